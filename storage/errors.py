@@ -1,0 +1,57 @@
+"""What storage refuses, each with its data and what to do."""
+
+from pathlib import Path
+from typing import Literal
+
+
+class StorageError(Exception):
+    """Base of every error of this package."""
+
+
+class SpoolFull(StorageError):
+    """The spool is above a mark: nothing was kept of the instance, and the sender should try again later.
+
+    Attributes
+    ----------
+    reason
+        "objects" (too many are waiting) or "disk" (too little space is left).
+    """
+
+    def __init__(self, path: Path, reason: Literal["objects", "disk"]) -> None:
+        self.path, self.reason = path, reason
+        todo = "wait for the indexer" if reason == "objects" else "free space on this disk"
+        super().__init__(f"spool {path} is full ({reason}): {todo}, then send again")
+
+
+class FormatError(StorageError):
+    """The folder holds no database of a format that this release reads."""
+
+    def __init__(self, path: Path, found: str, expected: str) -> None:
+        self.path, self.found, self.expected = path, found, expected
+        super().__init__(
+            f"database {path}: found {found}, expected {expected}; open it with the release that wrote it, "
+            "or index again into an empty folder"
+        )
+
+
+class ModelMismatch(StorageError):
+    """The database holds codes of another model, which cannot be compared."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        self.found, self.expected = found, expected
+        super().__init__(
+            f"database holds codes of model {found}, not of {expected}; set the model back, "
+            "or encode the stored previews again into a new database"
+        )
+
+
+class DatabaseFull(StorageError):
+    """The database reached its map size; nothing of the batch was kept."""
+
+    def __init__(self, path: Path, map_size: int) -> None:
+        self.path, self.map_size = path, map_size
+        super().__init__(f"database {path} reached its map size of {map_size} bytes; set a larger one and restart")
+
+
+class SnapshotError(StorageError):
+    """A snapshot was used outside its `with` block, or entered twice."""

@@ -1,0 +1,109 @@
+"""One instance as it is kept: its place in the hierarchy and its attributes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+Attributes = Mapping[str, str]
+"""DICOM keyword to value as Unicode text, several values joined by a backslash; "" is present and empty, absent is
+missing."""
+
+
+class Level(StrEnum):
+    """Levels of the Query/Retrieve information model, top to bottom (PS3.4 C.6)."""
+
+    PATIENT = "PATIENT"
+    STUDY = "STUDY"
+    SERIES = "SERIES"
+    IMAGE = "IMAGE"
+
+
+LEVELS = tuple(Level)
+
+
+def patient_key(patient_id: str, issuer: str, study_instance_uid: str) -> str:
+    r"""Text that tells one patient from another.
+
+    Patient ID and Issuer of Patient ID joined by a backslash, which neither can contain. Without a Patient ID the key
+    is the study's own, for two unknown patients are not one.
+    """
+    return f"{patient_id}\\{issuer}" if patient_id else f"\\\\{study_instance_uid}"
+
+
+def names_a_patient(key: str) -> bool:
+    """Whether the patient key was made from a Patient ID."""
+    return not key.startswith("\\")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One instance, without its codes.
+
+    Attributes
+    ----------
+    patient_key
+        As `patient_key` makes it.
+    patient, study, series, instance
+        Attributes by level.
+    frames
+        0-based numbers of the frames that have a row, ascending; empty for an instance that is kept but not hashed.
+    content_digest
+        Of the received data set: does the same UID bring the same content?
+    received_ns
+        Time of arrival, nanoseconds since the epoch.
+    """
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_key: str
+    patient: Attributes
+    study: Attributes
+    series: Attributes
+    instance: Attributes
+    frames: tuple[int, ...]
+    content_digest: bytes
+    received_ns: int
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be found again."""
+        if not all((self.sop_instance_uid, self.series_instance_uid, self.study_instance_uid, self.patient_key)):
+            raise ValueError(f"instance {self.sop_instance_uid!r} lacks a UID or patient key; reject it on arrival")
+        if any(b <= a for a, b in zip((-1, *self.frames), self.frames, strict=False)):
+            raise ValueError(f"frames {self.frames} of {self.sop_instance_uid} are not ascending from 0")
+
+    @property
+    def uids(self) -> dict[Level, str]:
+        """Unique key at each level, patient first."""
+        keys = (self.patient_key, self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid)
+        return dict(zip(LEVELS, keys, strict=True))
+
+    @property
+    def attributes(self) -> dict[Level, Attributes]:
+        """Attributes at each level, patient first."""
+        return dict(zip(LEVELS, (self.patient, self.study, self.series, self.instance), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A patient, study, series or instance as the database keeps it.
+
+    Attributes
+    ----------
+    ordinal
+        Dense number of the entity at its level, in order of arrival, never used again.
+    uids
+        Unique key of the entity and of those above it.
+    attributes
+        Its own attributes and those of the levels above it.
+    """
+
+    level: Level
+    ordinal: int
+    uids: Mapping[Level, str]
+    attributes: Attributes
+
+    @property
+    def uid(self) -> str:
+        """Unique key at its own level; for a patient, the patient key."""
+        return self.uids[self.level]
