@@ -1,0 +1,115 @@
+"""The phantom hospital: any number of computed patients as DICOM, with known answers."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from node.phantoms.chest import chest
+from node.phantoms.head import head
+from node.phantoms.imaging import instance
+from node.phantoms.person import Person, person
+from node.phantoms.schedule import schedule
+from node.phantoms.shape import Anatomy
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What an instance shows, known because it was computed.
+
+    Attributes
+    ----------
+    patient
+        Number of the patient, from 0.
+    visit
+        0 or 1: which of the patient's two dates.
+    modality, body_part
+        As in Modality and Body Part Examined.
+    findings
+        Findings that this image shows, of ``FINDINGS``.
+    level
+        Where a section lies, 0 at the head end to about 1; None for a projection.
+    """
+
+    patient: int
+    visit: int
+    modality: str
+    body_part: str
+    findings: tuple[str, ...]
+    level: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An instance, ready to save with ``enforce_file_format=True``, and what it shows."""
+
+    dataset: Dataset
+    truth: Truth
+
+
+def count(patients: int) -> int:
+    """How many instances that many patients have."""
+    return sum(series.images for patient in range(patients) for series in schedule(patient))
+
+
+def samples(patients: int, seed: int = 0) -> Iterator[Sample]:
+    """Instances of patients 0 to ``patients - 1``, made as they are asked for, in a fixed order.
+
+    A patient is the same however many others there are; the same seed gives the same bytes.
+    """
+    for number in range(patients):
+        yield from patient_samples(number, seed)
+
+
+def patient_samples(number: int, seed: int = 0) -> Iterator[Sample]:
+    """Instances of one patient."""
+    who = person(number, seed)
+    anatomies: dict[tuple[str, int], Anatomy] = {}
+    for series in schedule(number):
+        key = (series.body_part, series.visit)
+        if key not in anatomies:
+            anatomies[key] = _anatomy(who, *key)
+        anatomy = anatomies[key]
+        for index in range(series.images):
+            dataset, level = instance(who, series, index, anatomy)
+            shown = (
+                tuple(finding.name for finding in anatomy.findings)
+                if level is None
+                else anatomy.seen(anatomy.height(level))
+            )
+            truth = Truth(number, series.visit, series.modality, series.body_part, shown, level)
+            yield Sample(dataset, truth)
+
+
+def _anatomy(who: Person, body_part: str, visit: int) -> Anatomy:
+    return head(who) if body_part == "HEAD" else chest(who, visit)
+
+
+def write_samples(directory: Path, patients: int, seed: int = 0) -> Iterator[Path]:
+    """Write the instances as PATIENT/STUDY/SERIES/nnnn.dcm, and ``truth.csv``; yield each path when it is written."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "truth.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["sop_instance_uid", "patient", "visit", "modality", "body_part", "findings", "level"])
+        for sample in samples(patients, seed):
+            path = directory / _path(sample)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sample.dataset.save_as(path, enforce_file_format=True)
+            table.writerow(_row(sample))
+            yield path
+
+
+def _path(sample: Sample) -> Path:
+    dataset = sample.dataset
+    study = f"{dataset.StudyDate}-{dataset.StudyID.rsplit('.', 1)[-1]}"
+    series = f"{dataset.SeriesNumber:02d}-{dataset.SeriesDescription.replace(' ', '-')}"
+    return Path(dataset.PatientID, study, series, f"{dataset.InstanceNumber:04d}.dcm")
+
+
+def _row(sample: Sample) -> list[str]:
+    truth = sample.truth
+    level = "" if truth.level is None else f"{truth.level:.4f}"
+    uid, findings = str(sample.dataset.SOPInstanceUID), "|".join(truth.findings)
+    return [uid, str(truth.patient), str(truth.visit), truth.modality, truth.body_part, findings, level]
