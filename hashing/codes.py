@@ -26,7 +26,7 @@ class CodeLengthError(ValueError):
 
 
 def words(code_length: int) -> int:
-    """Number of 64-bit words that hold one code of `code_length` bits.
+    """Return the number of 64-bit words that hold one code of `code_length` bits.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def prefix(codes: Codes, code_length: int) -> Codes:
 
 
 def hamming_distance(query: Codes, codes: Codes) -> NDArray[np.uint16]:
-    """Number of bits in which each code differs from the query.
+    """Count the bits in which each code differs from the query.
 
     The plain twin of the search kernel.
 
@@ -101,7 +101,8 @@ def hamming_distance(query: Codes, codes: Codes) -> NDArray[np.uint16]:
     """
     if query.shape != codes.shape[1:]:
         raise CodeLengthError(found=query.size * WORD_BITS, expected=codes.shape[1] * WORD_BITS)
-    return np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.uint16)
+    distances: NDArray[np.uint16] = np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.uint16)
+    return distances
 
 
 def _check_words(codes: Codes, code_length: int) -> None:

@@ -1,102 +1,217 @@
-"""Codes and records in one LMDB environment: one process writes, many read."""
+"""Codes and records in one LMDB environment, durable and searchable where they lie: one process writes, many read."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import lmdb
 import numpy as np
-from numpy.typing import NDArray
 
-from hashing.codes import Codes
-from storage.record import Entity, Level, Record
+from hashing.codes import WORD_BITS, CodeLengthError, prefix
+from storage.batch import Appended, Batch, Clash, Item
+from storage.columns import DELETED
+from storage.errors import DatabaseFull, FormatError
+from storage.header import Header
+from storage.invariants import problems
+from storage.record import LEVELS, Level
+from storage.snapshot import Snapshot
+from storage.tables import Tables, open_handles
 
+__all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One instance to append.
-
-    Attributes
-    ----------
-    codes : (len(record.frames), words) uint64
-    previews : (len(record.frames), size, size) uint8 or None
-        The network's input, kept so that a new model can encode it.
-    pixel_digest
-        64 bits over the network's input: equal for duplicates under other UIDs.
-    """
-
-    record: Record
-    codes: Codes
-    previews: NDArray[np.uint8] | None
-    pixel_digest: int
-
-
-@dataclass(frozen=True, slots=True)
-class Clash:
-    """An item that was not stored because it contradicts what is kept.
-
-    Attributes
-    ----------
-    level
-        IMAGE: same SOP Instance UID, other content. SERIES: its series is kept under another study.
-        STUDY: its study is kept under another patient.
-    """
-
-    record: Record
-    level: Level
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    new, known
-        Instances stored now; instances that were already there with the same content.
-    clashing
-        Instances not stored.
-    conflicts
-        Attributes of patients, studies and series that differed from the first seen, which was kept.
-    """
-
-    new: int
-    known: int
-    clashing: tuple[Clash, ...]
-    conflicts: int
-
-
-class Snapshot:
-    """One unchanging state of the database; use in a `with` block, in one thread."""
-
-    rows: int
-    identifier: str
-    code_length: int
-    model: str
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
-    def count(self, level: Level) -> int: ...
-    def ordinal(self, level: Level, uid: str) -> int | None: ...
-    def uid(self, level: Level, ordinal: int) -> str: ...
-    def entity(self, level: Level, uid: str) -> Entity | None: ...
-    def entities(self, level: Level) -> Iterator[Entity]: ...
-    def children(self, level: Level, uid: str) -> list[str]: ...  # unique keys one level below
-    def record(self, sop_instance_uid: str) -> Record | None: ...
-    def codes_of(self, sop_instance_uid: str) -> Codes: ...  # (frames, words), KeyError when not there
-    def pixel_digest(self, sop_instance_uid: str) -> int: ...
-    def preview(self, sop_instance_uid: str, frame: int) -> NDArray[np.uint8] | None: ...
+HEADER = b"header"
+MAX_READERS = 1024
+TABLES = 16
 
 
 class Database:
-    """Durable codes and records."""
+    """Handle on a database, one in each process; `create_or_open` for the writer, `open` for readers.
+
+    Attributes
+    ----------
+    header
+        Code length and model that the database was made for.
+    """
+
+    def __init__(self, path: Path, environment: lmdb.Environment, header: Header) -> None:
+        self.path, self.header = path, header
+        self._environment = environment
+        self._handles = open_handles(environment)
 
     @classmethod
-    def create_or_open(cls, path: Path, code_length: int, model: str, map_size: int) -> Self: ...
+    def create_or_open(
+        cls,
+        path: Path,
+        code_length: int,
+        model: str,
+        map_size: int,
+        *,
+        block_rows: int = 131_072,
+        tail_rows: int = 4096,
+    ) -> Self:
+        """Open a database for writing; make it where there is none.
+
+        Parameters
+        ----------
+        map_size
+            Most bytes it may ever take; address space, not disk, so choose it generously. It may grow at a restart.
+        block_rows, tail_rows
+            Of a new database, as in `storage.rows.Layout`; an existing one keeps its own.
+
+        Raises
+        ------
+        FormatError, ModelMismatch, CodeLengthError
+            It was written by another release or for other codes.
+        """
+        fresh = Header(code_length, model, block_rows, tail_rows)
+        path.mkdir(parents=True, exist_ok=True)
+        environment = _environment(path, map_size=map_size, readonly=False)
+        try:
+            with environment.begin(write=True) as transaction:  # all or nothing: a kill leaves no half database
+                if transaction.stat()["entries"] == 0:
+                    meta = open_handles(environment, transaction)["meta"]
+                    transaction.put(HEADER, fresh.to_bytes(), db=meta)
+            header = _header(environment, path)
+            header.check(code_length, model)
+            database = cls(path, environment, header)
+        except BaseException:
+            environment.close()
+            raise
+        _sync_folders(path)
+        return database
+
     @classmethod
-    def open(cls, path: Path, *, readonly: bool = True) -> Self: ...
-    def append(self, items: Sequence[Item]) -> Appended: ...
-    def remove(self, sop_instance_uids: Iterable[str]) -> int: ...
-    def snapshot(self) -> Snapshot: ...
-    def verify(self) -> list[str]: ...
-    def close(self) -> None: ...
+    def open(cls, path: Path, *, readonly: bool = True) -> Self:
+        """Open an existing database, whatever its code length and model; `header` tells them.
+
+        Raises
+        ------
+        FormatError
+            There is none, or it was written by another release.
+        """
+        if not (path / "data.mdb").is_file():
+            raise FormatError(path, found="no database", expected="an existing one")
+        environment = _environment(path, map_size=0, readonly=readonly)
+        try:
+            return cls(path, environment, _header(environment, path))
+        except BaseException:
+            environment.close()
+            raise
+
+    def append(self, items: Sequence[Item]) -> Appended:
+        """Store instances with their codes, all or none; durable when this returns.
+
+        An instance that is there with the same content changes nothing; one that contradicts what is kept is not
+        stored but returned.
+
+        Raises
+        ------
+        CodeLengthError
+            Codes of another length.
+        DatabaseFull
+            The map size is reached; nothing was stored.
+        """
+        for item in items:
+            self._check(item)
+        with self._writing() as tables:
+            batch = Batch(tables)
+            for item in items:
+                batch.add(item)
+            return batch.finish()
+
+    def remove(self, sop_instance_uids: Iterable[str]) -> int:
+        """Forget instances, and the series, studies and patients left empty; durable when this returns.
+
+        Returns
+        -------
+        int
+            How many were there.
+        """
+        removed = 0
+        with self._writing() as tables:
+            rows = [np.empty(0, np.int64)]
+            for uid in sop_instance_uids:
+                ordinal = tables.ordinal(Level.IMAGE, uid)
+                if ordinal is not None:
+                    rows.append(tables.lineage(Level.IMAGE, ordinal)[Level.IMAGE][1].rows)
+                    _delete(tables, ordinal)
+                    removed += 1
+            gone = np.concatenate(rows)
+            tables.rows.write("flags", gone, tables.rows.gather("flags", gone)[0] | DELETED)
+        return removed
+
+    def snapshot(self) -> Snapshot:
+        """State of this moment, to use in a `with` block."""
+        return Snapshot(self._environment, self._handles, self.header)
+
+    def verify(self) -> list[str]:
+        """Check every invariant, record by record; return what is wrong. It takes about a minute a million rows."""
+        with self._environment.begin(buffers=True) as transaction:
+            return list(problems(Tables(transaction, self._handles, self.header.layout), self.header.code_length))
+
+    def close(self) -> None:
+        """Close; no snapshot may be in use."""
+        self._environment.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _check(self, item: Item) -> None:
+        expected = self.header.code_length
+        if item.codes.shape[1] != self.header.layout.words or item.codes.dtype != np.uint64:
+            raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)
+        if not np.array_equal(item.codes, prefix(item.codes, expected)):
+            raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)  # spare bits are set
+
+    @contextmanager
+    def _writing(self) -> Iterator[Tables]:
+        try:
+            with self._environment.begin(write=True, buffers=True) as transaction:
+                yield Tables(transaction, self._handles, self.header.layout)
+        except lmdb.MapFullError as error:
+            raise DatabaseFull(self.path, self._environment.info()["map_size"]) from error
+
+
+def _environment(path: Path, *, map_size: int, readonly: bool) -> lmdb.Environment:
+    try:
+        environment = lmdb.open(
+            str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly
+        )
+    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
+        raise FormatError(path, found=str(error), expected="an LMDB environment") from error
+    environment.reader_check()  # killed readers would keep old pages from being used again
+    return environment
+
+
+def _header(environment: lmdb.Environment, path: Path) -> Header:
+    with environment.begin() as transaction:
+        try:
+            meta: Any = environment.open_db(b"meta", txn=transaction, create=False)
+        except lmdb.NotFoundError:
+            return Header.from_bytes(None, path)
+        return Header.from_bytes(transaction.get(HEADER, db=meta), path)
+
+
+def _delete(tables: Tables, ordinal: int) -> None:
+    """Delete an instance, and each entity above it that has no other child."""
+    lineage = tables.lineage(Level.IMAGE, ordinal)
+    for level in reversed(LEVELS):
+        number, node = lineage[level]
+        if level != Level.IMAGE and tables.children(level, number):
+            return
+        tables.delete(level, number, node)
+
+
+def _sync_folders(path: Path) -> None:
+    """Make the names of a new database durable, as LMDB makes its pages."""
+    for folder in (path, path.parent):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -8,7 +8,7 @@ class StorageError(Exception):
     """Base of every error of this package."""
 
 
-class SpoolFull(StorageError):
+class SpoolFull(StorageError):  # noqa: N818 -- a state, not a fault
     """The spool is above a mark: nothing was kept of the instance, and the sender should try again later.
 
     Attributes
@@ -34,7 +34,7 @@ class FormatError(StorageError):
         )
 
 
-class ModelMismatch(StorageError):
+class ModelMismatch(StorageError):  # noqa: N818
     """The database holds codes of another model, which cannot be compared."""
 
     def __init__(self, found: str, expected: str) -> None:
@@ -45,7 +45,7 @@ class ModelMismatch(StorageError):
         )
 
 
-class DatabaseFull(StorageError):
+class DatabaseFull(StorageError):  # noqa: N818
     """The database reached its map size; nothing of the batch was kept."""
 
     def __init__(self, path: Path, map_size: int) -> None:

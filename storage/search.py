@@ -1,42 +1,38 @@
-"""The nearest instances, series, studies or patients, among those that pass a filter."""
+"""The nearest instances, series, studies or patients among those that pass a filter."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from itertools import islice
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.database import Snapshot
+from storage.columns import LEVEL_COLUMN
+from storage.filter import Candidates, Filter
 from storage.record import Level
+from storage.scan import Near, mean_groups, nearest_groups
+from storage.snapshot import Snapshot
+from storage.tables import key_bytes
 
-Ordinals = NDArray[np.uint32]
+__all__ = ["Aggregation", "Answer", "CodeIndex", "Filter", "Hit", "search"]
+
 Aggregation = Literal["BEST", "MEAN"]
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Conditions that must all hold, before the nearest are selected; None asks nothing."""
-
-    modalities: frozenset[str] | None = None
-    body_parts: frozenset[str] | None = None
-    study_dates: tuple[int | None, int | None] | None = None  # yyyymmdd, inclusive
-    sexes: frozenset[str] | None = None
-    ages: tuple[int | None, int | None] | None = None  # years, inclusive
-    patients: Ordinals | None = None
-    studies: Ordinals | None = None
-    series: Ordinals | None = None
-    instances: Ordinals | None = None
-    excluded_patients: Ordinals | None = None
-    excluded_studies: Ordinals | None = None
-    excluded_series: Ordinals | None = None
-    excluded_instances: Ordinals | None = None
-    excluded_digests: NDArray[np.uint64] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Hit:
-    """One entity of the answer, with its nearest frame."""
+    """One entity of an answer, with its nearest frame.
+
+    Attributes
+    ----------
+    uid, ordinal
+        Of the entity: SOP Instance, Series Instance or Study Instance UID, or patient key.
+    distance
+        In bits: of the nearest frame, or averaged.
+    sop_instance_uid, frame, row
+        Nearest frame, counted from 0; of equal ones that with the smallest UID, then frame number.
+    """
 
     uid: str
     ordinal: int
@@ -48,14 +44,22 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hits in ascending (distance, uid), and how many instances were considered."""
+    """What a search found.
+
+    Attributes
+    ----------
+    hits
+        In ascending (distance, UID).
+    candidates
+        Instances considered: those that passed the filter.
+    """
 
     hits: tuple[Hit, ...]
     candidates: int
 
 
 class CodeIndex(Protocol):
-    """What answers queries: this process, or a cluster."""
+    """What answers queries; this module is one."""
 
     def search(
         self,
@@ -67,5 +71,107 @@ class CodeIndex(Protocol):
         maximum_distance: int | None = None,
         aggregation: Aggregation = "BEST",
     ) -> Answer:
-        """Return the `k` nearest entities of a level."""
+        """As the function `search` of this module."""
         ...
+
+
+def search(
+    snapshot: Snapshot,
+    queries: Codes,
+    k: int,
+    level: Level = Level.IMAGE,
+    where: Filter = Filter(),  # noqa: B008 -- frozen
+    maximum_distance: int | None = None,
+    aggregation: Aggregation = "BEST",
+) -> Answer:
+    """Find the k nearest entities of a level.
+
+    The distance of a frame is that to the nearest of the queries. BEST takes the least distance of an entity's
+    candidate frames, MEAN their average; an instance always counts by its best frame. Ties, also at the cut, go to the
+    smallest UID.
+
+    Parameters
+    ----------
+    queries : (queries, words)
+        At least one code.
+    k
+        At least 1.
+    maximum_distance
+        In bits, inclusive.
+
+    Raises
+    ------
+    CodeLengthError
+        Queries of another length than the codes kept.
+    """
+    candidates = Candidates(where, snapshot)
+    limit = snapshot.code_length if maximum_distance is None else maximum_distance
+    if aggregation == "BEST" or level == Level.IMAGE:
+        near = nearest_groups(snapshot, queries, k, level, candidates, limit)
+        groups, first = np.unique(near.groups, return_index=True)
+        chosen, distances = _cut(snapshot, level, groups, near.distances[first], k)
+    else:
+        means, row_distances = mean_groups(snapshot, queries, level, candidates)
+        groups = np.flatnonzero(means <= limit).astype(np.uint32)
+        chosen, distances = _cut(snapshot, level, groups, means[groups], k)
+        near = _best_rows(snapshot, level, chosen, row_distances)
+    nearest_frames = _nearest_frames(snapshot, near, chosen)
+    hits = [
+        Hit(snapshot.uid(level, ordinal), ordinal, distance, *nearest_frames[ordinal])
+        for ordinal, distance in zip(chosen.tolist(), distances.tolist(), strict=True)
+    ]
+    return Answer(tuple(hits), candidates.instances)
+
+
+def _cut(
+    snapshot: Snapshot, level: Level, groups: NDArray[np.uint32], distances: NDArray[Any], k: int
+) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+    """First k entities in ascending (distance, UID), with their distances."""
+    if groups.size > k:
+        farthest = np.partition(distances, k - 1)[k - 1]
+        certain, tied = groups[distances < farthest], groups[distances == farthest]
+        kept = np.concatenate([certain, _first_by_key(snapshot, level, tied, k - certain.size)])
+        here = np.isin(groups, kept)
+        groups, distances = groups[here], distances[here]
+    keys = [key_bytes(snapshot.uid(level, ordinal)) for ordinal in groups.tolist()]
+    order = sorted(range(len(keys)), key=lambda i: (distances[i], keys[i]))
+    return groups[order], distances[order]
+
+
+def _first_by_key(snapshot: Snapshot, level: Level, ordinals: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
+    """Return the n ordinals with the smallest unique keys, by whichever way reads fewer of them."""
+    if ordinals.size**2 < n * snapshot.count(level):
+        return np.array(sorted(ordinals.tolist(), key=lambda i: key_bytes(snapshot.uid(level, i)))[:n], np.uint32)
+    wanted = set(ordinals.tolist())
+    return np.array(list(islice((i for i in snapshot.ordinals_by_key(level) if i in wanted), n)), np.uint32)
+
+
+def _best_rows(snapshot: Snapshot, level: Level, chosen: NDArray[np.uint32], distances: NDArray[np.uint16]) -> Near:
+    """Every row of the chosen entities at the least distance of its entity."""
+    is_chosen = np.zeros(snapshot.ordinal_bound(level), np.bool_)
+    is_chosen[chosen] = True
+    rows = [np.empty(0, np.int64)]
+    for block in snapshot.blocks():
+        here = distances[block.start : block.start + block.rows]
+        candidate = is_chosen[block.column(LEVEL_COLUMN[level])] & (here <= snapshot.code_length)
+        rows.append(np.flatnonzero(candidate) + block.start)
+    all_rows = np.concatenate(rows)
+    groups, found = snapshot.levels_of(all_rows, level), distances[all_rows]
+    best = np.full(is_chosen.size, np.iinfo(np.uint16).max, np.uint16)
+    np.minimum.at(best, groups, found)
+    kept = found == best[groups]
+    return Near(all_rows[kept], found[kept], groups[kept])
+
+
+def _nearest_frames(snapshot: Snapshot, near: Near, chosen: NDArray[np.uint32]) -> dict[int, tuple[str, int, int]]:
+    """(SOP Instance UID, frame, row) of the first of each chosen entity's nearest rows, by its ordinal."""
+    here = np.isin(near.groups, chosen)
+    rows, groups = near.rows[here], near.groups[here]
+    frames = snapshot.gather("frame", rows)
+    instances = snapshot.levels_of(rows, Level.IMAGE).tolist()
+    uids = {instance: snapshot.uid(Level.IMAGE, instance) for instance in set(instances)}
+    found: dict[int, tuple[str, int, int]] = {}
+    for group, instance, frame, row in zip(groups.tolist(), instances, frames.tolist(), rows.tolist(), strict=True):
+        candidate = (uids[instance], frame, row)
+        found[group] = min(found.get(group, candidate), candidate)
+    return found

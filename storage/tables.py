@@ -1,0 +1,226 @@
+"""Tables of the database, seen through one transaction: entities by ordinal, by unique key and by parent."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from io import BytesIO
+from struct import Struct
+from typing import Any, Final
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from storage.record import LEVELS, Level
+from storage.rows import Layout, Rows
+
+MAX_KEY_BYTES: Final = 511  # of LMDB
+ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
+NO_PARENT: Final = -1
+
+Handles = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A patient, study, series or instance as stored.
+
+    Attributes
+    ----------
+    parent
+        Ordinal one level above, NO_PARENT for a patient.
+    attributes
+        Of its own level only.
+    first_row, frames, content_digest, received_ns
+        Of an instance; its rows follow each other in the order of `frames`.
+    """
+
+    uid: str
+    parent: int
+    attributes: Mapping[str, str]
+    first_row: int = -1
+    frames: tuple[int, ...] = ()
+    content_digest: bytes = b""
+    received_ns: int = 0
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of an instance."""
+        return np.arange(self.first_row, self.first_row + len(self.frames), dtype=np.int64)
+
+    def to_bytes(self) -> bytes:
+        """Pack as JSON, in ASCII, so that even an ill-decoded text can be stored."""
+        fields: list[object] = [self.uid, self.parent, dict(self.attributes)]
+        if self.first_row >= 0:
+            fields += [self.first_row, self.frames, self.content_digest.hex(), self.received_ns]
+        return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+    @classmethod
+    def from_bytes(cls, value: bytes | memoryview) -> "Node":
+        """Undo `to_bytes`."""
+        uid, parent, attributes, *kept = json.loads(bytes(value))
+        if not kept:
+            return cls(uid, parent, attributes)
+        first_row, frames, digest, received_ns = kept
+        return cls(uid, parent, attributes, first_row, tuple(frames), bytes.fromhex(digest), received_ns)
+
+
+def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | None = None) -> Handles:
+    """Open every table; in a write transaction, make those that are missing."""
+    names = ["meta", "rows", "previews", *LEVELS, *(f"{level}:keys" for level in LEVELS)]
+    create = transaction is not None
+    handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
+    for level in LEVELS[:-1]:
+        name = f"{level}:children"
+        handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
+    return handles
+
+
+def key_bytes(uid: str) -> bytes:
+    """Key of a unique text: itself, or its start and its hash where LMDB could not hold it."""
+    key = uid.encode("utf-8", "surrogatepass")
+    return key if len(key) <= MAX_KEY_BYTES else key[:400] + sha256(key).hexdigest().encode()
+
+
+class Tables:
+    """Reads and writes entities inside one transaction, opened with `buffers=True`."""
+
+    def __init__(self, transaction: lmdb.Transaction, handles: Handles, layout: Layout) -> None:
+        self._transaction, self._handles = transaction, handles
+        self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
+
+    def ordinal(self, level: Level, uid: str) -> int | None:
+        """Ordinal of the entity with this unique key."""
+        found = self._get(f"{level}:keys", key_bytes(uid))
+        return None if found is None else int(ORDINAL.unpack(found)[0])
+
+    def node(self, level: Level, ordinal: int) -> Node | None:
+        """Entity of this ordinal."""
+        found = self._get(level, ORDINAL.pack(ordinal))
+        return None if found is None else Node.from_bytes(found)
+
+    def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
+        """Yield (ordinal, entity) of a level, in order of arrival."""
+        for key, value in self._transaction.cursor(db=self._handles[level]):
+            yield ORDINAL.unpack(key)[0], Node.from_bytes(value)
+
+    def ordinals_by_key(self, level: Level) -> Iterator[int]:
+        """Yield ordinals in ascending order of their unique keys."""
+        for value in self._transaction.cursor(db=self._handles[f"{level}:keys"]).iternext(keys=False):
+            yield ORDINAL.unpack(value)[0]
+
+    def children(self, level: Level, ordinal: int) -> list[int]:
+        """Ordinals one level below an entity, in order of arrival."""
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
+        if not cursor.set_key(ORDINAL.pack(ordinal)):
+            return []
+        return [ORDINAL.unpack(value)[0] for value in cursor.iternext_dup()]
+
+    def has_child(self, level: Level, ordinal: int, child: int) -> bool:
+        """Whether an entity has this child."""
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
+        return bool(cursor.set_key_dup(ORDINAL.pack(ordinal), ORDINAL.pack(child)))
+
+    def instances(self, level: Level, ordinal: int) -> list[int]:
+        """Ordinals of every instance below (or at) an entity."""
+        ordinals = [ordinal]
+        for step in LEVELS[LEVELS.index(level) : -1]:
+            ordinals = [child for parent in ordinals for child in self.children(step, parent)]
+        return ordinals
+
+    def lineage(self, level: Level, ordinal: int) -> dict[Level, tuple[int, Node]]:
+        """Entity and those above it, by level, lowest first."""
+        found: dict[Level, tuple[int, Node]] = {}
+        for step in reversed(LEVELS[: LEVELS.index(level) + 1]):
+            node = self.node(step, ordinal)
+            if node is None:
+                raise KeyError(f"no {step} with ordinal {ordinal}")
+            found[step] = ordinal, node
+            ordinal = node.parent
+        return found
+
+    def count(self, level: Level) -> int:
+        """How many entities a level has."""
+        return int(self._transaction.stat(self._handles[level])["entries"])
+
+    def counter(self, name: str) -> int:
+        """Next free number of a kind; for a level, one more than its highest ordinal ever."""
+        found = self._get("meta", f"next:{name}".encode())
+        return int(bytes(found)) if found else 0
+
+    def add(self, level: Level, node: Node) -> int:
+        """Store a new entity; return its ordinal."""
+        ordinal = self.counter(level)
+        self.set_counter(level, ordinal + 1)
+        self._put(f"{level}:keys", key_bytes(node.uid), ORDINAL.pack(ordinal))
+        self._link(level, ordinal, node.parent)
+        self.put(level, ordinal, node)
+        return ordinal
+
+    def put(self, level: Level, ordinal: int, node: Node) -> None:
+        """Store an entity over the one of the same key and parent."""
+        self._put(level, ORDINAL.pack(ordinal), node.to_bytes())
+
+    def move(self, level: Level, ordinal: int, node: Node, parent: int) -> None:
+        """Put an entity under another parent."""
+        self._unlink(level, ordinal, node.parent)
+        self._link(level, ordinal, parent)
+        self.put(level, ordinal, replace(node, parent=parent))
+
+    def delete(self, level: Level, ordinal: int, node: Node) -> None:
+        """Remove an entity that has no children, with its previews."""
+        self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
+        self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
+        self._unlink(level, ordinal, node.parent)
+        for frame in node.frames:
+            self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles["previews"])
+
+    def set_counter(self, name: str, value: int) -> None:
+        """Store the next free number of a kind."""
+        self._put("meta", f"next:{name}".encode(), str(value).encode())
+
+    def preview(self, ordinal: int, frame: int) -> NDArray[np.uint8] | None:
+        """(size, size) network input of a frame, if it was kept."""
+        found = self._get("previews", FRAME_OF.pack(ordinal, frame))
+        return None if found is None else np.asarray(Image.open(BytesIO(bytes(found))))
+
+    def put_preview(self, ordinal: int, frame: int, preview: NDArray[np.uint8]) -> None:
+        """Keep a network input, as PNG."""
+        octets = BytesIO()
+        Image.fromarray(preview).save(octets, "PNG", compress_level=1)  # higher levels: 3x the time, 1/7 less space
+        self._put("previews", FRAME_OF.pack(ordinal, frame), octets.getvalue())
+
+    def previewed(self) -> Iterator[tuple[int, int]]:
+        """Yield (instance ordinal, frame) of every preview."""
+        for key in self._transaction.cursor(db=self._handles["previews"]).iternext(values=False):
+            yield FRAME_OF.unpack(key)
+
+    def terms(self, column: str) -> list[str]:
+        """Texts of a column, each at the place that is its number; the first is ""."""
+        found = self._get("meta", f"terms:{column}".encode())
+        return json.loads(bytes(found)) if found else [""]
+
+    def set_terms(self, column: str, terms: Collection[str]) -> None:
+        """Store the texts of a column."""
+        self._put("meta", f"terms:{column}".encode(), json.dumps(list(terms)).encode())
+
+    def _link(self, level: Level, ordinal: int, parent: int) -> None:
+        if parent != NO_PARENT:
+            self._put(f"{_above(level)}:children", ORDINAL.pack(parent), ORDINAL.pack(ordinal))
+
+    def _unlink(self, level: Level, ordinal: int, parent: int) -> None:
+        if parent != NO_PARENT:
+            children = self._handles[f"{_above(level)}:children"]
+            self._transaction.delete(ORDINAL.pack(parent), ORDINAL.pack(ordinal), db=children)
+
+    def _get(self, table: str, key: bytes) -> bytes | memoryview | None:
+        return self._transaction.get(key, db=self._handles[table])
+
+    def _put(self, table: str, key: bytes, value: bytes) -> None:
+        self._transaction.put(key, value, db=self._handles[table])
+
+
+def _above(level: Level) -> Level:
+    return LEVELS[LEVELS.index(level) - 1]
