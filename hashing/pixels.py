@@ -5,38 +5,54 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its own documentation calls it so
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-from pydicom.pixels.utils import pixel_array
+
+from hashing.attributes import frame_attributes, numbers
+from hashing.frames import DEFAULT_LIMITS, Limits, PixelError, quiet, sampled_frames, stored_frame
+from hashing.photometry import picture
+
+__all__ = ["Limits", "PixelError", "decode", "network_input", "preprocess", "sampled_frames"]
+
+LEAST_DISTORTION = 0.03  # height of a pixel over its width, from 1: below, the pixels are square
+MOST_DISTORTION = 8.0  # beyond, the attribute is wrong
 
 
-class PixelError(ValueError):
-    """The pixels of an instance cannot become an image.
+def network_input(
+    dataset: Dataset, frame: int = 0, size: int = 224, limits: Limits = DEFAULT_LIMITS
+) -> NDArray[np.uint8]:
+    """Go the whole way from an instance to the network's input: `decode`, then `preprocess`."""
+    return preprocess(decode(dataset, frame, limits), size)
 
-    Attributes
+
+def decode(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) -> sitk.Image:
+    """Decode one frame to a picture as a viewing station would show it.
+
+    Parameters
     ----------
-    reason
-        A short code that stays the same between releases.
+    dataset
+        With its pixels and file meta information; it is not changed.
+    frame
+        Counted from 0.
+    limits
+        What is decoded at most.
+
+    Returns
+    -------
+    sitk.Image
+        Two-dimensional, 8 bit; larger is brighter. Its spacing holds the ratio of the sides of a pixel.
+
+    Raises
+    ------
+    PixelError
+        For any reason that there is no picture.
+
+    See Also
+    --------
+    hashing.photometry.picture : the rules.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-
-
-def decode(dataset: Dataset, frame: int = 0) -> sitk.Image:
-    """One frame as a display-ready picture: 8 bit, larger is brighter."""
-    stored = pixel_array(dataset, index=frame)
-    if stored.ndim == 3:
-        luminance = stored.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-        return sitk.GetImageFromArray(np.rint(luminance).astype(np.uint8))
-    values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
-    if stored.dtype != np.uint8 or "WindowWidth" in dataset:
-        low, high = np.percentile(values, (0.5, 99.5))
-        values = np.rint((values.astype(np.float64) - low) / max(high - low, 1e-9) * 255).clip(0, 255)
-    picture = values.astype(np.uint8)
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        picture = 255 - picture
-    return sitk.GetImageFromArray(picture)
+    with quiet():
+        image = sitk.GetImageFromArray(picture(stored_frame(dataset, frame, limits), dataset, frame))
+        image.SetSpacing([1.0, _pixel_height(dataset, frame)])
+    return image
 
 
 def preprocess(image: sitk.Image, size: int = 224) -> NDArray[np.uint8]:
@@ -72,6 +88,17 @@ def preprocess(image: sitk.Image, size: int = 224) -> NDArray[np.uint8]:
     left, top = ((size - side) // 2 for side in shape)
     square[top : top + shape[1], left : left + shape[0]] = fitted
     return square
+
+
+def _pixel_height(dataset: Dataset, frame: int) -> float:
+    """Tell how high a pixel is for one of width 1: from its spacing, or Pixel Aspect Ratio (PS3.3 C.7.6.3.1.7)."""
+    attributes = frame_attributes(dataset, frame)
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+        sides = numbers(attributes, keyword)  # between rows, then between columns
+        if len(sides) == 2 and min(sides) > 0 and max(sides) < MOST_DISTORTION * min(sides):
+            ratio = sides[0] / sides[1]
+            return ratio if abs(ratio - 1) > LEAST_DISTORTION else 1.0
+    return 1.0
 
 
 def _fit(image: sitk.Image, shape: list[int]) -> sitk.Image:
