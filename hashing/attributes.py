@@ -70,6 +70,8 @@ def table(attributes: Attributes, keyword: str) -> Transformation | None:
         return None
 
     def look_up(values: Values) -> Values:
-        return entries[np.clip(np.rint(np.nan_to_num(values)) - first, 0, entries.size - 1).astype(np.int64)]
+        places = np.clip(np.rint(np.nan_to_num(values)) - first, 0, entries.size - 1).astype(np.int64)
+        entry: Values = entries[places]
+        return entry
 
     return look_up if entries.size and np.isfinite(entries).all() else None

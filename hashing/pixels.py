@@ -6,7 +6,7 @@ import SimpleITK as sitk  # noqa: N813 - its own documentation calls it so
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from hashing.attributes import frame_attributes, numbers
+from hashing.attributes import Attributes, frame_attributes, numbers
 from hashing.frames import DEFAULT_LIMITS, Limits, PixelError, quiet, sampled_frames, stored_frame
 from hashing.photometry import picture
 
@@ -50,8 +50,9 @@ def decode(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) ->
     hashing.photometry.picture : the rules.
     """
     with quiet():
-        image = sitk.GetImageFromArray(picture(stored_frame(dataset, frame, limits), dataset, frame))
-        image.SetSpacing([1.0, _pixel_height(dataset, frame)])
+        stored, attributes = stored_frame(dataset, frame, limits), frame_attributes(dataset, frame)
+        image = sitk.GetImageFromArray(picture(stored, attributes, dataset))
+    image.SetSpacing([1.0, _pixel_height(attributes)])
     return image
 
 
@@ -90,9 +91,8 @@ def preprocess(image: sitk.Image, size: int = 224) -> NDArray[np.uint8]:
     return square
 
 
-def _pixel_height(dataset: Dataset, frame: int) -> float:
+def _pixel_height(attributes: Attributes) -> float:
     """Tell how high a pixel is for one of width 1: from its spacing, or Pixel Aspect Ratio (PS3.3 C.7.6.3.1.7)."""
-    attributes = frame_attributes(dataset, frame)
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
         sides = numbers(attributes, keyword)  # between rows, then between columns
         if len(sides) == 2 and min(sides) > 0 and max(sides) < MOST_DISTORTION * min(sides):
@@ -109,7 +109,6 @@ def _fit(image: sitk.Image, shape: list[int]) -> sitk.Image:
     step = [n / side for n, side in zip(image.GetSize(), size, strict=True)]
     origin = image.TransformContinuousIndexToPhysicalPoint([(s - 1) / 2 for s in step])
     spacing = [s * old for s, old in zip(step, image.GetSpacing(), strict=True)]
-    shrunk = sitk.BinShrink(image, shrink)
     resample = sitk.ResampleImageFilter()
     resample.SetSize(size)
     resample.SetOutputOrigin(origin)
@@ -118,5 +117,9 @@ def _fit(image: sitk.Image, shape: list[int]) -> sitk.Image:
     resample.SetOutputPixelType(sitk.sitkFloat32)  # in 8 bit it would round down, and darken the picture
     # The box means leave out up to a box of pixels at the edge: there, the nearest mean stands in.
     resample.SetUseNearestNeighborExtrapolator(True)
-    fitted: sitk.Image = sitk.BinShrink(resample.Execute(shrunk), [fine, fine])
-    return fitted
+    return _bin(resample.Execute(_bin(image, shrink)), [fine, fine])
+
+
+def _bin(image: sitk.Image, by: list[int]) -> sitk.Image:
+    binned: sitk.Image = sitk.BinShrink(image, by) if max(by) > 1 else image
+    return binned
