@@ -1,9 +1,25 @@
-"""The durable queue between receiving an instance and indexing it."""
+"""The durable queue between receiving an instance and indexing it: a folder of files, in order of arrival."""
 
+import errno
+import os
+import shutil
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from storage.aside import Aside, SetAside
+from storage.durable import folder_names, remove_stale, sync_folder, write_durably
+from storage.errors import SpoolFull
+
+__all__ = ["Entry", "SetAside", "Spool"]
+
+COUNT_AGE_S: Final = 0.5
+"""How long a count of the folder holds; one listing of 100,000 names takes about 50 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,72 +33,135 @@ class Entry:
     """
 
     path: Path
-    received_ns: int
 
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """Why an instance was not indexed; holds no patient data.
-
-    Attributes
-    ----------
-    reason
-        Short name to count by.
-    uids
-        SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, as far as known.
-    path
-        File that holds the bytes, or None when they were not kept.
-    """
-
-    name: str
-    reason: str
-    detail: str
-    uids: Mapping[str, str]
-    received_ns: int
-    path: Path | None
+    @property
+    def received_ns(self) -> int:
+        """Time of arrival, nanoseconds since the epoch."""
+        return int(self.path.name.partition("-")[0])
 
 
 class Spool:
-    """Folder of instances, oldest first: several processes put, one takes."""
+    """Queue that any number of processes and threads put into, and one process takes from.
 
-    def __init__(self, path: Path, capacity: int, free_bytes: int) -> None: ...
+    Parameters
+    ----------
+    path
+        Folder, made if missing: `incoming/` is the queue, `tmp/` holds what still arrives, `aside/` what was set aside.
+    capacity
+        Waiting instances above which `put` refuses. Other processes may pass it by what they put within half a second.
+    free_bytes
+        Space to leave free on the disk.
+    """
+
+    def __init__(self, path: Path, capacity: int, free_bytes: int) -> None:
+        self.path, self.capacity, self.free_bytes = path, capacity, free_bytes
+        self._incoming, self._temporary = path / "incoming", path / "tmp"
+        for folder in (self._incoming, self._temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (path, path.parent):
+            sync_folder(folder)
+        self._aside = Aside(path / "aside", self._incoming, self._temporary)
+        self._serial = count()
+        self._listed: dict[str, None] = {}  # names known to wait, oldest first
+        self._lock = Lock()
+        self._counted, self._counted_at = 0, -COUNT_AGE_S
+        remove_stale(self._temporary)
+        self._aside.repair()
 
     def put(self, chunks: Iterable[bytes | memoryview]) -> Entry:
-        """Keep an instance; it is durable when this returns. Raises SpoolFull."""
-        raise NotImplementedError
+        """Keep one instance, durable when this returns.
+
+        Raises
+        ------
+        SpoolFull
+            Above a mark, or the disk filled up while writing; nothing was kept.
+        """
+        self._check_marks()
+        name = f"{time.time_ns():020d}-{os.getpid()}-{next(self._serial)}.dcm"
+        path = self._incoming / name
+        try:
+            write_durably(chunks, self._temporary / name, path)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise SpoolFull(self.path, "disk") from error
+            raise
+        with self._lock:
+            self._counted += 1
+        return Entry(path)
 
     def take(self, limit: int) -> list[Entry]:
-        """Oldest `limit` entries, without removing them."""
-        raise NotImplementedError
+        """Oldest `limit` entries; they stay until they are removed or set aside."""
+        with self._lock:
+            if len(self._listed) < limit:
+                self._listed = dict.fromkeys(self._names())
+            return [Entry(self._incoming / name) for name in islice(self._listed, limit)]
 
     def remove(self, entries: Sequence[Entry]) -> None:
-        """Forget entries that are indexed."""
-        raise NotImplementedError
+        """Forget entries that are durable elsewhere."""
+        for entry in entries:
+            entry.path.unlink(missing_ok=True)
+            self._forget(entry)
+        # No sync of the folder: an entry that a loss of power brings back is indexed again, to no effect.
 
     def set_aside(self, entry: Entry, reason: str, detail: str, uids: Mapping[str, str], *, keep: bool) -> SetAside:
-        """Take an entry out of the queue for good, with its reason; `keep` keeps the bytes."""
-        raise NotImplementedError
+        """Take an entry out of the queue for good, with the reason why it cannot be indexed.
+
+        Parameters
+        ----------
+        reason
+            Short name to count by: letters, digits and dashes.
+        detail
+            What happened; must hold no patient data.
+        uids
+            SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, as far as known.
+        keep
+            Whether to keep the bytes.
+        """
+        note = self._aside.add(entry.path, entry.received_ns, reason, detail, uids, keep=keep)
+        self._forget(entry)
+        return note
 
     def depth(self) -> int:
-        """How many wait."""
-        raise NotImplementedError
+        """How many wait, at most half a second old."""
+        with self._lock:
+            if time.monotonic() - self._counted_at > COUNT_AGE_S:
+                self._count()
+            return self._counted
 
     def __len__(self) -> int:
-        """How many wait."""
-        return self.depth()
+        return len(folder_names(self._incoming))
 
     def __iter__(self) -> Iterator[Entry]:
-        """Those waiting, oldest first."""
-        raise NotImplementedError
+        return (Entry(self._incoming / name) for name in self._names())
 
     def set_aside_records(self) -> Iterator[SetAside]:
-        """Everything set aside, oldest first."""
-        raise NotImplementedError
+        """Yield everything set aside, oldest first."""
+        return self._aside.notes()
 
     def reasons(self) -> Counter[str]:
         """How many were set aside, by reason."""
-        raise NotImplementedError
+        return self._aside.reasons()
 
     def is_set_aside(self, sop_instance_uid: str) -> SetAside | None:
-        """Return the note on this instance, if it was set aside."""
-        raise NotImplementedError
+        """Latest note on this instance, None when it was never set aside."""
+        return self._aside.find(sop_instance_uid)
+
+    def _check_marks(self) -> None:
+        if shutil.disk_usage(self.path).free < self.free_bytes:
+            raise SpoolFull(self.path, "disk")
+        if self.depth() >= self.capacity:
+            with self._lock:
+                self._count()  # never refuse on an old count
+                if self._counted >= self.capacity:
+                    raise SpoolFull(self.path, "objects")
+
+    def _count(self) -> None:
+        self._counted, self._counted_at = len(self), time.monotonic()
+
+    def _forget(self, entry: Entry) -> None:
+        with self._lock:
+            self._listed.pop(entry.path.name, None)
+            self._counted -= 1
+
+    def _names(self) -> list[str]:
+        return sorted(folder_names(self._incoming))
