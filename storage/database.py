@@ -163,10 +163,10 @@ class Database:
 
     def _check(self, item: Item) -> None:
         expected = self.header.code_length
-        if item.codes.shape[1] != self.header.layout.words or item.codes.dtype != np.uint64:
+        if item.codes.shape[1] != self.header.layout.words:
             raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)
-        if not np.array_equal(item.codes, prefix(item.codes, expected)):
-            raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)  # spare bits are set
+        if item.codes.dtype != np.uint64 or not np.array_equal(item.codes, prefix(item.codes, expected)):
+            raise ValueError(f"codes of {item.record.sop_instance_uid} are not packed: use `hashing.codes.pack`")
 
     @contextmanager
     def _writing(self) -> Iterator[Tables]:

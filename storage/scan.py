@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import WORD_BITS, CodeLengthError, Codes
+from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.columns import DELETED, LEVEL_COLUMN
 from storage.kernels import UNSEEN, Selection, Totals, select, total
 from storage.record import Level
@@ -53,6 +53,7 @@ def nearest(
     rows, distances : (min(k, candidates),)
         In ascending (distance, row).
     """
+    check_question(snapshot, queries, k)
 
     def allowed(block: Block) -> NDArray[np.bool_] | None:
         here = live(block)
@@ -61,7 +62,7 @@ def nearest(
         given = mask[block.start : block.start + block.rows]
         return given if here is None else given & here
 
-    selection = _selection(snapshot, queries, k, NO_GROUPS, snapshot.code_length, keep_ties=False)
+    selection = _selection(snapshot, k, NO_GROUPS, snapshot.code_length, keep_ties=False)
     rows, distances = _select(snapshot, queries, selection, allowed, None)
     first = np.argsort(distances, kind="stable")[:k]
     return rows[first], distances[first]
@@ -76,7 +77,7 @@ def nearest_groups(snapshot: Snapshot, queries: Codes, k: int, level: Level, mas
         Every best row of each such entity.
     """
     best = np.full(snapshot.ordinal_bound(level), UNSEEN, np.uint16)
-    selection = _selection(snapshot, queries, k, best, maximum_distance, keep_ties=True)
+    selection = _selection(snapshot, k, best, maximum_distance, keep_ties=True)
     rows, distances = _select(snapshot, queries, selection, mask, LEVEL_COLUMN[level])
     groups = snapshot.gather(LEVEL_COLUMN[level], rows)
     kept = (distances <= selection.threshold[0]) & (distances == best[groups])
@@ -93,7 +94,6 @@ def mean_groups(snapshot: Snapshot, queries: Codes, level: Level, mask: Mask) ->
     distances : (rows,)
         Of every row, UNSEEN where it is no candidate.
     """
-    _check(snapshot, queries)
     bound = snapshot.ordinal_bound(level)
     totals = Totals(np.zeros(bound, np.int64), np.zeros(bound, np.int64))
     distances = np.full(snapshot.rows, UNSEEN, np.uint16)
@@ -103,6 +103,21 @@ def mean_groups(snapshot: Snapshot, queries: Codes, level: Level, mask: Mask) ->
     means = np.full(bound, np.nan)
     np.divide(totals.sums, totals.counts, out=means, where=totals.counts > 0)
     return means, distances
+
+
+def check_question(snapshot: Snapshot, queries: Codes, k: int) -> None:
+    """Refuse what cannot be searched for.
+
+    Raises
+    ------
+    CodeLengthError, ValueError
+    """
+    if queries.ndim != 2 or queries.shape[1] != words(snapshot.code_length):
+        raise CodeLengthError(found=queries.shape[-1] * WORD_BITS, expected=snapshot.code_length)
+    if not len(queries):
+        raise ValueError("no query code came; a search needs at least one")
+    if k < 1:
+        raise ValueError(f"the {k} nearest were asked for; ask for at least one")
 
 
 def live(block: Block) -> NDArray[np.bool_] | None:
@@ -127,20 +142,7 @@ def _select(
     return np.concatenate(found_rows), np.concatenate(found_distances)
 
 
-def _selection(
-    snapshot: Snapshot, queries: Codes, k: int, best: Distances, maximum_distance: int, *, keep_ties: bool
-) -> Selection:
-    _check(snapshot, queries)
-    if k < 1:
-        raise ValueError(f"the {k} nearest were asked for; ask for at least one")
+def _selection(snapshot: Snapshot, k: int, best: Distances, maximum_distance: int, *, keep_ties: bool) -> Selection:
     threshold = min(maximum_distance, snapshot.code_length)
     counts = np.zeros(snapshot.code_length + 1, np.int64)
     return Selection(k, keep_ties, np.array([threshold]), np.zeros(1, np.int64), counts, best)
-
-
-def _check(snapshot: Snapshot, queries: Codes) -> None:
-    expected = -(-snapshot.code_length // WORD_BITS)
-    if queries.ndim != 2 or queries.shape[1] != expected:
-        raise CodeLengthError(found=queries.shape[-1] * WORD_BITS, expected=snapshot.code_length)
-    if not len(queries):
-        raise ValueError("no query code came; a search needs at least one")

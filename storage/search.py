@@ -11,7 +11,7 @@ from hashing.codes import Codes
 from storage.columns import LEVEL_COLUMN
 from storage.filter import Candidates, Filter
 from storage.record import Level
-from storage.scan import Near, mean_groups, nearest_groups
+from storage.scan import Near, check_question, mean_groups, nearest_groups
 from storage.snapshot import Snapshot
 from storage.tables import key_bytes
 
@@ -103,7 +103,10 @@ def search(
     ------
     CodeLengthError
         Queries of another length than the codes kept.
+    ValueError
+        No query, or nothing asked for.
     """
+    check_question(snapshot, queries, k)
     candidates = Candidates(where, snapshot)
     limit = snapshot.code_length if maximum_distance is None else maximum_distance
     if aggregation == "BEST" or level == Level.IMAGE:

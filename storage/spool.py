@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from storage.aside import Aside, SetAside
+from storage.aside import UID, Aside, SetAside
 from storage.durable import folder_names, remove_stale, sync_folder, write_durably
 from storage.errors import SpoolFull
 
@@ -68,8 +68,13 @@ class Spool:
         remove_stale(self._temporary)
         self._aside.repair()
 
-    def put(self, chunks: Iterable[bytes | memoryview]) -> Entry:
+    def put(self, chunks: Iterable[bytes | memoryview], sop_instance_uid: str = "") -> Entry:
         """Keep one instance, durable when this returns.
+
+        Parameters
+        ----------
+        sop_instance_uid
+            If given, `is_waiting` finds the instance by it.
 
         Raises
         ------
@@ -77,7 +82,8 @@ class Spool:
             Above a mark, or the disk filled up while writing; nothing was kept.
         """
         self._check_marks()
-        name = f"{time.time_ns():020d}-{os.getpid()}-{next(self._serial)}.dcm"
+        uid = sop_instance_uid if UID.fullmatch(sop_instance_uid) else ""  # it becomes part of a file name
+        name = f"{time.time_ns():020d}-{os.getpid()}-{next(self._serial)}-{uid}.dcm"
         path = self._incoming / name
         try:
             write_durably(chunks, self._temporary / name, path)
@@ -127,6 +133,10 @@ class Spool:
             if time.monotonic() - self._counted_at > COUNT_AGE_S:
                 self._count()
             return self._counted
+
+    def is_waiting(self, sop_instance_uid: str) -> bool:
+        """Whether an instance put with this UID waits."""
+        return any(name.endswith(f"-{sop_instance_uid}.dcm") for name in folder_names(self._incoming))
 
     def __len__(self) -> int:
         return len(folder_names(self._incoming))
