@@ -77,7 +77,8 @@ def sampled_frames(dataset: Dataset, most: int = 8, limits: Limits = DEFAULT_LIM
     PixelError
         ``too large`` if more frames are announced than the limit.
     """
-    count = frame_count(dataset, limits)
+    with quiet():
+        count = frame_count(dataset, limits)
     if count <= most:
         return list(range(count))
     if most == 1:
@@ -117,7 +118,9 @@ def stored_frame(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMI
         try:
             # raw: the luminance of YBR is its first sample, no need to go by RGB
             pixels, properties = decoder.as_array(dataset, index=frame, raw=True, decoding_plugin=plugin)
-        except Exception as error:  # decoders raise whatever they like; each is answered by the next one
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # decoders raise whatever they like, even Rust panics: ask the next one
             failures.append(f"{plugin or 'pydicom'}: {type(error).__name__}: {error}")
         else:
             native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -167,7 +170,7 @@ def _check_announced(dataset: Dataset, frame: int, limits: Limits) -> None:
 
 def _decoder(dataset: Dataset) -> Decoder:
     # A file without meta information is in the default transfer syntax, if it is any good (PS3.5 10.1).
-    uid = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID", ImplicitVRLittleEndian)
+    uid = (getattr(dataset, "file_meta", None) or Dataset()).get("TransferSyntaxUID", ImplicitVRLittleEndian)
     try:
         return get_decoder(uid)
     except NotImplementedError as error:

@@ -92,6 +92,9 @@ def _palette(dataset: Dataset) -> Show:
             entries, first, _ = (int(v) for v in dataset.RedPaletteColorLookupTableDescriptor)
             entry = np.clip(stored.astype(np.int64), first, first + (entries or 1 << 16) - 1)
             colours = apply_color_lut(entry, dataset)[..., :3]  # a fourth is opacity
+            plain = "RedPaletteColorLookupTableData" in dataset
+            if plain and colours.itemsize == 2 and dataset.original_encoding[1] is False:
+                colours = colours.byteswap()  # which apply_color_lut does for segmented tables only
         except Exception as error:  # a table that lies about itself raises from anywhere
             raise PixelError("unsupported", f"palette: {type(error).__name__}: {error}") from error
         return _luminance(colours, bits=8 if colours.max() < 256 else 16)  # many 16-bit tables hold 8-bit colours
@@ -191,12 +194,17 @@ def _storable(stored: StoredFrame) -> tuple[int, int]:
 
 
 def _window(function: str, center: float, width: float) -> Transformation:
-    """Give the VOI LUT Function of a window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    """Give the VOI LUT Function of a window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    LINEAR starts and ends half a stored step inside the window. Here it is half a grey level where that is more, so
+    that a picture stored with 12 or 16 bits is shown as it is with 8: at most half a grey level from the standard.
+    """
     if function == "SIGMOID":
         return lambda values: 255 / (1 + np.exp(-4 * (values - center) / width))
     if function == "LINEAR_EXACT" or width <= 1:  # LINEAR would be a step, which makes no picture of float pixels
         return _ramp(center - width / 2, center + width / 2)
-    return _ramp(center - width / 2, center + width / 2 - 1)
+    half = width / 2 - max(0.5, width / 512)
+    return _ramp(center - 0.5 - half, center - 0.5 + half)
 
 
 def _ramp(low: float, high: float) -> Transformation:

@@ -2,7 +2,7 @@
 # mypy: untyped-calls-exclude=SimpleITK
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its own documentation calls it so
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 

@@ -1,0 +1,165 @@
+"""From network inputs to codes, with a trained model read from a file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hashing.codes import Codes, pack
+from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork, signs
+
+DEFAULT_MODEL = Path(__file__).parent / "models" / "lookalike-1.safetensors"
+ARCHITECTURE = "efficientnet-lite0-nested-128"
+FINGERPRINT_LENGTH = 16
+
+
+class ModelError(Exception):
+    """A model file cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What tells one model from another.
+
+    Attributes
+    ----------
+    name
+        Given by whoever exported it.
+    fingerprint
+        First 16 hexadecimal digits of the SHA-256 of the file: codes of different fingerprints are never compared.
+    """
+
+    name: str
+    fingerprint: str
+
+    @property
+    def identifier(self) -> str:
+        """Name and fingerprint, as callers see it (at most 64 characters, VR LO)."""
+        return f"{self.name[:47]}-{self.fingerprint}"
+
+
+class Encoder:
+    """Encodes batches of images on a CPU or GPU."""
+
+    def __init__(self, network: HashNetwork, model: Model, code_length: int, device: torch.device) -> None:
+        if code_length not in CODE_LENGTHS:
+            raise ModelError(f"code length {code_length} is not one of {CODE_LENGTHS}: change code_length")
+        self.model, self.code_length, self.device = model, code_length, device
+        self.network = _fused(network).to(device=device, memory_format=torch.channels_last)
+
+    @classmethod
+    def load(cls, path: Path = DEFAULT_MODEL, code_length: int = 64, device: str = "auto") -> Self:
+        """Return an encoder with the weights of `path`.
+
+        Parameters
+        ----------
+        code_length
+            Bits kept of each code: 16, 32, 48, 64 or 128.
+        device
+            "cpu", "cuda", or "auto": a GPU where there is one.
+
+        Raises
+        ------
+        ModelError
+            The file is missing, damaged or of another architecture, or the code length or device cannot be had.
+        """
+        model, weights = _read(path)
+        network = HashNetwork()
+        network.load_state_dict({name: tensor.to(network.state_dict()[name].dtype) for name, tensor in weights.items()})
+        return cls(network, model, code_length, _device(device))
+
+    def encode(self, images: NDArray[np.uint8]) -> Codes:
+        """Codes of images.
+
+        Parameters
+        ----------
+        images : (n, 224, 224)
+            As `hashing.pixels.preprocess` makes them.
+
+        Returns
+        -------
+        (n, ceil(code_length / 64)) uint64
+        """
+        return pack(signs(self.relaxed(images)[:, : self.code_length]).numpy())
+
+    def relaxed(self, images: NDArray[np.uint8]) -> Tensor:
+        """Pre-codes, shape (n, 128) float: their signs are the bits."""
+        if images.ndim != 3 or images.shape[1:] != (INPUT_SIZE, INPUT_SIZE) or images.dtype != np.uint8:
+            raise ValueError(
+                f"images of (n, {INPUT_SIZE}, {INPUT_SIZE}) uint8 expected, not {images.shape} {images.dtype}"
+            )
+        with torch.inference_mode():
+            batch = torch.from_numpy(images).unsqueeze(1).to(self.device)
+            relaxed: Tensor = self.network(batch.to(memory_format=torch.channels_last)).float().cpu()
+        return relaxed
+
+
+def read_model(path: Path = DEFAULT_MODEL) -> Model:
+    """Name and fingerprint of a model file, without loading its weights into a network.
+
+    Raises
+    ------
+    ModelError
+        The file is missing or no model of this architecture.
+    """
+    return _read(path)[0]
+
+
+def export(network: HashNetwork, path: Path, name: str, facts: Mapping[str, str]) -> Model:
+    """Write a network as a model file: fp16, with its architecture and facts about its making in the header.
+
+    Raises
+    ------
+    ModelError
+        A weight does not fit fp16.
+    """
+    weights = {
+        key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in network.state_dict().items()
+    }
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise ModelError("a weight is too large for fp16")
+    facts = {"architecture": ARCHITECTURE, "name": name, "code_lengths": json.dumps(CODE_LENGTHS), **facts}
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, metadata=facts)
+    return read_model(path)
+
+
+def _read(path: Path) -> tuple[Model, dict[str, Tensor]]:
+    try:
+        content = path.read_bytes()
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except OSError as error:
+        raise ModelError(f"no model at {path}: {error.strerror}; set model_path") from error
+    except SafetensorError as error:
+        raise ModelError(f"{path} is damaged or no safetensors file: {error}") from error
+    if facts.get("architecture") != ARCHITECTURE:
+        raise ModelError(f"{path} is of architecture {facts.get('architecture')}, expected {ARCHITECTURE}")
+    return Model(facts.get("name", path.stem), hashlib.sha256(content).hexdigest()[:FINGERPRINT_LENGTH]), weights
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if name.startswith("cuda") and not available:
+        raise ModelError(f"device {name} asked for, but torch sees no GPU: set device to cpu or auto")
+    return torch.device(name)
+
+
+def _fused(network: HashNetwork) -> HashNetwork:
+    """Fold each batch normalisation into its convolution: the same function, a third faster on a CPU."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, ConvolutionNorm):
+            module.fuse()
+    return network.requires_grad_(requires_grad=False)

@@ -1,0 +1,159 @@
+"""The network: a convolutional trunk and a hash layer whose leading bits are codes of their own.
+
+The trunk is EfficientNet-Lite0 (Tan and Le, ICML 2019, in its variant without squeeze-and-excitation and with ReLU6).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+FEATURES = 1280
+INPUT_SIZE = 224
+CODE_LENGTHS = (16, 32, 48, 64, 128)
+
+
+class Stage(NamedTuple):
+    """A run of inverted residual blocks of one kind (Tan and Le 2019, table 1)."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+STAGES = (
+    Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
+    Stage(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
+    Stage(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
+    Stage(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
+    Stage(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
+    Stage(repeats=4, kernel=5, stride=2, expansion=6, channels=192),
+    Stage(repeats=1, kernel=3, stride=1, expansion=6, channels=320),
+)
+STEM_CHANNELS = 32
+
+
+class HashNetwork(nn.Module):
+    """Images to relaxed codes of 128 values; a code is the sign of a leading run of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = EfficientNetLite0()
+        self.hash_layer = HashLayer(FEATURES, max(CODE_LENGTHS))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Relaxed codes of a batch.
+
+        Parameters
+        ----------
+        images : (batch, 1, height, width), uint8 or float
+            Grey values, 0 to 255, as `hashing.pixels.preprocess` makes them.
+
+        Returns
+        -------
+        (batch, 128) float
+            Pre-codes, each centred by batch normalisation; bit = value >= 0.
+        """
+        relaxed: Tensor = self.hash_layer(self.trunk(images))
+        return relaxed
+
+
+class HashLayer(nn.Sequential):
+    """Linear without bias, then batch normalisation, which balances each bit (Hoe et al., NeurIPS 2021, 3.3)."""
+
+    def __init__(self, features: int, bits: int) -> None:
+        super().__init__(nn.Linear(features, bits, bias=False), nn.BatchNorm1d(bits))
+
+
+class EfficientNetLite0(nn.Module):
+    """Single-channel trunk; global average of the last feature map.
+
+    Modules are registered in the order of the published checkpoints: `load_imagenet` matches tensors one by one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = ConvolutionNorm(1, STEM_CHANNELS, kernel=3, stride=2)
+        blocks: list[nn.Module] = []
+        channels = STEM_CHANNELS
+        for stage in STAGES:
+            for repeat in range(stage.repeats):
+                stride = stage.stride if repeat == 0 else 1
+                blocks.append(InvertedResidual(channels, stage.channels, stage.kernel, stride, stage.expansion))
+                channels = stage.channels
+        self.blocks = nn.Sequential(*blocks)
+        self.head = ConvolutionNorm(channels, FEATURES, kernel=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features, shape (batch, 1280), of images of shape (batch, 1, height, width) with values 0 to 255."""
+        normalised = (images.to(self.head.convolution.weight.dtype) - 127) / 128
+        maps = functional.relu6(self.stem(normalised), inplace=True)  # (batch, 32, height / 2, width / 2)
+        maps = functional.relu6(self.head(self.blocks(maps)), inplace=True)  # (batch, 1280, height / 32, width / 32)
+        return maps.mean(dim=(2, 3))
+
+    def load_imagenet(self, checkpoint: dict[str, Tensor]) -> None:
+        """Take over published ImageNet weights; the three colour filters of the stem are summed into one.
+
+        Raises
+        ------
+        ValueError
+            The checkpoint is not one of EfficientNet-Lite0.
+        """
+        published = [tensor for name, tensor in checkpoint.items() if not name.startswith("_fc.")]
+        published[0] = published[0].sum(dim=1, keepdim=True)
+        own = self.state_dict()
+        if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in published]:
+            raise ValueError("these are not the weights of an EfficientNet-Lite0: tensor shapes differ")
+        self.load_state_dict(dict(zip(own, published, strict=True)))
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project; the input is added where shapes allow (Sandler et al., CVPR 2018)."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = channels_in * expansion
+        self.expand = ConvolutionNorm(channels_in, inner, kernel=1) if expansion > 1 else None
+        self.filter = ConvolutionNorm(inner, inner, kernel=kernel, stride=stride, groups=inner)
+        self.project = ConvolutionNorm(inner, channels_out, kernel=1)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Feature maps of shape (batch, channels_out, height / stride, width / stride)."""
+        inner = maps if self.expand is None else functional.relu6(self.expand(maps), inplace=True)
+        projected: Tensor = self.project(functional.relu6(self.filter(inner), inplace=True))
+        return maps + projected if self.residual else projected
+
+
+class ConvolutionNorm(nn.Module):
+    """Convolution without bias and batch normalisation, padded as TensorFlow does ("SAME", even input sizes)."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+        even = before == after
+        self.uneven_padding = None if even else nn.ZeroPad2d((before, after, before, after))
+        padding = before if even else 0
+        self.convolution = nn.Conv2d(
+            channels_in, channels_out, kernel, stride, padding=padding, groups=groups, bias=False
+        )
+        self.norm: nn.Module = nn.BatchNorm2d(channels_out, eps=1e-3, momentum=0.01)
+
+    def fuse(self) -> None:
+        """Fold the normalisation into the convolution; for inference only."""
+        self.convolution, self.norm = fuse_conv_bn_eval(self.convolution, self.norm), nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Normalised maps, without activation."""
+        padded = maps if self.uneven_padding is None else self.uneven_padding(maps)
+        normalised: Tensor = self.norm(self.convolution(padded))
+        return normalised
+
+
+def signs(relaxed: Tensor) -> Tensor:
+    """Bits of relaxed codes, bool; zero counts as one, so that there is no third symbol."""
+    return torch.ge(relaxed, 0)

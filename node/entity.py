@@ -1,0 +1,146 @@
+"""The application entity: one listener that receives instances and answers queries, on pynetdicom."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config, evt
+from pynetdicom.events import Event
+from pynetdicom.service_class import QueryRetrieveServiceClass
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    PatientRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+    register_uid,
+)
+from pynetdicom.transport import ThreadedAssociationServer
+
+from node.errors import Refusal, Status
+from node.find import Finder
+from node.private import SIMILARITY_FIND
+from node.receiver import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Receiver
+from node.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+FIND_CLASSES = (
+    StudyRootQueryRetrieveInformationModelFind,
+    PatientRootQueryRetrieveInformationModelFind,
+    SIMILARITY_FIND,
+)
+FIND_TRANSFER_SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+EXTENDED_NEGOTIATION = bytes([1, 1, 0, 0, 0, 1, 1])
+"""Relational queries, date-time, fuzzy names, time zone, multi-frame conversion, empty and multiple values: a byte each
+(PS3.4 C.5.1.1)."""
+
+register_uid(SIMILARITY_FIND, "LookalikeSimilarityFind", QueryRetrieveServiceClass, "C-FIND")
+
+
+class Entity:
+    """Listens, and hands requests to the receiver and the finder."""
+
+    def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
+        self.settings, self.receiver, self.finder = settings, receiver, finder
+        self._server: ThreadedAssociationServer | None = None
+
+    def start(self) -> None:
+        """Listen, in threads of this process.
+
+        Raises
+        ------
+        OSError
+            The address is in use or not ours.
+        """
+        _config.UNRESTRICTED_STORAGE_SERVICE = True  # every storage class, every transfer syntax, as proposed
+        _config.LOG_HANDLER_LEVEL = "none"
+        _config.LOG_REQUEST_IDENTIFIERS = False  # patients first: identifiers stay out of the log
+        _config.LOG_RESPONSE_IDENTIFIERS = False
+        handlers = [
+            (evt.EVT_CONN_OPEN, _send_at_once),
+            (evt.EVT_REQUESTED, _log_request),
+            (evt.EVT_SOP_EXTENDED, _negotiate),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_FIND, self._find),
+        ]
+        address = (self.settings.host, self.settings.port)
+        self._server = self._ae().start_server(address, block=False, evt_handlers=handlers)
+
+    def stop(self) -> None:
+        """Stop listening and abort what is open."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
+
+    def _ae(self) -> AE:
+        ae = AE(ae_title=self.settings.ae_title)
+        ae.require_called_aet = True
+        ae.maximum_associations = self.settings.max_associations
+        ae.maximum_pdu_size = self.settings.maximum_pdu_size
+        ae.network_timeout = self.settings.network_timeout_s
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        ae.add_supported_context(Verification)
+        for sop_class in FIND_CLASSES:
+            ae.add_supported_context(sop_class, FIND_TRANSFER_SYNTAXES)
+        return ae
+
+    def _store(self, event: Event) -> Dataset | int:
+        try:
+            self.receiver.store(event.request, event.context.transfer_syntax, event.assoc.requestor.ae_title)
+        except Refusal as refusal:
+            logger.warning("refused to store %s: %s", event.request.AffectedSOPInstanceUID, refusal)
+            return _status(refusal)
+        except OSError as error:
+            logger.exception("could not store %s", event.request.AffectedSOPInstanceUID)
+            return _status(Refusal(Status.OUT_OF_RESOURCES, f"storage failed: {error.strerror}"))
+        return int(Status.SUCCESS)
+
+    def _find(self, event: Event) -> Iterator[tuple[Dataset | int, Dataset | None]]:
+        model = event.context.abstract_syntax
+        try:
+            responses = self.finder.find(
+                event.identifier,
+                patient_root=model == PatientRootQueryRetrieveInformationModelFind,
+                example_mandatory=model == SIMILARITY_FIND,
+                is_cancelled=lambda: bool(event.is_cancelled),
+            )
+            for status, identifier in responses:
+                yield int(status), identifier
+        except Refusal as refusal:
+            logger.warning("refused to find: %s", refusal)
+            yield _status(refusal), None
+        except Exception:
+            logger.exception("internal error while finding")
+            yield _status(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node")), None
+
+
+def _status(refusal: Refusal) -> Dataset:
+    status = Dataset()
+    status.Status = int(refusal.status)
+    status.ErrorComment = refusal.comment
+    if refusal.offending is not None:
+        status.OffendingElement = [refusal.offending]
+    return status
+
+
+def _send_at_once(event: Event) -> None:
+    """A response must not wait for the acknowledgement of the one before (Nagle's algorithm)."""
+    connection = event.assoc.dul.socket.socket
+    if connection is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _log_request(event: Event) -> None:
+    logger.info("association from %s (%s)", event.assoc.requestor.ae_title, event.address[0])
+
+
+def _negotiate(event: Event) -> dict[Any, bytes]:
+    """Answer extended negotiation of the query models, with as many fields as were proposed."""
+    return {
+        sop_class: EXTENDED_NEGOTIATION[: len(proposed)]
+        for sop_class, proposed in event.app_info.items()
+        if sop_class in FIND_CLASSES
+    }

@@ -1,0 +1,62 @@
+"""What the node refuses, and the DIMSE status each refusal has.
+
+NodeError
+├── SettingsError       the operator must change something
+├── PeerError           another application entity did not do what was asked
+└── Refusal             an answer to a request, with status, offending element and comment
+"""
+
+from enum import IntEnum
+
+from pydicom.tag import BaseTag
+
+COMMENT_LENGTH = 64  # VR LO of Error Comment (0000,0902)
+
+
+class NodeError(Exception):
+    """Base of every error of this package."""
+
+
+class SettingsError(NodeError):
+    """A setting cannot be used."""
+
+
+class PeerError(NodeError):
+    """Another application entity could not be reached, or refused."""
+
+
+class Status(IntEnum):
+    """DIMSE statuses we answer with (PS3.7 annex C; PS3.4 B.2.3, C.4.1.1.4; C101 and on: conformance statement)."""
+
+    SUCCESS = 0x0000
+    OUT_OF_RESOURCES = 0xA700
+    DATA_SET_MISMATCH = 0xA900
+    CANNOT_UNDERSTAND = 0xC000
+    EXAMPLE_UNKNOWN = 0xC101
+    EXAMPLE_WITHOUT_PIXELS = 0xC102
+    EXAMPLE_NOT_HASHABLE = 0xC103
+    MODEL_UNKNOWN = 0xC104
+    EXAMPLE_NOT_READY = 0xC105
+    SNAPSHOT_GONE = 0xC107
+    INTERNAL_ERROR = 0xC1FF
+    CANCEL = 0xFE00
+    PENDING = 0xFF00
+    PENDING_WITH_UNSUPPORTED_KEYS = 0xFF01
+
+
+class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
+    """A request that gets a failure status.
+
+    Attributes
+    ----------
+    status
+        What the peer is told.
+    comment
+        Error Comment: what is wrong and what to do, at most 64 characters, no patient data.
+    offending
+        Tag of the element at fault, or None.
+    """
+
+    def __init__(self, status: Status, comment: str, offending: BaseTag | None = None) -> None:
+        super().__init__(comment)
+        self.status, self.comment, self.offending = status, comment[:COMMENT_LENGTH], offending

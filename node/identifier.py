@@ -1,0 +1,177 @@
+"""Identifiers of C-FIND: a request is read into a `Query`, and an entity is written as a response (PS3.4 C.4.1)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom.charset import convert_encodings
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+
+from node.errors import Refusal, Status
+from node.keys import COMPUTED, KEPT, LEVEL_OF, at_or_above, tag_of
+from node.private import Element, PrivateBlock, add_block
+from node.question import Question, read_question
+from storage.record import LEVELS, Level
+
+ALWAYS_UNDERSTOOD = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "RetrieveAETitle", "InstanceAvailability"})
+NUMBER_VRS = frozenset({"US", "UL", "SS", "SL"})
+UTF_8 = "ISO_IR 192"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A C-FIND request, understood.
+
+    Attributes
+    ----------
+    level
+        What the responses are.
+    keys
+        Keyword to value of every supported key that was sent, empty ones too: they are returned.
+    returned
+        Private elements asked to be returned.
+    question
+        The query by example, or None in an ordinary query.
+    has_unsupported_keys
+        Something was asked that is neither matched nor returned: responses say so (FF01).
+    character_set
+        Of the request.
+    block
+        Private block the caller used.
+    """
+
+    level: Level
+    keys: Mapping[str, str]
+    returned: tuple[Element, ...]
+    question: Question | None
+    has_unsupported_keys: bool
+    character_set: str
+    block: int
+
+    def keys_at(self, level: Level) -> dict[str, str]:
+        """Keys of one level."""
+        return {keyword: value for keyword, value in self.keys.items() if LEVEL_OF[keyword] == level}
+
+
+def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bool = False) -> Query:
+    """The query in a request identifier.
+
+    Parameters
+    ----------
+    patient_root
+        Whether the information model has a PATIENT level.
+    example_mandatory
+        Whether the SOP class is our own, in which a query has an example.
+
+    Raises
+    ------
+    Refusal
+        A900: level missing or not of this model, contradictory or missing keys.
+    """
+    level = _level(identifier, patient_root=patient_root)
+    question = read_question(identifier)
+    if question is None and example_mandatory:
+        raise Refusal(
+            Status.DATA_SET_MISMATCH,
+            "this SOP class needs an example UID",
+            PrivateBlock(identifier).tag(Element.EXAMPLE_SOP_INSTANCE_UID),
+        )
+    if question is not None and level == Level.PATIENT:
+        raise Refusal(
+            Status.DATA_SET_MISMATCH, "ask for look-alikes at STUDY, SERIES or IMAGE", tag_of("QueryRetrieveLevel")
+        )
+    levels = LEVELS if question is not None else at_or_above(level)
+    supported = {keyword for one in levels for keyword in (*KEPT[one], *COMPUTED[one])}
+    keys, unsupported = _keys(identifier, supported)
+    block = PrivateBlock(identifier)
+    return Query(
+        level=level,
+        keys=keys,
+        returned=tuple(element for element in Element if element in block),
+        question=question,
+        has_unsupported_keys=unsupported,
+        character_set=_text(identifier.get("SpecificCharacterSet", "")),
+        block=block.block or 0,
+    )
+
+
+def write_response(
+    query: Query, values: Mapping[str, str], retrieve_ae_title: str, similarity: Mapping[Element, str]
+) -> Dataset:
+    """One response: the attributes that were asked for, and no others but those every response has.
+
+    Parameters
+    ----------
+    values
+        Keyword to text of the entity; a key the entity lacks is returned with zero length.
+    similarity
+        Private return elements; those not asked for are left out.
+    """
+    response = Dataset()
+    wanted = {keyword: values.get(keyword, "") for keyword in query.keys}
+    character_set = _character_set(query.character_set, wanted.values())
+    if character_set:
+        response.SpecificCharacterSet = character_set
+    response.QueryRetrieveLevel = str(query.level)
+    if retrieve_ae_title:
+        response.RetrieveAETitle = retrieve_ae_title
+    for keyword, text in wanted.items():
+        response.add(_element(keyword, text))
+    asked = [(element, similarity[element]) for element in query.returned if element in similarity]
+    if asked:
+        add_block(response, asked, query.block)
+    return response
+
+
+def _level(identifier: Dataset, *, patient_root: bool) -> Level:
+    text = _text(identifier.get("QueryRetrieveLevel", ""))
+    if text not in set(Level) or (text == Level.PATIENT and not patient_root):
+        choices = ", ".join(LEVELS if patient_root else LEVELS[1:])
+        raise Refusal(Status.DATA_SET_MISMATCH, f"level must be one of {choices}", tag_of("QueryRetrieveLevel"))
+    return Level(text)
+
+
+def _keys(identifier: Dataset, supported: set[str]) -> tuple[dict[str, str], bool]:
+    """Supported keys as text, and whether there were others; private elements of other creators do not count."""
+    keys, unsupported = {}, False
+    for element in identifier:
+        if element.tag.is_private or element.tag.element == 0 or element.keyword in ALWAYS_UNDERSTOOD:
+            continue
+        if element.keyword in supported:
+            keys[element.keyword] = _text(element.value)
+        else:
+            unsupported = True
+    return keys, unsupported
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, MultiValue | list):
+        return "\\".join(str(one) for one in value)
+    return str(value)
+
+
+def _element(keyword: str, text: str) -> DataElement:
+    tag: BaseTag = tag_of(keyword)
+    vr = dictionary_VR(tag)
+    parts: Sequence[str] = text.split("\\") if text else []
+    value: object = [int(part) for part in parts] if vr in NUMBER_VRS else list(parts)
+    return DataElement(tag, vr, value if parts else None)
+
+
+def _character_set(requested: str, texts: object) -> str:
+    """The request's character set if every value fits, else UTF-8; none if all is ASCII (PS3.4 C.4.1.1.3.2)."""
+    text = "".join(texts)  # type: ignore[arg-type]
+    if text.isascii():
+        return ""
+    if requested and "\\" not in requested:
+        try:
+            text.encode(convert_encodings(requested)[0])
+        except (UnicodeEncodeError, LookupError):
+            return UTF_8
+        return requested
+    return UTF_8

@@ -1,0 +1,69 @@
+"""The attributes the node keeps and answers with, by level (PS3.4 C.6.1.1 and C.6.2.1)."""
+
+from collections.abc import Mapping
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.tag import BaseTag, Tag
+
+from storage.record import LEVELS, Level
+
+UNIQUE: Mapping[Level, str] = {
+    Level.PATIENT: "PatientID",
+    Level.STUDY: "StudyInstanceUID",
+    Level.SERIES: "SeriesInstanceUID",
+    Level.IMAGE: "SOPInstanceUID",
+}
+KEPT: Mapping[Level, tuple[str, ...]] = {
+    Level.PATIENT: ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    Level.STUDY: (
+        "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "StudyDescription",
+        "ReferringPhysicianName", "InstitutionName", "PatientAge",
+    ),
+    Level.SERIES: (
+        "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "BodyPartExamined", "Laterality",
+        "ProtocolName", "SeriesDate", "SeriesTime", "Manufacturer", "ManufacturerModelName", "StationName",
+    ),
+    Level.IMAGE: (
+        "SOPInstanceUID", "SOPClassUID", "InstanceNumber", "ImageType", "ContentDate", "ViewPosition",
+        "NumberOfFrames", "Rows", "Columns",
+    ),
+}  # fmt: skip
+REQUIRED = frozenset({
+    "PatientID", "PatientName", "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "StudyID",
+    "SeriesInstanceUID", "Modality", "SeriesNumber", "SOPInstanceUID", "InstanceNumber",
+})  # fmt: skip
+"""Keys whose stored empty value matches anything (PS3.4 C.2.2.1.2)."""
+
+COMPUTED: Mapping[Level, tuple[str, ...]] = {
+    Level.PATIENT: (
+        "NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances",
+    ),
+    Level.STUDY: (
+        "ModalitiesInStudy", "SOPClassesInStudy", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances",
+    ),
+    Level.SERIES: ("NumberOfSeriesRelatedInstances",),
+    Level.IMAGE: (),
+}  # fmt: skip
+"""Answered from the entities below; ModalitiesInStudy and SOPClassesInStudy are matched too."""
+
+LEVEL_OF: Mapping[str, Level] = {
+    keyword: level for level in LEVELS for keyword in (*KEPT[level], *COMPUTED[level])
+}  # fmt: skip
+
+
+def tag_of(keyword: str) -> BaseTag:
+    """Tag of a keyword of the data dictionary."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    return Tag(tag)
+
+
+def at_or_above(level: Level) -> tuple[Level, ...]:
+    """Levels from the patient down to `level`."""
+    return LEVELS[: LEVELS.index(level) + 1]
+
+
+def below(level: Level) -> Level | None:
+    """The next level down, None below IMAGE."""
+    place = LEVELS.index(level) + 1
+    return LEVELS[place] if place < len(LEVELS) else None

@@ -1,0 +1,152 @@
+"""Another application entity, as we call it: echo, store, find."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+from pynetdicom import AE, _config
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
+
+from node.errors import PeerError, Status
+
+MOST_CONTEXTS = 128  # odd numbers of one byte (PS3.8 section 9.3.2.2)
+PENDING = {Status.PENDING, Status.PENDING_WITH_UNSUPPORTED_KEYS}
+TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a peer said to one file: its status, 0x0000 being success, or None when it could not be sent."""
+
+    path: Path
+    status: int | None
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An application entity at an address."""
+
+    ae_title: str
+    host: str
+    port: int
+    calling_ae_title: str = "LOOKALIKE_CLI"
+
+    @classmethod
+    def parse(cls, text: str) -> "Peer":
+        """A peer written as AETITLE@HOST:PORT.
+
+        Raises
+        ------
+        PeerError
+            The text is something else.
+        """
+        parts = re.fullmatch(r"(?P<title>[^@]{1,16})@(?P<host>.+):(?P<port>\d{1,5})", text)
+        if parts is None:
+            raise PeerError(f"{text!r} is no peer: write AETITLE@HOST:PORT, as in LOOKALIKE@127.0.0.1:11112")
+        return cls(parts["title"], parts["host"], int(parts["port"]))
+
+    def echo(self) -> None:
+        """Verify that the peer answers (C-ECHO).
+
+        Raises
+        ------
+        PeerError
+            It does not.
+        """
+        with _Connection(self, [build_context(Verification)]) as association:
+            status = association.send_c_echo()
+            if status.get("Status") != Status.SUCCESS:
+                raise PeerError(f"{self} refused C-ECHO")
+
+    def store(self, paths: Iterable[Path]) -> Iterator[Stored]:
+        """Send files over as few associations as their kinds allow, yielding each outcome (C-STORE)."""
+        for batch, contexts in _batches(paths):
+            with _Connection(self, contexts) as association:
+                for path in batch:
+                    yield self._store(association, path)
+
+    def _store(self, association: Association, path: Path) -> Stored:
+        if not association.is_established:
+            raise PeerError(f"{self} ended the association while files were being sent")
+        try:
+            status = association.send_c_store(path)
+        except (ValueError, AttributeError, InvalidDicomError) as error:
+            return Stored(path, None, str(error))
+        return Stored(path, status.get("Status"), str(status.get("ErrorComment", "")))
+
+    def find(self, identifier: Dataset, model: UID = StudyRootQueryRetrieveInformationModelFind) -> Iterator[Dataset]:
+        """Identifiers of the pending responses (C-FIND).
+
+        Raises
+        ------
+        PeerError
+            The peer refused, with its own comment.
+        """
+        with _Connection(self, [build_context(model)]) as association:
+            for status, response in association.send_c_find(identifier, model):
+                code = status.get("Status")
+                if code in PENDING and response is not None:
+                    yield response
+                elif code != Status.SUCCESS:
+                    comment = status.get("ErrorComment", "no comment")
+                    raise PeerError(f"{self} refused: {comment}" + (f" (status {code:04X})" if code else ""))
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+class _Connection:
+    """An association that is released in the end."""
+
+    def __init__(self, peer: Peer, contexts: list[PresentationContext]) -> None:
+        self.peer, self.contexts = peer, contexts
+
+    def __enter__(self) -> Association:
+        _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
+        ae = AE(ae_title=self.peer.calling_ae_title)
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
+        self.association = ae.associate(self.peer.host, self.peer.port, self.contexts, self.peer.ae_title)
+        if not self.association.is_established:
+            reason = "rejected the association" if self.association.is_rejected else "does not answer"
+            raise PeerError(f"{self.peer} {reason}: is the node running, and is this its AE title?")
+        return self.association
+
+    def __exit__(self, *exc: object) -> None:
+        if self.association.is_established:
+            self.association.release()
+
+
+def _batches(paths: Iterable[Path]) -> Iterator[tuple[list[Path], list[PresentationContext]]]:
+    """Files grouped so that each group needs no more contexts than one association has."""
+    batch: list[Path] = []
+    kinds: dict[tuple[UID, UID], None] = {}
+    for path in paths:
+        kind = _kind(path)
+        if kind is not None and kind not in kinds and len(kinds) == MOST_CONTEXTS:
+            yield batch, [build_context(*one) for one in kinds]
+            batch, kinds = [], {}
+        if kind is not None:
+            kinds[kind] = None
+        batch.append(path)
+    if batch:
+        yield batch, [build_context(*one) for one in kinds]
+
+
+def _kind(path: Path) -> tuple[UID, UID] | None:
+    """SOP class and transfer syntax, None for what is no DICOM file."""
+    try:
+        meta = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        return UID(meta.SOPClassUID), UID(meta.file_meta.TransferSyntaxUID)
+    except (InvalidDicomError, AttributeError, OSError):
+        return None

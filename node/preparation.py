@@ -1,0 +1,153 @@
+"""From a spooled file to what is encoded and kept; runs in decode workers that may be killed, without torch."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import config as pydicom_config
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.multival import MultiValue
+
+from hashing.pixels import PixelError, network_input, sampled_frames
+from node.keys import KEPT, UNIQUE
+from storage.record import LEVELS, Level, Record, patient_key
+
+UID_KEYWORDS = tuple(UNIQUE[level] for level in LEVELS[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An instance ready to be encoded.
+
+    Attributes
+    ----------
+    images : (len(record.frames), size, size) uint8
+        The network's inputs.
+    pixel_digest
+        64 bits over them: equal for the same picture under other UIDs.
+    """
+
+    record: Record
+    images: NDArray[np.uint8]
+    pixel_digest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Why an instance is set aside.
+
+    Attributes
+    ----------
+    reason
+        Short name to count by; `detail` says more. Neither holds patient data.
+    uids
+        As far as they could be read.
+    """
+
+    reason: str
+    detail: str
+    uids: Mapping[str, str]
+
+
+def prepare(path: Path, received_ns: int, size: int, max_frames: int) -> Prepared | Unusable:
+    """Read, check and preprocess one received file."""
+    try:
+        dataset = dcmread(path)
+    except Exception as error:
+        return Unusable("not-readable", f"{type(error).__name__} while reading the data set", {})
+    uids = known_uids(dataset)
+    try:
+        return _prepare(dataset, received_ns, size, max_frames)
+    except PixelError as error:
+        return Unusable(error.reason.replace(" ", "-"), str(error), uids)
+    except MissingUIDError as error:
+        return Unusable("uid-missing", str(error), uids)
+    except Exception as error:
+        return Unusable("not-readable", f"{type(error).__name__} while reading attributes", uids)
+
+
+class MissingUIDError(ValueError):
+    """A data set lacks a UID that says where it belongs."""
+
+
+def known_uids(dataset: Dataset) -> dict[str, str]:
+    """SOP, Series and Study Instance UIDs, those that are there."""
+    found = {keyword: _text(dataset, keyword) for keyword in UID_KEYWORDS}
+    return {keyword: uid for keyword, uid in found.items() if uid}
+
+
+def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int) -> Prepared:
+    missing = [keyword for keyword in UID_KEYWORDS if not _text(dataset, keyword)]
+    if missing:
+        raise MissingUIDError(f"{', '.join(missing)} missing: the sender must give it")
+    frames = tuple(sampled_frames(dataset, max_frames))
+    images = np.stack([network_input(dataset, frame, size) for frame in frames])
+    record = _record(dataset, frames, images, received_ns)
+    return Prepared(record, images, int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:8], "little"))
+
+
+def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
+    attributes = {
+        level: {keyword: _text(dataset, keyword) for keyword in KEPT[level] if keyword in dataset} for level in LEVELS
+    }
+    digest = _content_digest(attributes, images)
+    source = str(dataset.file_meta.get("SourceApplicationEntityTitle", "") or "")
+    return Record(
+        sop_instance_uid=attributes[Level.IMAGE]["SOPInstanceUID"],
+        series_instance_uid=attributes[Level.SERIES]["SeriesInstanceUID"],
+        study_instance_uid=attributes[Level.STUDY]["StudyInstanceUID"],
+        patient_key=patient_key(
+            attributes[Level.PATIENT].get("PatientID", ""),
+            attributes[Level.PATIENT].get("IssuerOfPatientID", ""),
+            attributes[Level.STUDY]["StudyInstanceUID"],
+        ),
+        patient=attributes[Level.PATIENT],
+        study=attributes[Level.STUDY],
+        series=attributes[Level.SERIES],
+        instance=attributes[Level.IMAGE] | {"RetrieveAETitle": source},
+        frames=frames,
+        content_digest=digest,
+        received_ns=received_ns,
+    )
+
+
+def _content_digest(attributes: Mapping[Level, Mapping[str, str]], images: NDArray[np.uint8]) -> bytes:
+    """Over what is kept, not over the bytes received: a lossless re-encoding is the same content."""
+    text = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode() + images.tobytes()).digest()
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    if value is None:
+        return ""
+    if isinstance(value, MultiValue | list):
+        return "\\".join(str(one).strip() for one in value)
+    return str(value).replace("\0", "").strip()
+
+
+def start_worker(memory_bytes: int) -> None:
+    """Limit this process: address space, and life bound to its parent's; real-world files must not fill the log."""
+    import resource
+
+    import SimpleITK as sitk
+
+    from node.lifeline import die_with_parent
+
+    die_with_parent()
+    used = _address_space_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # type: ignore[no-untyped-call]
+    warnings.simplefilter("ignore")
+    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+
+
+def _address_space_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * 4096

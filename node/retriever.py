@@ -1,0 +1,178 @@
+"""Look-alikes: from an example and a question to ranked matches."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom.tag import Tag
+
+from hashing.codes import Codes
+from node.catalog import descendants
+from node.errors import Refusal, Status
+from node.keys import UNIQUE
+from node.private import FIRST_BLOCK, GROUP, Element
+from node.question import MOST_EXAMPLES, Exclusion, Question
+from storage.database import Snapshot
+from storage.record import LEVELS, Entity, Level, Record
+from storage.search import Filter, search
+from storage.spool import Spool
+
+NO_PIXELS = "no-pixel-data"
+"""Reason under which an instance without pixels is set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One look-alike.
+
+    Attributes
+    ----------
+    rank
+        1 is the nearest; equal distances are ranked by UID.
+    distance
+        Hamming distance in bits (a mean of such for MEAN).
+    score
+        1 - distance / code length.
+    entity
+        The study, series or image asked for; `image` is its nearest image and `frame` the 0-based frame in it.
+    """
+
+    rank: int
+    distance: float
+    score: float
+    entity: Entity
+    image: Entity
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Matches in rank order, and how many instances were candidates."""
+
+    matches: tuple[Match, ...]
+    candidates: int
+
+
+class Retriever:
+    """Answers questions from a snapshot; needs no network and no model, since examples have codes already."""
+
+    def __init__(self, spool: Spool, model: str) -> None:
+        self.spool, self.model = spool, model
+
+    def similar(self, snapshot: Snapshot, question: Question, level: Level, where: Filter) -> Answer:
+        """Matches for examples that are indexed.
+
+        Raises
+        ------
+        Refusal
+            C101, C102, C103, C105: the example cannot be used, and why. C104: other model. C107: other snapshot.
+        """
+        self._check_state(snapshot, question)
+        records = self._example_records(snapshot, question)
+        queries = self._codes(snapshot, question, records)
+        return self.nearest(snapshot, queries, question, level, exclude(snapshot, records, question, level, where))
+
+    def nearest(self, snapshot: Snapshot, queries: Codes, question: Question, level: Level, where: Filter) -> Answer:
+        """Matches for codes, shape (n_queries, words); an entity's distance is that to the nearest query."""
+        answer = search(
+            snapshot,
+            queries,
+            question.maximum_matches,
+            level,
+            where,
+            question.maximum_distance,
+            question.aggregation.value,
+        )
+        matches = []
+        for rank, hit in enumerate(answer.hits, start=1):
+            entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
+            assert entity is not None
+            assert image is not None
+            score = 1 - hit.distance / snapshot.code_length
+            matches.append(Match(rank, hit.distance, score, entity, image, hit.frame))
+        return Answer(tuple(matches), answer.candidates)
+
+    def _check_state(self, snapshot: Snapshot, question: Question) -> None:
+        if question.model and question.model != self.model:
+            raise _refusal(Status.MODEL_UNKNOWN, f"model here is {self.model}", Element.MODEL_IDENTIFIER)
+        if question.snapshot and question.snapshot != snapshot.identifier:
+            raise _refusal(Status.SNAPSHOT_GONE, "snapshot no longer kept: ask without it", Element.INDEX_SNAPSHOT)
+
+    def _example_records(self, snapshot: Snapshot, question: Question) -> list[Record]:
+        uids: list[str] = []
+        for example in question.examples:
+            if snapshot.ordinal(question.example_level, example) is None:
+                raise self._why_unknown(question.example_level, example)
+            uids += descendants(snapshot, question.example_level, example, Level.IMAGE)
+        records = [record for uid in spread(uids, MOST_EXAMPLES) if (record := snapshot.record(uid)) is not None]
+        assert records, "an entity without instances is not kept"
+        return records
+
+    def _why_unknown(self, level: Level, uid: str) -> Refusal:
+        element = _ELEMENTS[level]
+        if level == Level.IMAGE:
+            note = self.spool.is_set_aside(uid)
+            if note is not None and note.reason == NO_PIXELS:
+                return _refusal(Status.EXAMPLE_WITHOUT_PIXELS, "example has no pixel data: give an image", element)
+            if note is not None:
+                return _refusal(Status.EXAMPLE_NOT_HASHABLE, f"example was set aside: {note.reason}", element)
+            if self.spool.is_waiting(uid):
+                return _refusal(Status.EXAMPLE_NOT_READY, "example is being indexed: retry in seconds", element)
+        return _refusal(Status.EXAMPLE_UNKNOWN, f"no such {UNIQUE[level]} here: store it first", element)
+
+    def _codes(self, snapshot: Snapshot, question: Question, records: Sequence[Record]) -> Codes:
+        if not question.frames:
+            return np.concatenate([snapshot.codes_of(record.sop_instance_uid) for record in records])
+        record = records[0]
+        missing = [frame for frame in question.frames if frame - 1 not in record.frames]
+        if missing:
+            indexed = ",".join(str(frame + 1) for frame in record.frames)
+            raise _refusal(Status.EXAMPLE_NOT_HASHABLE, f"frames indexed: {indexed}", Element.EXAMPLE_FRAME_NUMBER)
+        places = [record.frames.index(frame - 1) for frame in question.frames]
+        return snapshot.codes_of(record.sop_instance_uid)[places]
+
+
+def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, level: Level, where: Filter) -> Filter:
+    """The filter, without the entities that the question excludes.
+
+    SELF is the example, or the entity of the answer's level that holds it: a study is not its own look-alike.
+    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study.
+    """
+    records = list(records)
+
+    def ordinals(level: Level) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        found = {snapshot.ordinal(level, record.uids[level]) for record in records}
+        return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
+
+    excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
+    if Exclusion.SELF in question.exclusions:
+        excluded.add(min(level, question.example_level, key=LEVELS.index))
+    changes: dict[str, object] = {_EXCLUDED[one]: ordinals(one) for one in excluded}
+    if Exclusion.DUPLICATE in question.exclusions:
+        digests = {snapshot.pixel_digest(record.sop_instance_uid) for record in records}
+        changes["excluded_digests"] = np.array(sorted(digests), np.uint64)
+    return replace(where, **changes)  # type: ignore[arg-type]
+
+
+def spread(items: Sequence[str], most: int) -> list[str]:
+    """At most `most` items, evenly spaced, the first and last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+_EXCLUDED = {
+    Level.PATIENT: "excluded_patients",
+    Level.STUDY: "excluded_studies",
+    Level.SERIES: "excluded_series",
+    Level.IMAGE: "excluded_instances",
+}
+_ELEMENTS = {
+    Level.IMAGE: Element.EXAMPLE_SOP_INSTANCE_UID,
+    Level.SERIES: Element.EXAMPLE_SERIES_INSTANCE_UID,
+    Level.STUDY: Element.EXAMPLE_STUDY_INSTANCE_UID,
+}
+
+
+def _refusal(status: Status, comment: str, element: Element) -> Refusal:
+    return Refusal(status, comment, Tag(GROUP, FIRST_BLOCK << 8 | element))

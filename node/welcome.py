@@ -1,0 +1,87 @@
+"""The first minute: sample cases into an empty database, then where the node is and what to ask it."""
+
+import logging
+import tempfile
+from pathlib import Path
+from threading import Event
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from node.application import Reading, open_for_reading
+from node.errors import Status
+from node.peers import Peer
+from node.samples import count, write_samples
+from node.settings import Settings
+from storage.record import Level
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.2
+
+
+def welcome(settings: Settings, sample_patients: int, stop: Event, console: Console) -> None:
+    """Say "ready"; load phantoms if asked to and nothing is indexed; print how to reach the node."""
+    logger.info("ready: %s on %s:%d, %s", settings.ae_title, settings.host, settings.port, settings.url)
+    reading = open_for_reading(settings)
+    if sample_patients and _indexed(reading) == 0:
+        _load(settings, reading, sample_patients, stop, console)
+    if not stop.is_set():
+        console.print(_panel(settings, _example(reading)))
+    reading.database.close()
+
+
+def _load(settings: Settings, reading: Reading, patients: int, stop: Event, console: Console) -> None:
+    total = count(patients)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console) as bar:
+        sending = bar.add_task("computing and sending phantom cases", total=total)
+        indexing = bar.add_task("indexing them", total=total)
+        peer = Peer(settings.ae_title, settings.host, settings.port)
+        for stored in peer.store(list(write_samples(Path(folder), patients))):
+            if stored.status != Status.SUCCESS:
+                logger.error("sample %s: status %s %s", stored.path.name, stored.status, stored.comment)
+            bar.advance(sending)
+            bar.update(indexing, completed=_indexed(reading))
+            if stop.is_set():
+                return
+        _wait(reading, bar, indexing, stop)
+
+
+def _wait(reading: Reading, bar: Progress, indexing: TaskID, stop: Event) -> None:
+    """Until the spool is empty: whatever was sent is then indexed or set aside."""
+    while reading.retriever.spool.depth() and not stop.wait(POLL_S):
+        bar.update(indexing, completed=_indexed(reading))
+    bar.update(indexing, completed=_indexed(reading))
+
+
+def _indexed(reading: Reading) -> int:
+    with reading.database.snapshot() as snapshot:
+        return snapshot.count(Level.IMAGE)
+
+
+def _panel(settings: Settings, example: str | None) -> Panel:
+    server = f"{settings.ae_title}@{settings.host}:{settings.port}"
+    lines = [
+        f"AE title [bold]{settings.ae_title}[/]   DICOM [bold]{settings.host}:{settings.port}[/]   page {settings.url}",
+    ]
+    if example:
+        lines += [
+            "",
+            "Ask what looks like this chest X-ray:",
+            f"  [bold].venv/bin/lookalike similar {example} --server {server}[/]",
+        ]
+    lines += ["", f"Send images:  .venv/bin/lookalike send FOLDER --server {server}", "Stop:  Ctrl-C"]
+    return Panel("\n".join(lines), title="Lookalike is ready", expand=False)
+
+
+def _example(reading: Reading) -> str | None:
+    """A radiograph to ask with, if there is one, or else any instance."""
+    any_image = None
+    with reading.database.snapshot() as snapshot:
+        for entity in snapshot.entities(Level.IMAGE):
+            any_image = any_image or entity.uid
+            if entity.attributes.get("Modality") in {"DX", "CR"}:
+                return entity.uid
+    return any_image
