@@ -90,12 +90,12 @@ class Batch:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._columns: list[dict[str, NDArray[Any]]] = []
+        self._stored: list[tuple[int, Item]] = []
         self._next_row = tables.rows.count
         self._stale: set[tuple[Level, int]] = set()
         self._conflicts: set[tuple[Level, int, str]] = set()
         self._clashing: list[Clash] = []
-        self._new = self._known = 0
+        self._known = 0
         self._terms = {name: {text: i for i, text in enumerate(tables.terms(name))} for name in TERMS}
 
     def add(self, item: Item) -> None:
@@ -111,21 +111,19 @@ class Batch:
             self._clashing.append(Clash(record, level))
         else:
             self._store(item)
-            self._new += 1
 
     def finish(self) -> Appended:
         """Write the rows."""
-        if self._columns:
-            parts = self._columns
-            self._tables.rows.append({name: np.concatenate([p[name] for p in parts], axis=1) for name in parts[0]})
+        if self._stored:
+            self._tables.rows.append(self._columns())
             self._tables.set_counter("rows", self._tables.rows.count)
-        self._refresh()
+            self._refresh()
         for name, terms in self._terms.items():
             if len(terms) > len(self._tables.terms(name)):
                 self._tables.set_terms(name, terms)
         for level, ordinal, keyword in sorted(self._conflicts):
             logger.warning("%s %d: %s differs from the first seen, which stays", level, ordinal, keyword)
-        return Appended(self._new, self._known, tuple(self._clashing), len(self._conflicts))
+        return Appended(len(self._stored), self._known, tuple(self._clashing), len(self._conflicts))
 
     def _contradiction(self, record: Record) -> Level | None:
         """Level at which a record names another parent than the one kept."""
@@ -158,7 +156,7 @@ class Batch:
             for frame, preview in zip(record.frames, item.previews, strict=True):
                 self._tables.put_preview(ordinal, frame, preview)
         self._next_row += len(record.frames)
-        self._columns.append(self._rows_of(item, ordinal))
+        self._stored.append((ordinal, item))
 
     def _patient(self, record: Record) -> int:
         """Ordinal of the patient that a record belongs to.
@@ -194,17 +192,19 @@ class Batch:
             self._stale.add((level, ordinal))
         return ordinal
 
-    def _rows_of(self, item: Item, ordinal: int) -> dict[str, NDArray[Any]]:
-        n = len(item.record.frames)
-        flags = np.zeros(n, np.uint8)
-        flags[:1] = FIRST
-        columns: dict[str, Any] = {
-            **self._derived(ordinal),
-            "pixel_digest": np.uint64(item.pixel_digest),
-            "frame": np.array(item.record.frames, np.int32),
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """Codes and columns of every new row, derived now that all attributes are known."""
+        items = [item for _, item in self._stored]
+        counts = [len(item.record.frames) for item in items]
+        derived = [self._derived(ordinal) for ordinal, _ in self._stored]
+        columns = {name: np.repeat([values[name] for values in derived], counts) for name in derived[0]}
+        flags = np.concatenate([np.arange(count) == 0 for count in counts]) * np.uint8(FIRST)
+        return columns | {
+            CODES: np.concatenate([item.codes for item in items]).T,
+            "pixel_digest": np.repeat(np.array([item.pixel_digest for item in items], np.uint64), counts),
+            "frame": np.array([frame for item in items for frame in item.record.frames], np.int32),
             "flags": flags,
         }
-        return {CODES: item.codes.T, **{name: np.broadcast_to(value, (1, n)) for name, value in columns.items()}}
 
     def _derived(self, ordinal: int) -> Mapping[str, int]:
         """Columns that follow from the attributes and place of an instance."""

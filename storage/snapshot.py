@@ -87,7 +87,10 @@ class Snapshot:
 
     def uid(self, level: Level, ordinal: int) -> str:
         """Return the unique key of an entity; KeyError when it is not there."""
-        return self._node(level, ordinal).uid
+        uid = self._tables.uid(level, ordinal)
+        if uid is None:
+            raise KeyError(f"no {level} with ordinal {ordinal}")
+        return uid
 
     def entity(self, level: Level, uid: str) -> Entity | None:
         """Entity with this unique key."""

@@ -19,6 +19,7 @@ from storage.rows import Layout, Rows
 MAX_KEY_BYTES: Final = 511  # of LMDB
 ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
 NO_PARENT: Final = -1
+MAX_CACHED: Final = 4096
 
 Handles = Mapping[str, Any]
 
@@ -51,16 +52,17 @@ class Node:
         return np.arange(self.first_row, self.first_row + len(self.frames), dtype=np.int64)
 
     def to_bytes(self) -> bytes:
-        """Pack as JSON, in ASCII, so that even an ill-decoded text can be stored."""
-        fields: list[object] = [self.uid, self.parent, dict(self.attributes)]
+        """Pack as JSON in ASCII, so that even an ill-decoded text can be stored: the UID on a line of its own."""
+        fields: list[object] = [self.parent, dict(self.attributes)]
         if self.first_row >= 0:
             fields += [self.first_row, self.frames, self.content_digest.hex(), self.received_ns]
-        return json.dumps(fields, separators=(",", ":")).encode("ascii")
+        return f"{json.dumps(self.uid)}\n{json.dumps(fields, separators=(',', ':'))}".encode("ascii")
 
     @classmethod
     def from_bytes(cls, value: bytes | memoryview) -> "Node":
         """Undo `to_bytes`."""
-        uid, parent, attributes, *kept = json.loads(bytes(value))
+        uid, fields = map(json.loads, str(value, "ascii").split("\n"))
+        parent, attributes, *kept = fields
         if not kept:
             return cls(uid, parent, attributes)
         first_row, frames, digest, received_ns = kept
@@ -89,6 +91,7 @@ class Tables:
 
     def __init__(self, transaction: lmdb.Transaction, handles: Handles, layout: Layout) -> None:
         self._transaction, self._handles = transaction, handles
+        self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
 
     def ordinal(self, level: Level, uid: str) -> int | None:
@@ -98,8 +101,18 @@ class Tables:
 
     def node(self, level: Level, ordinal: int) -> Node | None:
         """Entity of this ordinal."""
+        node = self._cache.get((level, ordinal))
+        if node is None:
+            found = self._get(level, ORDINAL.pack(ordinal))
+            if found is None:
+                return None
+            node = self._remember(level, ordinal, Node.from_bytes(found))
+        return node
+
+    def uid(self, level: Level, ordinal: int) -> str | None:
+        """Unique key of this ordinal, read alone."""
         found = self._get(level, ORDINAL.pack(ordinal))
-        return None if found is None else Node.from_bytes(found)
+        return None if found is None else str(json.loads(str(found, "ascii").partition("\n")[0]))
 
     def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
         """Yield (ordinal, entity) of a level, in order of arrival."""
@@ -161,6 +174,7 @@ class Tables:
 
     def put(self, level: Level, ordinal: int, node: Node) -> None:
         """Store an entity over the one of the same key and parent."""
+        self._remember(level, ordinal, node)
         self._put(level, ORDINAL.pack(ordinal), node.to_bytes())
 
     def move(self, level: Level, ordinal: int, node: Node, parent: int) -> None:
@@ -171,6 +185,7 @@ class Tables:
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
         """Remove an entity that has no children, with its previews."""
+        self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
         self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
         self._unlink(level, ordinal, node.parent)
@@ -205,6 +220,12 @@ class Tables:
     def set_terms(self, column: str, terms: Collection[str]) -> None:
         """Store the texts of a column."""
         self._put("meta", f"terms:{column}".encode(), json.dumps(list(terms)).encode())
+
+    def _remember(self, level: Level, ordinal: int, node: Node) -> Node:
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        self._cache[level, ordinal] = node
+        return node
 
     def _link(self, level: Level, ordinal: int, parent: int) -> None:
         if parent != NO_PARENT:

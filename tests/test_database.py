@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from hypothesis import strategies as st
 from hashing.codes import CodeLengthError
 from storage.database import Appended, Clash, Database, Item
 from storage.errors import DatabaseFull, FormatError, ModelMismatch, SnapshotError
+from storage.header import FORMAT
 from storage.record import Level, Record, patient_key
+from tests.formats import golden
 from tests.invented import codes, item, record
 
 MAP_SIZE = 2**28
@@ -416,7 +419,7 @@ def test_verification_finds_damage(tmp_path: Path) -> None:
         assert damage(database, "rows", b"study/00000000", bytes(32))
         assert damage(database, "rows", b"junk", b"")
         assert damage(database, "IMAGE:keys", b"2.25.23", (1).to_bytes(4, "big"))
-        assert damage(database, "SERIES", (9).to_bytes(4, "big"), b'["2.25.9",77,{}]')
+        assert damage(database, "SERIES", (9).to_bytes(4, "big"), b'"2.25.9"\n[77,{}]')
         assert damage(database, "previews", bytes(8), b"") == []
         assert damage(database, "previews", bytes([9] * 8), b"")
         assert database.verify() == []
@@ -426,6 +429,7 @@ APPENDER = """
 import sys
 from pathlib import Path
 from storage.database import Database
+from tests.formats import golden
 from tests.invented import item
 with Database.create_or_open(Path(sys.argv[1]), 64, "model", 2**28, block_rows=64, tail_rows=8) as database:
     with database.snapshot() as snapshot:
@@ -503,11 +507,12 @@ with Database.open(Path({str(tmp_path)!r})).snapshot():
 
 
 def test_a_reader_says_what_to_do_when_the_writer_got_more_room(tmp_path: Path) -> None:
-    Database.create_or_open(tmp_path, 64, "model", 2**19).close()
+    Database.create_or_open(tmp_path, 64, "model", 2**18).close()
     with Database.open(tmp_path) as reader:
         writing = f"""
 from pathlib import Path
 from storage.database import Database
+from tests.formats import golden
 from tests.invented import item
 with Database.create_or_open(Path({str(tmp_path)!r}), 64, "model", 2**28) as database:
     database.append([item(number) for number in range(800)])
@@ -516,3 +521,23 @@ with Database.create_or_open(Path({str(tmp_path)!r}), 64, "model", 2**28) as dat
 
         with pytest.raises(SnapshotError, match="restart"), reader.snapshot():
             pass
+
+
+@pytest.mark.parametrize("folder", sorted(Path(golden.__file__).parent.glob("v*")), ids=lambda path: path.name)
+def test_a_database_of_every_past_format_tells_what_it_told(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    told = json.loads((folder / "expected.json").read_text())
+
+    with Database.open(copy, readonly=False) as database:
+        assert golden.tell(database) == told
+        assert database.verify() == []
+        database.append([item(100, told["code_length"])])
+        assert database.verify() == []
+
+
+def test_every_format_is_kept(tmp_path: Path) -> None:
+    golden.write(tmp_path)
+
+    assert (Path(golden.__file__).parent / f"v{FORMAT}" / "data.mdb").is_file()
+    newest = json.loads((Path(golden.__file__).parent / f"v{FORMAT}" / "expected.json").read_text())
+    assert json.loads((tmp_path / "expected.json").read_text())["instances"] == newest["instances"]

@@ -1,0 +1,86 @@
+"""Databases of every past format, and what they must still tell.
+
+`python -m tests.formats.golden FOLDER` writes one with the present code. Each was written once, when its format was
+new, and stays: a test opens a copy. A change of format adds a folder, and code that still reads the older ones.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from storage.database import Database, Snapshot
+from storage.filter import Filter
+from storage.record import Level
+from storage.search import search
+from tests.invented import codes, item
+
+CODE_LENGTH = 100
+
+
+def write(path: Path) -> None:
+    """Write a small database, with removed, multi-frame, unhashed and oddly named instances, and what it tells."""
+    odd = {"PatientName": "Müller^Jörg", "PatientSex": "", "PatientBirthDate": "19800229"}
+    items = [
+        *(item(number, CODE_LENGTH) for number in range(9)),
+        item(9, CODE_LENGTH, frames=(0, 3, 6), patient=odd),
+        item(10, CODE_LENGTH, frames=()),
+        item(16, CODE_LENGTH, patient_key="\\\\2.25.44", patient=odd),
+    ]
+    with Database.create_or_open(path, CODE_LENGTH, "golden", 2**24, block_rows=8, tail_rows=4) as database:
+        for each in items:
+            database.append([each])
+        database.remove(["2.25.23", "2.25.28"])
+    (path / "lock.mdb").unlink()
+    with Database.open(path) as database:
+        (path / "expected.json").write_text(json.dumps(tell(database), indent=1) + "\n")
+    (path / "lock.mdb").unlink()
+
+
+def tell(database: Database) -> dict[str, Any]:
+    """Return everything that a database tells, as JSON has it."""
+    with database.snapshot() as snapshot:
+        told = {
+            "model": snapshot.model,
+            "code_length": snapshot.code_length,
+            "identifier": snapshot.identifier,
+            "rows": snapshot.rows,
+            "counts": {level: snapshot.count(level) for level in Level},
+            "entities": {
+                level: [[each.ordinal, each.uid, each.attributes] for each in snapshot.entities(level)]
+                for level in Level
+            },
+            "instances": {each.uid: _instance(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
+            "answers": {level: _answer(snapshot, level) for level in Level},
+        }
+    return dict(json.loads(json.dumps(told)))
+
+
+def _instance(snapshot: Snapshot, uid: str) -> dict[str, Any]:
+    record = snapshot.record(uid)
+    assert record
+    previews = [snapshot.preview(uid, frame) for frame in record.frames]
+    return {
+        "patient_key": record.patient_key,
+        "uids": record.uids,
+        "attributes": record.attributes,
+        "frames": record.frames,
+        "content_digest": record.content_digest.hex(),
+        "received_ns": record.received_ns,
+        "codes": [[f"{word:016x}" for word in code] for code in snapshot.codes_of(uid).tolist()],
+        "previews": [None if preview is None else preview.tolist() for preview in previews],
+        "pixel_digest": snapshot.pixel_digest(uid),
+    }
+
+
+def _answer(snapshot: Snapshot, level: Level) -> list[Any]:
+    where = Filter(modalities=frozenset({"CT"}), study_dates=(20200101, 20200430))
+    answer = search(snapshot, codes(1, CODE_LENGTH, seed=99), 4, level, where)
+    return [
+        answer.candidates,
+        *([hit.uid, hit.distance, hit.sop_instance_uid, hit.frame, hit.row] for hit in answer.hits),
+    ]
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
