@@ -14,10 +14,12 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import ImplicitVRLittleEndian
 
+from hashing.attributes import read
+
 Reason = Literal["no pixel data", "no such frame", "too large", "unsupported", "undecodable"]
 
-# The quickest first; gdcm last, since it decodes some that the others refuse.
-DECODER_ORDER = ("pyjpegls", "pylibjpeg", "pillow", "pydicom", "gdcm")
+# The quickest first. Not gdcm: a damaged frame makes it abort the process, and it reads none that all of these refuse.
+DECODER_ORDER = ("pyjpegls", "pylibjpeg", "pillow", "pydicom")
 
 START_OF_FRAME = b"\xc0\xc1\xc2\xc3\xc5\xc6\xc7\xc9\xca\xcb\xcd\xce\xcf\xf7"
 
@@ -113,27 +115,27 @@ def stored_frame(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMI
     if decoder.is_encapsulated:
         _check_codestream(dataset, frame, limits)
     failures = []
-    plugins = sorted(decoder.available_plugins, key=DECODER_ORDER.index) if decoder.is_encapsulated else [""]
-    for plugin in plugins:
+    plugins = [plugin for plugin in DECODER_ORDER if plugin in decoder.available_plugins]
+    for plugin in plugins if decoder.is_encapsulated else [""]:
         try:
             # raw: the luminance of YBR is its first sample, no need to go by RGB
             pixels, properties = decoder.as_array(dataset, index=frame, raw=True, decoding_plugin=plugin)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # decoders raise whatever they like, even Rust panics: ask the next one
-            failures.append(f"{plugin or 'pydicom'}: {type(error).__name__}: {error}")
+            failures.append(f"{plugin or 'pydicom'}: {' '.join(str(error).split())}")
         else:
             native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
             bits = int(properties.get("bits_stored", native.dtype.itemsize * 8))
             return StoredFrame(native, str(properties["photometric_interpretation"]), bits)
-    raise PixelError("undecodable", "; ".join(failures))
+    raise PixelError("undecodable", "; ".join(failures) or f"no decoder is installed for {decoder.UID.name}")
 
 
 def whole_number(dataset: Dataset, keyword: str, default: int) -> int:
     """Integer value of an element, or the default where it is absent or no number."""
     try:
-        return int(dataset[keyword].value)
-    except Exception:  # a damaged element raises whatever its value representation's reader does
+        return int(read(dataset, keyword))
+    except (TypeError, ValueError, OverflowError):
         return default
 
 
@@ -155,8 +157,7 @@ def quiet() -> Iterator[None]:
 
 
 def _check_announced(dataset: Dataset, frame: int, limits: Limits) -> None:
-    keywords = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-    if not any(dataset.get(keyword) for keyword in keywords if keyword in dataset):
+    if not any(read(dataset, keyword) for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise PixelError("no pixel data", "there is no image in this instance")
     rows, columns = (whole_number(dataset, keyword, default=0) for keyword in ("Rows", "Columns"))
     if rows < 1 or columns < 1:
@@ -178,7 +179,7 @@ def _decoder(dataset: Dataset) -> Decoder:
 
 
 def _check_codestream(dataset: Dataset, frame: int, limits: Limits) -> None:
-    """Refuse a compressed frame that announces more pixels than the data set: decoders trust it and allocate."""
+    """Refuse a compressed frame of another size than the data set's: decoders trust it and allocate, or abort."""
     offsets = None
     if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
         offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
@@ -187,10 +188,9 @@ def _check_codestream(dataset: Dataset, frame: int, limits: Limits) -> None:
         codestream = get_frame(dataset.PixelData, frame, number_of_frames=count, extended_offsets=offsets)
     except Exception as error:
         raise PixelError("undecodable", f"frame {frame} cannot be cut out: {error}") from error
-    rows, columns = codestream_size(codestream) or (0, 0)
-    if rows * columns > dataset.Rows * dataset.Columns:
-        announced = f"{dataset.Rows} x {dataset.Columns} in the data set"
-        raise PixelError("undecodable", f"{rows} x {columns} pixels announced in the compressed frame, {announced}")
+    size, announced = codestream_size(codestream), (dataset.Rows, dataset.Columns)
+    if size not in (None, announced):
+        raise PixelError("undecodable", f"{size} pixels announced in the compressed frame, {announced} in the data set")
 
 
 def codestream_size(codestream: bytes) -> tuple[int, int] | None:
@@ -198,8 +198,8 @@ def codestream_size(codestream: bytes) -> tuple[int, int] | None:
 
     JPEG 2000: SIZ marker segment (ISO/IEC 15444-1 A.5.1). JPEG and JPEG-LS: SOFn or SOF55 (ISO/IEC 10918-1 B.2.2).
     """
-    siz = codestream.find(b"\xff\x4f\xff\x51", 0, 4096)  # after the boxes of a JP2 file, where there are some
-    if siz >= 0:
+    siz = codestream.find(b"\xff\x4f\xff\x51")  # at the start, or after the boxes of a JP2 file
+    if siz == 0 or (siz > 0 and codestream.startswith(b"\0\0\0\x0cjP")):
         x_size, y_size, x_offset, y_offset = np.frombuffer(codestream[siz + 8 : siz + 24].ljust(16, b"\0"), ">u4")
         return int(y_size) - int(y_offset), int(x_size) - int(x_offset)
     at = 2

@@ -179,10 +179,12 @@ def _suggested(stored: StoredFrame, attributes: Attributes, modality: Transforma
 
 def _is_hounsfield(stored: StoredFrame, attributes: Attributes, modality: Transformation) -> bool:
     """Tell whether a CT's values are Hounsfield units: says so, and could hold air as well as bone."""
-    if attributes.get("Modality") != "CT" or stored.pixels.dtype.kind == "f" or "RescaleIntercept" not in attributes:
+    if attributes.get("Modality") != "CT" or stored.pixels.dtype.kind == "f" or "ModalityLUTSequence" in attributes:
         return False
-    if "ModalityLUTSequence" in attributes or "LOCALIZER" in attributes.get("ImageType", ()):
-        return False  # a localizer is a projection
+    if not {"RescaleSlope", "RescaleIntercept"} <= attributes.keys():
+        return False
+    if "LOCALIZER" in attributes.get("ImageType", ()):
+        return False  # a projection
     low, high = modality(np.array(_storable(stored), np.float64))
     says_so = str(attributes.get("RescaleType", "HU")).upper().startswith("H")  # also "Hounsfield Unit"
     return says_so and low <= CT_WINDOW_HU[0] and high >= CT_WINDOW_HU[1]
