@@ -14,7 +14,8 @@ Transformation = Callable[[Values], Values]
 
 MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence")
 KEYWORDS = (
-    *("Modality", "ImageType", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("Modality", "ImageType", "PixelIntensityRelationship", "ModalityLUTSequence"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
 )

@@ -140,7 +140,9 @@ def _padding(attributes: Attributes, dtype: np.dtype[Any]) -> Callable[[NDArray[
 
 def _modality(attributes: Attributes) -> Transformation:
     """Give stored values their meaning: Modality LUT, or Rescale Slope and Intercept (PS3.3 C.11.1)."""
-    if look_up := table(attributes, "ModalityLUTSequence"):
+    # Angiography's leads back to X-ray intensity, to measure in, not to look at (PS3.3 C.8.7.1.1.2).
+    to_intensity = attributes.get("Modality") in ("XA", "RF") and "PixelIntensityRelationship" in attributes
+    if not to_intensity and (look_up := table(attributes, "ModalityLUTSequence")):
         return look_up
     slope, intercept = (numbers(attributes, keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
     if not slope or not intercept or slope[0] == 0:

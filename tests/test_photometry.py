@@ -207,6 +207,16 @@ def test_a_modality_table_gives_the_values_that_the_window_cuts(syntax: str, dat
     assert (shown(sent(dataset)) == entries[np.clip(pixels.astype(int) - 100, 0, 255)]).all()
 
 
+def test_the_table_that_leads_angiography_back_to_intensity_is_not_for_display() -> None:
+    pixels = scene(40, 40, 256).astype(np.uint8)
+    table = item(LUTDescriptor=[256, 0, 16], LUTData=[value * 16 for value in range(256)])
+    table["LUTData"].VR = "US"
+
+    angiogram = image(pixels, Modality="XA", PixelIntensityRelationship="LOG", ModalityLUTSequence=[table])
+
+    assert (shown(angiogram) == pixels).all()
+
+
 def test_a_voi_table_is_preferred_to_a_window() -> None:
     entries = 4095 - np.arange(4096)
     table = item(LUTDescriptor=[4096, 0, 12], LUTData=entries.tolist())
