@@ -1,4 +1,4 @@
-"""Command line of the hashing package: train, evaluate, export."""
+"""Command line of the hashing package: train, export, evaluate."""
 
 import logging
 from pathlib import Path
@@ -6,27 +6,49 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
-Root = Annotated[Path, typer.Option("--data", help="Folder with chestxray14/, other_cxr/ and multimodality/.")]
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+Data = Annotated[Path, typer.Option("--data", help="Folder with chestxray14/, other_cxr/ and multimodality/.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for weights and the cache of preprocessed images.")]
+Experiment = Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")]
 
 
 @app.callback()
 def hashing() -> None:
-    """Images to binary codes: train, evaluate and export the network."""
+    """Images to binary codes: train, export and evaluate the network."""
 
 
 @app.command(epilog="Example: python -m hashing train hashing/experiments/first.toml --data ~/images")
-def train(
-    experiment: Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")],
-    data: Root,
-    output: Output = Path("runs"),
-) -> None:
+def train(experiment: Experiment, data: Data, output: Output = Path("runs")) -> None:
     """Train the network of an experiment; a stage that is done already is not repeated."""
-    from hashing.train import Experiment
-    from hashing.train import train as run
+    from hashing import train as training
 
-    run(Experiment.read(experiment), data, output)
+    training.train(training.Experiment.read(experiment), data, output)
+
+
+@app.command(epilog="Example: python -m hashing export runs/first.safetensors my-model.safetensors --name my-model")
+def export(weights: Path, model: Path, name: Annotated[str, typer.Option(help="Name of the model.")]) -> None:
+    """Write trained weights as a model file that the node loads."""
+    from hashing import encoder
+    from hashing.train import trained_network
+
+    written = encoder.export(trained_network(weights), model, name, {"weights": weights.name})
+    typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
+
+
+@app.command(epilog="Example: python -m hashing evaluate hashing/models/lookalike-1.safetensors --data ~/images")
+def evaluate(
+    model: Path,
+    data: Data,
+    output: Output = Path("runs"),
+    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+) -> None:
+    """Print mean average precision on held-back images as a Markdown table."""
+    from hashing import evaluate as evaluation
+    from hashing.encoder import Encoder
+
+    encoder = Encoder.load(model, code_length=128)
+    results = list(evaluation.evaluate(encoder, tuple(sets.split(",")), data, output / "cache"))
+    typer.echo(evaluation.table(results))
 
 
 if __name__ == "__main__":

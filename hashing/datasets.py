@@ -171,7 +171,8 @@ def _cached_images(name: str, root: Path, cache: Path, examples: Sequence[Exampl
             images[row] = image
         images.flush()
         partial.rename(path)
-    return np.load(path, mmap_mode="r")
+    cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return cached
 
 
 def _images(root: Path, examples: Sequence[Example]) -> Iterator[NDArray[np.uint8]]:

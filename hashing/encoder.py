@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hashing.codes import Codes, pack
-from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork, signs
+from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork, channels_last, signs
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "lookalike-1.safetensors"
 ARCHITECTURE = "efficientnet-lite0-nested-128"
@@ -54,7 +54,7 @@ class Encoder:
         if code_length not in CODE_LENGTHS:
             raise ModelError(f"code length {code_length} is not one of {CODE_LENGTHS}: change code_length")
         self.model, self.code_length, self.device = model, code_length, device
-        self.network = _fused(network).to(device=device, memory_format=torch.channels_last)
+        self.network = channels_last(_fused(network).to(device))
 
     @classmethod
     def load(cls, path: Path = DEFAULT_MODEL, code_length: int = 64, device: str = "auto") -> Self:

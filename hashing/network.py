@@ -3,12 +3,14 @@
 The trunk is EfficientNet-Lite0 (Tan and Le, ICML 2019, in its variant without squeeze-and-excitation and with ReLU6).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+M = TypeVar("M", bound=nn.Module)
 
 FEATURES = 1280
 INPUT_SIZE = 224
@@ -145,13 +147,22 @@ class ConvolutionNorm(nn.Module):
 
     def fuse(self) -> None:
         """Fold the normalisation into the convolution; for inference only."""
-        self.convolution, self.norm = fuse_conv_bn_eval(self.convolution, self.norm), nn.Identity()
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.convolution, self.norm = fuse_conv_bn_eval(self.convolution, self.norm), nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Normalised maps, without activation."""
         padded = maps if self.uneven_padding is None else self.uneven_padding(maps)
         normalised: Tensor = self.norm(self.convolution(padded))
         return normalised
+
+
+def channels_last(module: M) -> M:
+    """The module with its weights laid out for convolution on a CPU (channels last), in place."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def signs(relaxed: Tensor) -> Tensor:

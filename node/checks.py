@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hashing.encoder import ModelError
-from node.application import Role, model_of, running_pid
 from node.errors import PeerError
+from node.home import model_of
 from node.peers import Peer
+from node.roles import Role, running_pid
 from node.settings import FILE_NAME, Settings
 from storage.database import Database
 from storage.errors import StorageError

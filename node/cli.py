@@ -76,7 +76,8 @@ def serve(
 @app.command(hidden=True)
 def role(name: str) -> None:
     """Run one role, as a child of `serve`."""
-    from node.application import Role, become_role
+    from node.application import become_role
+    from node.roles import Role
 
     _log()
     become_role(Role(name), load_settings())

@@ -58,7 +58,7 @@ class Entity:
         _config.LOG_HANDLER_LEVEL = "none"
         _config.LOG_REQUEST_IDENTIFIERS = False  # patients first: identifiers stay out of the log
         _config.LOG_RESPONSE_IDENTIFIERS = False
-        handlers = [
+        handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, _send_at_once),
             (evt.EVT_REQUESTED, _log_request),
             (evt.EVT_SOP_EXTENDED, _negotiate),
@@ -88,13 +88,14 @@ class Entity:
         return ae
 
     def _store(self, event: Event) -> Dataset | int:
+        request: Any = event.request
         try:
-            self.receiver.store(event.request, event.context.transfer_syntax, event.assoc.requestor.ae_title)
+            self.receiver.store(request, event.context.transfer_syntax, event.assoc.requestor.ae_title)
         except Refusal as refusal:
-            logger.warning("refused to store %s: %s", event.request.AffectedSOPInstanceUID, refusal)
+            logger.warning("refused to store %s: %s", request.AffectedSOPInstanceUID, refusal)
             return _status(refusal)
         except OSError as error:
-            logger.exception("could not store %s", event.request.AffectedSOPInstanceUID)
+            logger.exception("could not store %s", request.AffectedSOPInstanceUID)
             return _status(Refusal(Status.OUT_OF_RESOURCES, f"storage failed: {error.strerror}"))
         return int(Status.SUCCESS)
 
@@ -128,16 +129,16 @@ def _status(refusal: Refusal) -> Dataset:
 
 def _send_at_once(event: Event) -> None:
     """A response must not wait for the acknowledgement of the one before (Nagle's algorithm)."""
-    connection = event.assoc.dul.socket.socket
-    if connection is not None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    wrapped = event.assoc.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _log_request(event: Event) -> None:
-    logger.info("association from %s (%s)", event.assoc.requestor.ae_title, event.address[0])
+    logger.info("association from %s (%s)", event.assoc.requestor.ae_title, event.assoc.requestor.address)
 
 
-def _negotiate(event: Event) -> dict[Any, bytes]:
+def _negotiate(event: Any) -> dict[Any, bytes]:
     """Answer extended negotiation of the query models, with as many fields as were proposed."""
     return {
         sop_class: EXTENDED_NEGOTIATION[: len(proposed)]

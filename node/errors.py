@@ -44,6 +44,21 @@ class Status(IntEnum):
     PENDING_WITH_UNSUPPORTED_KEYS = 0xFF01
 
 
+HTTP_STATUS: dict[Status, int] = {
+    Status.OUT_OF_RESOURCES: 503,
+    Status.DATA_SET_MISMATCH: 400,
+    Status.CANNOT_UNDERSTAND: 400,
+    Status.EXAMPLE_UNKNOWN: 404,
+    Status.EXAMPLE_WITHOUT_PIXELS: 422,
+    Status.EXAMPLE_NOT_HASHABLE: 422,
+    Status.MODEL_UNKNOWN: 422,
+    Status.EXAMPLE_NOT_READY: 409,
+    Status.SNAPSHOT_GONE: 410,
+    Status.INTERNAL_ERROR: 500,
+}
+"""HTTP status of each failure."""
+
+
 class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
     """A request that gets a failure status.
 

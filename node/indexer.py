@@ -52,7 +52,7 @@ class Indexer:
                     continue
                 batch = [pending.popleft() for _ in range(min(self.settings.batch_size, len(pending)))]
                 self._index([(one.entry, self._outcome(one)) for one in batch])
-            pool.stop()
+            pool.stop()  # type: ignore[no-untyped-call]
 
     def _pool(self) -> ProcessPool:
         return ProcessPool(

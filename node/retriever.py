@@ -149,8 +149,8 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
         excluded.add(min(level, question.example_level, key=LEVELS.index))
     changes: dict[str, object] = {_EXCLUDED[one]: ordinals(one) for one in excluded}
     if Exclusion.DUPLICATE in question.exclusions:
-        digests = {snapshot.pixel_digest(record.sop_instance_uid) for record in records}
-        changes["excluded_digests"] = np.array(sorted(digests), np.uint64)
+        digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
+        changes["excluded_digests"] = np.array([digest for digest in digests if digest is not None], np.uint64)
     return replace(where, **changes)  # type: ignore[arg-type]
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from node.application import Role, open_for_reading, running_pid
+from node.home import open_for_reading
+from node.roles import Role, running_pid
 from node.settings import Settings
 from storage.record import LEVELS, Level
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 
-from node.application import Role, open_for_writing, pid_path, running_pid
+from node.home import open_for_writing
+from node.roles import Role, pid_path, running_pid
 from node.settings import Settings
 
 logger = logging.getLogger(__name__)

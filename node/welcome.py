@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from node.application import Reading, open_for_reading
 from node.errors import Status
+from node.home import Reading, open_for_reading
 from node.peers import Peer
 from node.samples import count, write_samples
 from node.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.columns import FIRST, SEXES
+from storage.columns import COLUMNS, FIRST, SEXES
 from storage.record import Level
 from storage.rows import Block
 from storage.scan import live
@@ -16,6 +16,8 @@ from storage.snapshot import Snapshot
 Ordinals = NDArray[np.uint32]
 Range = tuple[int | None, int | None]
 Test = Callable[[NDArray[Any]], NDArray[np.bool_]]
+
+TERM_BOUND = int(np.iinfo(COLUMNS["modality"]).max) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,11 @@ class Candidates:
 
 def _value_tests(where: Filter, snapshot: Snapshot) -> Iterator[tuple[str, Test]]:
     if where.modalities is not None:
-        yield "modality", _among(snapshot.term_numbers("modality", where.modalities))
+        yield "modality", _among(snapshot.term_numbers("modality", where.modalities), TERM_BOUND)
     if where.body_parts is not None:
-        yield "body_part", _among(snapshot.term_numbers("body_part", where.body_parts))
+        yield "body_part", _among(snapshot.term_numbers("body_part", where.body_parts), TERM_BOUND)
     if where.sexes is not None:
-        yield "sex", _among([SEXES.index(sex) for sex in where.sexes if sex in SEXES])
+        yield "sex", _among([SEXES.index(sex) for sex in where.sexes if sex in SEXES], len(SEXES))
     if where.study_dates is not None:
         yield "study_date", _between(where.study_dates, least=1)
     if where.ages is not None:
@@ -101,13 +103,9 @@ def _ordinal_tests(where: Filter, snapshot: Snapshot) -> Iterator[tuple[str, Tes
     ):
         bound = snapshot.ordinal_bound(level)
         if kept is not None:
-            yield column, _looked_up(kept, bound, listed=True)
+            yield column, _among(kept, bound)
         if excluded is not None:
-            yield column, _looked_up(excluded, bound, listed=False)
-
-
-def _among(numbers: list[int]) -> Test:
-    return lambda column: np.isin(column, numbers)
+            yield column, _among(excluded, bound, listed=False)
 
 
 def _between(ends: Range, least: int) -> Test:
@@ -118,11 +116,12 @@ def _between(ends: Range, least: int) -> Test:
     return lambda column: (column >= low) & (column <= high)
 
 
-def _looked_up(ordinals: Ordinals, bound: int, *, listed: bool) -> Test:
+def _among(numbers: NDArray[np.uint32] | list[int], bound: int, *, listed: bool = True) -> Test:
     """Test by one table for all blocks: a set may hold millions."""
-    if ordinals.size == 1:
-        only = ordinals[0]
+    wanted = np.asarray(numbers, np.uint32)
+    if wanted.size == 1:
+        only = wanted[0]
         return (lambda column: column == only) if listed else (lambda column: column != only)
     table = np.full(bound, not listed)
-    table[ordinals[ordinals < bound]] = listed
+    table[wanted[wanted < bound]] = listed
     return lambda column: table[column]

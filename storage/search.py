@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,33 +112,35 @@ def search(
     if aggregation == "BEST" or level == Level.IMAGE:
         near = nearest_groups(snapshot, queries, k, level, candidates, limit)
         groups, first = np.unique(near.groups, return_index=True)
-        chosen, distances = _cut(snapshot, level, groups, near.distances[first], k)
+        chosen = _cut(snapshot, level, groups, near.distances[first], k)
     else:
         means, row_distances = mean_groups(snapshot, queries, level, candidates)
         groups = np.flatnonzero(means <= limit).astype(np.uint32)
-        chosen, distances = _cut(snapshot, level, groups, means[groups], k)
+        chosen = _cut(snapshot, level, groups, means[groups], k)
         near = _best_rows(snapshot, level, chosen, row_distances)
-    nearest_frames = _nearest_frames(snapshot, near, chosen)
-    hits = [
-        Hit(snapshot.uid(level, ordinal), ordinal, distance, *nearest_frames[ordinal])
-        for ordinal, distance in zip(chosen.tolist(), distances.tolist(), strict=True)
-    ]
-    return Answer(tuple(hits), candidates.instances)
+    frames = _nearest_frames(snapshot, near, chosen)
+    return Answer(tuple(Hit(*entity, *frames[entity.ordinal]) for entity in chosen), candidates.instances)
+
+
+class _Chosen(NamedTuple):
+    uid: str
+    ordinal: int
+    distance: float
 
 
 def _cut(
     snapshot: Snapshot, level: Level, groups: NDArray[np.uint32], distances: NDArray[Any], k: int
-) -> tuple[NDArray[np.uint32], NDArray[Any]]:
-    """First k entities in ascending (distance, UID), with their distances."""
+) -> list[_Chosen]:
+    """First k entities in ascending (distance, UID)."""
     if groups.size > k:
         farthest = np.partition(distances, k - 1)[k - 1]
         certain, tied = groups[distances < farthest], groups[distances == farthest]
         kept = np.concatenate([certain, _first_by_key(snapshot, level, tied, k - certain.size)])
         here = np.isin(groups, kept)
         groups, distances = groups[here], distances[here]
-    keys = [key_bytes(snapshot.uid(level, ordinal)) for ordinal in groups.tolist()]
-    order = sorted(range(len(keys)), key=lambda i: (distances[i], keys[i]))
-    return groups[order], distances[order]
+    pairs = zip(groups.tolist(), distances.tolist(), strict=True)
+    chosen = [_Chosen(snapshot.uid(level, ordinal), ordinal, distance) for ordinal, distance in pairs]
+    return sorted(chosen, key=lambda entity: (entity.distance, key_bytes(entity.uid)))
 
 
 def _first_by_key(snapshot: Snapshot, level: Level, ordinals: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
@@ -149,10 +151,10 @@ def _first_by_key(snapshot: Snapshot, level: Level, ordinals: NDArray[np.uint32]
     return np.array(list(islice((i for i in snapshot.ordinals_by_key(level) if i in wanted), n)), np.uint32)
 
 
-def _best_rows(snapshot: Snapshot, level: Level, chosen: NDArray[np.uint32], distances: NDArray[np.uint16]) -> Near:
+def _best_rows(snapshot: Snapshot, level: Level, chosen: list[_Chosen], distances: NDArray[np.uint16]) -> Near:
     """Every row of the chosen entities at the least distance of its entity."""
     is_chosen = np.zeros(snapshot.ordinal_bound(level), np.bool_)
-    is_chosen[chosen] = True
+    is_chosen[[entity.ordinal for entity in chosen]] = True
     rows = [np.empty(0, np.int64)]
     for block in snapshot.blocks():
         here = distances[block.start : block.start + block.rows]
@@ -166,9 +168,9 @@ def _best_rows(snapshot: Snapshot, level: Level, chosen: NDArray[np.uint32], dis
     return Near(all_rows[kept], found[kept], groups[kept])
 
 
-def _nearest_frames(snapshot: Snapshot, near: Near, chosen: NDArray[np.uint32]) -> dict[int, tuple[str, int, int]]:
+def _nearest_frames(snapshot: Snapshot, near: Near, chosen: list[_Chosen]) -> dict[int, tuple[str, int, int]]:
     """(SOP Instance UID, frame, row) of the first of each chosen entity's nearest rows, by its ordinal."""
-    here = np.isin(near.groups, chosen)
+    here = np.isin(near.groups, [entity.ordinal for entity in chosen])
     rows, groups = near.rows[here], near.groups[here]
     frames = snapshot.gather("frame", rows)
     instances = snapshot.levels_of(rows, Level.IMAGE).tolist()

@@ -1,8 +1,13 @@
 """What several test modules share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from node.samples import write_samples
+from node.sending import files
+from tests.running import RunningNode, running_node
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -13,3 +18,23 @@ def shared_data() -> Path:
     if not (SHARED_DATA / "README.md").is_file():
         pytest.skip(f"no real images at {SHARED_DATA}: this check needs them, the others do not")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the phantom hospital of three patients, and its truth.csv."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    for _ in write_samples(folder, patients=3):
+        continue
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Iterator[RunningNode]:
+    """A running node that has indexed `phantoms`; tests ask it, and may add to it."""
+    with running_node(tmp_path_factory.mktemp("hospital") / "home") as node:
+        outcomes = [stored.status for stored in node.peer.store(files(phantoms))]
+        assert outcomes
+        assert set(outcomes) == {0}
+        node.wait_indexed()
+        yield node

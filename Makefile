@@ -1,0 +1,40 @@
+# Two commands do everything: `make run` and `make test`.
+
+PYTHON ?= python3
+SAMPLE_PATIENTS ?= 12
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test check slow clean
+
+run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, phantom cases
+	@$(BIN)/lookalike serve --samples $(SAMPLE_PATIENTS)
+
+test: $(INSTALLED) check  ## format, lint, import rules, types, and the quick tests
+	$(BIN)/pytest -m "not slow and not gpu"
+
+slow: $(INSTALLED)  ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+# uv reads other variables than pip for folders of wheels; where pip has one, uv gets it too.
+$(INSTALLED): pyproject.toml constraints.txt
+	@if command -v uv >/dev/null 2>&1; then \
+		test -x $(BIN)/python || uv venv --python "$$(command -v $(PYTHON))" $(VENV); \
+		$${PIP_FIND_LINKS:+env UV_FIND_LINKS="$$PIP_FIND_LINKS"} \
+			uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+		test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+			|| { echo "no venv module: apt-get install python3-venv" >&2; exit 1; }; \
+		$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,156 @@
+"""DCMTK as the other side: its senders store, its findscu asks."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from node.private import Element, add_block, dcmtk_dictionary
+from node.sending import files
+from storage.record import Level
+from tests.running import RunningNode, program, run_peer, running_node
+
+pytestmark = pytest.mark.peers
+
+DICTIONARIES = (Path("/usr/share/libdcmtk17"), Path("/usr/share/libdcmtk16"), Path("/usr/share/dcmtk"))
+IMPLICIT = "-xi"
+
+
+def chest_radiograph(phantoms: Path) -> str:
+    """SOP Instance UID of a frontal radiograph."""
+    with (phantoms / "truth.csv").open(newline="") as table:
+        return next(row["sop_instance_uid"] for row in csv.DictReader(table) if row["modality"] in {"CR", "DX"})
+
+
+@pytest.fixture
+def dictionary(tmp_path: Path) -> str:
+    """Value of DCMDICTPATH with our dictionary in it."""
+    own = tmp_path / "lookalike.dic"
+    own.write_text(dcmtk_dictionary())
+    folder = next((folder for folder in DICTIONARIES if folder.is_dir()), None)
+    standard = [str(folder / name) for name in ("dicom.dic", "private.dic")] if folder else []
+    return ":".join([*standard, str(own)])
+
+
+def ask(node: RunningNode, *arguments: str | Path, dictionary: str) -> list[str]:
+    """Responses that findscu prints, one text each."""
+    address = (node.settings.host, str(node.settings.port))
+    command = (program("findscu"), "-S", "-aec", node.settings.ae_title, *arguments, *address)
+    result = run_peer(*command, DCMDICTPATH=dictionary)
+    return re.split(r"Find Response: \d+", result.stdout + result.stderr)[1:]
+
+
+@pytest.mark.parametrize("sender", ["dcmsend", "storescu"])
+def test_its_senders_deliver_every_phantom(sender: str, phantoms: Path, tmp_path: Path) -> None:
+    with running_node(tmp_path / "home") as node:
+        address = (node.settings.host, str(node.settings.port))
+        options = ("+sd", "+r") if sender == "storescu" else ("+sd", "+r", "-dn")
+        options = (*options, "-xs") if sender == "storescu" else options
+        run_peer(program(sender), "-aec", node.settings.ae_title, *options, *address, phantoms, check=False)
+
+        status = node.wait_indexed()
+
+    sent = len(list(files(phantoms)))
+    assert (status.entities[Level.IMAGE], status.set_aside) == (sent, {})
+
+
+@pytest.mark.parametrize("encoding", [(), (IMPLICIT,)], ids=["explicit VR", "implicit VR"])
+def test_findscu_gets_ranked_look_alikes_with_the_dictionary(
+    encoding: tuple[str, ...], hospital: RunningNode, phantoms: Path, dictionary: str
+) -> None:
+    keys = [
+        "QueryRetrieveLevel=IMAGE", "SOPInstanceUID", "Modality", "(0075,0010)=LOOKALIKE SIMILARITY 1.0",
+        f"(0075,1001)={chest_radiograph(phantoms)}", "(0075,1006)=3", "(0075,1020)", "(0075,1022)",
+    ]  # fmt: skip
+
+    responses = ask(hospital, *encoding, *(part for key in keys for part in ("-k", key)), dictionary=dictionary)
+
+    assert [re.search(r"\(0075,1020\) \w\w \[(\d)", text)[1] for text in responses] == ["1", "2", "3"]  # type: ignore[index]
+    distances = [int(re.search(r"\(0075,1022\) \w\w \[(\d+)", text)[1]) for text in responses]  # type: ignore[index]
+    assert distances == sorted(distances)
+    assert all("SimilarityRank" in text for text in responses)
+
+
+def test_findscu_asks_with_a_query_file(hospital: RunningNode, phantoms: Path, tmp_path: Path, dictionary: str) -> None:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    identifier.StudyInstanceUID = ""
+    add_block(
+        identifier, [(Element.EXAMPLE_SOP_INSTANCE_UID, chest_radiograph(phantoms)), (Element.SIMILARITY_RANK, "")]
+    )
+    query = tmp_path / "query.dcm"
+    identifier.save_as(query, implicit_vr=False, little_endian=True)
+
+    responses = ask(hospital, query, dictionary=dictionary)
+
+    assert len(responses) > 1
+    assert all("(0075,1020)" in text for text in responses)
+
+
+def test_findscu_matches_ordinary_keys(hospital: RunningNode, phantoms: Path, dictionary: str) -> None:
+    expected = {
+        str(dataset.SeriesInstanceUID)
+        for path in files(phantoms)
+        if (dataset := dcmread(path, stop_before_pixels=True)).Modality == "CT"
+    }
+
+    keys = ("-k", "QueryRetrieveLevel=SERIES", "-k", "Modality=CT", "-k", "SeriesInstanceUID")
+    responses = ask(hospital, *keys, dictionary=dictionary)
+
+    found = {re.search(r"\(0020,000e\) UI \[([0-9.]+)", text)[1] for text in responses}  # type: ignore[index]
+    assert found == expected
+
+
+def test_an_unknown_example_is_explained(hospital: RunningNode, dictionary: str) -> None:
+    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", "(0075,0010)=LOOKALIKE SIMILARITY 1.0", "-k", "(0075,1001)=1.2.3")
+    address = (hospital.settings.host, str(hospital.settings.port))
+    command = (program("findscu"), "-v", "-S", "-aec", hospital.settings.ae_title, *keys, *address)
+
+    result = run_peer(*command, check=False, DCMDICTPATH=dictionary)
+
+    assert "0xc101" in (result.stdout + result.stderr).lower()
+
+
+@pytest.mark.parametrize(
+    ("converter", "options"),
+    [
+        ("dcmconv", ("+te",)), ("dcmconv", ("+ti",)), ("dcmconv", ("+tb",)), ("dcmconv", ("+td",)),
+        ("dcmcrle", ()), ("dcmcjpeg", ("+e1",)), ("dcmcjpls", ()),
+    ],
+    ids=["explicit", "implicit", "big endian", "deflated", "RLE", "JPEG lossless", "JPEG-LS"],
+)  # fmt: skip
+def test_the_first_answer_for_a_lossless_re_encoding_is_its_twin(
+    converter: str, options: tuple[str, ...], hospital: RunningNode, phantoms: Path, tmp_path: Path
+) -> None:
+    original = next(
+        dataset
+        for path in files(phantoms)
+        if (dataset := dcmread(path)).Modality == "CT" and dataset.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    )
+    twin_uid = f"{original.SOPInstanceUID[:40]}.{len(options)}{sum(map(ord, converter + ''.join(options)))}"
+    source, target = tmp_path / "source.dcm", tmp_path / "target.dcm"
+    first_uid = original.SOPInstanceUID
+    original.SOPInstanceUID = original.file_meta.MediaStorageSOPInstanceUID = UID(twin_uid)
+    original.save_as(source)
+    run_peer(program(converter), *options, source, target)
+    command = (program("dcmsend"), "-aec", hospital.settings.ae_title, hospital.settings.host)
+    run_peer(*command, str(hospital.settings.port), target)
+    hospital.wait_indexed()
+
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.SOPInstanceUID = ""
+    elements = [
+        (Element.EXAMPLE_SOP_INSTANCE_UID, twin_uid),
+        (Element.HAMMING_DISTANCE, ""),
+        (Element.MAXIMUM_DISTANCE, "0"),
+    ]
+    add_block(identifier, elements)
+    answers = list(hospital.peer.find(identifier))
+
+    assert {str(answer[0x0075, 0x1022].value) for answer in answers} == {"0"}
+    assert str(first_uid) in {str(answer.SOPInstanceUID) for answer in answers}
