@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from node.phantoms.anatomy import Anatomy
 from node.phantoms.chest import chest
 from node.phantoms.head import head
-from node.phantoms.imaging import instance
+from node.phantoms.instance import instance
 from node.phantoms.person import Person, person
 from node.phantoms.schedule import schedule
-from node.phantoms.shape import Anatomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,7 @@ def patient_samples(number: int, seed: int = 0) -> Iterator[Sample]:
         anatomy = anatomies[key]
         for index in range(series.images):
             dataset, level = instance(who, series, index, anatomy)
-            shown = (
-                tuple(finding.name for finding in anatomy.findings)
-                if level is None
-                else anatomy.seen(anatomy.height(level))
-            )
-            truth = Truth(number, series.visit, series.modality, series.body_part, shown, level)
+            truth = Truth(number, series.visit, series.modality, series.body_part, anatomy.shown(level), level)
             yield Sample(dataset, truth)
 
 

@@ -42,7 +42,7 @@ def header(person: Person, series: Series, instance_number: int) -> Dataset:
     _add_sop_common(dataset, person, series, instance_number)
     _add_patient(dataset, person, series.visit)
     _add_study(dataset, person, series)
-    _add_series(dataset, person, series, instance_number)
+    _add_series(dataset, person, series)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.FileMetaInformationVersion = b"\x00\x01"
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -109,7 +109,7 @@ def _add_study(dataset: Dataset, person: Person, series: Series) -> None:
     dataset.ReferringPhysicianName = ("Referrer^Rosalind", "Referrer^Wilhelm", "")[person.number % 3]
 
 
-def _add_series(dataset: Dataset, person: Person, series: Series, instance_number: int) -> None:
+def _add_series(dataset: Dataset, person: Person, series: Series) -> None:
     dataset.Modality = series.modality
     dataset.SeriesInstanceUID = uid(person.seed, person.number, "series", series.number)
     dataset.SeriesNumber = series.number
@@ -134,6 +134,7 @@ _DESCRIPTIONS = {
     "PA": "Chest PA",
     "LL": "Chest lateral",
     "T1": "Head axial T1",
+    "T1 contrast": "Head axial T1 contrast",
     "T2": "Head axial T2",
     "FLAIR": "Head axial FLAIR",
 }

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from node.phantoms.shape import Floats
+from node.phantoms.loops import Floats
 
 SIZE = 1024
 
@@ -18,7 +18,7 @@ def tile(wavelength_px: float) -> Floats:
         kept = np.exp(-frequency * (0.9 * wavelength_px) ** 2)
         white = np.fft.irfft2(np.fft.rfft2(white) * kept, s=(SIZE, SIZE))
     white = (white - white.mean()) / white.std()
-    result = white.astype(np.float32)
+    result: Floats = white.astype(np.float32)
     result.flags.writeable = False
     return result
 

@@ -28,7 +28,7 @@ class Series:
     images
         How many instances.
     protocol
-        "native" or "contrast" (CT), "PA" or "LL" (CR, DX), "T1", "T2" or "FLAIR" (MR).
+        "native" or "contrast" (CT), "PA" or "LL" (CR, DX), "T1", "T1 contrast", "T2" or "FLAIR" (MR).
     bits
         Bits stored.
     inverted
@@ -73,7 +73,7 @@ def schedule(patient: int) -> tuple[Series, ...]:
         if (patient + visit) % 4 == 0:
             rows.append((view, visit, 1, "LL"))
         rows.append(("CT", visit, 7 + (patient + visit) % 3, ("native", "contrast")[(patient // 2) % 2]))
-    weightings = [("T1", "T2"), ("T2", "FLAIR"), ("T1", "FLAIR")][patient % 3]
+    weightings = [("T1", "T2"), ("T2", "FLAIR"), ("T1 contrast", "FLAIR")][patient % 3]
     rows += [("MR", 0, 3, weighting) for weighting in weightings]
     return tuple(_series(patient, number, *row) for number, row in enumerate(rows, start=1))
 
@@ -81,7 +81,7 @@ def schedule(patient: int) -> tuple[Series, ...]:
 def _series(patient: int, number: int, modality: str, visit: int, images: int, protocol: str) -> Series:
     turn = patient + visit
     if modality == "CT":
-        return Series(number, modality, visit, images, protocol, 16, False, _SECTION_SYNTAXES[turn % 6])
+        return Series(number, modality, visit, images, protocol, (12, 16)[turn % 2], False, _SECTION_SYNTAXES[turn % 6])
     if modality == "MR":
         return Series(number, modality, visit, images, protocol, 12, False, _HEAD_SYNTAXES[(patient + number) % 4])
     bits = (12, 10, 14, 16, 8)[turn % 5]
