@@ -17,6 +17,7 @@ Columns = dict[str, NDArray[Any]]
 
 def problems(tables: Tables, code_length: int) -> Iterator[str]:
     """Yield every violation found, each as one sentence without patient data."""
+    yield from _count_problems(tables)
     yield from _block_problems(tables, code_length)
     for level in LEVELS:
         for ordinal, node in tables.nodes(level):
@@ -37,9 +38,17 @@ def _block_problems(tables: Tables, code_length: int) -> Iterator[str]:
         codes = block.codes.T
         if not np.array_equal(codes, prefix(codes, code_length)):
             yield f"block {block.number} has codes longer than {code_length} bits"
-    extents = sum(1 for _ in tables.rows.blocks()) * (len(COLUMNS) + 1)
-    if extents != tables.rows.values():
-        yield f"{tables.rows.values()} blocks are stored where {extents} are expected"
+
+
+def _count_problems(tables: Tables) -> Iterator[str]:
+    expected = {"rows": sum(1 for _ in tables.rows.blocks()) * (len(COLUMNS) + 1)}
+    for above, level in zip((None, *LEVELS), LEVELS, strict=False):
+        expected[f"{level}:keys"] = tables.count(level)
+        if above is not None:
+            expected[f"{above}:children"] = tables.count(level)
+    for table, entries in expected.items():
+        if tables.entries(table) != entries:
+            yield f"table {table} has {tables.entries(table)} entries where {entries} are expected"
 
 
 def _entity_problems(tables: Tables, level: Level, ordinal: int, node: Node) -> Iterator[str]:

@@ -133,10 +133,6 @@ class Rows:
             changed[0, rows[here] - block.start] = values[here]
             self._put(name, block.number, changed)
 
-    def values(self) -> int:
-        """How many blocks are stored, over all columns."""
-        return int(self._transaction.stat(self._handle)["entries"])
-
     def _append(self, name: str, values: Array) -> None:
         settled = self.layout.settled(self.count)
         rest = np.concatenate([self.read(name, TAIL), values], axis=1)  # rows from `settled` on

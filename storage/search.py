@@ -155,17 +155,14 @@ def _best_rows(snapshot: Snapshot, level: Level, chosen: list[_Chosen], distance
     """Every row of the chosen entities at the least distance of its entity."""
     is_chosen = np.zeros(snapshot.ordinal_bound(level), np.bool_)
     is_chosen[[entity.ordinal for entity in chosen]] = True
-    rows = [np.empty(0, np.int64)]
-    for block in snapshot.blocks():
-        here = distances[block.start : block.start + block.rows]
-        candidate = is_chosen[block.column(LEVEL_COLUMN[level])] & (here <= snapshot.code_length)
-        rows.append(np.flatnonzero(candidate) + block.start)
-    all_rows = np.concatenate(rows)
-    groups, found = snapshot.levels_of(all_rows, level), distances[all_rows]
+    column = LEVEL_COLUMN[level]
+    here = [np.flatnonzero(is_chosen[block.column(column)]) + block.start for block in snapshot.blocks()]
+    rows = np.concatenate([np.empty(0, np.int64), *here])
+    groups, found = snapshot.gather(column, rows), distances[rows]
     best = np.full(is_chosen.size, np.iinfo(np.uint16).max, np.uint16)
     np.minimum.at(best, groups, found)
     kept = found == best[groups]
-    return Near(all_rows[kept], found[kept], groups[kept])
+    return Near(rows[kept], found[kept], groups[kept])
 
 
 def _nearest_frames(snapshot: Snapshot, near: Near, chosen: list[_Chosen]) -> dict[int, tuple[str, int, int]]:

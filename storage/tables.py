@@ -156,7 +156,11 @@ class Tables:
 
     def count(self, level: Level) -> int:
         """How many entities a level has."""
-        return int(self._transaction.stat(self._handles[level])["entries"])
+        return self.entries(level)
+
+    def entries(self, table: str) -> int:
+        """How many values a table has."""
+        return int(self._transaction.stat(self._handles[table])["entries"])
 
     def counter(self, name: str) -> int:
         """Next free number of a kind; for a level, one more than its highest ordinal ever."""
