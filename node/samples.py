@@ -1,8 +1,12 @@
 """The phantom hospital: any number of computed patients as DICOM, with known answers."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -23,22 +27,22 @@ class Truth:
     ----------
     patient
         Number of the patient, from 0.
-    visit
-        0 or 1: which of the patient's two dates.
     modality, body_part
         As in Modality and Body Part Examined.
     findings
         Findings that this image shows, of ``FINDINGS``.
     level
         Where a section lies, 0 at the head end to about 1; None for a projection.
+    visit
+        0 or 1: which of the patient's two dates.
     """
 
     patient: int
-    visit: int
     modality: str
     body_part: str
     findings: tuple[str, ...]
     level: float | None
+    visit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def patient_samples(number: int, seed: int = 0) -> Iterator[Sample]:
         anatomy = anatomies[key]
         for index in range(series.images):
             dataset, level = instance(who, series, index, anatomy)
-            truth = Truth(number, series.visit, series.modality, series.body_part, anatomy.shown(level), level)
+            truth = Truth(number, series.modality, series.body_part, anatomy.shown(level), level, series.visit)
             yield Sample(dataset, truth)
 
 
@@ -82,18 +86,51 @@ def _anatomy(who: Person, body_part: str, visit: int) -> Anatomy:
     return head(who) if body_part == "HEAD" else chest(who, visit)
 
 
-def write_samples(directory: Path, patients: int, seed: int = 0) -> Iterator[Path]:
-    """Write the instances as PATIENT/STUDY/SERIES/nnnn.dcm, and ``truth.csv``; yield each path when it is written."""
+def write_samples(directory: Path, patients: int, seed: int = 0, *, workers: int = 1) -> Iterator[Path]:
+    """Write the instances as PATIENT/STUDY/SERIES/nnnn.dcm, and `truth.csv`; yield each path once it is written.
+
+    Parameters
+    ----------
+    directory
+        Made if it does not exist.
+    workers
+        Processes, each writing one patient at a time; the files and their order do not depend on it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "truth.csv").open("w", newline="") as file:
+    with (
+        (directory / "truth.csv").open("w", newline="") as file,
+        closing(_rows(directory, patients, seed, workers)) as rows,
+    ):
         table = csv.writer(file)
-        table.writerow(["sop_instance_uid", "patient", "visit", "modality", "body_part", "findings", "level"])
-        for sample in samples(patients, seed):
-            path = directory / _path(sample)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sample.dataset.save_as(path, enforce_file_format=True)
-            table.writerow(_row(sample))
-            yield path
+        table.writerow(["path", "sop_instance_uid", "patient", "visit", "modality", "body_part", "findings", "level"])
+        for row in rows:
+            table.writerow(row)
+            yield directory / row[0]
+
+
+def _rows(directory: Path, patients: int, seed: int, workers: int) -> Generator[list[str]]:
+    """Rows of the table, each after its file is written."""
+    write = partial(_write_patient, directory, seed)
+    if workers == 1:
+        for number in range(patients):
+            yield from write(number)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        for rows in pool.map(write, range(patients)):
+            yield from rows
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_patient(directory: Path, seed: int, number: int) -> list[list[str]]:
+    rows = []
+    for sample in patient_samples(number, seed):
+        path = _path(sample)
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        sample.dataset.save_as(directory / path, enforce_file_format=True)
+        rows.append(_row(path, sample))
+    return rows
 
 
 def _path(sample: Sample) -> Path:
@@ -103,8 +140,8 @@ def _path(sample: Sample) -> Path:
     return Path(dataset.PatientID, study, series, f"{dataset.InstanceNumber:04d}.dcm")
 
 
-def _row(sample: Sample) -> list[str]:
+def _row(path: Path, sample: Sample) -> list[str]:
     truth = sample.truth
     level = "" if truth.level is None else f"{truth.level:.4f}"
-    uid, findings = str(sample.dataset.SOPInstanceUID), "|".join(truth.findings)
-    return [uid, str(truth.patient), str(truth.visit), truth.modality, truth.body_part, findings, level]
+    names = [path.as_posix(), str(sample.dataset.SOPInstanceUID), str(truth.patient), str(truth.visit)]
+    return [*names, truth.modality, truth.body_part, "|".join(truth.findings), level]

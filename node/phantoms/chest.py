@@ -12,7 +12,7 @@ from node.phantoms.shape import Part, Solid, ellipsoid
 
 APEX_MM, BASE_MM = 118.0, -150.0
 """Levels 0 and 1 of the unscaled chest: the apex and the base of the lungs."""
-EFFUSION_MM = (-165.0, -50.0)
+EFFUSION_MM = (-165.0, -28.0)
 """Heights between which fluid is more than a thin line."""
 
 
@@ -40,7 +40,7 @@ def _parts(person: Person, visit: int, measures: Build) -> list[Part]:
         *circulation.great_vessels(measures),
         *opacity,
     ]
-    covers = [part for part in over if isinstance(part, Solid) and part.within in ("muscle", "lung")]
+    covers = [part for part in over if isinstance(part, Solid) and part.within == "muscle"]
     lungs: list[Part] = []
     for side, lung in whole.items():
         depth = _effusion_depth(person, visit, side)
@@ -80,7 +80,7 @@ def _lifted(lung: Solid, depth_mm: float) -> Solid:
 
 def _opacity(person: Person, visit: int, lungs: dict[int, Solid]) -> list[Part]:
     """Nodule or mass, at a height of the lung where heart and diaphragm do not hide it."""
-    size = {"nodule": (7.5, 11.5), "mass": (21.0, 32.0)}
+    size = {"nodule": (10.0, 14.0), "mass": (23.0, 34.0)}
     kind = next((name for name in size if name in person.findings), None)
     if kind is None:
         return []
@@ -92,10 +92,7 @@ def _opacity(person: Person, visit: int, lungs: dict[int, Solid]) -> list[Part]:
     lumps = [(centre, radius)]
     if kind == "mass":  # lobed, as tumours are
         lumps += [(_near(centre, 0.4 * radius, random), 0.7 * radius) for _ in "ab"]
-    return [
-        ellipsoid("lesion", at, (r, 0.9 * r, 1.05 * r), ripple_mm=0.16 * r, texture=6.0, within="lung")
-        for at, r in lumps
-    ]
+    return [ellipsoid("lesion", at, (r, 0.9 * r, 1.05 * r), ripple_mm=0.16 * r, texture=6.0) for at, r in lumps]
 
 
 def _near(centre: tuple[float, float, float], far_mm: float, random: np.random.Generator) -> tuple[float, float, float]:

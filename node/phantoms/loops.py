@@ -94,9 +94,11 @@ def shadow(canvas: Floats, rays: Floats, across: Floats, weight: np.float32) -> 
 def inside(points: Floats, heights: Floats, outline: Floats, form: Floats) -> NDArray[np.bool_]:
     """Which points (n, 3 or more columns) lie in a pile of squircles: heights, outline, form as of Solid."""
     found = np.zeros(len(points), np.bool_)
+    reach = np.hypot(outline[:, 2].max(), outline[:, 3].max())
+    left, right = outline[:, 0].min() - reach, outline[:, 0].max() + reach
     for point in range(len(points)):
         z = points[point, 2]
-        if heights[0] < z < heights[-1]:
+        if heights[0] < z < heights[-1] and left < points[point, 0] < right:
             upper = np.searchsorted(heights, z)
             share = (z - heights[upper - 1]) / (heights[upper] - heights[upper - 1])
             low, high = outline[upper - 1], outline[upper]

@@ -9,8 +9,8 @@ from node.phantoms.loops import Floats, shade, shadow
 from node.phantoms.shape import Part, Solid, Tube
 from node.phantoms.tissue import TISSUES
 
-_COVERS = {"lung": ("muscle", "lung"), "fat": ("air",)}
-"""What can hide part of a lung, or of fat that hangs on the body: later solids within these tissues.
+_COVERS = {"lung": "muscle", "fat": "air"}
+"""What can hide part of a lung, or of fat that hangs on the body: later solids within this tissue.
 
 A solid within another tissue lies inside one of those.
 """
@@ -62,7 +62,7 @@ def projection(parts: Sequence[Part], detector: Detector) -> Floats:
 def _add_solid(total: Floats, solid: Solid, later: Sequence[Part], excess: float, detector: Detector) -> None:
     """Add as much of a solid's chords as no later solid displaces."""
     rows, columns = _box(solid, detector)
-    over = [other for other in later if isinstance(other, Solid) and other.within in _COVERS[solid.tissue]]
+    over = [other for other in later if isinstance(other, Solid) and other.within == _COVERS[solid.tissue]]
     piles = [solid, *(other for other in over if _meets(solid, other))]
     rays = np.stack([pile.rays(detector.z[rows], lateral=detector.lateral) for pile in piles])
     shadow(total[rows, columns], rays, detector.across[columns], np.float32(excess))

@@ -68,7 +68,7 @@ def _grey(water: Floats, exposure: Exposure, random: np.random.Generator) -> Flo
     middle = float(np.quantile(body, 0.52)) if body.size else 100.0
     level = water - np.float32(0.22) * slow - np.float32(0.78 * middle + exposure.darker_mm)
     level /= np.float32(exposure.contrast_mm)
-    grey = 1.0 / (1.0 + np.exp(-level))
+    grey = (1.0 + np.exp(-level)) ** np.float32(-0.65)  # an S with its toe lifted, to open the lungs
     grey *= np.minimum(water / 20.0, 1.0)
     speckle = np.float32(0.075) * np.minimum(water / 120.0, 1.5) * grey * (1.0 - grey) + np.float32(0.003)
     grey += speckle * cut(0.0, grey.shape, random)

@@ -16,7 +16,7 @@ _SEQUENCES = {
     "T1": (480.0, 12.0, 0.0),
     "T1 contrast": (480.0, 12.0, 0.0),
     "T2": (4200.0, 98.0, 0.0),
-    "FLAIR": (9000.0, 110.0, 2500.0),
+    "FLAIR": (9000.0, 110.0, 2300.0),
 }
 """Repetition, echo and inversion time, ms."""
 

@@ -23,7 +23,7 @@ def add_roentgen(dataset: Dataset, person: Person, series: Series, anatomy: Anat
     lateral = series.protocol == "LL"
     spacing = round(float(random.uniform(1.04, 1.2)) * anatomy.width_mm / 1024, 3)
     shift = (float(random.normal(0, 5)), float(random.normal(-14, 6)) * person.scale)
-    contrast = float(random.uniform(26, 42)) * (1.5 if lateral else 1.0) * (0.45 + 0.55 * person.scale)
+    contrast = float(random.uniform(23, 37)) * (1.5 if lateral else 1.0) * (0.45 + 0.55 * person.scale)
     darker = 0.4 * contrast * float(random.normal())
     exposure = Exposure(lateral, 1024, spacing, shift, contrast, darker, series.bits, series.inverted)
     add_pixels(dataset, radiograph(anatomy, exposure, random), series.bits, inverted=series.inverted)
