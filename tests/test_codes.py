@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -12,6 +12,7 @@ code_lengths = st.integers(16, 256)
 bits = code_lengths.flatmap(lambda length: arrays(np.bool_, st.tuples(st.integers(0, 9), st.just(length))))
 
 
+@settings(deadline=None)
 @given(bits)
 def test_unpacking_gives_back_what_was_packed(bits: np.ndarray) -> None:
     packed = pack(bits)
@@ -21,6 +22,7 @@ def test_unpacking_gives_back_what_was_packed(bits: np.ndarray) -> None:
     assert np.array_equal(unpack(packed, bits.shape[1]), bits)
 
 
+@settings(deadline=None)
 @given(bits)
 def test_a_bit_lies_in_its_word_and_spare_bits_are_zero(bits: np.ndarray) -> None:
     packed = pack(bits)
@@ -32,6 +34,7 @@ def test_a_bit_lies_in_its_word_and_spare_bits_are_zero(bits: np.ndarray) -> Non
     assert packed.tolist() == expected
 
 
+@settings(deadline=None)
 @given(bits, st.data())
 def test_the_prefix_of_a_code_is_the_code_of_the_first_bits(bits: np.ndarray, data: st.DataObject) -> None:
     shorter = data.draw(st.integers(16, bits.shape[1]))
@@ -41,6 +44,7 @@ def test_the_prefix_of_a_code_is_the_code_of_the_first_bits(bits: np.ndarray, da
     assert np.array_equal(packed, pack(bits))
 
 
+@settings(deadline=None)
 @given(bits, st.data())
 def test_the_distance_counts_differing_bits(bits: np.ndarray, data: st.DataObject) -> None:
     query = data.draw(arrays(np.bool_, (1, bits.shape[1])))
