@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,19 +16,23 @@ from node.errors import SettingsError
 
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
+AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
+CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
 class Settings(BaseSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="LOOKALIKE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LOOKALIKE_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     home: Path = Field(DEFAULT_HOME, description="Folder of settings.toml, database and spool.")
     host: str = Field("127.0.0.1", description="Address to listen on; only this machine unless changed.")
     port: int = Field(11112, ge=1, le=65535, description="DICOM port (the registered one).")
     http_port: int = Field(8080, ge=1, le=65535, description="Port of the web page.")
-    ae_title: str = Field("LOOKALIKE", pattern=r"^[ -\[\]-~]{1,16}$", description="Our application entity title.")
-    retrieve_ae_title: str = Field("", description="AE title of the archive that holds the images; empty: the sender.")
+    ae_title: str = Field("LOOKALIKE", pattern=f"^{AE_TITLE}$", description="Our application entity title.")
+    retrieve_ae_title: str = Field(
+        "", pattern=f"^({AE_TITLE})?$", description="AE title of the archive that holds the images; empty: the sender."
+    )
     max_associations: int = Field(32, ge=1, description="Associations served at once; more are rejected, to try later.")
     maximum_pdu_size: int = Field(131072, ge=4096, description="Largest PDU we ask peers to send, bytes.")
     network_timeout_s: float = Field(60, gt=0, description="An association silent for so long is ended.")
@@ -45,6 +50,13 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(60, gt=0, description="An instance that takes longer is set aside.")
     decode_memory_bytes: int = Field(4 << 30, gt=0, description="Address space of a decode worker beyond its start.")
     max_frames: int = Field(8, ge=1, description="Frames sampled from a multi-frame instance.")
+
+    @field_validator("code_length")
+    @classmethod
+    def _of_the_model(cls, code_length: int) -> int:
+        if code_length not in CODE_LENGTHS:
+            raise ValueError(f"{code_length} is not one of {', '.join(map(str, CODE_LENGTHS))}")
+        return code_length
 
     @classmethod
     def settings_customise_sources(
@@ -92,9 +104,11 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors(include_url=False)
-        )
-        raise SettingsError(problems) from error
-    except ValueError as error:  # the TOML itself
+        raise SettingsError("; ".join(map(_problem, error.errors(include_url=False)))) from error
+    except (OSError, ValueError) as error:  # the TOML itself
         raise SettingsError(f"{FILE_NAME}: {error}") from error
+
+
+def _problem(found: ErrorDetails) -> str:
+    name = ".".join(map(str, found["loc"]))
+    return f"{name}: " + ("there is no such setting" if found["type"] == "extra_forbidden" else found["msg"])
