@@ -8,16 +8,18 @@ from functools import lru_cache
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.valuerep import VR
 
-RANGE_VRS = frozenset({VR.DA, VR.TM, VR.DT})
-WILD_CARD_VRS = frozenset({VR.AE, VR.CS, VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT, VR.AS})
-NUMBER_VRS = frozenset({VR.IS, VR.DS})
-LISTED_KEYWORDS = frozenset({"ModalitiesInStudy", "SOPClassesInStudy", "Modality", "BodyPartExamined"})
-"""Keys that take several values, any of which may match, besides those of VR UI (multiple value matching)."""
+RANGE_VRS = frozenset({VR.DA, VR.TM})
+WILD_CARD_VRS = frozenset({VR.AE, VR.CS, VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT})
+NUMBER_VRS = frozenset({VR.IS, VR.DS, VR.US})
+EMPTY = '""'
+"""Key that matches only what has no value (empty value matching)."""
+
+Matcher = Callable[[str], bool]
 
 
-def is_universal(value: str) -> bool:
-    """Whether a key matches every entity: it is empty, or nothing but "*" (PS3.4 C.2.2.2.3, C.2.2.2.4)."""
-    return value.strip("* ") == ""
+def is_universal(key: str) -> bool:
+    """Whether a key matches every entity: it has no value, or nothing but "*" (PS3.4 C.2.2.2.3, C.2.2.2.4)."""
+    return key.strip("* \\") == ""
 
 
 def matches(keyword: str, key: str, stored: str) -> bool:
@@ -28,7 +30,8 @@ def matches(keyword: str, key: str, stored: str) -> bool:
     keyword
         Of the attribute; its VR and the rules for it follow from the data dictionary.
     key, stored
-        Unicode text, several values joined by a backslash. Any stored value that matches is enough.
+        Unicode text, several values joined by a backslash. It is enough that one stored value matches one value of the
+        key: so lists of UIDs match (C.2.2.2.2), and modalities and whatever else comes with several values likewise.
     """
     if is_universal(key):
         return True
@@ -37,46 +40,51 @@ def matches(keyword: str, key: str, stored: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _matcher(keyword: str, key: str) -> Callable[[str], bool]:
+def _matcher(keyword: str, key: str) -> Matcher:
     vr = VR(dictionary_VR(tag_for_keyword(keyword) or 0))
-    if vr == VR.UI or keyword in LISTED_KEYWORDS:
-        alternatives = [_single(vr, one) for one in key.split("\\")]
-        return lambda stored: any(alternative(stored) for alternative in alternatives)
-    if vr in RANGE_VRS and "-" in key:
-        return _range(vr, key)
-    return _single(vr, key)
+    alternatives = [_alternative(vr, one) for one in key.split("\\") if one.strip()]
+    return lambda stored: any(matcher(stored) for matcher in alternatives)
 
 
-def _single(vr: VR, key: str) -> Callable[[str], bool]:
+def _alternative(vr: VR, key: str) -> Matcher:
+    if key.strip() == EMPTY:
+        return lambda stored: stored.strip() == ""
     if vr == VR.PN:
         return _person_name(key)
+    if vr in RANGE_VRS:
+        return _range(key) if "-" in key else _moment(key)
     if vr in NUMBER_VRS:
         wanted = _number(key)
         return lambda stored: _number(stored) == wanted
-    if vr in RANGE_VRS:
-        wanted_moment = _moment(vr, key)
-        return lambda stored: stored != "" and _moment(vr, stored)[: len(wanted_moment)] == wanted_moment
     if vr in WILD_CARD_VRS and ("*" in key or "?" in key):
         pattern = _wild_card(key.strip())
         return lambda stored: pattern.fullmatch(stored.strip()) is not None
     return lambda stored: stored.strip() == key.strip()
 
 
-def _range(vr: VR, key: str) -> Callable[[str], bool]:
-    """Between the ends of a range, both included; an end may be open, or short and then means all of it (C.2.2.2.5)."""
-    first, last = (_moment(vr, part) for part in key.split("-", 1))
+def _range(key: str) -> Matcher:
+    """Between the ends of a range, both included; an end may be open (C.2.2.2.5).
+
+    A short time stands for all of it, be it an end or stored: 10 is 10:00:00 to 10:59:59.
+    """
+    first, last = (_digits(part) for part in key.split("-", 1))
 
     def within(stored: str) -> bool:
-        moment = _moment(vr, stored)
-        return moment != "" and moment >= first and (last == "" or moment[: len(last)] <= last)
+        moment = _digits(stored)
+        return moment.isdigit() and moment >= first[: len(moment)] and (last == "" or moment[: len(last)] <= last)
 
     return within
 
 
-def _moment(vr: VR, text: str) -> str:
-    """Digits only; the old forms 2020.01.31 and 12:30:00 are read too, and "12." equals "12"."""
-    digits = re.sub(r"[.:\s]", "", text)
-    return digits if vr == VR.DA else digits.rstrip()
+def _moment(key: str) -> Matcher:
+    """A date, or a time to the precision of the key."""
+    wanted = _digits(key)
+    return lambda stored: wanted != "" and _digits(stored).startswith(wanted)
+
+
+def _digits(text: str) -> str:
+    """Digits only: the old forms 2020.01.31 and 12:30:00 are read too, and the fraction of a second follows it."""
+    return re.sub(r"[.:\s]", "", text)
 
 
 def _number(text: str) -> float | str:
@@ -90,25 +98,24 @@ def _wild_card(key: str) -> re.Pattern[str]:
     return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in key), re.DOTALL)
 
 
-def _person_name(key: str) -> Callable[[str], bool]:
+def _person_name(key: str) -> Matcher:
     """Without regard to case or accents; one component group of the key matches the same or, alone, any group."""
-    wanted = [_plain(group) for group in key.split("=")]
-    patterns = [_wild_card(group) if group.strip("*") else None for group in wanted]
+    groups = [_plain(group) for group in key.split("=")]
+    patterns = [_wild_card(group) if group.strip("*") else None for group in groups]
 
     def match(stored: str) -> bool:
-        groups = [_plain(group) for group in stored.split("=")]
+        names = [_plain(group) for group in stored.split("=")]
         if len(patterns) == 1:
-            return any(patterns[0] is None or patterns[0].fullmatch(group) for group in groups)
-        padded = [*groups, *[""] * (len(patterns) - len(groups))]
-        return all(
-            pattern is None or pattern.fullmatch(group) for pattern, group in zip(patterns, padded, strict=False)
-        )
+            return any(patterns[0] is None or patterns[0].fullmatch(name) for name in names)
+        names += [""] * (len(patterns) - len(names))
+        return all(pattern is None or pattern.fullmatch(name) for pattern, name in zip(patterns, names, strict=False))
 
     return match
 
 
 def _plain(name: str) -> str:
-    """Lower case, accents removed, trailing empty components dropped."""
-    decomposed = unicodedata.normalize("NFKD", name.casefold())
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return re.sub(r"\s+", " ", bare).strip(" ^")
+    """Lower case, accents and needless spaces removed, trailing empty components dropped."""
+    bare = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+    composed = unicodedata.normalize("NFC", bare).casefold()  # a syllable of Hangul is one character again
+    components = (" ".join(component.split()) for component in composed.split("^"))
+    return "^".join(components).rstrip("^")
