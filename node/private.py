@@ -109,7 +109,7 @@ class PrivateBlock:
         self.block = _find_block(identifier)
 
     def __contains__(self, element: Element) -> bool:
-        return self.tag(element) in self.identifier
+        return self.block is not None and self.tag(element) in self.identifier
 
     def tag(self, element: Element) -> BaseTag:
         """Tag the element has, or would have, in this identifier."""
@@ -120,29 +120,24 @@ class PrivateBlock:
         return tag.group != GROUP or (tag.elem >> 8 or tag.elem) != self.block
 
     def values(self, element: Element) -> list[str]:
-        """Values as text; empty where the element is absent or of zero length.
+        """Values as text; none where the element is absent or of zero length.
 
         Raises
         ------
         Refusal
-            The value came as binary: the client did not know the VR.
+            The value came as binary: the client did not know the VR, and read the text of a UID as hexadecimal bytes.
         """
-        data_element = self.identifier.get(self.tag(element))
-        if data_element is None or data_element.value in (None, "", b""):
+        value = self.identifier[self.tag(element)].value if element in self else None
+        if value is None:
             return []
-        if isinstance(data_element.value, bytes):
-            return self._from_unknown(element, data_element.value)
-        value = data_element.value
-        return [str(one).strip() for one in (value if isinstance(value, MultiValue | list) else [value])]
-
-    def _from_unknown(self, element: Element, value: bytes) -> list[str]:
-        """VR UN: text all the same, unless the client read the text of a UID as hexadecimal bytes."""
-        text = value.decode("ascii", errors="replace").strip("\0 ")
-        if not text.isprintable() or "\N{REPLACEMENT CHARACTER}" in text:
+        if isinstance(value, bytes):  # VR UN
+            value = value.decode("latin-1").split("\\")
+        texts = [str(one).strip("\0 ") for one in (value if isinstance(value, MultiValue | list) else [value])]
+        if not all(text.isascii() and text.isprintable() for text in texts):
             raise Refusal(
                 Status.DATA_SET_MISMATCH, "value came as binary UN: give the client our dictionary", self.tag(element)
             )
-        return text.split("\\")
+        return [text for text in texts if text]
 
 
 def add_block(identifier: Dataset, values: Sequence[tuple[Element, str | list[str]]], block: int = FIRST_BLOCK) -> None:

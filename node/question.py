@@ -1,12 +1,13 @@
 """What a caller asks for by example, read from the private elements of an identifier."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pydicom.dataset import Dataset
 
 from node.errors import Refusal, Status
-from node.private import Element, PrivateBlock
+from node.private import FIRST_BLOCK, Element, PrivateBlock
 from storage.record import Level
 
 DEFAULT_MATCHES = 20
@@ -49,6 +50,8 @@ class Question:
         1-based frame numbers of the one example image; empty: all that are indexed.
     maximum_matches, maximum_distance
         K, and Hamming distance in bits or None; both apply.
+    block
+        Private block of the request, for naming the element at fault.
     """
 
     examples: tuple[str, ...]
@@ -60,6 +63,7 @@ class Question:
     aggregation: Aggregation = Aggregation.BEST
     model: str = ""
     snapshot: str = ""
+    block: int = FIRST_BLOCK
 
 
 def read_question(identifier: Dataset) -> Question | None:
@@ -84,7 +88,7 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
     examples = block.values(kind)
     if len(examples) > (MOST_EXAMPLES if kind == Element.EXAMPLE_SOP_INSTANCE_UID else 1):
         raise _refusal(f"too many examples: at most {MOST_EXAMPLES} images or one series", block, kind)
-    if Element.EXAMPLE_REGION in block and block.values(Element.EXAMPLE_REGION):
+    if block.values(Element.EXAMPLE_REGION):
         raise _refusal("example regions are not offered yet: leave this key out", block, Element.EXAMPLE_REGION)
     frames = tuple(
         _number(block, Element.EXAMPLE_FRAME_NUMBER, text, 1) for text in block.values(Element.EXAMPLE_FRAME_NUMBER)
@@ -102,6 +106,7 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
         aggregation=_aggregation(block),
         model="".join(block.values(Element.MODEL_IDENTIFIER)),
         snapshot="".join(block.values(Element.INDEX_SNAPSHOT)),
+        block=block.block or FIRST_BLOCK,
     )
 
 
@@ -128,7 +133,7 @@ def _single(block: PrivateBlock, element: Element, least: int) -> int | None:
 
 
 def _number(block: PrivateBlock, element: Element, text: str, least: int) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < least:
+    if not re.fullmatch(r"\+?[0-9]{1,11}", text) or int(text) < least:  # VR IS (PS3.5 section 6.2)
         raise _refusal(f"a whole number of at least {least} expected", block, element)
     return int(text)
 

@@ -10,7 +10,7 @@ from hashing.codes import Codes
 from node.catalog import descendants
 from node.errors import Refusal, Status
 from node.keys import UNIQUE
-from node.private import FIRST_BLOCK, GROUP, Element
+from node.private import GROUP, Element
 from node.question import MOST_EXAMPLES, Exclusion, Question
 from storage.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
@@ -19,6 +19,7 @@ from storage.spool import Spool
 
 NO_PIXELS = "no-pixel-data"
 """Reason under which an instance without pixels is set aside."""
+NO_PIXELS_COMMENT = "example has no pixel data: give an image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,40 +95,44 @@ class Retriever:
 
     def _check_state(self, snapshot: Snapshot, question: Question) -> None:
         if question.model and question.model != self.model:
-            raise _refusal(Status.MODEL_UNKNOWN, f"model here is {self.model}", Element.MODEL_IDENTIFIER)
+            comment = f"model here is {self.model}"
+            raise _refusal(Status.MODEL_UNKNOWN, comment, question, Element.MODEL_IDENTIFIER)
         if question.snapshot and question.snapshot != snapshot.identifier:
-            raise _refusal(Status.SNAPSHOT_GONE, "snapshot no longer kept: ask without it", Element.INDEX_SNAPSHOT)
+            comment = "snapshot no longer kept: ask without it"
+            raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
 
     def _example_records(self, snapshot: Snapshot, question: Question) -> list[Record]:
         uids: list[str] = []
         for example in question.examples:
             if snapshot.ordinal(question.example_level, example) is None:
-                raise self._why_unknown(question.example_level, example)
+                raise self._why_unknown(question, example)
             uids += descendants(snapshot, question.example_level, example, Level.IMAGE)
         records = [record for uid in spread(uids, MOST_EXAMPLES) if (record := snapshot.record(uid)) is not None]
         assert records, "an entity without instances is not kept"
         return records
 
-    def _why_unknown(self, level: Level, uid: str) -> Refusal:
-        element = _ELEMENTS[level]
-        if level == Level.IMAGE:
-            note = self.spool.is_set_aside(uid)
-            if note is not None and note.reason == NO_PIXELS:
-                return _refusal(Status.EXAMPLE_WITHOUT_PIXELS, "example has no pixel data: give an image", element)
-            if note is not None:
-                return _refusal(Status.EXAMPLE_NOT_HASHABLE, f"example was set aside: {note.reason}", element)
-            if self.spool.is_waiting(uid):
-                return _refusal(Status.EXAMPLE_NOT_READY, "example is being indexed: retry in seconds", element)
-        return _refusal(Status.EXAMPLE_UNKNOWN, f"no such {UNIQUE[level]} here: store it first", element)
+    def _why_unknown(self, question: Question, uid: str) -> Refusal:
+        level, status = question.example_level, Status.EXAMPLE_UNKNOWN
+        comment = f"no such {UNIQUE[level]} here: store it first"
+        if level == Level.IMAGE and self.spool.is_waiting(uid):  # perhaps again, after it was set aside
+            status, comment = Status.EXAMPLE_NOT_READY, "example is being indexed: retry in seconds"
+        elif level == Level.IMAGE and (note := self.spool.is_set_aside(uid)) is not None:
+            status, comment = Status.EXAMPLE_NOT_HASHABLE, f"example was set aside: {note.reason}"
+            if note.reason == NO_PIXELS:
+                status, comment = Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT
+        return _refusal(status, comment, question, _ELEMENTS[level])
 
     def _codes(self, snapshot: Snapshot, question: Question, records: Sequence[Record]) -> Codes:
+        if not any(record.frames for record in records):
+            element = _ELEMENTS[question.example_level]
+            raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
         if not question.frames:
             return np.concatenate([snapshot.codes_of(record.sop_instance_uid) for record in records])
         record = records[0]
         missing = [frame for frame in question.frames if frame - 1 not in record.frames]
         if missing:
-            indexed = ",".join(str(frame + 1) for frame in record.frames)
-            raise _refusal(Status.EXAMPLE_NOT_HASHABLE, f"frames indexed: {indexed}", Element.EXAMPLE_FRAME_NUMBER)
+            comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
+            raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
         places = [record.frames.index(frame - 1) for frame in question.frames]
         return snapshot.codes_of(record.sop_instance_uid)[places]
 
@@ -174,5 +179,5 @@ _ELEMENTS = {
 }
 
 
-def _refusal(status: Status, comment: str, element: Element) -> Refusal:
-    return Refusal(status, comment, Tag(GROUP, FIRST_BLOCK << 8 | element))
+def _refusal(status: Status, comment: str, question: Question, element: Element) -> Refusal:
+    return Refusal(status, comment, Tag(GROUP, question.block << 8 | element))
