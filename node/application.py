@@ -14,6 +14,7 @@ from node.lifeline import die_with_parent
 from node.receiver import Receiver
 from node.roles import Role, announced
 from node.settings import Settings
+from storage.warm import warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def _run_dicom(settings: Settings, stop: threading.Event) -> None:
     reading = open_for_reading(settings)
     finder = Finder(settings, reading.database, reading.retriever)
     entity = Entity(settings, Receiver(reading.retriever.spool), finder)
+    warm_up(reading.database.header.code_length)
     entity.start()
     with announced(settings, Role.DICOM):
         logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
@@ -48,8 +50,10 @@ def _run_dicom(settings: Settings, stop: threading.Event) -> None:
 def _run_web(settings: Settings, stop: threading.Event) -> None:
     from node.page import serve  # the web server is loaded by its own role only
 
+    reading = open_for_reading(settings)
+    warm_up(reading.database.header.code_length)
     with announced(settings, Role.WEB):
-        serve(settings, open_for_reading(settings), stop)
+        serve(settings, reading, stop)
 
 
 RUNNERS: dict[Role, Callable[[Settings, threading.Event], None]] = {

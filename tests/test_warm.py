@@ -1,0 +1,32 @@
+"""Warming up: after it, no question waits for the compiler."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.database import Database
+from storage.kernels import select, total
+from storage.record import LEVELS
+from storage.search import Filter, search
+from storage.warm import warm_up
+from tests.invented import codes, item
+
+
+@pytest.mark.parametrize("code_length", [16, 64, 128])
+def test_a_search_after_it_compiles_nothing(tmp_path: Path, code_length: int) -> None:
+    warm_up(code_length)
+    compiled = len(select.signatures), len(total.signatures)  # type: ignore[attr-defined]
+
+    with Database.create_or_open(tmp_path, code_length, "model", 1 << 24) as database:
+        database.append([item(number, code_length) for number in range(9)])
+        with database.snapshot() as snapshot:
+            for level in LEVELS:
+                excluded = Filter(excluded_instances=np.array([3], np.uint32), modalities=frozenset({"CT"}))
+                search(snapshot, codes(2, code_length), 3, level, excluded, 20, "BEST")
+                search(snapshot, codes(1, code_length), 3, level, Filter(), None, "MEAN")
+                search(snapshot, codes(1, code_length), 3, level, Filter(), None, "BEST")
+                search(snapshot, codes(1, code_length), 3, level, excluded, None, "MEAN")
+
+    assert min(compiled) > 0
+    assert (len(select.signatures), len(total.signatures)) == compiled  # type: ignore[attr-defined]
