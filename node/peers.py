@@ -72,6 +72,9 @@ class Peer:
     def store(self, paths: Iterable[Path]) -> Iterator[Stored]:
         """Send files over as few associations as their kinds allow, yielding each outcome (C-STORE)."""
         for batch, contexts in _batches(paths):
+            if not contexts:
+                yield from (Stored(path, None, "no DICOM file") for path in batch)
+                continue
             with _Connection(self, contexts) as association:
                 for path in batch:
                     yield self._store(association, path)
@@ -148,5 +151,5 @@ def _kind(path: Path) -> tuple[UID, UID] | None:
     try:
         meta = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
         return UID(meta.SOPClassUID), UID(meta.file_meta.TransferSyntaxUID)
-    except (InvalidDicomError, AttributeError, OSError):
+    except Exception:  # whatever reading a file of anything raises
         return None
