@@ -16,8 +16,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 
-from hashing.pixels import preprocess
+from hashing.pixels import network_input, preprocess
 from hashing.progress import progress
 
 FINDINGS = (
@@ -75,7 +76,7 @@ class Dataset:
 
 
 def load(name: str, root: Path, cache: Path) -> Dataset:
-    """A set by name: "nih14k", "paediatric", or "dafh" without the radiographs whose terms forbid shipping weights.
+    """A set by name: "nih14k", "paediatric", "dafh" (without radiographs whose terms forbid shipping), "phantoms".
 
     Parameters
     ----------
@@ -140,7 +141,25 @@ def _dafh(root: Path) -> Iterator[Example]:
             yield Example(row["zip_file"], row["file"], (row["label"],), kinds[row["modality"]], group, row["split"])
 
 
-READERS: dict[str, Callable[[Path], Iterable[Example]]] = {"nih14k": _nih14k, "paediatric": _paediatric, "dafh": _dafh}
+PHANTOM_FINDINGS = {"enlarged heart": "Cardiomegaly", "effusion": "Effusion", "nodule": "Nodule", "mass": "Mass"}
+
+
+def _phantoms(root: Path) -> Iterator[Example]:
+    """Computed cases, as `lookalike sample phantoms` writes them; sections have a kind and no labels."""
+    kinds = {"CR": KINDS[0], "DX": KINDS[0], "CT": KINDS[3], "MR": KINDS[2]}
+    for row in _rows(root / "phantoms/truth.csv"):
+        kind = kinds[row["modality"]]
+        found = tuple(PHANTOM_FINDINGS[one] for one in row["findings"].split("|") if one in PHANTOM_FINDINGS)
+        labels = (found or (NO_FINDING,)) if kind == KINDS[0] else ()
+        yield Example("phantoms", row["path"], labels, kind, f"phantom-{row['patient']}", "train")
+
+
+READERS: dict[str, Callable[[Path], Iterable[Example]]] = {
+    "nih14k": _nih14k,
+    "paediatric": _paediatric,
+    "dafh": _dafh,
+    "phantoms": _phantoms,
+}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -176,7 +195,11 @@ def _cached_images(name: str, root: Path, cache: Path, examples: Sequence[Exampl
 
 
 def _images(root: Path, examples: Sequence[Example]) -> Iterator[NDArray[np.uint8]]:
-    archives = {archive: zipfile.ZipFile(root / archive) for archive in {example.archive for example in examples}}
+    names = {example.archive for example in examples if example.archive.endswith(".zip")}
+    archives = {archive: zipfile.ZipFile(root / archive) for archive in names}
     for example in examples:
+        if example.archive not in archives:
+            yield network_input(dcmread(root / example.archive / example.member))
+            continue
         with Image.open(io.BytesIO(archives[example.archive].read(example.member))) as image:
             yield preprocess(sitk.GetImageFromArray(np.asarray(image.convert("L"))))

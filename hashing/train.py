@@ -4,7 +4,7 @@ import logging
 import time
 import tomllib
 from dataclasses import dataclass
-from math import cos, pi, radians
+from math import cos, pi
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.nn import functional
 from hashing import datasets
 from hashing.datasets import KINDS, LABELS, Dataset
 from hashing.methods.orthogonal import NestedOrthogonalLoss
+from hashing.augmentation import disguise, vary
 from hashing.network import CODE_LENGTHS, FEATURES, HashNetwork, channels_last
 from hashing.progress import progress
 
@@ -37,12 +38,21 @@ class Stage:
         Of the hash layer at its start; it falls along a cosine. The trunk learns at `trunk_rate` times this.
     decay_epochs
         Epochs after which the rate would reach zero; a stage may end before.
+    datasets
+        Names of the sets.
+    draws
+        Images an epoch, by set; 0 takes as many as each has.
+    wide
+        Whether images are varied widely: mosaics, inversion, cropping, strong changes of contrast.
     """
 
     size: int
     epochs: int
     learning_rate: float
     decay_epochs: int
+    datasets: tuple[str, ...]
+    draws: int
+    wide: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,6 @@ class Experiment:
     """
 
     name: str
-    datasets: tuple[str, ...]
     stages: tuple[Stage, ...]
     seed: int
     batch: int
@@ -72,8 +81,9 @@ class Experiment:
     def read(cls, path: Path) -> "Experiment":
         """The experiment in a TOML file; an unknown or missing key is an error that names it."""
         values = tomllib.loads(path.read_text())
-        values["stages"] = tuple(Stage(**stage) for stage in values.pop("stage"))
-        values["datasets"] = tuple(values["datasets"])
+        values["stages"] = tuple(
+            Stage(**(stage | {"datasets": tuple(stage["datasets"])})) for stage in values.pop("stage")
+        )
         return cls(name=path.stem, **values)
 
 
@@ -88,9 +98,12 @@ def train(experiment: Experiment, root: Path, output: Path) -> HashNetwork:
         Folder for weights and the cache of preprocessed images.
     """
     torch.manual_seed(experiment.seed)
-    sets = [datasets.load(name, root, output / "cache") for name in experiment.datasets]
     learner = Learner(experiment)
     for number, stage in enumerate(experiment.stages):
+        # phantoms are not published but computed, into the output folder
+        sets = [
+            datasets.load(name, output if name == "phantoms" else root, output / "cache") for name in stage.datasets
+        ]
         _run_stage(
             learner,
             stage,
@@ -132,7 +145,8 @@ class Learner(nn.Module):
         share = self.experiment.kind_share
         features = self.network.trunk(images)
         kind = functional.one_hot(kinds, len(KINDS)).float()
-        weights = torch.cat([(1 - share) * labels / labels.sum(dim=1, keepdim=True), share * kind], dim=1)
+        shares = (1 - share) * labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
+        weights = torch.cat([shares, kind * (1 - shares.sum(dim=1, keepdim=True))], dim=1)
         hashing = self.hash_loss(self.network.hash_layer(features), weights)
         classifying = functional.binary_cross_entropy_with_logits(self.classifier(features), (weights > 0).float())
         total: Tensor = hashing + self.experiment.classifier_weight * classifying
@@ -155,8 +169,8 @@ def _run_stage(learner: Learner, stage: Stage, sets: list[Dataset], rng: np.rand
         logger.info("stage of %d px is done already: %s", stage.size, done)
         learner.load(done)
         return
-    rows, chances = _draw_chances(sets)
-    steps = len(rows) // learner.experiment.batch
+    rows, chances = _draw_chances(sets, evenly=stage.draws > 0)
+    steps = (stage.draws * len(sets) or len(rows)) // learner.experiment.batch
     optimizer = _optimizer(learner, stage)
     total = steps * stage.decay_epochs
     for epoch in range(stage.epochs):
@@ -165,7 +179,7 @@ def _run_stage(learner: Learner, stage: Stage, sets: list[Dataset], rng: np.rand
         drawn = rng.choice(rows, size=(steps, learner.experiment.batch), p=chances)
         for step, batch in enumerate(progress(drawn, f"epoch {epoch + 1}/{stage.epochs}, {stage.size} px", steps)):
             _set_rate(optimizer, learner.experiment, stage, (epoch * steps + step) / total)
-            loss = learner(*_batch(sets, batch, stage.size, rng))
+            loss = learner(*_batch(sets, batch, stage, rng))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -190,64 +204,36 @@ def _set_rate(optimizer: torch.optim.Optimizer, experiment: Experiment, stage: S
         group["lr"] = rate * factor
 
 
-def _draw_chances(sets: list[Dataset]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(set, row) pairs of the training parts and their chances: the mean over an image's labels of 1 / sqrt(count)."""
+def _draw_chances(sets: list[Dataset], *, evenly: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(set, row) pairs of the training parts and their chances.
+
+    The mean over an image's labels of 1 / sqrt(count), those without labels sharing one; `evenly` gives each set the
+    same share.
+    """
     pairs, chances = [], []
     for number, dataset in enumerate(sets):
         rows = dataset.part("train")
         labels = dataset.labels[rows]
+        labels = np.column_stack([labels, ~labels.any(axis=1)])
         rarity = 1 / np.sqrt(np.maximum(labels.sum(axis=0), 1))
-        chances.append((labels * rarity).sum(axis=1) / labels.sum(axis=1))
+        chance = (labels * rarity).sum(axis=1) / labels.sum(axis=1)
+        chances.append(chance / chance.sum() if evenly else chance)
         pairs.append(np.column_stack([np.full(len(rows), number), rows]))
-    chance = np.concatenate(chances)
-    return np.concatenate(pairs), chance / chance.sum()
+    joined = np.concatenate(chances)
+    return np.concatenate(pairs), joined / joined.sum()
 
 
 def _batch(
-    sets: list[Dataset], pairs: NDArray[np.int64], size: int, rng: np.random.Generator
+    sets: list[Dataset], pairs: NDArray[np.int64], stage: Stage, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     images = np.stack([sets[number].images[row] for number, row in pairs])
     labels = np.stack([sets[number].labels[row] for number, row in pairs])
     kinds = np.array([sets[number].kinds[row] for number, row in pairs])
-    varied = vary(torch.from_numpy(images).unsqueeze(1).float(), size, rng)
+    pictures = torch.from_numpy(images).unsqueeze(1).float()
+    if stage.wide:
+        pictures = disguise(pictures, kinds, rng)
+    varied = vary(pictures, stage.size, rng)
     return varied.to(memory_format=torch.channels_last), torch.from_numpy(labels), torch.from_numpy(kinds)
-
-
-def vary(images: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    """Images turned, scaled, shifted, brightened, sometimes blurred; never mirrored: laterality is information.
-
-    Parameters
-    ----------
-    images : (batch, 1, side, side)
-        Grey values, 0 to 255.
-
-    Returns
-    -------
-    (batch, 1, size, size)
-        Grey values, 0 to 255.
-    """
-    scaled = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-    n = len(scaled)
-    angle, scale = rng.uniform(-radians(10), radians(10), n), rng.uniform(0.9, 1.1, n)
-    shift = rng.uniform(-0.06, 0.06, (n, 2, 1))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
-    affine = np.concatenate([turn / scale[:, None, None], shift], axis=2).astype(np.float32)  # (batch, 2, 3)
-    grid = functional.affine_grid(torch.from_numpy(affine), list(scaled.shape), align_corners=False)
-    moved = functional.grid_sample(scaled, grid, align_corners=False)
-    return _repaint(moved, rng)
-
-
-def _repaint(images: Tensor, rng: np.random.Generator) -> Tensor:
-    n = len(images)
-    contrast, brightness, gamma = (
-        torch.from_numpy(rng.uniform(low, high, (n, 1, 1, 1)).astype(np.float32))
-        for low, high in ((0.85, 1.15), (-0.1, 0.1), (0.75, 1.35))
-    )
-    unit = (images / 255).clamp(0, 1).pow(gamma)
-    painted = ((unit - 0.5) * contrast + 0.5 + brightness * (unit > 0)).clamp(0, 1) * 255
-    blurred = torch.from_numpy(rng.random(n) < 0.25)
-    painted[blurred] = functional.avg_pool2d(painted[blurred], 3, stride=1, padding=1, count_include_pad=False)
-    return painted
 
 
 def _imagenet_weights() -> dict[str, Tensor]:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from node.private import Element, add_block, dcmtk_dictionary
 from node.sending import files
@@ -44,18 +52,36 @@ def ask(node: RunningNode, *arguments: str | Path, dictionary: str) -> list[str]
     return re.split(r"Find Response: \d+", result.stdout + result.stderr)[1:]
 
 
-@pytest.mark.parametrize("sender", ["dcmsend", "storescu"])
-def test_its_senders_deliver_every_phantom(sender: str, phantoms: Path, tmp_path: Path) -> None:
-    with running_node(tmp_path / "home") as node:
-        address = (node.settings.host, str(node.settings.port))
-        options = ("+sd", "+r") if sender == "storescu" else ("+sd", "+r", "-dn")
-        options = (*options, "-xs") if sender == "storescu" else options
-        run_peer(program(sender), "-aec", node.settings.ae_title, *options, *address, phantoms, check=False)
+STORESCU_PROPOSES = {
+    ExplicitVRLittleEndian: "-xe",
+    ImplicitVRLittleEndian: "-xi",
+    DeflatedExplicitVRLittleEndian: "-xd",
+    JPEGLSLossless: "-xt",
+    JPEG2000Lossless: "-xv",
+    RLELossless: "-xr",
+}
 
+
+def test_dcmsend_and_storescu_deliver_every_phantom(phantoms: Path, tmp_path: Path) -> None:
+    paths = list(files(phantoms))
+    half = len(paths) // 2
+    with running_node(tmp_path / "home") as node:
+        target = ("-aec", node.settings.ae_title, node.settings.host, str(node.settings.port))
+
+        run_peer(program("dcmsend"), "-dn", *target, *paths[:half])
+        for syntax, some in by_transfer_syntax(paths[half:]).items():
+            run_peer(program("storescu"), STORESCU_PROPOSES[syntax], *target, *some)
         status = node.wait_indexed()
 
-    sent = len(list(files(phantoms)))
-    assert (status.entities[Level.IMAGE], status.set_aside) == (sent, {})
+    assert (status.entities[Level.IMAGE], status.set_aside) == (len(paths), {})
+
+
+def by_transfer_syntax(paths: list[Path]) -> dict[UID, list[Path]]:
+    """Files by how they are encoded: storescu proposes one compressed syntax at a time."""
+    groups: dict[UID, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID, []).append(path)
+    return groups
 
 
 @pytest.mark.parametrize("encoding", [(), (IMPLICIT,)], ids=["explicit VR", "implicit VR"])
