@@ -1,6 +1,7 @@
 """Ordinary matching over the database: which patients, studies, series or instances satisfy every key."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,33 +12,50 @@ from storage.record import LEVELS, Entity, Level
 from storage.search import Filter
 
 Keys = Mapping[str, str]
+Check = Callable[[], None]
+"""Called before each entity that is looked at; it may raise, to end a search that nobody waits for any more."""
+
+FILTER_FIELD = {Level.PATIENT: "patients", Level.STUDY: "studies", Level.SERIES: "series", Level.IMAGE: "instances"}
 
 
-def find(snapshot: Snapshot, level: Level, keys: Keys) -> Iterator[Entity]:
-    """Entities of a level that match all keys of that level and those above, in order of arrival.
+def go_on() -> None:
+    """Check nothing."""
 
-    Every key named must be of `level` or above; matching is that of PS3.4 C.2.2.2, and an empty stored value of a
-    required key matches anything (C.2.2.1.2).
+
+def find(snapshot: Snapshot, level: Level, keys: Keys, check: Check = go_on) -> Iterator[Entity]:
+    """Entities of a level that match all keys; where keys name those above, one after the other of these.
+
+    Every key must be of `level` or above; matching is that of PS3.4 C.2.2.2, and an empty stored value of a required
+    key matches anything (C.2.2.1.2).
     """
-    asked = {keyword: key for keyword, key in keys.items() if not is_universal(key)}
-    for entity in _candidates(snapshot, level, asked):
+    asked = _asked(keys)
+    upper = {keyword: key for keyword, key in asked.items() if LEVEL_OF[keyword] != level}
+    if level != Level.PATIENT and UNIQUE[level] in asked:
+        candidates = _named(snapshot, level, asked[UNIQUE[level]].split("\\"))
+    elif upper:
+        above = at_or_above(level)[-2]
+        parents = find(snapshot, above, upper, check)
+        candidates = (
+            _entity(snapshot, level, uid) for parent in parents for uid in snapshot.children(above, parent.uid)
+        )
+        asked = {keyword: key for keyword, key in asked.items() if keyword not in upper}
+    else:
+        candidates = snapshot.entities(level)
+    for entity in candidates:
+        check()
         if all(_matches(snapshot, entity, keyword, key) for keyword, key in asked.items()):
             yield entity
 
 
-def restrict(snapshot: Snapshot, keys: Keys) -> Filter:
+def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
     """Filter that lets through only the rows of entities that match all keys, of whatever level."""
-    ordinals: dict[Level, np.ndarray[tuple[int], np.dtype[np.uint32]]] = {}
-    for level in LEVELS:
-        asked = {keyword: key for keyword, key in keys.items() if LEVEL_OF[keyword] == level and not is_universal(key)}
-        if asked:
-            ordinals[level] = np.fromiter((entity.ordinal for entity in find(snapshot, level, asked)), np.uint32)
-    return Filter(
-        patients=ordinals.get(Level.PATIENT),
-        studies=ordinals.get(Level.STUDY),
-        series=ordinals.get(Level.SERIES),
-        instances=ordinals.get(Level.IMAGE),
-    )
+    asked = _asked(keys)
+    where = Filter(modalities=_listed(asked, "Modality"), body_parts=_listed(asked, "BodyPartExamined"))
+    if not asked:
+        return where
+    lowest = max((LEVEL_OF[keyword] for keyword in asked), key=LEVELS.index)
+    ordinals = np.fromiter((entity.ordinal for entity in find(snapshot, lowest, asked, check)), np.uint32)
+    return replace(where, **{FILTER_FIELD[lowest]: ordinals})  # type: ignore[arg-type]
 
 
 def values(snapshot: Snapshot, entity: Entity, keywords: Iterable[str]) -> dict[str, str]:
@@ -61,20 +79,28 @@ def descendants(snapshot: Snapshot, level: Level, uid: str, wanted: Level) -> It
         yield from descendants(snapshot, lower, child, wanted)
 
 
-def _candidates(snapshot: Snapshot, level: Level, asked: Keys) -> Iterator[Entity]:
-    """Entities under those named by the lowest Study, Series or SOP Instance UID, or all of the level."""
-    for anchor in reversed(at_or_above(level)[1:]):
-        if UNIQUE[anchor] in asked:
-            for uid in dict.fromkeys(asked[UNIQUE[anchor]].split("\\")):
-                if snapshot.ordinal(anchor, uid) is not None:
-                    yield from (_entity(snapshot, level, one) for one in descendants(snapshot, anchor, uid, level))
-            return
-    yield from snapshot.entities(level)
+def _asked(keys: Keys) -> dict[str, str]:
+    return {keyword: key for keyword, key in keys.items() if not is_universal(key)}
+
+
+def _listed(asked: dict[str, str], keyword: str) -> frozenset[str] | None:
+    """Take a key out that rows are filtered by without looking at their entities: plain values in upper case."""
+    key = asked.get(keyword, "")
+    if not key or key != key.upper() or not {*'*?"'}.isdisjoint(key):
+        return None
+    del asked[keyword]
+    return frozenset({value.strip() for value in key.split("\\")} - {""} | ({""} if keyword in REQUIRED else set()))
+
+
+def _named(snapshot: Snapshot, level: Level, uids: Iterable[str]) -> Iterator[Entity]:
+    """Entities of these unique keys that are known, each once, in order of arrival."""
+    found = (snapshot.entity(level, uid) for uid in {uid.strip() for uid in uids} - {""})
+    return iter(sorted((entity for entity in found if entity is not None), key=lambda entity: entity.ordinal))
 
 
 def _entity(snapshot: Snapshot, level: Level, uid: str) -> Entity:
     entity = snapshot.entity(level, uid)
-    assert entity is not None, (level, uid)
+    assert entity is not None, f"no {level} of this UID, though its parent or child is there"
     return entity
 
 

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
@@ -32,9 +33,9 @@ FIND_CLASSES = (
     SIMILARITY_FIND,
 )
 FIND_TRANSFER_SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-EXTENDED_NEGOTIATION = bytes([1, 1, 0, 0, 0, 1, 1])
+EXTENDED_NEGOTIATION = bytes([1, 0, 0, 0, 0, 1, 0])
 """Relational queries, date-time, fuzzy names, time zone, multi-frame conversion, empty and multiple values: a byte each
-(PS3.4 C.5.1.1)."""
+(PS3.4 C.5.1.1). Not the last: there all values of a key must match (C.2.2.2.8), here any."""
 
 register_uid(SIMILARITY_FIND, "LookalikeSimilarityFind", QueryRetrieveServiceClass, "C-FIND")
 
@@ -58,6 +59,7 @@ class Entity:
         _config.LOG_HANDLER_LEVEL = "none"
         _config.LOG_REQUEST_IDENTIFIERS = False  # patients first: identifiers stay out of the log
         _config.LOG_RESPONSE_IDENTIFIERS = False
+        pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, _send_at_once),
             (evt.EVT_REQUESTED, _log_request),
@@ -103,10 +105,10 @@ class Entity:
         model = event.context.abstract_syntax
         try:
             responses = self.finder.find(
-                event.identifier,
+                _identifier(event),
                 patient_root=model == PatientRootQueryRetrieveInformationModelFind,
                 example_mandatory=model == SIMILARITY_FIND,
-                is_cancelled=lambda: bool(event.is_cancelled),
+                is_cancelled=lambda: event.is_cancelled or not event.assoc.is_established,
             )
             for status, identifier in responses:
                 yield int(status), identifier
@@ -116,6 +118,13 @@ class Entity:
         except Exception:
             logger.exception("internal error while finding")
             yield _status(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node")), None
+
+
+def _identifier(event: Event) -> Dataset:
+    try:
+        return event.identifier
+    except Exception as error:  # whatever reading a stream of anything raises
+        raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set") from error
 
 
 def _status(refusal: Refusal) -> Dataset:
@@ -139,9 +148,9 @@ def _log_request(event: Event) -> None:
 
 
 def _negotiate(event: Any) -> dict[Any, bytes]:
-    """Answer extended negotiation of the query models, with as many fields as were proposed."""
+    """Answer extended negotiation of the query models: of the fields proposed, those accepted."""
     return {
-        sop_class: EXTENDED_NEGOTIATION[: len(proposed)]
+        sop_class: bytes(ours & theirs for ours, theirs in zip(EXTENDED_NEGOTIATION, proposed, strict=False))
         for sop_class, proposed in event.app_info.items()
         if sop_class in FIND_CLASSES
     }

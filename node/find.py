@@ -12,7 +12,7 @@ from node.errors import Refusal, Status
 from node.identifier import Query, read_query, write_response
 from node.keys import LEVEL_OF
 from node.private import Element
-from node.question import Question
+from node.question import EXAMPLE_KINDS, Question
 from node.retriever import Answer, Match, Retriever
 from node.settings import Settings
 from storage.database import Database
@@ -22,6 +22,12 @@ from storage.snapshot import Snapshot
 logger = logging.getLogger(__name__)
 
 Response = tuple[Status, Dataset | None]
+CHECK_S = 0.05
+"""How often long work looks whether it is still wanted, at least."""
+
+
+class _CancelledError(Exception):
+    """The caller does not want the rest."""
 
 
 class Finder:
@@ -43,28 +49,31 @@ class Finder:
         started = time.monotonic()
         query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
-        with self.database.snapshot() as snapshot:
-            count = 0
-            for response in self._responses(snapshot, query):
-                if is_cancelled():
-                    yield Status.CANCEL, None
-                    return
-                count += 1
-                yield pending, response
+        count = 0
+        try:
+            with self.database.snapshot() as snapshot:
+                for response in self._responses(snapshot, query, _watch(is_cancelled)):
+                    if is_cancelled():
+                        raise _CancelledError
+                    count += 1
+                    yield pending, response
+        except _CancelledError:
+            yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
         logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started)
 
-    def _responses(self, snapshot: Snapshot, query: Query) -> Iterator[Dataset]:
+    def _responses(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Dataset]:
         if query.question is None:
-            return self._ordinary(snapshot, query)
-        answer = self.retriever.similar(snapshot, query.question, query.level, catalog.restrict(snapshot, query.keys))
+            return self._ordinary(snapshot, query, check)
+        where = catalog.restrict(snapshot, query.keys, check)
+        answer = self.retriever.similar(snapshot, query.question, query.level, where)
         common = self._common(snapshot, query.question, answer)
         return (self._look_alike(snapshot, query, match, common) for match in answer.matches)
 
-    def _ordinary(self, snapshot: Snapshot, query: Query) -> Iterator[Dataset]:
+    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Dataset]:
         """All are counted before the first is sent: a partial list must not end in success."""
         most = self.settings.max_find_responses
-        entities = list(islice(catalog.find(snapshot, query.level, query.keys), most + 1))
+        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), most + 1))
         if len(entities) > most:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
         for entity in entities:
@@ -82,15 +91,16 @@ class Finder:
 
     def _common(self, snapshot: Snapshot, question: Question, answer: Answer) -> dict[Element, str]:
         """What is the same in every response: the question as understood, and the state it was answered from."""
-        return {
-            **({} if question.maximum_distance is None else {Element.MAXIMUM_DISTANCE: str(question.maximum_distance)}),
-            Element.EXAMPLE_SOP_INSTANCE_UID: "\\".join(question.examples)
-            if question.example_level == Level.IMAGE
-            else "",
-            Element.EXAMPLE_SERIES_INSTANCE_UID: question.examples[0] if question.example_level == Level.SERIES else "",
-            Element.EXAMPLE_STUDY_INSTANCE_UID: question.examples[0] if question.example_level == Level.STUDY else "",
+        distance = question.maximum_distance
+        examples = {
+            element: "\\".join(question.examples) if level == question.example_level else ""
+            for element, level in EXAMPLE_KINDS.items()
+        }
+        return examples | {
             Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
+            Element.EXAMPLE_REGION: "",
             Element.MAXIMUM_MATCHES: str(question.maximum_matches),
+            Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
             Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
             Element.AGGREGATION: str(question.aggregation),
             Element.MODEL_IDENTIFIER: self.retriever.model,
@@ -107,6 +117,20 @@ class Finder:
         first = next(catalog.descendants(snapshot, entity.level, entity.uid, Level.IMAGE))
         record = snapshot.record(first)
         return record.instance.get("RetrieveAETitle", "") if record else ""
+
+
+def _watch(is_cancelled: Callable[[], bool]) -> catalog.Check:
+    """What long work calls again and again: it raises `_CancelledError` soon after the caller cancelled."""
+    due = 0.0
+
+    def check() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + CHECK_S
+            if is_cancelled():
+                raise _CancelledError
+
+    return check
 
 
 def _similarity(level: Level, match: Match) -> dict[Element, str]:

@@ -1,24 +1,26 @@
 """Identifiers of C-FIND: a request is read into a `Query`, and an entity is written as a response (PS3.4 C.4.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from pydicom.charset import convert_encodings
-from pydicom.datadict import dictionary_VR
+from pydicom.charset import custom_encoders, python_encoding
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag
+from pydicom.valuerep import VR
 
 from node.errors import Refusal, Status
 from node.keys import COMPUTED, KEPT, LEVEL_OF, at_or_above, tag_of
-from node.private import Element, PrivateBlock, add_block
+from node.private import FIRST_BLOCK, Element, PrivateBlock, add_block
 from node.question import Question, read_question
 from storage.record import LEVELS, Level
 
 ALWAYS_UNDERSTOOD = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "RetrieveAETitle", "InstanceAvailability"})
-NUMBER_VRS = frozenset({"US", "UL", "SS", "SL"})
 UTF_8 = "ISO_IR 192"
+ASCII_ONLY = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
+"""The default character repertoire, which pydicom reads leniently as Latin alphabet No. 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,17 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
     Raises
     ------
     Refusal
-        A900: level missing or not of this model, contradictory or missing keys.
+        A900: level missing or not of this model, contradictory or missing keys, a value that cannot be read.
     """
+    block = PrivateBlock(identifier)
+    _check_readable(identifier, block)
     level = _level(identifier, patient_root=patient_root)
     question = read_question(identifier)
     if question is None and example_mandatory:
         raise Refusal(
             Status.DATA_SET_MISMATCH,
             "this SOP class needs an example UID",
-            PrivateBlock(identifier).tag(Element.EXAMPLE_SOP_INSTANCE_UID),
+            block.tag(Element.EXAMPLE_SOP_INSTANCE_UID),
         )
     if question is not None and level == Level.PATIENT:
         raise Refusal(
@@ -86,7 +90,6 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
     levels = LEVELS if question is not None else at_or_above(level)
     supported = {keyword for one in levels for keyword in (*KEPT[one], *COMPUTED[one])}
     keys, unsupported = _keys(identifier, supported)
-    block = PrivateBlock(identifier)
     return Query(
         level=level,
         keys=keys,
@@ -94,7 +97,7 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
         question=question,
         has_unsupported_keys=unsupported,
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
-        block=block.block or 0,
+        block=block.block or FIRST_BLOCK,
     )
 
 
@@ -121,9 +124,19 @@ def write_response(
     for keyword, text in wanted.items():
         response.add(_element(keyword, text))
     asked = [(element, similarity[element]) for element in query.returned if element in similarity]
-    if asked:
-        add_block(response, asked, query.block)
+    add_block(response, asked, query.block)
     return response
+
+
+def _check_readable(identifier: Dataset, block: PrivateBlock) -> None:
+    """Decode every value here, for it is done on first access only."""
+    for tag in list(identifier.keys()):
+        if tag.is_private and block.foreign(tag):
+            continue
+        try:
+            _ = identifier[tag]
+        except Exception as error:  # whatever the reader of a value representation raises
+            raise Refusal(Status.DATA_SET_MISMATCH, "the value of this key cannot be read", tag) from error
 
 
 def _level(identifier: Dataset, *, patient_root: bool) -> Level:
@@ -137,11 +150,11 @@ def _level(identifier: Dataset, *, patient_root: bool) -> Level:
 def _keys(identifier: Dataset, supported: set[str]) -> tuple[dict[str, str], bool]:
     """Supported keys as text, and whether there were others; private elements of other creators do not count."""
     keys, unsupported = {}, False
-    for element in identifier:
-        if element.tag.is_private or element.tag.element == 0 or element.keyword in ALWAYS_UNDERSTOOD:
+    for tag in list(identifier.keys()):
+        if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ALWAYS_UNDERSTOOD:
             continue
-        if element.keyword in supported:
-            keys[element.keyword] = _text(element.value)
+        if keyword in supported:
+            keys[keyword] = _text(identifier[tag].value)
         else:
             unsupported = True
     return keys, unsupported
@@ -156,22 +169,31 @@ def _text(value: object) -> str:
 
 
 def _element(keyword: str, text: str) -> DataElement:
-    tag: BaseTag = tag_of(keyword)
+    """As stored: a value that its VR does not allow came so, and must spoil neither the answer nor, quoted, the log."""
+    tag = tag_of(keyword)
     vr = dictionary_VR(tag)
-    parts: Sequence[str] = text.split("\\") if text else []
-    value: object = [int(part) for part in parts] if vr in NUMBER_VRS else list(parts)
-    return DataElement(tag, vr, value if parts else None)
+    parts: list[Any] = text.split("\\") if text else []
+    if vr == VR.US:
+        parts = [int(part) for part in parts if part.isdecimal() and int(part) < 1 << 16]
+    return DataElement(tag, vr, parts[0] if len(parts) == 1 else parts or None, already_converted=True)
 
 
-def _character_set(requested: str, texts: object) -> str:
+def _character_set(requested: str, texts: Iterable[str]) -> str:
     """The request's character set if every value fits, else UTF-8; none if all is ASCII (PS3.4 C.4.1.1.3.2)."""
-    text = "".join(texts)  # type: ignore[arg-type]
-    if text.isascii():
+    characters = {character for text in texts for character in text if not character.isascii()}
+    if not characters:
         return ""
-    if requested and "\\" not in requested:
-        try:
-            text.encode(convert_encodings(requested)[0])
-        except (UnicodeEncodeError, LookupError):
-            return UTF_8
-        return requested
-    return UTF_8
+    names = requested.split("\\")
+    extended = all(name == "" or name.startswith("ISO 2022 ") for name in names)  # what may come with others
+    if not all(name in python_encoding for name in names) or (len(names) > 1 and not extended):
+        return UTF_8
+    encodings = [python_encoding[name] for name in names if name not in ASCII_ONLY]
+    return requested if all(any(_fits(one, code) for code in encodings) for one in characters) else UTF_8
+
+
+def _fits(character: str, encoding: str) -> bool:
+    try:
+        custom_encoders[encoding](character) if encoding in custom_encoders else character.encode(encoding)
+    except UnicodeError:
+        return False
+    return True

@@ -13,12 +13,15 @@ from pydicom import config as pydicom_config
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
+from pydicom.valuerep import PersonName
 
+from hashing.attributes import read
 from hashing.pixels import PixelError, network_input, sampled_frames
 from node.keys import KEPT, UNIQUE
 from storage.record import LEVELS, Level, Record, patient_key
 
 UID_KEYWORDS = tuple(UNIQUE[level] for level in LEVELS[1:])
+TEXTS = (str, int, float, PersonName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +60,33 @@ class Unusable:
 
 def prepare(path: Path, received_ns: int, size: int, max_frames: int) -> Prepared | Unusable:
     """Read, check and preprocess one received file."""
+    uids: dict[str, str] = {}
     try:
         dataset = dcmread(path)
-    except Exception as error:
-        return Unusable("not-readable", f"{type(error).__name__} while reading the data set", {})
-    uids = known_uids(dataset)
-    try:
+        uids = known_uids(dataset)
         return _prepare(dataset, received_ns, size, max_frames)
     except PixelError as error:
         return Unusable(error.reason.replace(" ", "-"), str(error), uids)
     except MissingUIDError as error:
         return Unusable("uid-missing", str(error), uids)
     except Exception as error:
-        return Unusable("not-readable", f"{type(error).__name__} while reading attributes", uids)
+        return Unusable("not-readable", f"{type(error).__name__} while reading the data set", uids)
 
 
 class MissingUIDError(ValueError):
-    """A data set lacks a UID that says where it belongs."""
+    """A data set lacks a UID that says where it belongs, or gives several."""
 
 
 def known_uids(dataset: Dataset) -> dict[str, str]:
     """SOP, Series and Study Instance UIDs, those that are there."""
     found = {keyword: _text(dataset, keyword) for keyword in UID_KEYWORDS}
-    return {keyword: uid for keyword, uid in found.items() if uid}
+    return {keyword: uid for keyword, uid in found.items() if uid and "\\" not in uid}
 
 
 def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int) -> Prepared:
-    missing = [keyword for keyword in UID_KEYWORDS if not _text(dataset, keyword)]
+    missing = sorted({*UID_KEYWORDS} - known_uids(dataset).keys())
     if missing:
-        raise MissingUIDError(f"{', '.join(missing)} missing: the sender must give it")
+        raise MissingUIDError(f"{', '.join(missing)} missing: the sender must give one")
     frames = tuple(sampled_frames(dataset, max_frames))
     images = np.stack([network_input(dataset, frame, size) for frame in frames])
     record = _record(dataset, frames, images, received_ns)
@@ -97,7 +98,7 @@ def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.ui
         level: {keyword: _text(dataset, keyword) for keyword in KEPT[level] if keyword in dataset} for level in LEVELS
     }
     digest = _content_digest(attributes, images)
-    source = str(dataset.file_meta.get("SourceApplicationEntityTitle", "") or "")
+    source = _text(dataset.file_meta, "SourceApplicationEntityTitle")
     return Record(
         sop_instance_uid=attributes[Level.IMAGE]["SOPInstanceUID"],
         series_instance_uid=attributes[Level.SERIES]["SeriesInstanceUID"],
@@ -124,12 +125,10 @@ def _content_digest(attributes: Mapping[Level, Mapping[str, str]], images: NDArr
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
-    if value is None:
-        return ""
-    if isinstance(value, MultiValue | list):
-        return "\\".join(str(one).strip() for one in value)
-    return str(value).replace("\0", "").strip()
+    """Value as text, empty where it is absent, unreadable or no text: a damaged one is no reason to refuse an image."""
+    value = read(dataset, keyword)
+    parts = value if isinstance(value, MultiValue | list) else [value]
+    return "\\".join(str(part).replace("\0", "").strip() for part in parts if isinstance(part, TEXTS))
 
 
 def start_worker(memory_bytes: int) -> None:

@@ -12,7 +12,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from node.errors import Refusal, Status
 from node.version import __version__
@@ -71,12 +71,12 @@ def _check(data: bytes, transfer_syntax: UID, sop_class_uid: str, sop_instance_u
 def _head(data: bytes, transfer_syntax: UID) -> dict[BaseTag, str]:
     """SOP Class and Instance UID of an encoded data set, read no further than that."""
     try:
-        if transfer_syntax.is_deflated:
+        if transfer_syntax == DeflatedExplicitVRLittleEndian:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, DEFLATED_HEAD_BYTES)
         head = read_dataset(
             BytesIO(data),
-            transfer_syntax.is_implicit_VR,
-            transfer_syntax.is_little_endian,
+            transfer_syntax == ImplicitVRLittleEndian,
+            transfer_syntax != ExplicitVRBigEndian,  # all others, known or not, are little endian (PS3.5 annex A)
             stop_when=lambda tag, _vr, _length: tag > SOP_INSTANCE_UID,
         )
         return {tag: str(head[tag].value) for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID) if tag in head}

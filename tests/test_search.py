@@ -215,7 +215,7 @@ def as_filter(snapshot: Snapshot, asked: dict[str, Any]) -> Filter:
 
 
 @given(cases(), conditions(), wanted, st.sampled_from(LEVELS), st.sampled_from(["BEST", "MEAN"]))
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_filters_apply_before_the_nearest_are_selected(
     case: Case, asked: dict[str, Any], k: int, level: Level, aggregation: Any
 ) -> None:

@@ -92,7 +92,7 @@ def _opacity(person: Person, visit: int, lungs: dict[int, Solid]) -> list[Part]:
     lumps = [(centre, radius)]
     if kind == "mass":  # lobed, as tumours are
         lumps += [(_near(centre, 0.4 * radius, random), 0.7 * radius) for _ in "ab"]
-    return [ellipsoid("lesion", at, (r, 0.9 * r, 1.05 * r), ripple_mm=0.16 * r, texture=6.0) for at, r in lumps]
+    return [ellipsoid("lesion", at, (r, 0.9 * r, 1.05 * r), ripple_mm=0.1 * r, texture=6.0) for at, r in lumps]
 
 
 def _near(centre: tuple[float, float, float], far_mm: float, random: np.random.Generator) -> tuple[float, float, float]:

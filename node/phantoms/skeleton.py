@@ -73,7 +73,7 @@ def _rib(build: Build, rib: int) -> list[Knot]:
     for turn in np.linspace(0.06 * pi, end, 16):
         z = top + 7 * sin(2.2 * turn) - drop * (1 - cos(turn)) / 2
         _, x, y, a, b = (np.interp(z - 14, cage[:, 0], column) for column in cage.T)
-        bulge = 1.0 + 0.06 * sin(2 * turn) ** 2  # the cage is squarish
+        bulge = 1.0 + 0.11 * sin(2 * turn) ** 2  # the cage is squarish
         knots.append((bulge * (x + a + 5) * sin(turn), y + bulge * (b + 7) * cos(turn), z))
     return knots
 
