@@ -1,0 +1,282 @@
+// The page of the node. The hash of the address is the whole state, so that back, forward and links work.
+
+import { caseCard, chips, fault, link, make, matchCard, number, person, plural, preview, previewUrl, kind, spoken, title } from "./elements.js";
+
+const PAGE_SIZE = 24;
+const POLL_MS = 5000;
+const LEVELS = { IMAGE: "Images", SERIES: "Series", STUDY: "Studies" };
+const FAULTS = {
+  A700: "The node is busy",
+  A900: "This cannot be asked",
+  C101: "This image is not here",
+  C102: "There are no pixels to compare",
+  C103: "This image cannot be compared",
+  C105: "This image is still being indexed",
+};
+const COUNTS = ["5", "10", "20", "50", "100"];
+
+const content = document.getElementById("content");
+let node = null; // what /api/status said last
+let place = null; // what is shown, as placeOf names it
+let drawing = 0; // number of the drawing under way: an answer to an older one is dropped
+
+class Fault extends Error {
+  constructor(title, detail, retryAfterS = 0) {
+    super(title);
+    Object.assign(this, { title, detail, retryAfterS });
+  }
+}
+
+/** JSON of a path; a Fault that can be shown where there is none. */
+async function ask(path) {
+  let response;
+  try {
+    response = await fetch(path);
+  } catch {
+    throw new Fault("The node does not answer", "Is it running? The page tries again by itself.", POLL_MS / 1000);
+  }
+  const value = await response.json().catch(() => ({}));
+  if (response.ok) return value;
+  const again = Number(response.headers.get("Retry-After")) || 0;
+  const title = FAULTS[value.dimse_status] ?? value.title ?? `Status ${response.status}`;
+  throw new Fault(title, sentence(value.detail ?? "see the log of the node"), again);
+}
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
+const state = () => new URLSearchParams(location.hash.slice(1));
+
+/** What a view is of: within one place, focus and scrolling stay where they are. */
+const placeOf = (now) => `${now.get("image") ?? ""} ${now.get("offset") ?? ""}`;
+
+/** Draw what the hash asks for. */
+async function draw({ stay = false } = {}) {
+  const mine = ++drawing;
+  const now = state();
+  content.ariaBusy = "true";
+  try {
+    node ??= await ask("api/status");
+    const view = now.has("image") ? await resultView(now) : await listView(now);
+    if (mine === drawing) show(view, now, stay);
+  } catch (error) {
+    if (mine !== drawing) return;
+    if (!(error instanceof Fault)) throw error;
+    content.replaceChildren(fault(error, () => draw()));
+    if (error.retryAfterS) setTimeout(() => mine === drawing && draw(), 1000 * error.retryAfterS);
+  } finally {
+    if (mine === drawing) content.ariaBusy = "false";
+  }
+}
+
+/** A new view starts at its top, for eyes and for screen readers; one that stays keeps its focus. */
+function show(view, now, stay) {
+  const controls = () => [...content.querySelectorAll("a, button, input, select, summary")];
+  const focused = controls().indexOf(document.activeElement);
+  content.replaceChildren(...view);
+  document.title = now.has("image") ? "Look-alikes – Lookalike" : "Lookalike";
+  if (stay && focused >= 0) controls()[focused]?.focus({ preventScroll: true });
+  if (!stay && place !== null) {
+    window.scrollTo(0, 0);
+    content.querySelector("h1")?.focus({ preventScroll: true });
+  }
+  place = placeOf(now);
+}
+
+async function listView(now) {
+  if (node.indexed.IMAGE === 0) return [emptyView()];
+  const chosen = now.getAll("modality");
+  const offset = Number(now.get("offset")) || 0;
+  const query = new URLSearchParams([["offset", offset], ["limit", PAGE_SIZE], ...chosen.map((one) => ["modality", one])]);
+  const { total, cases } = await ask(`api/cases?${query}`);
+  return [
+    make(
+      "div",
+      { class: "bar-of-tools" },
+      make("div", {}, make("h1", { tabindex: "-1" }, "Choose a case"), make("p", { class: "hint" }, "A click shows what looks like it. Latest first, one card a series.")),
+      chips(Object.entries(node.modalities), chosen, (modality) => link({ modality })),
+    ),
+    cases.length
+      ? make("div", { class: "grid" }, cases.map((image) => caseCard(image, link({ image: image.uid, frame: image.frame }))))
+      : make("p", { class: "nothing" }, "No case here has this modality."),
+    pager(total, offset, chosen),
+  ];
+}
+
+function pager(total, offset, modality) {
+  const to = (start, text, possible) =>
+    possible ? make("a", { class: "button", href: link({ modality, offset: start || "" }) }, text) : make("span", { class: "button off" }, text);
+  return make(
+    "nav",
+    { class: "pager", "aria-label": "Pages" },
+    to(Math.max(0, offset - PAGE_SIZE), "‹ Newer", offset > 0),
+    make("span", {}, total ? `${number(offset + 1)}–${number(Math.min(offset + PAGE_SIZE, total))} of ${number(total)} series` : "none"),
+    to(offset + PAGE_SIZE, "Older ›", offset + PAGE_SIZE < total),
+  );
+}
+
+function emptyView() {
+  const { ae_title: title, port } = node;
+  const name = title.includes(" ") ? `"${title}"` : title;
+  const line = (text) => make("pre", {}, make("code", {}, text));
+  return make(
+    "section",
+    { class: "empty" },
+    make("h1", { tabindex: "-1" }, node.waiting ? `${plural(node.waiting, "image")} being indexed …` : "No image here yet"),
+    make("p", {}, "Send DICOM images to this node; they appear here by themselves."),
+    line(`lookalike send FOLDER --server ${name}@${host()}:${port}`),
+    make("p", {}, "or with DCMTK, or from any archive that can send"),
+    line(`dcmsend -aec ${name} +sd +r ${host()} ${port} FOLDER`),
+    line(`storescu -aec ${name} +sd +r ${host()} ${port} FOLDER`),
+    make("p", {}, "No images at hand? A phantom hospital can be computed:"),
+    line(`lookalike sample phantoms --patients 12 && lookalike send phantoms --server ${name}@${host()}:${port}`),
+  );
+}
+
+async function resultView(now) {
+  const asked = { level: now.get("level") ?? "IMAGE", k: now.get("k") ?? "20", modality: now.getAll("modality"), own: now.get("own") ?? "" };
+  const query = new URLSearchParams([["level", asked.level], ["k", asked.k], ["exclude", asked.own ? "SELF" : "SELF,PATIENT"]]);
+  if (now.has("frame")) query.set("frame", now.get("frame"));
+  asked.modality.forEach((one) => query.append("modality", one));
+  const answer = await ask(`api/similar/${encodeURIComponent(now.get("image"))}?${query}`);
+  const { images } = await ask(`api/series/${encodeURIComponent(answer.example.series_uid)}`);
+  const to = (changes) => link({ image: answer.example.uid, frame: answer.example.frame, ...kept(asked), ...changes });
+  return [
+    make(
+      "div",
+      { class: "sides" },
+      exampleView(answer.example, images, to),
+      make(
+        "section",
+        { class: "results", "aria-label": "Look-alikes" },
+        make("h1", { tabindex: "-1" }, "Look-alikes"),
+        controls(asked, to),
+        make("p", { class: "hint" }, summary(answer), make("strong", {}, "Look-alikes are never findings of this examination.")),
+        answer.matches.length
+          ? make("div", { class: "grid" }, answer.matches.map((match) => matchCard(match, answer, to({ image: match.uid, frame: match.frame }))))
+          : make("p", { class: "nothing" }, nothing(asked)),
+      ),
+    ),
+  ];
+}
+
+/** Choices that differ from how the page starts. */
+const kept = ({ level, k, modality, own }) => ({ level: level === "IMAGE" ? "" : level, k: k === "20" ? "" : k, modality, own });
+
+function summary({ level, matches, candidates, code_length: bits, elapsed_ms: elapsed }) {
+  const time = elapsed < 10 ? elapsed.toFixed(1) : number(Math.round(elapsed));
+  const what = level === "IMAGE" ? "of" : `${LEVELS[level].toLowerCase()} among`;
+  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}, by ${bits}-bit codes, in ${time} ms.`;
+}
+
+function nothing({ modality, own }) {
+  const ways = [modality.length ? "another modality" : "", own ? "" : "this patient’s own images"].filter(Boolean);
+  return `Nothing else to compare with here. ${ways.length ? `Try with ${ways.join(" or ")}, or send` : "Send"} more images.`;
+}
+
+function exampleView(example, images, to) {
+  const picture = make("div", { class: "picture" }, preview(example, spoken(example)));
+  return make(
+    "aside",
+    { class: "example", "aria-label": "Chosen image" },
+    make("a", { class: "back", href: "#" }, "‹ All cases"),
+    picture,
+    images.length > 1 ? scroller(example, images, to, picture) : null,
+    make("p", { class: "kind" }, kind(example)),
+    make("p", { class: "title" }, title(example)),
+    make("p", { class: "person" }, person(example)),
+    example.study_description && example.study_description !== title(example) ? make("p", { class: "person" }, example.study_description) : null,
+    make("details", {}, make("summary", {}, "SOP Instance UID"), make("code", { class: "uid" }, example.uid)),
+  );
+}
+
+/** Runs through the series; letting go asks with the image then shown. */
+function scroller(example, images, to, picture) {
+  const here = images.findIndex(({ uid, frame }) => uid === example.uid && frame === example.frame);
+  const label = make("span", {}, `Image ${here + 1} of ${images.length}`);
+  const slide = (event) => {
+    const place = event.target.valueAsNumber;
+    label.textContent = `Image ${place + 1} of ${images.length}`;
+    const shown = picture.querySelector("img");
+    if (shown) shown.src = previewUrl(images[place]);
+  };
+  const choose = (event) => {
+    const image = images[event.target.valueAsNumber];
+    history.replaceState(null, "", to({ image: image.uid, frame: image.frame }));
+    draw({ stay: true });
+  };
+  const range = make("input", { type: "range", min: "0", max: String(images.length - 1), oninput: slide, onchange: choose });
+  range.value = here;
+  return make("label", { class: "scroller" }, label, range);
+}
+
+function controls(asked, to) {
+  const go = (changes) => {
+    location.hash = to(changes);
+  };
+  const levels = Object.entries(LEVELS).map(([level, text]) =>
+    make("label", {}, make("input", { type: "radio", name: "level", value: level, checked: level === asked.level, onchange: () => go({ level }) }), make("span", {}, text)),
+  );
+  const counts = COUNTS.includes(asked.k) ? COUNTS : [...COUNTS, asked.k];
+  return make(
+    "div",
+    { class: "controls" },
+    make("fieldset", { class: "segments" }, make("legend", {}, "Rank by"), levels),
+    make("label", { class: "field" }, "Show", make("select", { onchange: (event) => go({ k: event.target.value }) }, counts.map((k) => make("option", { value: k, selected: k === asked.k }, k)))),
+    make("label", { class: "field" }, make("input", { type: "checkbox", checked: !asked.own, onchange: (event) => go({ own: event.target.checked ? "" : "1" }) }), "Leave out this patient"),
+    chips(Object.keys(node.modalities).map((name) => [name, null]), asked.modality, (modality) => to({ modality })),
+  );
+}
+
+const host = () => (["0.0.0.0", "::"].includes(node.host) ? location.hostname : node.host);
+
+/** Head, foot and notices; a new drawing of the list when there are new images. */
+async function poll() {
+  const before = node;
+  let problems = [];
+  try {
+    const [status, ready] = await Promise.all([ask("api/status"), fetch("readyz").then((response) => response.json())]);
+    node = status;
+    problems = ready.reasons;
+  } catch (error) {
+    problems = [error instanceof Fault ? error.title : "the node does not answer as expected"];
+  }
+  if (node) head(problems);
+  if (before && before !== node && before.indexed.IMAGE !== node.indexed.IMAGE && !state().has("image")) draw({ stay: true });
+}
+
+function head(problems) {
+  const aside = Object.entries(node.set_aside);
+  const total = aside.reduce((sum, [, count]) => sum + count, 0);
+  const counts = [
+    ["Patients", node.indexed.PATIENT],
+    ["Studies", node.indexed.STUDY],
+    ["Series", node.indexed.SERIES],
+    ["Images", node.indexed.IMAGE],
+    ["Waiting", node.waiting, node.waiting ? "busy" : ""],
+    ["Set aside", total, total ? "warn" : ""],
+  ];
+  document.getElementById("address").replaceChildren(make("span", { class: "title" }, node.ae_title), make("span", {}, `${host()}:${node.port}`));
+  document.getElementById("counts").replaceChildren(...counts.map(([name, count, mood]) => make("div", { class: mood || null }, make("dt", {}, name), make("dd", {}, number(count)))));
+  document.getElementById("model").textContent = `Lookalike ${node.version} · model ${node.model}`;
+  notices(problems, aside);
+}
+
+function notices(problems, aside) {
+  const lines = problems.length ? [make("p", { class: "notice fault" }, `Not ready: ${problems.join("; ")}.`)] : [];
+  if (node.phantoms_only) lines.push(make("p", { class: "notice phantom" }, "These sample cases are phantoms, computed by Lookalike: no patient."));
+  if (aside.length) lines.push(make("p", { class: "notice" }, `Set aside: ${aside.map(([reason, count]) => `${number(count)} ${reason.replaceAll("-", " ")}`).join(", ")}.`));
+  const box = document.getElementById("notices");
+  const same = box.textContent === lines.map((line) => line.textContent).join("");
+  if (!same) box.replaceChildren(...lines); // a screen reader would read them again
+}
+
+window.addEventListener("hashchange", () => draw({ stay: placeOf(state()) === place }));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && state().has("image")) location.hash = "";
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its hash would be a state
+  content.focus();
+});
+draw().then(poll);
+setInterval(() => document.hidden || poll(), POLL_MS);
