@@ -4,16 +4,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom import config as pydicom_config
 from pydicom.charset import custom_encoders, python_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.valuerep import VR
+from pydicom.tag import BaseTag
+from pydicom.valuerep import VR, PersonName
 
 from node.errors import Refusal, Status
 from node.keys import COMPUTED, KEPT, LEVEL_OF, at_or_above, tag_of
-from node.private import FIRST_BLOCK, Element, PrivateBlock, add_block
+from node.private import FIRST_BLOCK, GROUP, Element, PrivateBlock, add_block
 from node.question import Question, read_question
 from storage.record import LEVELS, Level
 
@@ -73,8 +75,7 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
     Refusal
         A900: level missing or not of this model, contradictory or missing keys, a value that cannot be read.
     """
-    block = PrivateBlock(identifier)
-    _check_readable(identifier, block)
+    block = _readable_block(identifier)
     level = _level(identifier, patient_root=patient_root)
     question = read_question(identifier)
     if question is None and example_mandatory:
@@ -128,11 +129,18 @@ def write_response(
     return response
 
 
-def _check_readable(identifier: Dataset, block: PrivateBlock) -> None:
-    """Decode every value here, for it is done on first access only."""
-    for tag in list(identifier.keys()):
-        if tag.is_private and block.foreign(tag):
-            continue
+def _readable_block(identifier: Dataset) -> PrivateBlock:
+    """Our block in an identifier of which every value can be read, but for those that other creators own."""
+    tags = list(identifier.keys())
+    _decode(identifier, [tag for tag in tags if not tag.is_private or (tag.group == GROUP and tag.is_private_creator)])
+    block = PrivateBlock(identifier)
+    _decode(identifier, [tag for tag in tags if not block.foreign(tag)])
+    return block
+
+
+def _decode(identifier: Dataset, tags: Iterable[BaseTag]) -> None:
+    """Decode values here, for it is done on first access only."""
+    for tag in tags:
         try:
             _ = identifier[tag]
         except Exception as error:  # whatever the reader of a value representation raises
@@ -175,6 +183,8 @@ def _element(keyword: str, text: str) -> DataElement:
     parts: list[Any] = text.split("\\") if text else []
     if vr == VR.US:
         parts = [int(part) for part in parts if part.isdecimal() and int(part) < 1 << 16]
+    if vr == VR.PN:
+        parts = [PersonName(part, validation_mode=pydicom_config.IGNORE) for part in parts]
     return DataElement(tag, vr, parts[0] if len(parts) == 1 else parts or None, already_converted=True)
 
 
@@ -192,8 +202,8 @@ def _character_set(requested: str, texts: Iterable[str]) -> str:
 
 
 def _fits(character: str, encoding: str) -> bool:
+    encode = custom_encoders.get(encoding, lambda text: text.encode(encoding))
     try:
-        custom_encoders[encoding](character) if encoding in custom_encoders else character.encode(encoding)
+        return encode(character) != b"\\"  # in JIS X 0201 the yen sign is what separates values
     except UnicodeError:
         return False
-    return True

@@ -50,12 +50,16 @@ def instance(place: str, *rungs: int, digest: int | None = None, **attributes: s
 
 
 def identifier(
-    level: str, ours: Mapping[Element, str | list[str]] | None = None, block: int = FIRST_BLOCK, **keys: Any
+    level: str,
+    ours: Mapping[Element, str | list[str]] | None = None,
+    keys: Mapping[str, Any] | None = None,
+    block: int = FIRST_BLOCK,
+    **more_keys: Any,
 ) -> Dataset:
     """Request of C-FIND, with private elements `ours` in a block."""
     dataset = Dataset()
     dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
+    for keyword, value in {**(keys or {}), **more_keys}.items():
         setattr(dataset, keyword, value)
     add_block(dataset, list((ours or {}).items()), block)
     return dataset

@@ -113,7 +113,7 @@ def test_without_example_it_is_an_ordinary_query(ours: Ours) -> None:
 )
 @pytest.mark.parametrize("block", [0x10, 0xFE])
 def test_what_cannot_be_meant_is_refused_and_the_element_named(ours: Ours, offending: Element, block: int) -> None:
-    refusal = refused(identifier("STUDY", ours, block))
+    refusal = refused(identifier("STUDY", ours, block=block))
 
     assert refusal.status == Status.DATA_SET_MISMATCH
     assert refusal.offending == Tag(GROUP, block << 8 | offending)
