@@ -1,0 +1,266 @@
+"""From an example and a question to ranked matches: exclusions, frames, aggregation, and why there is no answer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.tag import Tag
+
+from node.errors import Refusal, Status
+from node.private import GROUP
+from node.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
+from node.retriever import Answer, Retriever, spread
+from storage.database import Database, Snapshot
+from storage.record import Level
+from storage.search import Filter
+from storage.spool import Spool
+from tests.archive import instance, ladder, uid
+
+MODEL = "model"
+IMAGE, SERIES, STUDY = Level.IMAGE, Level.SERIES, Level.STUDY
+ITEMS = [
+    instance("1.1.1", 0, digest=7, PatientID="A"),
+    instance("1.1.2", 1, PatientID="A"),
+    instance("1.2.1", 2, PatientID="A"),
+    instance("2.1.1", 3, PatientID="A"),
+    instance("3.1.1", 4, PatientID="B"),
+    instance("4.1.1", 5, PatientID=""),
+    instance("5.1.1", 0, digest=7, PatientID="C"),
+    instance("6.1.1", 30, 40, 50, PatientID="D"),
+    instance("7.1.1", PatientID="E"),
+]
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
+    folder = tmp_path_factory.mktemp("database")
+    with Database.create_or_open(folder, 64, MODEL, 1 << 24) as database:
+        database.append(ITEMS)
+        with database.snapshot() as snapshot:
+            yield snapshot
+
+
+@pytest.fixture
+def retriever(tmp_path: Path) -> Retriever:
+    return Retriever(Spool(tmp_path / "spool", capacity=9, free_bytes=0), MODEL)
+
+
+def about(*places: str, level: Level = IMAGE, exclude: str = "SELF", **rest: object) -> Question:
+    exclusions = frozenset(Exclusion(name) for name in exclude.split())
+    return Question(tuple(map(uid, places)), level, exclusions=exclusions, **rest)  # type: ignore[arg-type]
+
+
+def places(answer: Answer) -> list[str]:
+    return [match.entity.uid.removeprefix("2.25.") for match in answer.matches]
+
+
+def refused(retriever: Retriever, snapshot: Snapshot, question: Question) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        retriever.similar(snapshot, question, IMAGE, Filter())
+    assert str(caught.value) == caught.value.comment, "no comment is cut off"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("level", "exclude", "expected"),
+    [
+        (IMAGE, "", "1.1.1 5.1.1 1.1.2 1.2.1 2.1.1 3.1.1 4.1.1 6.1.1"),
+        (IMAGE, "SELF", "5.1.1 1.1.2 1.2.1 2.1.1 3.1.1 4.1.1 6.1.1"),
+        (IMAGE, "SERIES", "5.1.1 1.2.1 2.1.1 3.1.1 4.1.1 6.1.1"),
+        (IMAGE, "STUDY", "5.1.1 2.1.1 3.1.1 4.1.1 6.1.1"),
+        (IMAGE, "PATIENT", "5.1.1 3.1.1 4.1.1 6.1.1"),
+        (IMAGE, "DUPLICATE", "1.1.2 1.2.1 2.1.1 3.1.1 4.1.1 6.1.1"),
+        (IMAGE, "DUPLICATE STUDY", "2.1.1 3.1.1 4.1.1 6.1.1"),
+        (SERIES, "", "1.1 5.1 1.2 2.1 3.1 4.1 6.1"),
+        (SERIES, "SELF", "5.1 1.2 2.1 3.1 4.1 6.1"),
+        (SERIES, "STUDY", "5.1 2.1 3.1 4.1 6.1"),
+        (SERIES, "DUPLICATE", "1.1 1.2 2.1 3.1 4.1 6.1"),
+        (STUDY, "", "1 5 2 3 4 6"),
+        (STUDY, "SELF", "5 2 3 4 6"),
+        (STUDY, "SERIES", "5 1 2 3 4 6"),
+        (STUDY, "PATIENT SELF", "5 3 4 6"),
+    ],
+)
+def test_what_is_excluded_does_not_come_back(
+    retriever: Retriever, snapshot: Snapshot, level: Level, exclude: str, expected: str
+) -> None:
+    answer = retriever.similar(snapshot, about("1.1.1", exclude=exclude), level, Filter())
+
+    assert places(answer) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("example", "kind", "level", "expected"),
+    [
+        ("1.1", SERIES, IMAGE, "5.1.1 1.2.1 2.1.1 3.1.1 4.1.1 6.1.1"),
+        ("1.1", SERIES, SERIES, "5.1 1.2 2.1 3.1 4.1 6.1"),
+        ("1.1", SERIES, STUDY, "5 2 3 4 6"),
+        ("1", STUDY, IMAGE, "5.1.1 2.1.1 3.1.1 4.1.1 6.1.1"),
+        ("1", STUDY, SERIES, "5.1 2.1 3.1 4.1 6.1"),
+    ],
+)
+def test_a_series_or_study_is_not_its_own_look_alike_nor_is_what_lies_in_it(
+    retriever: Retriever, snapshot: Snapshot, example: str, kind: Level, level: Level, expected: str
+) -> None:
+    answer = retriever.similar(snapshot, about(example, level=kind), level, Filter())
+
+    assert places(answer) == expected.split()
+
+
+def test_for_a_patient_without_id_only_the_study_is_known_to_be_the_same_patient(
+    retriever: Retriever, snapshot: Snapshot
+) -> None:
+    answer = retriever.similar(snapshot, about("4.1.1", exclude="PATIENT"), STUDY, Filter())
+
+    assert places(answer) == ["3", "2", "1", "5", "6"]
+
+
+def test_ranks_count_from_one_and_scores_fall_with_distance(retriever: Retriever, snapshot: Snapshot) -> None:
+    answer = retriever.similar(snapshot, about("1.1.1"), STUDY, Filter())
+
+    assert [match.rank for match in answer.matches] == [1, 2, 3, 4, 5]
+    assert [match.distance for match in answer.matches] == [0, 3, 4, 5, 30]
+    assert [match.score for match in answer.matches] == [1 - match.distance / 64 for match in answer.matches]
+    assert [match.image.uids[STUDY] for match in answer.matches] == [match.entity.uid for match in answer.matches]
+    assert answer.candidates == 5
+
+
+def test_number_and_distance_of_matches_both_limit(retriever: Retriever, snapshot: Snapshot) -> None:
+    nearest = retriever.similar(snapshot, about("1.1.1", maximum_matches=2, maximum_distance=4), STUDY, Filter())
+    within = retriever.similar(snapshot, about("1.1.1", maximum_matches=9, maximum_distance=4), STUDY, Filter())
+    none = retriever.similar(snapshot, about("6.1.1", maximum_distance=1), STUDY, Filter())
+
+    assert (places(nearest), places(within), places(none)) == (["5", "2"], ["5", "2", "3"], [])
+
+
+def test_of_several_examples_the_nearest_counts(retriever: Retriever, snapshot: Snapshot) -> None:
+    answer = retriever.similar(snapshot, about("1.1.1", "3.1.1"), IMAGE, Filter())
+
+    assert {place: match.distance for place, match in zip(places(answer), answer.matches, strict=True)} == {
+        "5.1.1": 0,
+        "1.1.2": 1,
+        "2.1.1": 1,
+        "4.1.1": 1,
+        "1.2.1": 2,
+        "6.1.1": 26,
+    }
+
+
+@pytest.mark.parametrize(("frames", "distances"), [((), [0, 25]), ((1,), [0, 25]), ((2,), [0, 35]), ((3, 2), [0, 35])])
+def test_only_the_frames_asked_about_are_compared(
+    retriever: Retriever, snapshot: Snapshot, frames: tuple[int, ...], distances: list[float]
+) -> None:
+    answer = retriever.similar(snapshot, about("6.1.1", exclude="", frames=frames, maximum_matches=2), IMAGE, Filter())
+
+    assert [match.distance for match in answer.matches] == distances
+    assert answer.matches[0].frame == (min(frames) - 1 if frames else 0)
+
+
+def test_a_mean_is_over_all_images_of_a_series_and_the_best_of_them_is_told(
+    retriever: Retriever, snapshot: Snapshot
+) -> None:
+    question = about("3.1.1", aggregation=Aggregation.MEAN)
+
+    answer = retriever.similar(snapshot, question, STUDY, Filter())
+
+    assert [(place, match.distance) for place, match in zip(places(answer), answer.matches, strict=True)] == [
+        ("2", 1),
+        ("4", 1),
+        ("1", 3),
+        ("5", 4),
+        ("6", 36),
+    ]
+    assert answer.matches[2].image.uid == uid("1.2.1")
+
+
+@pytest.mark.parametrize("kind", [IMAGE, SERIES, STUDY])
+def test_an_unknown_example_is_named_by_the_key_that_named_it(
+    retriever: Retriever, snapshot: Snapshot, kind: Level
+) -> None:
+    refusal = refused(retriever, snapshot, about("9.9.9", level=kind, block=0x42))
+
+    element = {IMAGE: 0x01, SERIES: 0x02, STUDY: 0x03}[kind]
+    assert (refusal.status, refusal.offending) == (Status.EXAMPLE_UNKNOWN, Tag(GROUP, 0x4200 | element))
+
+
+def test_one_unknown_example_among_several_is_enough_to_refuse(retriever: Retriever, snapshot: Snapshot) -> None:
+    assert refused(retriever, snapshot, about("1.1.1", "9.9.9")).status == Status.EXAMPLE_UNKNOWN
+
+
+@pytest.mark.parametrize("text", ["no UID", "2.25.*", "2.25.1.1.1/..", "ü", "1" * 600])
+def test_a_text_that_is_no_uid_is_unknown(retriever: Retriever, snapshot: Snapshot, text: str) -> None:
+    assert refused(retriever, snapshot, Question((text,))).status == Status.EXAMPLE_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        ("no-pixel-data", Status.EXAMPLE_WITHOUT_PIXELS),
+        ("undecodable", Status.EXAMPLE_NOT_HASHABLE),
+        ("worker-died", Status.EXAMPLE_NOT_HASHABLE),
+    ],
+)
+def test_an_example_that_was_set_aside_is_refused_with_the_reason(
+    retriever: Retriever, snapshot: Snapshot, reason: str, status: Status
+) -> None:
+    entry = retriever.spool.put([b"x"], uid("9.9.9"))
+    retriever.spool.set_aside(entry, reason, "", {"SOPInstanceUID": uid("9.9.9")}, keep=False)
+
+    assert refused(retriever, snapshot, about("9.9.9")).status == status
+
+
+def test_an_example_that_waits_is_to_be_asked_about_again_even_if_it_was_set_aside_once(
+    retriever: Retriever, snapshot: Snapshot
+) -> None:
+    entry = retriever.spool.put([b"x"], uid("9.9.9"))
+    retriever.spool.set_aside(entry, "undecodable", "", {"SOPInstanceUID": uid("9.9.9")}, keep=False)
+    retriever.spool.put([b"x"], uid("9.9.9"))
+
+    assert refused(retriever, snapshot, about("9.9.9")).status == Status.EXAMPLE_NOT_READY
+
+
+@pytest.mark.parametrize(("place", "kind", "element"), [("7.1.1", IMAGE, 0x01), ("7", STUDY, 0x03)])
+def test_an_example_that_is_kept_without_any_frame_has_no_pixels(
+    retriever: Retriever, snapshot: Snapshot, place: str, kind: Level, element: int
+) -> None:
+    refusal = refused(retriever, snapshot, about(place, level=kind, exclude="SELF DUPLICATE"))
+
+    assert (refusal.status, refusal.offending) == (Status.EXAMPLE_WITHOUT_PIXELS, Tag(GROUP, 0x1000 | element))
+
+
+def test_a_frame_that_is_not_indexed_is_refused_with_those_that_are(retriever: Retriever, snapshot: Snapshot) -> None:
+    refusal = refused(retriever, snapshot, about("6.1.1", frames=(1, 4)))
+
+    assert (refusal.status, refusal.offending) == (Status.EXAMPLE_NOT_HASHABLE, Tag(GROUP, 0x1004))
+    assert refusal.comment == "frames indexed: 1,2,3"
+
+
+def test_another_model_or_state_is_refused_and_the_same_is_not(retriever: Retriever, snapshot: Snapshot) -> None:
+    other_model = refused(retriever, snapshot, about("1.1.1", model="older"))
+    other_state = refused(retriever, snapshot, about("1.1.1", snapshot="yesterday"))
+    answer = retriever.similar(snapshot, about("1.1.1", model=MODEL, snapshot=snapshot.identifier), STUDY, Filter())
+
+    assert (other_model.status, other_model.offending) == (Status.MODEL_UNKNOWN, Tag(GROUP, 0x1008))
+    assert (other_state.status, other_state.offending) == (Status.SNAPSHOT_GONE, Tag(GROUP, 0x100B))
+    assert len(answer.matches) == 5
+    assert len(snapshot.identifier) <= 64, "it travels as VR LO"
+
+
+def test_an_empty_database_has_no_look_alikes(tmp_path: Path, retriever: Retriever) -> None:
+    with Database.create_or_open(tmp_path / "database", 64, MODEL, 1 << 24) as database, database.snapshot() as empty:
+        answer = retriever.nearest(empty, ladder(0), about("1.1.1"), STUDY, Filter())
+
+    assert answer == Answer((), 0)
+
+
+@given(count=st.integers(1, 200), most=st.integers(2, MOST_EXAMPLES))
+def test_examples_are_spread_over_a_series_from_its_first_to_its_last(count: int, most: int) -> None:
+    names = [f"{number:03d}" for number in range(count)]
+
+    chosen = spread(names, most)
+
+    assert len(chosen) == min(count, most)
+    assert chosen == sorted(set(chosen))
+    assert (chosen[0], chosen[-1]) == (names[0], names[-1])
