@@ -54,8 +54,8 @@ def _repaint(images: Tensor, rng: np.random.Generator) -> Tensor:
 def disguise(images: Tensor, kinds: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
     """Images as other equipment might have shown them.
 
-    Head MR sometimes as a mosaic of sections, as some scanners store them, or inverted; any image sometimes cropped, with
-    black added at two sides, or with another contrast curve.
+    Head MR sometimes as a mosaic of sections, as some scanners store them, or inverted; any image sometimes cropped,
+    with black added at two sides, or with another contrast curve.
 
     Parameters
     ----------

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashing import datasets
+from hashing.augmentation import disguise, vary
 from hashing.datasets import KINDS, LABELS, Dataset
 from hashing.methods.orthogonal import NestedOrthogonalLoss
-from hashing.augmentation import disguise, vary
 from hashing.network import CODE_LENGTHS, FEATURES, HashNetwork, channels_last
 from hashing.progress import progress
 

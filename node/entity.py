@@ -22,8 +22,9 @@ from pynetdicom.transport import ThreadedAssociationServer
 from node.errors import Refusal, Status
 from node.find import Finder
 from node.private import SIMILARITY_FIND
-from node.receiver import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Receiver
+from node.receiver import Receiver
 from node.settings import Settings
+from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 logger = logging.getLogger(__name__)
 

@@ -15,14 +15,12 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from node.errors import Refusal, Status
-from node.version import __version__
+from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.errors import SpoolFull
 from storage.spool import Spool
 
 logger = logging.getLogger(__name__)
 
-IMPLEMENTATION_CLASS_UID = UID("2.25.183651212159562866321980370896260199005")
-IMPLEMENTATION_VERSION_NAME = f"LOOKALIKE_{__version__}"[:16]
 PREAMBLE = b"\0" * 128 + b"DICM"
 UID_PATTERN = re.compile(r"[0-9.]{1,64}")
 SOP_CLASS_UID, SOP_INSTANCE_UID = Tag(0x0008, 0x0016), Tag(0x0008, 0x0018)

@@ -27,11 +27,17 @@ def ladder(*rungs: int) -> Codes:
     return np.array([[(1 << rung) - 1] for rung in rungs], np.uint64)
 
 
-def instance(place: str, *rungs: int, digest: int | None = None, **attributes: str) -> Item:
+def instance(
+    place: str,
+    *rungs: int,
+    digest: int | None = None,
+    attributes: Mapping[str, str] | None = None,
+    **more_attributes: str,
+) -> Item:
     """Image at a place, with a frame a rung; attributes by keyword, of any level, and of patient P1 if not said."""
     study, series = (uid(place.rsplit(".", parts)[0]) for parts in (2, 1))
     given = {"PatientID": "P1", "StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": uid(place)}
-    given |= {"SOPClassUID": CT} | attributes
+    given |= {"SOPClassUID": CT, **(attributes or {}), **more_attributes}
     at = {level: {keyword: given[keyword] for keyword in given if LEVEL_OF[keyword] == level} for level in LEVELS}
     record = Record(
         sop_instance_uid=uid(place),

@@ -64,7 +64,7 @@ def archives(draw: st.DrawFn) -> list[Item]:
             values.setdefault(
                 keyword, seen.setdefault((keyword, owner[LEVEL_OF[keyword]]), draw(st.sampled_from(pool)))
             )
-        items.append(instance(".".join(map(str, place)), len(items), digest=len(items), **values))
+        items.append(instance(".".join(map(str, place)), len(items), attributes=values))
     return items
 
 

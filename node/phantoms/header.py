@@ -14,9 +14,8 @@ from pydicom.uid import (
 
 from node.phantoms.person import Person
 from node.phantoms.schedule import Series
+from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-IMPLEMENTATION_CLASS_UID = UID("2.25.183651212159562866321980370896260199005")
-IMPLEMENTATION_VERSION_NAME = "LOOKALIKE_0.1"
 SOP_CLASSES = {
     "CT": CTImageStorage,
     "CR": ComputedRadiographyImageStorage,

@@ -1,0 +1,88 @@
+"""Model files, and codes from the shipped model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hashing.codes import unpack
+from hashing.encoder import DEFAULT_MODEL, Encoder, ModelError, export, read_model
+from hashing.network import CODE_LENGTHS, HashNetwork
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder.load(code_length=128, device="cpu")
+
+
+def test_the_shipped_model_is_small_and_has_a_card() -> None:
+    assert DEFAULT_MODEL.stat().st_size <= 12_000_000
+    assert read_model().fingerprint in DEFAULT_MODEL.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize("code_length", CODE_LENGTHS)
+def test_short_codes_are_the_beginning_of_long_ones(code_length: int, encoder: Encoder) -> None:
+    long = unpack(encoder.encode(IMAGES), 128)
+
+    short = unpack(Encoder.load(code_length=code_length, device="cpu").encode(IMAGES), code_length)
+
+    assert np.array_equal(short, long[:, :code_length])
+
+
+def test_an_image_has_one_code_in_whatever_batch(encoder: Encoder) -> None:
+    together = encoder.encode(IMAGES)
+
+    alone = np.concatenate([encoder.encode(IMAGES[i : i + 1]) for i in range(len(IMAGES))])
+
+    assert np.array_equal(together, alone)
+
+
+def test_images_of_another_size_or_type_are_refused(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match="224"):
+        encoder.encode(np.zeros((1, 128, 128), np.uint8))
+    with pytest.raises(ValueError, match="uint8"):
+        encoder.encode(np.zeros((1, 224, 224), np.float32))
+
+
+def test_a_model_keeps_its_codes_when_it_is_exported_and_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = HashNetwork().eval()
+    half = {name: tensor.half().float() for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    network.load_state_dict(half, strict=False)
+
+    model = export(network, tmp_path / "own.safetensors", "own", {"note": "untrained"})
+    loaded = Encoder.load(tmp_path / "own.safetensors", 64, "cpu")
+
+    assert loaded.model == model
+    assert model.identifier.startswith("own-")
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(IMAGES).unsqueeze(1))
+    assert torch.allclose(loaded.relaxed(IMAGES), expected, atol=1e-2)
+
+
+def test_models_that_cannot_be_used_are_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"architecture": "other"})
+
+    for name, reason in (("missing", "no model"), ("broken", "damaged"), ("other", "architecture other")):
+        with pytest.raises(ModelError, match=reason):
+            Encoder.load(tmp_path / f"{name}.safetensors")
+    with pytest.raises(ModelError, match="code length 40"):
+        Encoder.load(code_length=40)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_said_plainly() -> None:
+    with pytest.raises(ModelError, match="sees no GPU"):
+        Encoder.load(device="cuda")
+
+
+@pytest.mark.gpu
+def test_codes_of_gpu_and_cpu_differ_in_at_most_one_bit_in_a_thousand(encoder: Encoder) -> None:
+    on_gpu = Encoder.load(code_length=128, device="cuda").encode(IMAGES)
+
+    assert (unpack(on_gpu, 128) != unpack(encoder.encode(IMAGES), 128)).mean() <= 1e-3

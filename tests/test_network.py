@@ -1,0 +1,89 @@
+"""The network and its loss."""
+
+import numpy as np
+import pytest
+import torch
+
+from hashing.methods.orthogonal import NestedOrthogonalLoss, spread_targets
+from hashing.network import CODE_LENGTHS, ConvolutionNorm, EfficientNetLite0, HashNetwork, signs
+from hashing.train import _imagenet_weights
+
+
+def test_published_imagenet_weights_fit_and_recognise_shapes() -> None:
+    trunk = EfficientNetLite0()
+    checkpoint = _imagenet_weights()
+
+    trunk.load_imagenet(checkpoint)
+
+    assert torch.equal(trunk.stem.convolution.weight, checkpoint["_conv_stem.weight"].sum(dim=1, keepdim=True))
+    assert torch.equal(trunk.head.convolution.weight, checkpoint["_conv_head.weight"])
+
+
+def test_other_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="not the weights"):
+        EfficientNetLite0().load_imagenet({"weight": torch.zeros(3, 3)})
+
+
+def test_an_image_becomes_128_values_whatever_its_size() -> None:
+    network = HashNetwork().eval()
+
+    with torch.inference_mode():
+        shapes = [tuple(network(torch.zeros(2, 1, side, side, dtype=torch.uint8)).shape) for side in (64, 128, 224)]
+
+    assert shapes == [(2, 128)] * 3
+
+
+def test_zero_counts_as_one_so_that_there_is_no_third_symbol() -> None:
+    assert signs(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [False, True, True]
+
+
+def test_fused_and_trained_networks_are_the_same_function() -> None:
+    torch.manual_seed(0)
+    network = HashNetwork()
+    network(torch.rand(8, 1, 64, 64) * 255)  # gives batch normalisation statistics of its own
+    network.eval()
+    images = torch.rand(4, 1, 64, 64) * 255
+    with torch.inference_mode():
+        before = network(images)
+
+        for module in network.modules():
+            if isinstance(module, ConvolutionNorm):
+                module.fuse()
+
+        assert torch.allclose(network(images), before, atol=1e-3)
+
+
+def test_targets_are_far_apart_at_every_code_length() -> None:
+    targets = spread_targets(30, CODE_LENGTHS, np.random.default_rng(0))
+
+    for code_length in CODE_LENGTHS:
+        short = targets[:, :code_length]
+        distances = (short[:, None] != short[None]).sum(axis=2)[~np.eye(30, dtype=bool)]
+        assert distances.min() >= code_length // 8
+
+
+def test_the_loss_of_one_class_is_that_of_the_formula() -> None:
+    loss = NestedOrthogonalLoss(2, (16,), scale=8.0, margin=0.2)
+    loss.targets = torch.stack([torch.ones(16), torch.cat([torch.ones(8), -torch.ones(8)])])
+    relaxed = torch.ones(1, 16)
+
+    value = loss(relaxed, torch.tensor([[1.0, 0.0]]))
+
+    logits = np.array([8 * (1 - 0.2), 8 * 0.0])
+    assert value.item() == pytest.approx(np.log(np.exp(logits).sum()) - logits[0])
+
+
+def test_a_few_steps_bring_codes_to_their_targets() -> None:
+    torch.manual_seed(0)
+    loss = NestedOrthogonalLoss(4, CODE_LENGTHS)
+    relaxed = torch.randn(4, 128, requires_grad=True)
+    optimizer = torch.optim.Adam([relaxed], lr=0.1)
+
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(relaxed, torch.eye(4)).backward()
+        optimizer.step()
+
+    distances = (signs(relaxed)[:, None] != (loss.targets > 0)[None]).sum(dim=2)
+    assert distances.argmin(dim=1).tolist() == [0, 1, 2, 3]
+    assert distances.diagonal().max() <= 8

@@ -1,0 +1,101 @@
+"""A training run in small: data sets with the layout of the public packages, two stages, a model in the end."""
+
+import csv
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hashing import datasets
+from hashing.datasets import FINDINGS
+from hashing.encoder import Encoder, export
+from hashing.evaluate import evaluate, table
+from hashing.train import Experiment, train, trained_network
+
+EXPERIMENT = """
+seed = 1
+batch = 4
+trunk_rate = 0.25
+weight_decay = 1e-4
+frozen_blocks = 5
+kind_share = 0.5
+classifier_weight = 2.0
+"""
+STAGE = """
+[[stage]]
+datasets = ["nih14k"]
+size = 64
+epochs = 1
+decay_epochs = 1
+learning_rate = 1e-3
+draws = {draws}
+wide = {wide}
+"""
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Path:
+    """Folder with a tiny ChestX-ray14: bright images have an effusion, dark ones nothing."""
+    root = tmp_path / "public"
+    (root / "chestxray14").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    with zipfile.ZipFile(root / "chestxray14/nih_cxr_128.zip", "w") as archive:
+        for number in range(40):
+            effusion = number % 2
+            pixels = rng.integers(0, 60, (128, 128), np.uint8) + 120 * effusion
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.astype(np.uint8)).save(buffer, "png")
+            archive.writestr(f"{number:08d}_000.png", buffer.getvalue())
+            split = "test" if number >= 32 else "train_val"
+            labels = {finding: str(int(finding == "Effusion" and effusion)) for finding in FINDINGS}
+            rows.append(
+                {"image": f"{number:08d}_000.png", "patient_id": number // 2, "split_official": split, **labels}
+            )
+    for empty in ("nih_cxr_64.zip", "nih_cxr_256.zip"):
+        zipfile.ZipFile(root / "chestxray14" / empty, "w").close()
+    with gzip.open(root / "chestxray14/labels.csv.gz", "wt", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(EXPERIMENT + STAGE.format(draws=0, wide="false"))
+    first = train(Experiment.read(file), public, tmp_path / "runs")
+    file.write_text(file.read_text() + STAGE.format(draws=8, wide="true"))
+
+    second = train(Experiment.read(file), public, tmp_path / "runs")
+
+    before, after = first.state_dict(), second.state_dict()
+    assert before["trunk.stem.convolution.weight"].equal(after["trunk.stem.convolution.weight"])  # frozen
+    assert not before["hash_layer.0.weight"].equal(after["hash_layer.0.weight"])  # trained on from the first stage
+    export(trained_network(tmp_path / "runs/tiny.safetensors"), tmp_path / "tiny-model.safetensors", "tiny", {})
+    encoder = Encoder.load(tmp_path / "tiny-model.safetensors", 128, "cpu")
+    results = list(evaluate(encoder, ("nih14k",), public, tmp_path / "runs/cache"))
+    assert {one.code_length for one in results} == {16, 32, 48, 64, 128}
+    assert "| nih14k | seen | 16 |" in table(results)
+
+
+def test_a_group_on_both_sides_of_the_split_is_an_error_that_names_it(public: Path, tmp_path: Path) -> None:
+    path = public / "chestxray14/labels.csv.gz"
+    text = gzip.decompress(path.read_bytes()).decode().splitlines()
+    text[-1] = text[-1].replace(",19,test", ",3,test")
+    path.write_bytes(gzip.compress("\n".join(text).encode()))
+
+    with pytest.raises(ValueError, match="nih-3"):
+        datasets.load("nih14k", public, tmp_path / "cache")
+
+
+def test_an_unknown_key_of_an_experiment_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text(EXPERIMENT + "learnin_rate = 1\n" + STAGE.format(draws=0, wide="false"))
+
+    with pytest.raises(TypeError, match="learnin_rate"):
+        Experiment.read(file)
