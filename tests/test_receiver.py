@@ -1,0 +1,212 @@
+"""C-STORE: what is durable, and what is refused before anything is kept."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import config as pydicom_config
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    SecondaryCaptureImageStorage,
+)
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+
+from node.errors import Refusal, Status
+from node.receiver import Receiver
+from node.version import IMPLEMENTATION_CLASS_UID
+from storage.spool import Spool
+from tests.answering import Node, answering_node
+from tests.images import image
+
+SOP_INSTANCE_UID = "2.25.1"
+SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+UNKNOWN_SYNTAX = UID("1.2.840.113619.5.99")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", capacity=3, free_bytes=0)
+
+
+def picture(**attributes: Any) -> Dataset:
+    return image(np.arange(64, dtype=np.uint8).reshape(8, 8), PatientID="P", Modality="OT", **attributes)
+
+
+def octets_of(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
+    octets = encode(
+        dataset,
+        syntax == ImplicitVRLittleEndian,
+        syntax != ExplicitVRBigEndian,
+        syntax == DeflatedExplicitVRLittleEndian,
+    )
+    assert octets is not None
+    return octets
+
+
+def request(octets: bytes | None, sop_instance_uid: str = SOP_INSTANCE_UID) -> C_STORE:
+    primitive = C_STORE()
+    primitive.AffectedSOPClassUID = SecondaryCaptureImageStorage
+    primitive.AffectedSOPInstanceUID = UID(sop_instance_uid)
+    primitive.DataSet = None if octets is None else BytesIO(octets)
+    return primitive
+
+
+def refused(spool: Spool, primitive: C_STORE, syntax: UID = ExplicitVRLittleEndian) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        Receiver(spool).store(primitive, syntax, "MODALITY")
+    assert len(spool) == 0
+    assert str(caught.value) == caught.value.comment, "no comment is cut off"
+    return caught.value
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_is_stored_is_a_dicom_file_of_the_very_bytes_received(spool: Spool, syntax: UID) -> None:
+    octets = octets_of(picture(), syntax)
+
+    Receiver(spool).store(request(octets), syntax, "MODALITY 1")
+
+    [entry] = spool
+    stored = dcmread(entry.path)
+    assert stored.file_meta.TransferSyntaxUID == syntax
+    assert stored.file_meta.MediaStorageSOPClassUID == SecondaryCaptureImageStorage
+    assert stored.file_meta.MediaStorageSOPInstanceUID == stored.SOPInstanceUID == SOP_INSTANCE_UID
+    assert stored.file_meta.SourceApplicationEntityTitle == "MODALITY 1"
+    assert stored.file_meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
+    assert entry.path.read_bytes().endswith(octets)
+    assert spool.is_waiting(SOP_INSTANCE_UID)
+
+
+@pytest.mark.parametrize("syntax", [UNKNOWN_SYNTAX, JPEG2000Lossless])
+def test_a_transfer_syntax_that_is_not_known_is_kept_all_the_same(spool: Spool, syntax: UID) -> None:
+    Receiver(spool).store(request(octets_of(picture())), syntax, "MODALITY")
+
+    [entry] = spool
+    assert dcmread(entry.path, stop_before_pixels=True).file_meta.TransferSyntaxUID == syntax
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    ("changes", "offending"),
+    [
+        ({"SOPInstanceUID": "2.25.2"}, Tag("SOPInstanceUID")),
+        ({"SOPInstanceUID": None}, Tag("SOPInstanceUID")),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, Tag("SOPClassUID")),
+        ({"SOPClassUID": None}, Tag("SOPClassUID")),
+    ],
+)
+def test_uids_that_are_missing_or_not_those_of_the_command_are_refused(
+    spool: Spool, syntax: UID, changes: dict[str, str | None], offending: int
+) -> None:
+    dataset = picture()
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
+
+    refusal = refused(spool, request(octets_of(dataset, syntax)), syntax)
+
+    assert (refusal.status, refusal.offending) == (Status.DATA_SET_MISMATCH, offending)
+
+
+@pytest.mark.parametrize("octets", [None, b""])
+def test_a_command_without_data_set_is_refused(spool: Spool, octets: bytes | None) -> None:
+    assert refused(spool, request(octets)).status == Status.DATA_SET_MISMATCH
+
+
+@pytest.mark.parametrize("uid", ["../../etc/passwd", "1.2.3/4", "1.2 3", ""])
+def test_an_instance_whose_uid_is_none_is_refused(spool: Spool, uid: str) -> None:
+    primitive = request(octets_of(picture()))
+    primitive._affected_sop_instance_uid = UID(uid, pydicom_config.IGNORE)  # as it comes from the wire, unchecked
+
+    assert refused(spool, primitive).status == Status.DATA_SET_MISMATCH
+
+
+@settings(max_examples=60, deadline=None)
+@given(octets=st.binary(max_size=200), syntax=st.sampled_from(SYNTAXES))
+def test_garbage_is_refused_and_never_kept(
+    tmp_path_factory: pytest.TempPathFactory, octets: bytes, syntax: UID
+) -> None:
+    spool = Spool(tmp_path_factory.getbasetemp() / "garbage", capacity=3, free_bytes=0)
+
+    assert refused(spool, request(octets), syntax).status in (Status.CANNOT_UNDERSTAND, Status.DATA_SET_MISMATCH)
+
+
+@pytest.mark.parametrize(
+    ("octets", "syntax"),
+    [
+        (b"this is no deflated stream", DeflatedExplicitVRLittleEndian),
+        (b"\x08\x00\x05\x00SQ\0\0\xff\xff\xff\xff" + b"x" * 40, ExplicitVRLittleEndian),
+    ],
+)
+def test_a_stream_that_cannot_be_parsed_is_not_understood(spool: Spool, octets: bytes, syntax: UID) -> None:
+    assert refused(spool, request(octets), syntax).status == Status.CANNOT_UNDERSTAND
+
+
+def test_a_full_spool_refuses_until_there_is_room_again(spool: Spool) -> None:
+    receiver, primitive = Receiver(spool), request(octets_of(picture()))
+    for _ in range(spool.capacity):
+        receiver.store(primitive, ExplicitVRLittleEndian, "MODALITY")
+
+    with pytest.raises(Refusal) as caught:
+        receiver.store(primitive, ExplicitVRLittleEndian, "MODALITY")
+    assert (caught.value.status, caught.value.comment) == (Status.OUT_OF_RESOURCES, "busy, retry")
+    assert len(spool) == spool.capacity
+
+    spool.remove(spool.take(1))
+    receiver.store(primitive, ExplicitVRLittleEndian, "MODALITY")
+    assert len(spool) == spool.capacity
+
+
+def test_a_full_disk_refuses(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, capacity=3, free_bytes=1 << 60)
+
+    refusal = refused(spool, request(octets_of(picture())))
+
+    assert (refusal.status, refusal.comment) == (Status.OUT_OF_RESOURCES, "disk full, retry later")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with answering_node(tmp_path_factory.mktemp("node")) as node:
+        yield node
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_an_instance_sent_over_an_association_waits_with_its_sender(node: Node, syntax: UID) -> None:
+    spool = node.finder.retriever.spool
+    dataset = picture()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    association = node.associate(SecondaryCaptureImageStorage, syntax)
+
+    status = association.send_c_store(dataset)
+    association.release()
+
+    [entry] = spool
+    assert status.Status == 0
+    assert dcmread(entry.path).file_meta.SourceApplicationEntityTitle == "CLIENT"
+    spool.remove([entry])
+
+
+def test_a_sender_is_told_that_the_spool_is_full(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.finder.retriever.spool, "capacity", 0)
+    association = node.associate(SecondaryCaptureImageStorage)
+
+    status = association.send_c_store(picture())
+    association.release()
+
+    assert (status.Status, status.ErrorComment) == (0xA700, "busy, retry")
