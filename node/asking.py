@@ -82,7 +82,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
     """
     reading = open_for_reading(settings)
     keys = {"Modality": asking.modality} if asking.modality else {}
-    with reading.database.snapshot() as snapshot:
+    with reading.database, reading.database.snapshot() as snapshot:
         where = catalog.restrict(snapshot, keys)
         if asking.file is None or snapshot.ordinal(Level.IMAGE, asking.sop_instance_uid) is not None:
             answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)

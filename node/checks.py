@@ -63,7 +63,7 @@ def _database(settings: Settings) -> Outcome:
     try:
         database = Database.open(settings.database_path)
         expected = model_of(settings).identifier
-        with database.snapshot() as snapshot:
+        with database, database.snapshot() as snapshot:
             if (snapshot.model, snapshot.code_length) != (expected, settings.code_length):
                 advice = (
                     f"it holds codes of {snapshot.model} at {snapshot.code_length} bits: set these, or use a new home"

@@ -45,7 +45,7 @@ def main() -> None:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}")
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def lookalike(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
@@ -182,8 +182,12 @@ def _own(settings: Settings) -> "Peer":
 
 
 def _log() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("pynetdicom").setLevel(logging.ERROR)
+    """Our own events; of the libraries only what went wrong, since their lines may hold patient data."""
+    logging.basicConfig(
+        level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for package in ("node", "storage", "hashing"):
+        logging.getLogger(package).setLevel(logging.INFO)
 
 
 def _fail(message: str) -> None:

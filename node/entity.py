@@ -63,7 +63,7 @@ class Entity:
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, _send_at_once),
-            (evt.EVT_REQUESTED, _log_request),
+            (evt.EVT_ESTABLISHED, _log_association),
             (evt.EVT_SOP_EXTENDED, _negotiate),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),
@@ -144,7 +144,7 @@ def _send_at_once(event: Event) -> None:
         wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _log_request(event: Event) -> None:
+def _log_association(event: Event) -> None:
     logger.info("association from %s (%s)", event.assoc.requestor.ae_title, event.assoc.requestor.address)
 
 

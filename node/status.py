@@ -47,7 +47,7 @@ def read_status(settings: Settings) -> NodeStatus:
         There is no database yet, or it cannot be read.
     """
     reading = open_for_reading(settings)
-    with reading.database.snapshot() as snapshot:
+    with reading.database, reading.database.snapshot() as snapshot:
         return NodeStatus(
             entities={level: snapshot.count(level) for level in LEVELS},
             rows=snapshot.rows,

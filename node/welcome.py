@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -19,6 +20,7 @@ from storage.record import Level
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
+SENT_TOGETHER = 25
 
 
 def welcome(settings: Settings, sample_patients: int, stop: Event, console: Console) -> None:
@@ -28,7 +30,7 @@ def welcome(settings: Settings, sample_patients: int, stop: Event, console: Cons
     if sample_patients and _indexed(reading) == 0:
         _load(settings, reading, sample_patients, stop, console)
     if not stop.is_set():
-        console.print(_panel(settings, _example(reading)))
+        _introduce(settings, _example(reading), console)
     reading.database.close()
 
 
@@ -39,13 +41,13 @@ def _load(settings: Settings, reading: Reading, patients: int, stop: Event, cons
         sending = bar.add_task("computing and sending phantom cases", total=total)
         indexing = bar.add_task("indexing them", total=total)
         peer = Peer(settings.ae_title, settings.host, settings.port)
-        for stored in peer.store(list(write_samples(Path(folder), patients))):
-            if stored.status != Status.SUCCESS:
-                logger.error("sample %s: status %s %s", stored.path.name, stored.status, stored.comment)
-            bar.advance(sending)
+        paths = write_samples(Path(folder), patients)
+        while (some := list(islice(paths, SENT_TOGETHER))) and not stop.is_set():
+            for stored in peer.store(some):
+                if stored.status != Status.SUCCESS:
+                    logger.error("sample %s: status %s %s", stored.path.name, stored.status, stored.comment)
+                bar.advance(sending)
             bar.update(indexing, completed=_indexed(reading))
-            if stop.is_set():
-                return
         _wait(reading, bar, indexing, stop)
 
 
@@ -61,19 +63,17 @@ def _indexed(reading: Reading) -> int:
         return snapshot.count(Level.IMAGE)
 
 
-def _panel(settings: Settings, example: str | None) -> Panel:
+def _introduce(settings: Settings, example: str | None, console: Console) -> None:
+    """Where the node is, and commands to paste, each on one line however narrow the window."""
     server = f"{settings.ae_title}@{settings.host}:{settings.port}"
-    lines = [
-        f"AE title [bold]{settings.ae_title}[/]   DICOM [bold]{settings.host}:{settings.port}[/]   page {settings.url}",
-    ]
+    address = f"{settings.host}:{settings.port}"
+    facts = f"AE title [bold]{settings.ae_title}[/]\nDICOM    [bold]{address}[/]\npage     {settings.url}"
+    console.print(Panel(facts, title="Lookalike is ready", expand=False))
     if example:
-        lines += [
-            "",
-            "Ask what looks like this chest X-ray:",
-            f"  [bold].venv/bin/lookalike similar {example} --server {server}[/]",
-        ]
-    lines += ["", f"Send images:  .venv/bin/lookalike send FOLDER --server {server}", "Stop:  Ctrl-C"]
-    return Panel("\n".join(lines), title="Lookalike is ready", expand=False)
+        command = f".venv/bin/lookalike similar {example} --server {server}"
+        console.print(f"Ask what looks like this image:\n  [bold]{command}[/]", soft_wrap=True, highlight=False)
+    console.print(f"Send images:\n  .venv/bin/lookalike send FOLDER --server {server}", soft_wrap=True, highlight=False)
+    console.print("Stop with Ctrl-C.")
 
 
 def _example(reading: Reading) -> str | None:

@@ -15,6 +15,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
+    generate_uid,
 )
 
 from node.private import Element, add_block, dcmtk_dictionary
@@ -44,10 +45,11 @@ def dictionary(tmp_path: Path) -> str:
     return ":".join([*standard, str(own)])
 
 
-def ask(node: RunningNode, *arguments: str | Path, dictionary: str) -> list[str]:
+def ask(node: RunningNode, *arguments: str, dictionary: str, query: Path | None = None) -> list[str]:
     """Responses that findscu prints, one text each."""
     address = (node.settings.host, str(node.settings.port))
-    command = (program("findscu"), "-S", "-aec", node.settings.ae_title, *arguments, *address)
+    files_last = () if query is None else (query,)
+    command = (program("findscu"), "-S", "-aec", node.settings.ae_title, *arguments, *address, *files_last)
     result = run_peer(*command, DCMDICTPATH=dictionary)
     return re.split(r"Find Response: \d+", result.stdout + result.stderr)[1:]
 
@@ -111,7 +113,7 @@ def test_findscu_asks_with_a_query_file(hospital: RunningNode, phantoms: Path, t
     query = tmp_path / "query.dcm"
     identifier.save_as(query, implicit_vr=False, little_endian=True)
 
-    responses = ask(hospital, query, dictionary=dictionary)
+    responses = ask(hospital, query=query, dictionary=dictionary)
 
     assert len(responses) > 1
     assert all("(0075,1020)" in text for text in responses)
@@ -134,7 +136,7 @@ def test_findscu_matches_ordinary_keys(hospital: RunningNode, phantoms: Path, di
 def test_an_unknown_example_is_explained(hospital: RunningNode, dictionary: str) -> None:
     keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", "(0075,0010)=LOOKALIKE SIMILARITY 1.0", "-k", "(0075,1001)=1.2.3")
     address = (hospital.settings.host, str(hospital.settings.port))
-    command = (program("findscu"), "-v", "-S", "-aec", hospital.settings.ae_title, *keys, *address)
+    command = (program("findscu"), "-d", "-S", "-aec", hospital.settings.ae_title, *keys, *address)
 
     result = run_peer(*command, check=False, DCMDICTPATH=dictionary)
 
@@ -157,10 +159,10 @@ def test_the_first_answer_for_a_lossless_re_encoding_is_its_twin(
         for path in files(phantoms)
         if (dataset := dcmread(path)).Modality == "CT" and dataset.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     )
-    twin_uid = f"{original.SOPInstanceUID[:40]}.{len(options)}{sum(map(ord, converter + ''.join(options)))}"
+    twin_uid = generate_uid(prefix=None, entropy_srcs=[original.SOPInstanceUID, converter, *options])
     source, target = tmp_path / "source.dcm", tmp_path / "target.dcm"
     first_uid = original.SOPInstanceUID
-    original.SOPInstanceUID = original.file_meta.MediaStorageSOPInstanceUID = UID(twin_uid)
+    original.SOPInstanceUID = original.file_meta.MediaStorageSOPInstanceUID = twin_uid
     original.save_as(source)
     run_peer(program(converter), *options, source, target)
     command = (program("dcmsend"), "-aec", hospital.settings.ae_title, hospital.settings.host)
