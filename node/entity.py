@@ -1,7 +1,6 @@
 """The application entity: one listener that receives instances and answers queries, on pynetdicom."""
 
 import logging
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from node.errors import Refusal, Status
 from node.find import Finder
+from node.peers import send_at_once
 from node.private import SIMILARITY_FIND
 from node.receiver import Receiver
 from node.settings import Settings
@@ -62,7 +62,7 @@ class Entity:
         _config.LOG_RESPONSE_IDENTIFIERS = False
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, _send_at_once),
+            (evt.EVT_CONN_OPEN, send_at_once),
             (evt.EVT_ESTABLISHED, _log_association),
             (evt.EVT_SOP_EXTENDED, _negotiate),
             (evt.EVT_C_STORE, self._store),
@@ -135,13 +135,6 @@ def _status(refusal: Refusal) -> Dataset:
     if refusal.offending is not None:
         status.OffendingElement = [refusal.offending]
     return status
-
-
-def _send_at_once(event: Event) -> None:
-    """A response must not wait for the acknowledgement of the one before (Nagle's algorithm)."""
-    wrapped = event.assoc.dul.socket
-    if wrapped is not None and wrapped.socket is not None:
-        wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _log_association(event: Event) -> None:

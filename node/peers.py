@@ -1,16 +1,19 @@
 """Another application entity, as we call it: echo, store, find."""
 
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
@@ -109,6 +112,13 @@ class Peer:
         return f"{self.ae_title}@{self.host}:{self.port}"
 
 
+def send_at_once(event: Event) -> None:
+    """Turn Nagle's algorithm off: the data set must not wait until the command before it is acknowledged."""
+    wrapped = event.assoc.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 class _Connection:
     """An association that is released in the end."""
 
@@ -119,7 +129,9 @@ class _Connection:
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
         ae = AE(ae_title=self.peer.calling_ae_title)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
-        self.association = ae.associate(self.peer.host, self.peer.port, self.contexts, self.peer.ae_title)
+        handlers: list[Any] = [(evt.EVT_CONN_OPEN, send_at_once)]
+        address = (self.peer.host, self.peer.port)
+        self.association = ae.associate(*address, self.contexts, self.peer.ae_title, evt_handlers=handlers)
         if not self.association.is_established:
             reason = "rejected the association" if self.association.is_rejected else "does not answer"
             raise PeerError(f"{self.peer} {reason}: is the node running, and is this its AE title?")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelFind as PatientRoot,
@@ -21,6 +21,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from node.entity import Entity
 from node.errors import Status
 from node.find import Finder
+from node.peers import send_at_once
 from node.private import Element, PrivateBlock
 from node.receiver import Receiver
 from node.retriever import Retriever
@@ -69,7 +70,8 @@ class Node:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
         contexts = [build_context(model, syntax), build_context(Verification)]
         address = (self.settings.host, self.settings.port)
-        association = ae.associate(*address, contexts, self.settings.ae_title, **options)
+        handlers = [(evt.EVT_CONN_OPEN, send_at_once), *options.pop("evt_handlers", [])]
+        association = ae.associate(*address, contexts, self.settings.ae_title, evt_handlers=handlers, **options)
         assert association.is_established
         return association
 
