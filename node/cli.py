@@ -50,6 +50,10 @@ def lookalike(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     """A DICOM node that finds look-alike cases in a hospital's PACS."""
+    from pydicom import config
+
+    # pydicom's warnings quote the values they are about, which may be a patient's
+    config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
     if version:
         console.print(__version__, highlight=False)
         raise typer.Exit

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
@@ -87,7 +86,7 @@ class Peer:
             raise PeerError(f"{self} ended the association while files were being sent")
         try:
             status = association.send_c_store(path)
-        except (ValueError, AttributeError, InvalidDicomError) as error:
+        except Exception as error:  # whatever an odd file provokes in the library costs that file only
             return Stored(path, None, str(error))
         return Stored(path, status.get("Status"), str(status.get("ErrorComment", "")))
 

@@ -11,7 +11,7 @@ from node.peers import Peer
 from storage.record import Level
 from tests.running import running_node
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.filterwarnings("ignore::UserWarning:pydicom")]
 
 
 def test_every_odd_file_leaves_the_node_answering(

@@ -89,6 +89,7 @@ def test_the_nearest_phantom_is_of_the_same_kind(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.shared
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.xfail(reason="the first model reaches 0.92 (X-ray), 0.93 (chest CT), 0.68 (head MR): see its card")
 def test_the_nearest_real_image_is_of_the_same_kind(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     known = gallery(real_images(shared_data / "dicom"))
