@@ -132,7 +132,7 @@ def ranked_table(cases: Iterable[Case], asking: Asking) -> Table:
     for heading in ("rank", "bits", "score"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what it is", min_width=16)
-    table.add_column(f"{asking.level.lower()} UID", no_wrap=True)
+    table.add_column(f"{asking.level.lower()} UID", overflow="fold")
     for case in cases:
         shown = " ".join(case.values[keyword] for keyword in SHOWN if case.values.get(keyword))
         table.add_row(case.rank, case.distance, f"{float(case.score or 'nan'):.3f}", shown, case.uid)

@@ -35,7 +35,7 @@ def program(name: str) -> str:
     """Path of a peer's program; where it is missing the test is skipped, or fails if peers are required."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        message = f"{name} is not installed: apt-get install dcmtk orthanc"
+        message = f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc"
         if os.environ.get(PEERS_REQUIRED):
             pytest.fail(message)
         pytest.skip(message)
