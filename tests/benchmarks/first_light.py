@@ -89,7 +89,7 @@ def rate(peer: Peer, paths: list[Path]) -> float:
     dcmsend = shutil.which("dcmsend")
     started = time.perf_counter()
     if dcmsend:
-        command = [dcmsend, "-aec", peer.ae_title, peer.host, str(peer.port), *map(str, paths)]
+        command = [dcmsend, "-q", "-aec", peer.ae_title, peer.host, str(peer.port), *map(str, paths)]
         subprocess.run(command, check=True, env={"TCP_NODELAY": "1"})
     else:
         for stored in peer.store(paths):
