@@ -16,7 +16,11 @@ from node.sending import files
 from storage.database import Database
 from tests.running import RunningNode, wait_until
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [
+    pytest.mark.timeout(1800),
+    # the client library leaves its socket open when a dead node refuses it
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 VICTIMS = ("supervisor", "dicom", "index", "decode worker")
 
 
