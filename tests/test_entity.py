@@ -1,5 +1,6 @@
 """The application entity on the wire: refusals, cancel, extended negotiation, what is no identifier."""
 
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -108,7 +109,14 @@ def test_an_identifier_that_is_none_gets_a_failure_that_says_so(node: Node, octe
     assert echo.Status == 0
 
 
-def test_after_a_cancel_comes_one_last_response_and_nothing_more(node: Node) -> None:
+def test_after_a_cancel_comes_one_last_response_and_nothing_more(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = catalog.values
+
+    def slowly(*arguments: Any) -> dict[str, str]:
+        time.sleep(0.05)  # so that the cancel arrives before the last response, however busy the machine
+        return values(*arguments)
+
+    monkeypatch.setattr(catalog, "values", slowly)
     statuses: list[int] = []
     association = node.associate(StudyRoot)
 
