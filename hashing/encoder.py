@@ -1,50 +1,20 @@
 """From network inputs to codes, with a trained model read from a file."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hashing.codes import Codes, pack
+from hashing.model import ARCHITECTURE, DEFAULT_MODEL, Model, ModelError, read_model
 from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork, channels_last, signs
-
-DEFAULT_MODEL = Path(__file__).parent / "models" / "lookalike-1.safetensors"
-ARCHITECTURE = "efficientnet-lite0-nested-128"
-FINGERPRINT_LENGTH = 16
-
-
-class ModelError(Exception):
-    """A model file cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What tells one model from another.
-
-    Attributes
-    ----------
-    name
-        Given by whoever exported it.
-    fingerprint
-        First 16 hexadecimal digits of the SHA-256 of the file: codes of different fingerprints are never compared.
-    """
-
-    name: str
-    fingerprint: str
-
-    @property
-    def identifier(self) -> str:
-        """Name and fingerprint, as callers see it (at most 64 characters, VR LO)."""
-        return f"{self.name[:47]}-{self.fingerprint}"
 
 
 class Encoder:
@@ -72,7 +42,9 @@ class Encoder:
         ModelError
             The file is missing, damaged or of another architecture, or the code length or device cannot be had.
         """
-        model, weights = _read(path)
+        model = read_model(path)
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         network = HashNetwork()
         network.load_state_dict({name: tensor.to(network.state_dict()[name].dtype) for name, tensor in weights.items()})
         return cls(network, model, code_length, _device(device))
@@ -103,17 +75,6 @@ class Encoder:
         return relaxed
 
 
-def read_model(path: Path = DEFAULT_MODEL) -> Model:
-    """Name and fingerprint of a model file, without loading its weights into a network.
-
-    Raises
-    ------
-    ModelError
-        The file is missing or no model of this architecture.
-    """
-    return _read(path)[0]
-
-
 def export(network: HashNetwork, path: Path, name: str, facts: Mapping[str, str]) -> Model:
     """Write a network as a model file: fp16, with its architecture and facts about its making in the header.
 
@@ -130,21 +91,6 @@ def export(network: HashNetwork, path: Path, name: str, facts: Mapping[str, str]
     facts = {"architecture": ARCHITECTURE, "name": name, "code_lengths": json.dumps(CODE_LENGTHS), **facts}
     save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, metadata=facts)
     return read_model(path)
-
-
-def _read(path: Path) -> tuple[Model, dict[str, Tensor]]:
-    try:
-        content = path.read_bytes()
-        with safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except OSError as error:
-        raise ModelError(f"no model at {path}: {error.strerror}; set model_path") from error
-    except SafetensorError as error:
-        raise ModelError(f"{path} is damaged or no safetensors file: {error}") from error
-    if facts.get("architecture") != ARCHITECTURE:
-        raise ModelError(f"{path} is of architecture {facts.get('architecture')}, expected {ARCHITECTURE}")
-    return Model(facts.get("name", path.stem), hashlib.sha256(content).hexdigest()[:FINGERPRINT_LENGTH]), weights
 
 
 def _device(name: str) -> torch.device:

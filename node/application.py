@@ -5,11 +5,10 @@ import signal
 import threading
 from collections.abc import Callable
 
-from hashing.encoder import DEFAULT_MODEL, Encoder
+from hashing.model import DEFAULT_MODEL
 from node.entity import Entity
 from node.find import Finder
 from node.home import open_for_reading, open_for_writing, open_spool
-from node.indexer import Indexer
 from node.lifeline import die_with_parent
 from node.receiver import Receiver
 from node.roles import Role, announced
@@ -29,6 +28,9 @@ def run_role(role: Role, settings: Settings) -> None:
 
 
 def _run_index(settings: Settings, stop: threading.Event) -> None:
+    from hashing.encoder import Encoder  # torch is loaded by the one role that encodes
+    from node.indexer import Indexer
+
     encoder = Encoder.load(settings.model_path or DEFAULT_MODEL, settings.code_length, settings.device)
     indexer = Indexer(settings, open_spool(settings), open_for_writing(settings), encoder)
     with announced(settings, Role.INDEX):

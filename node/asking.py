@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.encoder import DEFAULT_MODEL, Encoder
+from hashing.encoder import Encoder
+from hashing.model import DEFAULT_MODEL
 from hashing.pixels import PixelError, network_input, sampled_frames
 from node import catalog
 from node.errors import NodeError

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hashing.encoder import ModelError
+from hashing.model import ModelError
 from node.errors import PeerError
 from node.home import model_of
 from node.peers import Peer

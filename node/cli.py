@@ -34,7 +34,7 @@ Server = Annotated[str | None, typer.Option(help="A node, as AETITLE@HOST:PORT."
 
 def main() -> None:
     """Run the command; whatever it refuses is one clear line and a non-zero exit."""
-    from hashing.encoder import ModelError
+    from hashing.model import ModelError
     from storage.errors import StorageError
 
     try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hashing.encoder import DEFAULT_MODEL, Model, read_model
+from hashing.model import DEFAULT_MODEL, Model, read_model
 from node.retriever import Retriever
 from node.settings import Settings
 from storage.database import Database

@@ -51,7 +51,7 @@ class Supervisor:
 
         Raises
         ------
-        storage.errors.StorageError, hashing.encoder.ModelError
+        storage.errors.StorageError, hashing.model.ModelError
             Before anything is started: the database or the model cannot be used.
         """
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from hashing.codes import unpack
-from hashing.encoder import DEFAULT_MODEL, Encoder, ModelError, export, read_model
+from hashing.encoder import Encoder, export
+from hashing.model import DEFAULT_MODEL, ModelError, read_model
 from hashing.network import CODE_LENGTHS, HashNetwork
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
