@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 
 from hashing.attributes import Attributes, frame_attributes, numbers
 from hashing.frames import DEFAULT_LIMITS, Limits, PixelError, quiet, sampled_frames, stored_frame
+from hashing.mosaic import middle_section
 from hashing.photometry import picture
 
 __all__ = ["Limits", "PixelError", "decode", "network_input", "preprocess", "sampled_frames"]
@@ -24,7 +25,7 @@ def network_input(
 
 
 def decode(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) -> sitk.Image:
-    """Decode one frame to a picture as a viewing station would show it.
+    """Decode one frame to a picture as a viewing station would show it; of a mosaic, its middle section.
 
     Parameters
     ----------
@@ -48,10 +49,11 @@ def decode(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) ->
     See Also
     --------
     hashing.photometry.picture : the rules.
+    hashing.mosaic.middle_section : what is a mosaic.
     """
     with quiet():
         stored, attributes = stored_frame(dataset, frame, limits), frame_attributes(dataset, frame)
-        image = sitk.GetImageFromArray(picture(stored, attributes, dataset))
+        image = sitk.GetImageFromArray(middle_section(picture(stored, attributes, dataset), dataset))
     image.SetSpacing([1.0, _pixel_height(attributes)])
     return image
 
