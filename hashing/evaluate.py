@@ -1,37 +1,83 @@
-"""How well codes retrieve: tie-aware mean average precision on held-back images, beside chance."""
+"""How well codes retrieve: every measure of every task, beside chance."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hashing import datasets
-from hashing.codes import hamming_distance, pack, prefix
-from hashing.datasets import LABELS, NO_FINDING, Dataset
+from hashing import datasets, metrics
+from hashing.codes import Codes, pack, prefix
+from hashing.datasets import KINDS, LABELS, Dataset
 from hashing.encoder import Encoder
-from hashing.metrics import average_precision, bootstrap_interval
 from hashing.network import CODE_LENGTHS
 from hashing.progress import progress
+from hashing.protocol import Ranker, Task, Truth, by_chance, by_codes, reported_tasks
+from hashing.ranking import Levels
+from hashing.uncertainty import Resampling
+
+Judgement = dict[str, NDArray[np.float64]]
+"""Measure to its value for each query of a task, (n_queries,); NaN for queries without a relevant image."""
 
 BATCH = 64
-POSITIVE = np.array([label != NO_FINDING for label in LABELS])
+DEEPEST = 1000
+MEASURES: dict[str, Callable[[Levels], NDArray[np.float64]]] = {
+    "MAP": metrics.average_precision,
+    "MAP irrelevant first": lambda levels: metrics.average_precision_band(levels)[0],
+    "MAP relevant first": lambda levels: metrics.average_precision_band(levels)[1],
+}
+"""Of whole rankings."""
+MEASURES_AT_K: dict[str, Callable[[Levels], NDArray[np.float64]]] = {
+    "MAP@10": lambda levels: metrics.average_precision(levels, 10),
+    "MAP@100": lambda levels: metrics.average_precision(levels, 100),
+    "MAP@1000": lambda levels: metrics.average_precision(levels, DEEPEST),
+    "AP@10-found (legacy)": lambda levels: metrics.legacy_average_precision_found(levels, 10),
+    "NDCG@100": lambda levels: metrics.discounted_gain(levels, 100),
+    "NDCG@100 (overlap)": lambda levels: metrics.discounted_gain(levels, 100, "overlap"),
+    "P@1": lambda levels: metrics.precision(levels, 1),
+    "P@10": lambda levels: metrics.precision(levels, 10),
+    "P@100": lambda levels: metrics.precision(levels, 100),
+}
+"""Of their beginning: up to place `DEEPEST`."""
+MEASURES_OF_CODES: dict[str, Callable[[Levels], NDArray[np.float64]]] = {
+    "P(radius 2)": lambda levels: metrics.precision_within(levels, 2),
+    "empty radius 2": lambda levels: metrics.ball_is_empty(levels, 2),
+}
+"""That need Hamming distances."""
+
+
+def judge(task: Task, ranker: Ranker, *, codes: bool = True) -> Judgement:
+    """All measures of all queries.
+
+    Parameters
+    ----------
+    codes
+        Whether levels are Hamming distances.
+    """
+    parts: dict[str, list[NDArray[np.float64]]] = {}
+    for levels in ranker(task):
+        head = levels.head(DEEPEST)
+        values = {name: measure(levels) for name, measure in MEASURES.items()}
+        values |= {name: measure(head) for name, measure in MEASURES_AT_K.items()}
+        values |= {name: measure(levels) for name, measure in MEASURES_OF_CODES.items() if codes}
+        for name, value in values.items():
+            parts.setdefault(name, []).append(value)
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Mean average precision of one set at one code length.
+    """One measure of one set at one code length.
 
     Attributes
     ----------
-    database
-        "seen": the training images; "unseen": half of the test patients, asked by the other half.
+    queries
+        That have a relevant image; the others are left out.
     low, high
         95 % interval, bootstrapped over patients or groups.
     chance
-        Share of relevant images, averaged over queries: what a random order reaches in expectation, nearly.
+        Of a random order.
     """
 
     dataset: str
@@ -47,90 +93,60 @@ class Result:
 
 
 def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Result]:
-    """Results on the test part of each set, at each nested code length.
-
-    Queries are test images with a positive finding; the database holds such images too (protocol "P-A": relevant is who
-    shares a label). Images of the query's own patient or group are left out of its database.
-    """
+    """Mean average precision on the test part of each set, at each nested code length."""
     for name in names:
         dataset = datasets.load(name, root, cache)
-        test = _labelled(dataset, dataset.part("test"))
-        seen = _labelled(dataset, dataset.part("train"))
-        relaxed = _encode(encoder, dataset, np.concatenate([test, seen]), name)
-        codes = pack((relaxed >= 0).numpy())
-        split = _halves(dataset.groups[test])
-        parts = {
-            "seen": (np.arange(len(test)), np.arange(len(test), len(codes))),
-            "unseen": (np.flatnonzero(split), np.flatnonzero(~split)),
-        }
-        rows = np.concatenate([test, seen])
-        for database, (queries, images) in parts.items():
+        truth = truth_of(dataset)
+        codes = _encode(encoder, dataset, name)
+        for task in reported_tasks(truth):
+            resampling = Resampling(truth.groups[task.queries], np.random.default_rng(0))
+            chance = float(np.nanmean(judge(task, by_chance(len(codes)))["MAP"]))
             for code_length in CODE_LENGTHS:
-                shortened = prefix(codes, code_length)
-                yield _result(name, database, code_length, dataset, rows, shortened, queries, images)
+                values = judge(task, by_codes(prefix(codes, code_length)))["MAP"]
+                estimate = resampling.estimate(values)
+                yield Result(
+                    dataset=name,
+                    relevance=task.relevance,
+                    database=task.database,
+                    code_length=code_length,
+                    queries=int((~np.isnan(values)).sum()),
+                    images=len(task.images),
+                    value=estimate.value,
+                    low=estimate.low,
+                    high=estimate.high,
+                    chance=chance,
+                )
 
 
 def table(results: list[Result]) -> str:
     """Results as a Markdown table."""
     lines = [
-        "| set | database | bits | queries | images | MAP | 95 % interval | chance |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| set | relevance | database | bits | queries | images | MAP | 95 % interval | chance |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {one.dataset} | {one.database} | {one.code_length} | {one.queries:,} | {one.images:,} "
+        f"| {one.dataset} | {one.relevance} | {one.database} | {one.code_length} | {one.queries:,} | {one.images:,} "
         f"| {one.value:.3f} | {one.low:.3f} to {one.high:.3f} | {one.chance:.3f} |"
         for one in results
     ]
     return "\n".join(lines)
 
 
-def _labelled(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return rows[dataset.labels[rows][:, POSITIVE].any(axis=1)]
+def truth_of(dataset: Dataset) -> Truth:
+    """Labels, patients and parts of a set, with the labels that occur in it."""
+    present = np.asarray(dataset.labels.any(axis=0))
+    return Truth(
+        labels=dataset.labels[:, present],
+        names=tuple(label for label, occurs in zip(LABELS, present, strict=True) if occurs),
+        groups=dataset.groups,
+        splits=dataset.splits,
+        kinds=np.array(KINDS)[dataset.kinds],
+    )
 
 
-def _encode(encoder: Encoder, dataset: Dataset, rows: NDArray[np.int64], name: str) -> torch.Tensor:
+def _encode(encoder: Encoder, dataset: Dataset, name: str) -> Codes:
+    """Codes of all images; those of the other parts than train and test are not asked for, but cheap."""
+    rows = np.arange(len(dataset.images))
     batches = np.array_split(rows, -(-len(rows) // BATCH))
-    return torch.cat(
-        [encoder.relaxed(dataset.images[batch]) for batch in progress(batches, f"encoding {name}", len(batches))]
-    )
-
-
-def _halves(groups: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Every second patient or group, in alphabetical order."""
-    _, number = np.unique(groups, return_inverse=True)
-    return np.asarray(number % 2 == 0)
-
-
-def _result(
-    name: str,
-    database: str,
-    code_length: int,
-    dataset: Dataset,
-    rows: NDArray[np.int64],
-    codes: NDArray[np.uint64],
-    queries: NDArray[np.int64],
-    images: NDArray[np.int64],
-) -> Result:
-    labels = dataset.labels[rows][:, POSITIVE]
-    groups = dataset.groups[rows]
-    values, shares, asked = [], [], []
-    for query in queries:
-        others = images[groups[images] != groups[query]]
-        relevant = (labels[others] & labels[query]).any(axis=1)
-        if relevant.any():
-            values.append(average_precision(hamming_distance(codes[query], codes[others]), relevant))
-            shares.append(relevant.mean())
-            asked.append(groups[query])
-    low, high = bootstrap_interval(np.array(values), np.array(asked), np.random.default_rng(0))
-    return Result(
-        dataset=name,
-        relevance="P-A",
-        database=database,
-        code_length=code_length,
-        queries=len(values),
-        images=len(images),
-        value=float(np.mean(values)),
-        low=low,
-        high=high,
-        chance=float(np.mean(shares)),
-    )
+    relaxed = [encoder.relaxed(dataset.images[batch]) for batch in progress(batches, f"encoding {name}", len(batches))]
+    return pack(np.concatenate([part.numpy() for part in relaxed]) >= 0)

@@ -80,7 +80,7 @@ def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_p
     encoder = Encoder.load(tmp_path / "tiny-model.safetensors", 128, "cpu")
     results = list(evaluate(encoder, ("nih14k",), public, tmp_path / "runs/cache"))
     assert {one.code_length for one in results} == {16, 32, 48, 64, 128}
-    assert "| nih14k | seen | 16 |" in table(results)
+    assert "| nih14k | P-A | DB-seen | 16 |" in table(results)
 
 
 def test_a_group_on_both_sides_of_the_split_is_an_error_that_names_it(public: Path, tmp_path: Path) -> None:
