@@ -16,10 +16,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
     register_uid,
 )
-from pynetdicom.transport import ThreadedAssociationServer
 
 from node.errors import Refusal, Status
 from node.find import Finder
+from node.listener import Listener, listen
 from node.peers import send_at_once
 from node.private import SIMILARITY_FIND
 from node.receiver import Receiver
@@ -46,7 +46,7 @@ class Entity:
 
     def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
         self.settings, self.receiver, self.finder = settings, receiver, finder
-        self._server: ThreadedAssociationServer | None = None
+        self._listener: Listener | None = None
 
     def start(self) -> None:
         """Listen, in threads of this process.
@@ -65,17 +65,16 @@ class Entity:
             (evt.EVT_CONN_OPEN, send_at_once),
             (evt.EVT_ESTABLISHED, _log_association),
             (evt.EVT_SOP_EXTENDED, _negotiate),
-            (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),
         ]
         address = (self.settings.host, self.settings.port)
-        self._server = self._ae().start_server(address, block=False, evt_handlers=handlers)
+        self._listener = listen(self._ae(), address, handlers, self.receiver, shared=False)
 
     def stop(self) -> None:
         """Stop listening and abort what is open."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server = None
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
 
     def _ae(self) -> AE:
         ae = AE(ae_title=self.settings.ae_title)
@@ -89,18 +88,6 @@ class Entity:
         for sop_class in FIND_CLASSES:
             ae.add_supported_context(sop_class, FIND_TRANSFER_SYNTAXES)
         return ae
-
-    def _store(self, event: Event) -> Dataset | int:
-        request: Any = event.request
-        try:
-            self.receiver.store(request, event.context.transfer_syntax, event.assoc.requestor.ae_title)
-        except Refusal as refusal:
-            logger.warning("refused to store %s: %s", request.AffectedSOPInstanceUID, refusal)
-            return _status(refusal)
-        except OSError as error:
-            logger.exception("could not store %s", request.AffectedSOPInstanceUID)
-            return _status(Refusal(Status.OUT_OF_RESOURCES, f"storage failed: {error.strerror}"))
-        return int(Status.SUCCESS)
 
     def _find(self, event: Event) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         model = event.context.abstract_syntax

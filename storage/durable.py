@@ -4,7 +4,55 @@ import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from threading import Condition
+
+
+class FolderSync:
+    """Makes names in one folder durable, those of all threads that wait together by one sync.
+
+    Nobody waits for company: the first caller syncs for itself; who comes meanwhile is served by the next sync, which
+    one of them does for all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._changed = Condition()
+        self._begun = self._ended = 0  # syncs
+        self._failed: dict[int, OSError] = {}
+
+    def wait(self) -> None:
+        """Return once a sync that began after this call has ended.
+
+        Raises
+        ------
+        OSError
+            It failed: the names are not durable.
+        """
+        with self._changed:
+            mine = self._begun + 1
+            while self._ended < mine:
+                if self._begun > self._ended:  # one is under way: it began before
+                    self._changed.wait()
+                else:
+                    self._sync()
+            error = self._failed.get(mine)
+        if error is not None:
+            raise OSError(error.errno, error.strerror) from error
+
+    def _sync(self) -> None:
+        self._begun += 1
+        self._changed.release()
+        error: OSError | None = None
+        try:
+            sync_folder(self.folder)
+        except OSError as caught:
+            error = caught
+        finally:
+            self._changed.acquire()
+            self._ended = self._begun
+            if error is not None:
+                self._failed[self._ended] = error
+            self._changed.notify_all()
 
 
 def write_durably(chunks: Iterable[bytes | memoryview], temporary: Path, path: Path) -> None:
@@ -21,7 +69,7 @@ def write_durably(chunks: Iterable[bytes | memoryview], temporary: Path, path: P
         Such as a full disk; and whatever `chunks` raises.
     """
     try:
-        with _create_locked(temporary) as file:
+        with open(create_locked(temporary), "wb") as file:
             file.writelines(chunks)
             file.flush()
             os.fdatasync(file.fileno())  # success is a promise: the sender may delete its copy
@@ -68,10 +116,11 @@ def remove_stale(folder: Path) -> int:
     return removed
 
 
-def _create_locked(path: Path) -> BinaryIO:
+def create_locked(path: Path) -> int:
+    """Descriptor of a new file, for reading and writing, that `remove_stale` leaves alone until it is closed."""
     while True:
-        file = path.open("xb")
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
+        if os.fstat(file).st_nlink:
             return file
-        file.close()  # removed as stale before it was locked
+        os.close(file)  # removed as stale before it was locked

@@ -12,14 +12,21 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
+from storage.arrival import Arrival
 from storage.aside import UID, Aside, SetAside
-from storage.durable import folder_names, remove_stale, sync_folder, write_durably
+from storage.durable import FolderSync, folder_names, remove_stale, sync_folder
 from storage.errors import SpoolFull
 
-__all__ = ["Entry", "SetAside", "Spool"]
+__all__ = ["FULL", "Entry", "SetAside", "Spool"]
 
 COUNT_AGE_S: Final = 0.5
 """How long a count of the folder holds; one listing of 100,000 names takes about 50 ms."""
+
+COUNT_AGE_PER_S: Final = 20
+"""A listing that takes long holds longer, so that counting takes a twentieth of the time at most."""
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What writing to a full disk says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +67,17 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
         for folder in (path, path.parent):
             sync_folder(folder)
+        self._sync = FolderSync(self._incoming)
         self._aside = Aside(path / "aside", self._incoming, self._temporary)
         self._serial = count()
         self._listed: dict[str, None] = {}  # names known to wait, oldest first
         self._lock = Lock()
-        self._counted, self._counted_at = 0, -COUNT_AGE_S
+        self._counted, self._counted_at, self._count_age_s = 0, 0.0, 0.0
         remove_stale(self._temporary)
         self._aside.repair()
 
-    def put(self, chunks: Iterable[bytes | memoryview], sop_instance_uid: str = "") -> Entry:
-        """Keep one instance, durable when this returns.
+    def begin(self, sop_instance_uid: str = "") -> Arrival:
+        """Let one instance arrive, piece by piece; it counts once it is kept.
 
         Parameters
         ----------
@@ -79,21 +87,32 @@ class Spool:
         Raises
         ------
         SpoolFull
-            Above a mark, or the disk filled up while writing; nothing was kept.
+            Above a mark.
         """
         self._check_marks()
         uid = sop_instance_uid if UID.fullmatch(sop_instance_uid) else ""  # it becomes part of a file name
         name = f"{time.time_ns():020d}-{os.getpid()}-{next(self._serial)}-{uid}.dcm"
-        path = self._incoming / name
+        return Arrival(self._temporary / name, self._incoming / name, self._sync, self._arrived)
+
+    def put(self, chunks: Iterable[bytes | memoryview], sop_instance_uid: str = "") -> Entry:
+        """Keep one instance, durable when this returns.
+
+        Raises
+        ------
+        SpoolFull
+            Above a mark, or the disk filled up while writing; nothing was kept.
+        """
+        arrival = self.begin(sop_instance_uid)
         try:
-            write_durably(chunks, self._temporary / name, path)
+            for chunk in chunks:
+                arrival.write(chunk)
+            return Entry(arrival.keep())
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in FULL:
                 raise SpoolFull(self.path, "disk") from error
             raise
-        with self._lock:
-            self._counted += 1
-        return Entry(path)
+        finally:
+            arrival.abandon()
 
     def take(self, limit: int) -> list[Entry]:
         """Oldest `limit` entries; they stay until they are removed or set aside."""
@@ -128,9 +147,9 @@ class Spool:
         return note
 
     def depth(self) -> int:
-        """How many wait, at most half a second old."""
+        """How many wait, at most half a second old where listing is quick."""
         with self._lock:
-            if time.monotonic() - self._counted_at > COUNT_AGE_S:
+            if time.monotonic() - self._counted_at > self._count_age_s:
                 self._count()
             return self._counted
 
@@ -156,8 +175,16 @@ class Spool:
         """Latest note on this instance, None when it was never set aside."""
         return self._aside.find(sop_instance_uid)
 
+    def disk_free_bytes(self) -> int:
+        """Space left on the disk."""
+        return shutil.disk_usage(self.path).free
+
+    def _arrived(self) -> None:
+        with self._lock:
+            self._counted += 1
+
     def _check_marks(self) -> None:
-        if shutil.disk_usage(self.path).free < self.free_bytes:
+        if self.disk_free_bytes() < self.free_bytes:
             raise SpoolFull(self.path, "disk")
         if self.depth() >= self.capacity:
             with self._lock:
@@ -166,7 +193,9 @@ class Spool:
                     raise SpoolFull(self.path, "objects")
 
     def _count(self) -> None:
+        begun = time.monotonic()
         self._counted, self._counted_at = len(self), time.monotonic()
+        self._count_age_s = max(COUNT_AGE_S, COUNT_AGE_PER_S * (self._counted_at - begun))
 
     def _forget(self, entry: Entry) -> None:
         with self._lock:

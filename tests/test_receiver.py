@@ -1,7 +1,8 @@
 """C-STORE: what is durable, and what is refused before anything is kept."""
 
+import errno
+import os
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import config as pydicom_config
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -22,11 +22,12 @@ from pydicom.uid import (
     JPEG2000Lossless,
     SecondaryCaptureImageStorage,
 )
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 
+from node import receiver
 from node.errors import Refusal, Status
-from node.receiver import Receiver
+from node.receiver import Receiver, head_by_pydicom, quick_head
+from node.store_message import StoreRequest
 from node.version import IMPLEMENTATION_CLASS_UID
 from storage.spool import Spool
 from tests.answering import Node, answering_node
@@ -57,27 +58,41 @@ def octets_of(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
     return octets
 
 
-def request(octets: bytes | None, sop_instance_uid: str = SOP_INSTANCE_UID) -> C_STORE:
-    primitive = C_STORE()
-    primitive.AffectedSOPClassUID = SecondaryCaptureImageStorage
-    primitive.AffectedSOPInstanceUID = UID(sop_instance_uid)
-    primitive.DataSet = None if octets is None else BytesIO(octets)
-    return primitive
+def store(
+    spool: Spool,
+    octets: bytes | None,
+    syntax: UID = ExplicitVRLittleEndian,
+    sop_instance_uid: str = SOP_INSTANCE_UID,
+    calling_ae_title: str = "MODALITY",
+) -> Refusal | None:
+    """Let an instance arrive in pieces, as from the network."""
+    request = StoreRequest(1, SecondaryCaptureImageStorage, sop_instance_uid, octets is not None)
+    receiving = Receiver(spool).begin(request, syntax, calling_ae_title)
+    octets = octets or b""
+    for start in range(0, len(octets), 50):
+        receiving.write(memoryview(octets)[start : start + 50])
+    return receiving.finish()
 
 
-def refused(spool: Spool, primitive: C_STORE, syntax: UID = ExplicitVRLittleEndian) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        Receiver(spool).store(primitive, syntax, "MODALITY")
+def refused(
+    spool: Spool,
+    octets: bytes | None,
+    syntax: UID = ExplicitVRLittleEndian,
+    sop_instance_uid: str = SOP_INSTANCE_UID,
+) -> Refusal:
+    refusal = store(spool, octets, syntax, sop_instance_uid)
+    assert refusal is not None
     assert len(spool) == 0
-    assert str(caught.value) == caught.value.comment, "no comment is cut off"
-    return caught.value
+    assert not any((spool.path / "tmp").iterdir())
+    assert str(refusal) == refusal.comment, "no comment is cut off"
+    return refusal
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_what_is_stored_is_a_dicom_file_of_the_very_bytes_received(spool: Spool, syntax: UID) -> None:
     octets = octets_of(picture(), syntax)
 
-    Receiver(spool).store(request(octets), syntax, "MODALITY 1")
+    assert store(spool, octets, syntax, calling_ae_title="MODALITY 1") is None
 
     [entry] = spool
     stored = dcmread(entry.path)
@@ -92,7 +107,7 @@ def test_what_is_stored_is_a_dicom_file_of_the_very_bytes_received(spool: Spool,
 
 @pytest.mark.parametrize("syntax", [UNKNOWN_SYNTAX, JPEG2000Lossless])
 def test_a_transfer_syntax_that_is_not_known_is_kept_all_the_same(spool: Spool, syntax: UID) -> None:
-    Receiver(spool).store(request(octets_of(picture())), syntax, "MODALITY")
+    assert store(spool, octets_of(picture()), syntax) is None
 
     [entry] = spool
     assert dcmread(entry.path, stop_before_pixels=True).file_meta.TransferSyntaxUID == syntax
@@ -118,22 +133,19 @@ def test_uids_that_are_missing_or_not_those_of_the_command_are_refused(
         else:
             setattr(dataset, keyword, value)
 
-    refusal = refused(spool, request(octets_of(dataset, syntax)), syntax)
+    refusal = refused(spool, octets_of(dataset, syntax), syntax)
 
     assert (refusal.status, refusal.offending) == (Status.DATA_SET_MISMATCH, offending)
 
 
 @pytest.mark.parametrize("octets", [None, b""])
 def test_a_command_without_data_set_is_refused(spool: Spool, octets: bytes | None) -> None:
-    assert refused(spool, request(octets)).status == Status.DATA_SET_MISMATCH
+    assert refused(spool, octets).status == Status.DATA_SET_MISMATCH
 
 
 @pytest.mark.parametrize("uid", ["../../etc/passwd", "1.2.3/4", "1.2 3", ""])
 def test_an_instance_whose_uid_is_none_is_refused(spool: Spool, uid: str) -> None:
-    primitive = request(octets_of(picture()))
-    primitive._affected_sop_instance_uid = UID(uid, pydicom_config.IGNORE)  # as it comes from the wire, unchecked
-
-    assert refused(spool, primitive).status == Status.DATA_SET_MISMATCH
+    assert refused(spool, octets_of(picture()), sop_instance_uid=uid).status == Status.DATA_SET_MISMATCH
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,7 +155,7 @@ def test_garbage_is_refused_and_never_kept(
 ) -> None:
     spool = Spool(tmp_path_factory.getbasetemp() / "garbage", capacity=3, free_bytes=0)
 
-    assert refused(spool, request(octets), syntax).status in (Status.CANNOT_UNDERSTAND, Status.DATA_SET_MISMATCH)
+    assert refused(spool, octets, syntax).status in (Status.CANNOT_UNDERSTAND, Status.DATA_SET_MISMATCH)
 
 
 @pytest.mark.parametrize(
@@ -154,28 +166,76 @@ def test_garbage_is_refused_and_never_kept(
     ],
 )
 def test_a_stream_that_cannot_be_parsed_is_not_understood(spool: Spool, octets: bytes, syntax: UID) -> None:
-    assert refused(spool, request(octets), syntax).status == Status.CANNOT_UNDERSTAND
+    assert refused(spool, octets, syntax).status == Status.CANNOT_UNDERSTAND
 
 
 def test_a_full_spool_refuses_until_there_is_room_again(spool: Spool) -> None:
-    receiver, primitive = Receiver(spool), request(octets_of(picture()))
+    octets = octets_of(picture())
     for _ in range(spool.capacity):
-        receiver.store(primitive, ExplicitVRLittleEndian, "MODALITY")
+        assert store(spool, octets) is None
 
-    with pytest.raises(Refusal) as caught:
-        receiver.store(primitive, ExplicitVRLittleEndian, "MODALITY")
-    assert (caught.value.status, caught.value.comment) == (Status.OUT_OF_RESOURCES, "busy, retry")
+    refusal = store(spool, octets)
+
+    assert refusal is not None
+    assert (refusal.status, refusal.comment) == (Status.OUT_OF_RESOURCES, "busy, retry")
     assert len(spool) == spool.capacity
-
     spool.remove(spool.take(1))
-    receiver.store(primitive, ExplicitVRLittleEndian, "MODALITY")
-    assert len(spool) == spool.capacity
+    assert store(spool, octets) is None
 
 
 def test_a_full_disk_refuses(tmp_path: Path) -> None:
     spool = Spool(tmp_path, capacity=3, free_bytes=1 << 60)
 
-    refusal = refused(spool, request(octets_of(picture())))
+    refusal = refused(spool, octets_of(picture()))
+
+    assert (refusal.status, refusal.comment) == (Status.OUT_OF_RESOURCES, "disk full, retry later")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    texts=st.lists(st.text("ABC ", max_size=15), min_size=3, max_size=3),
+    syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]),
+    left_out=st.sets(st.sampled_from(["SOPClassUID", "SOPInstanceUID", "StudyDate"])),
+    cut=st.integers(0, 400),
+)
+def test_the_quick_look_at_a_head_sees_what_pydicom_sees(
+    texts: list[str], syntax: UID, left_out: set[str], cut: int
+) -> None:
+    dataset = picture(ImageType=texts[:2], StudyDate="20200101", StudyDescription=texts[2], SpecificCharacterSet="")
+    for keyword in left_out:
+        delattr(dataset, keyword)
+    octets = octets_of(dataset, syntax)[:cut]
+
+    quick = quick_head(octets, is_implicit=syntax == ImplicitVRLittleEndian)
+
+    if quick is not None:
+        assert quick == head_by_pydicom(octets, syntax)
+
+
+def test_a_plain_head_needs_no_pydicom(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver, "head_by_pydicom", None)
+
+    assert store(spool, octets_of(picture(ImageType=["DERIVED"]))) is None
+
+
+def test_an_association_that_ends_in_the_middle_leaves_nothing(spool: Spool) -> None:
+    request = StoreRequest(1, SecondaryCaptureImageStorage, SOP_INSTANCE_UID, has_data_set=True)
+    receiving = Receiver(spool).begin(request, ExplicitVRLittleEndian, "MODALITY")
+    receiving.write(memoryview(octets_of(picture())))
+
+    receiving.abandon()
+
+    assert len(spool) == 0
+    assert not any((spool.path / "tmp").iterdir())
+
+
+def test_a_disk_that_fills_up_on_the_way_refuses(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", full)
+
+    refusal = refused(spool, octets_of(picture()))
 
     assert (refusal.status, refusal.comment) == (Status.OUT_OF_RESOURCES, "disk full, retry later")
 
