@@ -1,6 +1,7 @@
 """The command `lookalike`."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,7 +162,8 @@ def sample(
     from hashing.progress import progress
     from node.samples import count, write_samples
 
-    written = sum(1 for _ in progress(write_samples(directory, patients, seed), "computing phantoms", count(patients)))
+    paths = write_samples(directory, patients, seed, workers=os.cpu_count() or 1)
+    written = sum(1 for _ in progress(paths, "computing phantoms", count(patients)))
     console.print(f"{written} instances of {patients} phantom patients in {directory}", highlight=False)
 
 
