@@ -66,7 +66,8 @@ class Finder:
         if query.question is None:
             return self._ordinary(snapshot, query, check)
         where = catalog.restrict(snapshot, query.keys, check)
-        answer = self.retriever.similar(snapshot, query.question, query.level, where)
+        count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
+        answer = self.retriever.similar(snapshot, query.question, query.level, where, count=count)
         common = self._common(snapshot, query.question, answer)
         return (self._look_alike(snapshot, query, match, common) for match in answer.matches)
 
@@ -107,7 +108,7 @@ class Finder:
             Element.INDEX_SNAPSHOT: snapshot.identifier,
             Element.CODE_LENGTH: str(snapshot.code_length),
             Element.COVERAGE: "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE",
-            Element.INDEXED_INSTANCES: str(answer.candidates),
+            Element.INDEXED_INSTANCES: "" if answer.candidates is None else str(answer.candidates),
         }
 
     def _retrieve_ae_title(self, snapshot: Snapshot, entity: Entity) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.tag import Tag
 
 from hashing.codes import Codes
@@ -14,7 +15,8 @@ from node.private import GROUP, Element
 from node.question import MOST_EXAMPLES, Exclusion, Question
 from storage.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
-from storage.search import Filter, search
+from storage.rerank import Stage, rerank, shortlist_length
+from storage.search import Filter, Hit, search
 from storage.spool import Spool
 
 NO_PIXELS = "no-pixel-data"
@@ -29,13 +31,15 @@ class Match:
     Attributes
     ----------
     rank
-        1 is the nearest; equal distances are ranked by UID.
+        1 is the nearest; equal distances are ranked by UID, or by the asymmetric score where there is one.
     distance
         Hamming distance in bits (a mean of such for MEAN).
     score
         1 - distance / code length.
     entity
         The study, series or image asked for; `image` is its nearest image and `frame` the 0-based frame in it.
+    asymmetric_score
+        0 to 1, where a second stage ranked the matches (`storage.rerank`): bits the query is sure of count more.
     """
 
     rank: int
@@ -44,14 +48,24 @@ class Match:
     entity: Entity
     image: Entity
     frame: int
+    asymmetric_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Matches in rank order, and how many instances were candidates."""
+    """Matches in rank order.
+
+    Attributes
+    ----------
+    candidates
+        How many instances were candidates, None where they were not to be counted.
+    stage
+        What the order comes from: distance, or the asymmetric score over the nearest by distance.
+    """
 
     matches: tuple[Match, ...]
-    candidates: int
+    candidates: int | None
+    stage: Stage = Stage.HAMMING
 
 
 class Retriever:
@@ -60,8 +74,10 @@ class Retriever:
     def __init__(self, spool: Spool, model: str) -> None:
         self.spool, self.model = spool, model
 
-    def similar(self, snapshot: Snapshot, question: Question, level: Level, where: Filter) -> Answer:
-        """Matches for examples that are indexed.
+    def similar(
+        self, snapshot: Snapshot, question: Question, level: Level, where: Filter, *, count: bool = True
+    ) -> Answer:
+        """Matches for examples that are indexed; `count` asks for the number of candidates.
 
         Raises
         ------
@@ -71,27 +87,45 @@ class Retriever:
         self._check_state(snapshot, question)
         records = self._example_records(snapshot, question)
         queries = self._codes(snapshot, question, records)
-        return self.nearest(snapshot, queries, question, level, exclude(snapshot, records, question, level, where))
+        where = exclude(snapshot, records, question, level, where)
+        return self.nearest(snapshot, queries, question, level, where, count=count)
 
-    def nearest(self, snapshot: Snapshot, queries: Codes, question: Question, level: Level, where: Filter) -> Answer:
-        """Matches for codes, shape (n_queries, words); an entity's distance is that to the nearest query."""
+    def nearest(
+        self,
+        snapshot: Snapshot,
+        queries: Codes,
+        question: Question,
+        level: Level,
+        where: Filter,
+        relaxed: NDArray[np.floating] | None = None,
+        *,
+        count: bool = True,
+    ) -> Answer:
+        """Matches for codes; an entity's distance is that to the nearest query.
+
+        Parameters
+        ----------
+        queries : (n_queries, words)
+        relaxed : (n_queries, at least code length)
+            Outputs of the network that the queries are the signs of: with them, a second stage orders the nearest.
+        """
+        k = question.maximum_matches
         answer = search(
             snapshot,
             queries,
-            question.maximum_matches,
+            k if relaxed is None else shortlist_length(k),
             level,
             where,
             question.maximum_distance,
             question.aggregation.value,
+            count=count,
         )
-        matches = []
-        for rank, hit in enumerate(answer.hits, start=1):
-            entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
-            assert entity is not None
-            assert image is not None
-            score = 1 - hit.distance / snapshot.code_length
-            matches.append(Match(rank, hit.distance, score, entity, image, hit.frame))
-        return Answer(tuple(matches), answer.candidates)
+        if relaxed is None:
+            ranked: list[tuple[Hit, float | None]] = [(hit, None) for hit in answer.hits]
+        else:
+            ranked = [(one.hit, one.score) for one in rerank(snapshot, answer.hits, relaxed, k)]
+        matches = tuple(_match(snapshot, level, rank, *one) for rank, one in enumerate(ranked, start=1))
+        return Answer(matches, answer.candidates, Stage.HAMMING if relaxed is None else Stage.ASYMMETRIC)
 
     def _check_state(self, snapshot: Snapshot, question: Question) -> None:
         if question.model and question.model != self.model:
@@ -135,6 +169,14 @@ class Retriever:
             raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
         places = [record.frames.index(frame - 1) for frame in question.frames]
         return snapshot.codes_of(record.sop_instance_uid)[places]
+
+
+def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, asymmetric_score: float | None) -> Match:
+    entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
+    assert entity is not None
+    assert image is not None
+    score = 1 - hit.distance / snapshot.code_length
+    return Match(rank, hit.distance, score, entity, image, hit.frame, asymmetric_score)
 
 
 def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, level: Level, where: Filter) -> Filter:

@@ -1,23 +1,33 @@
 """Which rows a search considers: conditions on columns, before the nearest are selected."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from math import log
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from storage.columns import COLUMNS, FIRST, SEXES
+from storage.bits import Bits, Condition, every, keep, rows_of
+from storage.columns import COLUMNS, FIRST, LEVEL_COLUMN, SEXES
+from storage.places import Chunk
+from storage.pool import share, thread_count
 from storage.record import Level
-from storage.rows import Block
-from storage.scan import live
 from storage.snapshot import Snapshot
 
 Ordinals = NDArray[np.uint32]
 Range = tuple[int | None, int | None]
-Test = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
-TERM_BOUND = int(np.iinfo(COLUMNS["modality"]).max) + 1
+MOST_TABLE: Final = 1 << 22
+"""Most entries of a table of wanted values: it stays in the caches."""
+NO_TABLE: Final = np.empty(0, np.bool_)
+SAMPLED: Final = 16
+"""Pieces of a sample."""
+SAMPLED_ROWS: Final = 1024
+"""Rows of a piece."""
+CHUNK_ROWS: Final = 1 << 20
+BYTE_NS, CODE_NS, FIND_NS = 0.12, 0.5, 60.0
+"""What it costs to test a byte of a column, to look at a word of a code, and to test one row by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,8 @@ class Filter:
         Values as in DICOM, in upper case; "" stands for none given.
     study_dates
         yyyymmdd, both ends included, None for open; an image without date is in no range.
+    undated
+        Let images without a date pass `study_dates`.
     ages
         Whole years, likewise.
     patients, studies, series, instances
@@ -41,6 +53,7 @@ class Filter:
     modalities: frozenset[str] | None = None
     body_parts: frozenset[str] | None = None
     study_dates: Range | None = None
+    undated: bool = False
     sexes: frozenset[str] | None = None
     ages: Range | None = None
     patients: Ordinals | None = None
@@ -55,73 +68,136 @@ class Filter:
 
 
 class Candidates:
-    """Rows of one snapshot that pass a filter; call it with each block once.
+    """Rows of one snapshot that pass a filter; a `storage.scan.Sieve`.
 
     Attributes
     ----------
-    instances
-        How many instances passed so far.
+    columns
+        Those that are read.
+    first
+        Whether to test columns before distances.
     """
 
-    def __init__(self, where: Filter, snapshot: Snapshot) -> None:
-        self._tests = [*_value_tests(where, snapshot), *_ordinal_tests(where, snapshot)]
-        self.instances = 0
+    def __init__(self, where: Filter, snapshot: Snapshot, k: int = 0) -> None:
+        self._tests = [*_value_tests(where, snapshot), *_ordinal_tests(where)]
+        self._tests.sort(key=lambda test: np.dtype(COLUMNS[test[0]]).itemsize)
+        self.columns = [column for column, _ in self._tests]
+        self.first = not k or self._is_cheaper_first(snapshot, k)
 
-    def __call__(self, block: Block) -> NDArray[np.bool_] | None:
-        """(rows,) True where a row passes, None when all do."""
-        mask = live(block)
-        for column, test in self._tests:
-            passed = test(block.column(column))
-            mask = passed if mask is None else mask & passed
-        first = (block.column("flags") & FIRST) != 0  # every condition holds for a whole instance or not at all
-        self.instances += int(np.count_nonzero(first if mask is None else first & mask))
-        return mask
+    def __bool__(self) -> bool:
+        """Whether anything is asked of a row."""
+        return bool(self._tests)
+
+    def refine(self, chunk: Chunk, bits: Bits) -> None:
+        """Clear the bits of rows that do not pass."""
+        for column, condition in self._tests:
+            keep(chunk.counts, chunk.addresses[column], condition, bits)
+
+    def _is_cheaper_first(self, snapshot: Snapshot, k: int) -> bool:
+        """Estimate from a sample what either order costs, in ns."""
+        if not self._tests:
+            return False
+        sample = snapshot.places.sample(SAMPLED, SAMPLED_ROWS, self.columns)
+        bits = every(sample.counts)
+        self.refine(sample, bits)
+        passed = int(np.bitwise_count(bits).sum())
+        if not passed:
+            return True
+        share = passed / sample.counts.sum()
+        strips = np.count_nonzero(np.bitwise_or.reduceat(bits, range(0, bits.size, 4))) / -(-bits.size // 4)
+        scan = snapshot.rows * CODE_NS * snapshot.code_length / 64
+        columns = snapshot.rows * BYTE_NS * sum(np.dtype(COLUMNS[name]).itemsize for name in self.columns)
+        looked_at = k / share * (1 + log(max(1.0, snapshot.rows * share / k)))
+        return bool(columns + strips * scan < scan + looked_at * FIND_NS)
 
 
-def _value_tests(where: Filter, snapshot: Snapshot) -> Iterator[tuple[str, Test]]:
-    if where.modalities is not None:
-        yield "modality", _among(snapshot.term_numbers("modality", where.modalities), TERM_BOUND)
-    if where.body_parts is not None:
-        yield "body_part", _among(snapshot.term_numbers("body_part", where.body_parts), TERM_BOUND)
+def count_instances(snapshot: Snapshot, candidates: Candidates, threads: int | None = None) -> int:
+    """How many instances have a candidate row: those whose first row is one, for they pass whole or not at all."""
+    first = listed([FIRST], COLUMNS["flags"])  # and not deleted
+    counters: list[list[int]] = [[] for _ in range(thread_count(snapshot.rows, threads))]
+
+    def count(counts: list[int], chunk: Chunk) -> None:
+        bits = every(chunk.counts)
+        keep(chunk.counts, chunk.addresses["flags"], first, bits)
+        candidates.refine(chunk, bits)
+        counts.append(int(np.bitwise_count(bits).sum()))
+
+    share(snapshot.places.cut([CHUNK_ROWS], candidates.columns), counters, count)
+    return sum(map(sum, counters))
+
+
+def undated_studies(snapshot: Snapshot) -> Ordinals:
+    """Studies with a row that has no valid date."""
+    undated = Candidates(Filter(study_dates=(0, 0), undated=True), snapshot)
+    found = [np.empty(0, np.uint32)]
+
+    def find(ordinals: list[Ordinals], chunk: Chunk) -> None:
+        bits = every(chunk.counts)
+        undated.refine(chunk, bits)
+        rows = rows_of(chunk.rows, chunk.counts, bits)
+        ordinals.append(np.unique(snapshot.levels_of(rows, Level.STUDY)) if rows.size else np.empty(0, np.uint32))
+
+    share(snapshot.places.cut([CHUNK_ROWS], undated.columns), [found], find)
+    return np.unique(np.concatenate(found))
+
+
+def _value_tests(where: Filter, snapshot: Snapshot) -> Iterator[tuple[str, Condition]]:
+    for column, texts in (("modality", where.modalities), ("body_part", where.body_parts)):
+        if texts is not None:
+            yield column, listed(snapshot.term_numbers(column, texts), COLUMNS[column])
     if where.sexes is not None:
-        yield "sex", _among([SEXES.index(sex) for sex in where.sexes if sex in SEXES], len(SEXES))
+        yield "sex", listed([SEXES.index(sex) for sex in where.sexes if sex in SEXES], COLUMNS["sex"])
     if where.study_dates is not None:
-        yield "study_date", _between(where.study_dates, least=1)
+        yield from (("study_date", test) for test in _within(where.study_dates, 1, "study_date", others=where.undated))
     if where.ages is not None:
-        yield "age_years", _between(where.ages, least=0)
+        yield from (("age_years", test) for test in _within(where.ages, 0, "age_years"))
     if where.excluded_digests is not None:
-        digests = where.excluded_digests
-        yield "pixel_digest", lambda column: ~np.isin(column, digests)
+        yield "pixel_digest", listed(where.excluded_digests, COLUMNS["pixel_digest"], wanted=False)
 
 
-def _ordinal_tests(where: Filter, snapshot: Snapshot) -> Iterator[tuple[str, Test]]:
-    for level, column, kept, excluded in (
-        (Level.PATIENT, "patient", where.patients, where.excluded_patients),
-        (Level.STUDY, "study", where.studies, where.excluded_studies),
-        (Level.SERIES, "series", where.series, where.excluded_series),
-        (Level.IMAGE, "instance", where.instances, where.excluded_instances),
+def _ordinal_tests(where: Filter) -> Iterator[tuple[str, Condition]]:
+    for level, kept, excluded in (
+        (Level.PATIENT, where.patients, where.excluded_patients),
+        (Level.STUDY, where.studies, where.excluded_studies),
+        (Level.SERIES, where.series, where.excluded_series),
+        (Level.IMAGE, where.instances, where.excluded_instances),
     ):
-        bound = snapshot.ordinal_bound(level)
+        column = LEVEL_COLUMN[level]
         if kept is not None:
-            yield column, _among(kept, bound)
-        if excluded is not None:
-            yield column, _among(excluded, bound, listed=False)
+            yield column, listed(kept, COLUMNS[column])
+        if excluded is not None and len(excluded):
+            yield column, listed(excluded, COLUMNS[column], wanted=False)
 
 
-def _between(ends: Range, least: int) -> Test:
-    low, high = ends
-    low = least if low is None else max(low, least)
-    if high is None:
-        return lambda column: column >= low
-    return lambda column: (column >= low) & (column <= high)
+def _within(ends: Range, least: int, column: str, *, others: bool = False) -> Iterator[Condition]:
+    """Conditions that a value lies between two ends, or, with `others`, is less than `least`."""
+    dtype = np.dtype(COLUMNS[column])
+    most = int(np.iinfo(dtype).max)
+    low = least if ends[0] is None else min(max(ends[0], least), most)
+    high = most if ends[1] is None else min(max(ends[1], least - 1), most)
+    if not others:
+        yield _condition(low, high, dtype)
+        return
+    yield _condition(least, low - 1, dtype, wanted=False)
+    if high < most:
+        yield _condition(max(high + 1, least), most, dtype, wanted=False)
 
 
-def _among(numbers: NDArray[np.uint32] | list[int], bound: int, *, listed: bool = True) -> Test:
-    """Test by one table for all blocks: a set may hold millions."""
-    wanted = np.asarray(numbers, np.uint32)
-    if wanted.size == 1:
-        only = wanted[0]
-        return (lambda column: column == only) if listed else (lambda column: column != only)
-    table = np.full(bound, not listed)
-    table[wanted[wanted < bound]] = listed
-    return lambda column: table[column]
+def listed(values: NDArray[Any] | list[int], dtype: DTypeLike, *, wanted: bool = True) -> Condition:
+    """Condition that a value is among some, or is not."""
+    among = np.unique(np.asarray(values, dtype))
+    if not among.size:
+        return _condition(1, 0, np.dtype(dtype), wanted=wanted)
+    low, high = int(among[0]), int(among[-1])
+    span = high - low + 1
+    if span == among.size:
+        return _condition(low, high, among.dtype, wanted=wanted)
+    exact = span <= MOST_TABLE
+    size = 1 << (span - 1).bit_length() if exact else max(4096, 1 << min(among.size * 8, MOST_TABLE).bit_length())
+    table = np.zeros(size, np.bool_)
+    table[(among - among[0]) & among.dtype.type(size - 1)] = True
+    return Condition(among[[0, -1]], table, among[:0] if exact else among, wanted)
+
+
+def _condition(low: int, high: int, dtype: np.dtype[Any], *, wanted: bool = True) -> Condition:
+    return Condition(np.array([low, high], dtype), NO_TABLE, np.empty(0, dtype), wanted)

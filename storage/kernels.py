@@ -1,205 +1,328 @@
 """Compiled loops over codes where they lie.
 
 Inner loops index with unsigned integers: signed ones keep the wrap-around of negative indices, and with it scalar code.
-Rows go in strips that fit the first-level cache: a strip whose least distance is above the threshold is done at once.
+Rows go in strips that fit the first-level cache: a strip without a row within the threshold is done at once.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final
 
 import numpy as np
-from numba import njit
-from numba.extending import intrinsic
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-U: Final = np.uint64
+from storage.columns import DELETED
+from storage.compiled import U, at, count_ones, inlined, kernel, prefetch
+from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, UNSEEN, Notes, Parts, Selection, Totals
+
+__all__ = ["U", "count_ones", "kernel", "lower", "select", "select_each", "sift", "total"]
+
 STRIP: Final = 256
-FAR: Final = 1024
-"""Added to the distance of a row that is not allowed: more than any code length."""
-UNSEEN: Final = 65535
-"""Distance of a group that no row has reached."""
-
-
-class Selection(NamedTuple):
-    """The nearest so far, changed by each call of `select`.
-
-    A group counts once, with the least distance of its rows. Without groups, each row counts.
-
-    Attributes
-    ----------
-    k
-        How many are wanted.
-    keep_ties
-        Keep everything at the distance of the k-th, instead of the first in row order.
-    threshold, within : (1,) int64
-        Greatest distance that may still matter; how many are at most that far.
-    counts : (code_length + 1,) int64
-        How many are at each distance up to the threshold.
-    best : (groups,) uint16
-        Least distance of each group, UNSEEN at first.
-    """
-
-    k: int
-    keep_ties: bool
-    threshold: NDArray[np.int64]
-    within: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    best: NDArray[np.uint16]
-
-
-class Totals(NamedTuple):
-    """Sums by group, changed by each call of `total`.
-
-    Attributes
-    ----------
-    sums, counts : (groups,) int64
-        Distances added up, and of how many rows.
-    """
-
-    sums: NDArray[np.int64]
-    counts: NDArray[np.int64]
-
-
-def kernel(function: Function) -> Function:
-    """Compile without the interpreter lock, and keep the machine code where a cache can be written."""
-    try:
-        return cast("Function", njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # neither the package nor the user's cache folder can be written: compile in each process
-        return cast("Function", njit(nogil=True)(function))
-
-
-def _count_ones(_typing_context: Any, word: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return word(word), generate
-
-
-count_ones: Any = intrinsic(_count_ones)
-"""Number of set bits, as one machine instruction: `vpopcntq` over a vector."""
+FINE: Final = 32
+"""Rows whose distances are written down, once a strip has one within the threshold."""
+AHEAD: Final = 1024
+"""Words by which reading runs ahead."""
+FEW: Final = 24
+"""Rows of a strip up to which looking at each is quicker than looking at the strip."""
 
 
 @kernel
-def strip_distances(
-    codes: NDArray[np.uint64],
-    queries: NDArray[np.uint64],
-    allowed: NDArray[np.bool_] | None,
-    start: int,
-    near: NDArray[np.uint64],
-) -> int:
-    """Write distances from the nearest query for one strip of rows, and return the least.
-
-    Parameters
-    ----------
-    codes : (words, rows)
-    queries : (queries, words)
-    allowed : (rows,) or None
-    start
-        First row of the strip.
-    near : (2 * STRIP,)
-        Result in its first half, work space in the second.
-    """
-    first, n = U(start), U(min(STRIP, codes.shape[1] - start))
-    for q in range(queries.shape[0]):
-        target = near if q == 0 else near[STRIP:]
-        plane, word = codes[0], queries[q, 0]
-        for j in range(n):
-            target[j] = count_ones(plane[first + U(j)] ^ word)
-        for w in range(1, codes.shape[0]):
-            plane, word = codes[w], queries[q, w]
-            for j in range(n):
-                target[j] += count_ones(plane[first + U(j)] ^ word)
-        if q > 0:
-            for j in range(n):
-                near[j] = min(near[j], target[j])
-    least = U(FAR)
-    for j in range(n):
-        if allowed is not None:
-            near[j] += U(FAR) * (U(1) - U(allowed[first + U(j)]))
-        least = min(least, near[j])
-    return np.int64(least)  # type: ignore[return-value]
+def lower(selection: Selection, limit: int) -> None:
+    """Lower the threshold of a selection, because another has shown that nothing farther matters."""
+    while selection.threshold[0] > limit:
+        selection.within[0] -= selection.counts[selection.threshold[0]]
+        selection.threshold[0] -= 1
 
 
 @kernel
 def select(
-    codes: NDArray[np.uint64],
+    parts: Parts,
     queries: NDArray[np.uint64],
-    allowed: NDArray[np.bool_] | None,
-    groups: NDArray[np.uint32] | None,
+    bits: NDArray[np.uint64] | None,
     selection: Selection,
-    rows: NDArray[np.int64],
-    distances: NDArray[np.uint16],
+    notes: Notes,
+    place: NDArray[np.int64],
 ) -> int:
-    """Note the rows of one block that may be among the k nearest, and lower the threshold.
+    """Note the rows that may be among the k nearest to any of the queries, and lower the threshold.
 
-    The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order.
+    The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order. Deleted
+    rows are passed over when they would be noted.
 
     Parameters
     ----------
-    codes, queries, allowed
-        As for `strip_distances`.
-    groups : (rows,) or None
-    rows, distances : (rows,)
-        Filled from the front with rows, counted from the start of the block, and their distances.
+    queries : (queries, words)
+    bits
+        One bit for each row to consider, each part beginning with a word of its own; None for all.
+    place : (3,)
+        Part, row in it and word of bits to begin with, 0 at first. When the notes are full before the last part ends,
+        they are where to go on; when all is done, the first is how many parts there are.
 
     Returns
     -------
     int
         How many rows were noted.
     """
-    near = np.empty(2 * STRIP, np.uint64)
-    threshold, within, noted = selection.threshold[0], selection.within[0], 0
-    for start in range(0, codes.shape[1], STRIP):
-        if strip_distances(codes, queries, allowed, start, near) > threshold:
-            continue
-        for row in range(start, min(start + STRIP, codes.shape[1])):
-            distance = np.int64(near[row - start])
-            if distance > threshold:
+    noted, near = 0, np.empty(FINE, np.int64)
+    for p in range(place[0], parts.rows.size):
+        n, stride = parts.counts[p], parts.strides[p]
+        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
+        flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
+        groups = carray(at(parts.groups[p], NO_GROUPS), (n,)) if parts.groups.size else NO_GROUPS
+        here = None if bits is None else bits[place[2] :]
+        for start in range(place[1], n, STRIP):
+            end = min(start + STRIP, n)
+            if noted + STRIP > notes.rows.size:
+                place[0], place[1] = p, start
+                return noted
+            asked = STRIP if here is None else _count(here, start, end)
+            if here is None:
+                _run_ahead(codes, stride, queries.shape[1], start)
+            if not asked or (asked > FEW and not _reached(codes, stride, queries, start, end, selection.threshold[0])):
                 continue
-            counted = False
-            if groups is not None:
-                group = groups[row]
-                counted = selection.best[group] <= threshold
-                if counted and distance > selection.best[group]:
-                    continue
-                if counted:
-                    selection.counts[selection.best[group]] -= 1
-                selection.best[group] = distance
-            selection.counts[distance] += 1
-            within += not counted
-            rows[noted], distances[noted] = row, distance
-            noted += 1
-            while threshold >= 0 and within - selection.keep_ties * selection.counts[threshold] >= selection.k:
-                within -= selection.counts[threshold]
-                threshold -= 1
-    selection.threshold[0], selection.within[0] = threshold, within
+            noted = _note(
+                codes, stride, flags, groups, queries, here, start, end, parts.rows[p], selection, notes, noted, near
+            )
+        place[1] = 0
+        place[2] += (n + 63) // 64
+    place[0] = parts.rows.size
     return noted
 
 
 @kernel
-def total(
-    codes: NDArray[np.uint64],
+def select_each(
+    parts: Parts,
     queries: NDArray[np.uint64],
-    allowed: NDArray[np.bool_] | None,
-    groups: NDArray[np.uint32],
-    totals: Totals,
+    tile: int,
+    k: int,
+    thresholds: NDArray[np.int64],
+    withins: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    rows: NDArray[np.int64],
     distances: NDArray[np.uint16],
+    noted: NDArray[np.int64],
 ) -> None:
-    """Add the distances of one block to the totals of their groups.
+    """`select` for each query by itself, tile by tile, so that all of them read a tile while it is near.
 
     Parameters
     ----------
-    distances : (rows,)
-        Filled with the distance of each row, UNSEEN where it is not allowed.
+    tile
+        Rows that stay in the second-level cache.
+    thresholds, withins, counts, rows, distances : (queries, ...)
+        As in `Selection` and `Notes`, by query; capacity for every row.
+    noted : (queries, 1)
+        How many rows were noted.
     """
-    near = np.empty(2 * STRIP, np.uint64)
-    for start in range(0, codes.shape[1], STRIP):
-        strip_distances(codes, queries, allowed, start, near)
-        for row in range(start, min(start + STRIP, codes.shape[1])):
-            distance = near[row - start]
-            distances[row] = UNSEEN
-            if distance < FAR:
-                distances[row] = distance
-                totals.sums[groups[row]] += np.int64(distance)
-                totals.counts[groups[row]] += 1
+    best, last, groups = np.empty(0, np.uint16), np.empty(2, np.int64), np.empty(0, np.uint32)
+    near = np.empty(FINE, np.int64)
+    for p in range(parts.rows.size):
+        n, stride = parts.counts[p], parts.strides[p]
+        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
+        flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
+        for first in range(0, n, tile):
+            for q in range(queries.shape[0]):
+                one = queries[q : q + 1]
+                selection = Selection(k, False, thresholds[q], withins[q], counts[q], best, last)
+                notes, so_far = Notes(rows[q], distances[q], groups), noted[q, 0]
+                for start in range(first, min(first + tile, n), STRIP):
+                    end = min(start + STRIP, n)
+                    if not _reached(codes, stride, one, start, end, thresholds[q, 0]):
+                        continue
+                    so_far = _note(
+                        codes,
+                        stride,
+                        flags,
+                        groups,
+                        one,
+                        None,
+                        start,
+                        end,
+                        parts.rows[p],
+                        selection,
+                        notes,
+                        so_far,
+                        near,
+                    )
+                noted[q, 0] = so_far
+
+
+@kernel
+def sift(parts: Parts, queries: NDArray[np.uint64], limit: int, bits: NDArray[np.uint64]) -> None:
+    """Clear the bits of rows farther than a limit from every query; bits as for `select`."""
+    word, near = 0, np.empty(FINE, np.int64)
+    for p in range(parts.rows.size):
+        n, stride = parts.counts[p], parts.strides[p]
+        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
+        here = bits[word:]
+        word += (n + 63) // 64
+        for start in range(0, n, STRIP):
+            end = min(start + STRIP, n)
+            _run_ahead(codes, stride, queries.shape[1], start)
+            if not _reached(codes, stride, queries, start, end, limit):
+                here[start >> 6 : (end + 63) >> 6] = U(0)
+                continue
+            for fine in range(start, end, FINE):
+                if here[fine >> 6] >> U(fine & 63) << U(64 - FINE):
+                    _measure(codes, stride, queries, fine, min(fine + FINE, end), near)
+                    for j in range(U(min(FINE, end - fine))):
+                        here[fine >> 6] &= ~(U(near[j] > limit) << (U(fine & 63) + j))
+
+
+@kernel
+def total(parts: Parts, queries: NDArray[np.uint64], bits: NDArray[np.uint64] | None, totals: Totals) -> None:
+    """Add the distances of the rows to the totals of their groups; bits as for `select`."""
+    word, near = 0, np.empty(STRIP, np.int64)
+    for p in range(parts.rows.size):
+        n, stride = parts.counts[p], parts.strides[p]
+        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
+        flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
+        groups = carray(at(parts.groups[p], NO_GROUPS), (n,))
+        here = None if bits is None else bits[word:]
+        word += (n + 63) // 64
+        for start in range(0, n, STRIP):
+            end = min(start + STRIP, n)
+            if here is not None and not _count(here, start, end):
+                continue
+            _measure(codes, stride, queries, start, end, near)
+            for row in range(U(start), U(end)):
+                asked = here is None or here[row >> U(6)] >> (row & U(63)) & U(1)
+                if asked and not flags[row] & DELETED:
+                    totals.sums[groups[row]] += near[row - U(start)]
+                    totals.counts[groups[row]] += 1
+
+
+@inlined
+def _note(
+    codes: NDArray[np.uint64],
+    stride: int,
+    flags: NDArray[np.uint8],
+    groups: NDArray[np.uint32],
+    queries: NDArray[np.uint64],
+    bits: NDArray[np.uint64] | None,
+    start: int,
+    end: int,
+    first_row: int,
+    selection: Selection,
+    notes: Notes,
+    noted: int,
+    near: NDArray[np.int64],
+) -> int:
+    """Note what a strip adds to a selection; return how many are noted now."""
+    for fine in range(start, end, FINE):
+        stop, threshold = min(fine + FINE, end), selection.threshold[0]
+        if bits is None and not _reached(codes, stride, queries, fine, stop, threshold):
+            continue
+        word = ~U(0) if bits is None else bits[fine >> 6] >> U(fine & 63)
+        if not word << U(64 - FINE):
+            continue
+        _measure(codes, stride, queries, fine, stop, near)
+        for j in range(U(stop - fine)):
+            if near[j] > threshold or not word >> j & U(1):
+                continue
+            row = fine + np.int64(j)
+            if _add(selection, flags[row], groups[row] if groups.size else np.uint32(0), groups.size > 0, near[j]):
+                notes.rows[noted], notes.distances[noted] = first_row + row, near[j]
+                if groups.size:
+                    notes.groups[noted] = groups[row]
+                noted += 1
+                threshold = selection.threshold[0]
+    return noted
+
+
+@kernel
+def _add(selection: Selection, flags: int, group: Any, grouped: bool, distance: int) -> bool:
+    """Count a row, unless it adds nothing, and lower the threshold while enough are counted below it."""
+    if flags & DELETED or (grouped and not _advances(selection, group, distance)):
+        return False
+    threshold, within = selection.threshold[0], selection.within[0] + (not grouped)
+    selection.counts[distance] += 1
+    while threshold >= 0 and within - selection.keep_ties * selection.counts[threshold] >= selection.k:
+        within -= selection.counts[threshold]
+        threshold -= 1
+    selection.threshold[0], selection.within[0] = threshold, within
+    return True
+
+
+@kernel
+def _advances(selection: Selection, group: int, distance: int) -> bool:
+    """Whether a row brings its group nearer, or is as near as the nearest of its group; count the group."""
+    by_table = selection.best.size > 0
+    before = np.int64(UNSEEN)
+    if by_table:
+        before = np.int64(selection.best[group])
+    elif selection.last[0] == group:
+        before = selection.last[1]
+    counted = before <= selection.threshold[0]
+    if counted and distance > before:
+        return False
+    if counted:
+        selection.counts[before] -= 1
+    else:
+        selection.within[0] += 1
+    if by_table:
+        selection.best[group] = distance
+    selection.last[0], selection.last[1] = group, distance
+    return True
+
+
+@inlined
+def _count(bits: NDArray[np.uint64], start: int, end: int) -> int:
+    """How many rows of a strip have their bit set."""
+    ones = U(0)
+    for word in range(start >> 6, (end + 63) >> 6):
+        ones += count_ones(bits[word])
+    return np.int64(ones)  # type: ignore[return-value]
+
+
+@inlined
+def _run_ahead(codes: NDArray[np.uint64], stride: int, words: int, start: int) -> None:
+    for w in range(words):
+        for line in range(0, STRIP, 8):
+            prefetch(codes, w * stride + start + AHEAD + line)
+
+
+@inlined
+def _reached(
+    codes: NDArray[np.uint64], stride: int, queries: NDArray[np.uint64], start: int, end: int, limit: int
+) -> Any:
+    """Whether any row is at most `limit` far from any query: a negative number leaves its sign in what is joined."""
+    first, n, plane, beyond = U(start), U(end - start), U(stride), np.int64(limit) + 1
+    signs, words = np.int64(0), queries.shape[1]
+    for q in range(queries.shape[0]):
+        a = queries[q, 0]
+        if words == 1:
+            for j in range(n):
+                signs |= np.int64(count_ones(codes[first + j] ^ a)) - beyond
+            continue
+        b, second = queries[q, 1], first + plane
+        if words == 2:
+            for j in range(n):
+                ones = count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b)
+                signs |= np.int64(ones) - beyond
+            continue
+        c, third = queries[q, 2], second + plane
+        d, fourth = (queries[q, 3], third + plane) if words == 4 else (c, third)
+        for j in range(n):
+            ones = count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b)
+            ones += count_ones(codes[third + j] ^ c)
+            if words == 4:
+                ones += count_ones(codes[fourth + j] ^ d)
+            signs |= np.int64(ones) - beyond
+    return signs < 0
+
+
+@inlined
+def _measure(
+    codes: NDArray[np.uint64],
+    stride: int,
+    queries: NDArray[np.uint64],
+    start: int,
+    end: int,
+    near: NDArray[np.int64],
+) -> None:
+    """Write distances from the nearest query."""
+    n = U(end - start)
+    for q in range(queries.shape[0]):
+        for j in range(n):
+            distance = np.int64(0)
+            for w in range(queries.shape[1]):
+                distance += np.int64(count_ones(codes[U(w * stride + start) + j] ^ queries[q, w]))
+            near[j] = distance if q == 0 else min(near[j], distance)

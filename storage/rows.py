@@ -6,6 +6,7 @@ after the last multiple of `tail_rows` lie in one small tail, so that an append 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import lmdb
@@ -108,9 +109,14 @@ class Rows:
         value = self._transaction.get(_key(name, number), db=self._handle)
         if value is None:
             return np.empty((self._width(name), 0), _dtype(name))
-        flat = np.require(np.frombuffer(value, _dtype(name)), requirements="A")
-        flat.flags.writeable = False
-        return flat.reshape(self._width(name), -1)
+        return _aligned(value, _dtype(name)).reshape(self._width(name), -1)
+
+    def arrays(self, name: str) -> Iterator[Array]:
+        """Yield the values of one column in every block, flat, in row order: as `read`, but in one walk."""
+        cursor, blocks = self._transaction.cursor(db=self._handle), sum(1 for _ in self.blocks())
+        if cursor.set_range(_key(name, 0)):
+            for value in islice(cursor.iternext(keys=False), blocks):
+                yield _aligned(value, _dtype(name))
 
     def gather(self, name: str, rows: NDArray[np.int64]) -> Array:
         """Values of a column at some rows: (width, len(rows)), a copy."""
@@ -149,14 +155,24 @@ class Rows:
     def _put(self, name: str, number: int, values: Array) -> None:
         self._transaction.put(_key(name, number), values.tobytes(), db=self._handle)
 
-    def _blocks_of(self, rows: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.bool_]]]:
-        for block in self.blocks():
-            here = (rows >= block.start) & (rows < block.start + block.rows)
-            if here.any():
-                yield block, here
+    def _blocks_of(self, rows: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.int64]]]:
+        """Yield each block that holds any of the rows, and which of them."""
+        extents = list(self.layout.extents(self.count))
+        places = np.searchsorted([start for _, start, _ in extents], rows, side="right") - 1
+        order = np.argsort(places, kind="stable")
+        found, first = np.unique(places[order], return_index=True)
+        for place, here in zip(found.tolist(), np.split(order, first[1:]), strict=False):
+            number, start, end = extents[place]
+            yield Block(number, start, end - start, self), here
 
     def _width(self, name: str) -> int:
         return self.layout.words if name == CODES else 1
+
+
+def _aligned(value: bytes | memoryview, dtype: DTypeLike) -> Array:
+    flat = np.require(np.frombuffer(value, dtype), requirements="A")
+    flat.flags.writeable = False
+    return flat
 
 
 def _dtype(name: str) -> DTypeLike:

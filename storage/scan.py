@@ -1,35 +1,87 @@
-"""Passes over every row, block by block, where the codes lie."""
+"""Passes over every row where it lies, on all cores."""
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
-from storage.columns import DELETED, LEVEL_COLUMN
-from storage.kernels import UNSEEN, Selection, Totals, select, total
-from storage.record import Level
+from storage.bits import Bits, Condition, every, keep
+from storage.columns import DELETED
+from storage.kernels import STRIP, lower, select, sift
+from storage.places import Chunk
+from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
+from storage.selection import UNSEEN, Notes, Selection
 from storage.snapshot import Snapshot
 
 Rows = NDArray[np.int64]
 Distances = NDArray[np.uint16]
-Mask = Callable[[Block], NDArray[np.bool_] | None]
-"""Which rows of a block are candidates; None for all."""
 
-NO_GROUPS: Final = np.empty(0, np.uint16)
+SHARES: Final = 8
+"""Chunks a thread: enough that one which is held up does little of the work."""
+FIRST_ROWS = 4096
+MOST_ROWS = 1 << 20
+"""Rows of the first and of the largest chunk where a threshold is known between chunks only."""
+NOTED: Final = 16 * STRIP
+"""Rows noted in one call: few pages, so that nothing waits for fresh memory."""
+
+
+class Sieve(Protocol):
+    """What tells candidates from other rows."""
+
+    @property
+    def columns(self) -> Collection[str]:
+        """Those it reads."""
+        ...
+
+    @property
+    def first(self) -> bool:
+        """Whether to ask it before looking at distances: cheaper where candidates are few."""
+        ...
+
+    def refine(self, chunk: Chunk, bits: Bits) -> None:
+        """Clear the bits of rows that are no candidates."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class Task:
+    """What a pass over the rows looks for.
+
+    Attributes
+    ----------
+    queries : (queries, words)
+        The distance of a row is that to the nearest.
+    k, keep_ties, maximum_distance
+        How many; whether all at the distance of the k-th are wanted; bits, inclusive.
+    sieve
+        Candidates; None for all.
+    group_column
+        Rows with the same value count once; None where each row counts.
+    groups
+        One more than the greatest value, or 0 where equal values follow each other.
+    """
+
+    queries: Codes
+    k: int
+    maximum_distance: int
+    keep_ties: bool = False
+    sieve: Sieve | None = None
+    group_column: str | None = None
+    groups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
     """Rows that an answer may be made of.
 
     Attributes
     ----------
     rows, distances, groups : (n,)
-        Rows ascending; distance from the nearest query; ordinal of the entity each row belongs to.
+        Rows ascending; distance from the nearest query; value of the group column, 0 without one.
     """
 
     rows: Rows
@@ -38,7 +90,14 @@ class Near:
 
 
 def nearest(
-    snapshot: Snapshot, queries: Codes, k: int, mask: NDArray[np.bool_] | None = None
+    snapshot: Snapshot,
+    queries: Codes,
+    k: int,
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    first_row: int = 0,
+    maximum_distance: int | None = None,
+    threads: int | None = None,
 ) -> tuple[Rows, Distances]:
     """Find the k rows nearest to any of the queries.
 
@@ -47,6 +106,12 @@ def nearest(
     queries : (queries, words)
     mask : (rows,) or None
         Rows to consider; deleted ones never are.
+    first_row
+        Rows before it are not considered.
+    maximum_distance
+        In bits, inclusive.
+    threads
+        None for one a core.
 
     Returns
     -------
@@ -54,55 +119,29 @@ def nearest(
         In ascending (distance, row).
     """
     check_question(snapshot, queries, k)
-
-    def allowed(block: Block) -> NDArray[np.bool_] | None:
-        here = live(block)
-        if mask is None:
-            return here
-        given = mask[block.start : block.start + block.rows]
-        return given if here is None else given & here
-
-    selection = _selection(snapshot, k, NO_GROUPS, snapshot.code_length, keep_ties=False)
-    rows, distances = _select(snapshot, queries, selection, allowed, None)
-    first = np.argsort(distances, kind="stable")[:k]
-    return rows[first], distances[first]
+    limit = snapshot.code_length if maximum_distance is None else maximum_distance
+    task = Task(queries, k, limit, sieve=None if mask is None else _Mask(mask))
+    found = sweep(snapshot, task, first_row=first_row, threads=threads)
+    first = np.argsort(found.distances, kind="stable")[:k]
+    return found.rows[first], found.distances[first]
 
 
-def nearest_groups(snapshot: Snapshot, queries: Codes, k: int, level: Level, mask: Mask, maximum_distance: int) -> Near:
-    """Find the k entities whose best row is nearest, and all that tie with the last of them.
+def sweep(snapshot: Snapshot, task: Task, *, first_row: int = 0, threads: int | None = None) -> Found:
+    """Go over all rows; what comes back holds every row of the answer, and others."""
+    n_threads = thread_count(snapshot.rows, threads)
+    columns = {*(task.sieve.columns if task.sieve else ()), *([task.group_column] if task.group_column else ())}
+    chunks = snapshot.places.cut(_sizes(snapshot.rows, n_threads, task.sieve), columns, first_row)
+    limit = [min(task.maximum_distance, snapshot.code_length)]
+    workers = [_Worker(task, limit[0], snapshot.code_length) for _ in range(n_threads)]
 
-    Returns
-    -------
-    Near
-        Every best row of each such entity.
-    """
-    best = np.full(snapshot.ordinal_bound(level), UNSEEN, np.uint16)
-    selection = _selection(snapshot, k, best, maximum_distance, keep_ties=True)
-    rows, distances = _select(snapshot, queries, selection, mask, LEVEL_COLUMN[level])
-    groups = snapshot.gather(LEVEL_COLUMN[level], rows)
-    kept = (distances <= selection.threshold[0]) & (distances == best[groups])
-    return Near(rows[kept], distances[kept], groups[kept])
+    def work(worker: "_Worker", chunk: Chunk) -> None:
+        limit[0] = min(limit[0], worker.search(chunk, limit[0]))
 
-
-def mean_groups(snapshot: Snapshot, queries: Codes, level: Level, mask: Mask) -> tuple[NDArray[np.float64], Distances]:
-    """Average the distance over the candidate rows of each entity.
-
-    Returns
-    -------
-    means : (ordinals,)
-        By ordinal, NaN where an entity has no candidate row.
-    distances : (rows,)
-        Of every row, UNSEEN where it is no candidate.
-    """
-    bound = snapshot.ordinal_bound(level)
-    totals = Totals(np.zeros(bound, np.int64), np.zeros(bound, np.int64))
-    distances = np.full(snapshot.rows, UNSEEN, np.uint16)
-    for block in snapshot.blocks():
-        here = distances[block.start : block.start + block.rows]
-        total(block.codes, queries, mask(block), block.column(LEVEL_COLUMN[level]), totals, here)
-    means = np.full(bound, np.nan)
-    np.divide(totals.sums, totals.counts, out=means, where=totals.counts > 0)
-    return means, distances
+    share(chunks, workers, work)
+    rows, distances, groups = (np.concatenate(parts) for parts in zip(*(w.found for w in workers), strict=True))
+    kept = np.flatnonzero(distances <= limit[0])
+    kept = kept[np.argsort(rows[kept])]
+    return Found(rows[kept], distances[kept], groups[kept])
 
 
 def check_question(snapshot: Snapshot, queries: Codes, k: int) -> None:
@@ -120,29 +159,68 @@ def check_question(snapshot: Snapshot, queries: Codes, k: int) -> None:
         raise ValueError(f"the {k} nearest were asked for; ask for at least one")
 
 
+def packed(queries: Codes) -> Codes:
+    """Queries as every kernel is compiled for: contiguous and writable."""
+    return np.require(queries, np.uint64, ["C", "W"])
+
+
 def live(block: Block) -> NDArray[np.bool_] | None:
     """Rows that are not deleted, None when all are not."""
     deleted = (block.column("flags") & DELETED) != 0
     return ~deleted if deleted.any() else None
 
 
-def _select(
-    snapshot: Snapshot, queries: Codes, selection: Selection, mask: Mask, column: str | None
-) -> tuple[Rows, Distances]:
-    found_rows, found_distances = [np.empty(0, np.int64)], [np.empty(0, np.uint16)]
-    for block in snapshot.blocks():
-        allowed = mask(block)
-        if allowed is not None and not allowed.any():
-            continue
-        rows, distances = np.empty(block.rows, np.int64), np.empty(block.rows, np.uint16)
-        groups = None if column is None else block.column(column)
-        noted = select(block.codes, queries, allowed, groups, selection, rows, distances)
-        found_rows.append(rows[:noted] + block.start)
-        found_distances.append(distances[:noted].copy())
-    return np.concatenate(found_rows), np.concatenate(found_distances)
+class _Worker:
+    """What one thread has found so far: rows, distances and groups, piece by piece."""
+
+    def __init__(self, task: Task, limit: int, code_length: int) -> None:
+        self._task, self._queries = task, packed(task.queries)
+        best = np.full(task.groups, UNSEEN, np.uint16)
+        state = np.array([limit]), np.zeros(1, np.int64), np.zeros(code_length + 1, np.int64), best
+        self._selection = Selection(task.k, task.keep_ties, *state, np.array([-1, UNSEEN]))
+        self._notes = Notes(np.empty(NOTED, np.int64), np.empty(NOTED, np.uint16), np.zeros(NOTED, np.uint32))
+        self._pieces = [(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint32))]
+
+    def search(self, chunk: Chunk, limit: int) -> int:
+        """Search a chunk, knowing that nothing farther than `limit` matters; return the limit known then."""
+        task, selection, parts = self._task, self._selection, chunk.parts(self._task.group_column)
+        lower(selection, limit)
+        bits = None if task.sieve is None else every(chunk.counts)
+        if task.sieve is not None and bits is not None:
+            if not task.sieve.first:
+                sift(parts, self._queries, selection.threshold[0], bits)
+            task.sieve.refine(chunk, bits)
+        place = np.zeros(3, np.int64)
+        while place[0] < chunk.rows.size:
+            noted = select(parts, self._queries, bits, selection, self._notes, place)
+            self._pieces.append(tuple(notes[:noted].copy() for notes in self._notes))  # type: ignore[arg-type]
+        return int(selection.threshold[0]) + (not task.keep_ties)
+
+    @property
+    def found(self) -> tuple[Rows, Distances, NDArray[np.uint32]]:
+        """All that was noted."""
+        rows, distances, groups = zip(*self._pieces, strict=True)
+        return np.concatenate(rows), np.concatenate(distances), np.concatenate(groups)
 
 
-def _selection(snapshot: Snapshot, k: int, best: Distances, maximum_distance: int, *, keep_ties: bool) -> Selection:
-    threshold = min(maximum_distance, snapshot.code_length)
-    counts = np.zeros(snapshot.code_length + 1, np.int64)
-    return Selection(k, keep_ties, np.array([threshold]), np.zeros(1, np.int64), counts, best)
+class _Mask:
+    """Candidates given row by row."""
+
+    columns: tuple[str, ...] = ()
+    first = True
+
+    def __init__(self, mask: NDArray[np.bool_]) -> None:
+        self._mask = np.ascontiguousarray(mask).view(np.uint8)
+        self._set = Condition(np.ones(2, np.uint8), np.empty(0, np.bool_), np.empty(0, np.uint8), True)
+
+    def refine(self, chunk: Chunk, bits: Bits) -> None:
+        start = np.uint64(self._mask.ctypes.data)
+        keep(chunk.counts, start + chunk.rows.view(np.uint64), self._set, bits)
+
+
+def _sizes(rows: int, threads: int, sieve: Sieve | None) -> list[int]:
+    even = max(rows // (threads * SHARES if threads > 1 else 1), ALONE)
+    if sieve is None:
+        return [even]
+    doubling = [FIRST_ROWS << step for step in range(MOST_ROWS.bit_length())]
+    return [size for size in doubling if size <= min(even, MOST_ROWS)]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.columns import LEVEL_COLUMN
-from storage.filter import Candidates, Filter
+from storage.filter import Candidates, Filter, count_instances
+from storage.groups import best_rows, mean_groups, nearest_groups
 from storage.record import Level
-from storage.scan import Near, check_question, mean_groups, nearest_groups
+from storage.scan import Found, check_question
 from storage.snapshot import Snapshot
 from storage.tables import key_bytes
 
@@ -51,11 +51,11 @@ class Answer:
     hits
         In ascending (distance, UID).
     candidates
-        Instances considered: those that passed the filter.
+        Instances considered, those that passed the filter; None where they were not to be counted.
     """
 
     hits: tuple[Hit, ...]
-    candidates: int
+    candidates: int | None
 
 
 class CodeIndex(Protocol):
@@ -70,6 +70,8 @@ class CodeIndex(Protocol):
         where: Filter = ...,
         maximum_distance: int | None = None,
         aggregation: Aggregation = "BEST",
+        *,
+        count: bool = True,
     ) -> Answer:
         """As the function `search` of this module."""
         ...
@@ -83,6 +85,8 @@ def search(
     where: Filter = Filter(),  # noqa: B008 -- frozen
     maximum_distance: int | None = None,
     aggregation: Aggregation = "BEST",
+    *,
+    count: bool = True,
 ) -> Answer:
     """Find the k nearest entities of a level.
 
@@ -98,6 +102,8 @@ def search(
         At least 1.
     maximum_distance
         In bits, inclusive.
+    count
+        Whether to count the candidates, which reads columns that the search itself may not need.
 
     Raises
     ------
@@ -107,19 +113,21 @@ def search(
         No query, or nothing asked for.
     """
     check_question(snapshot, queries, k)
-    candidates = Candidates(where, snapshot)
     limit = snapshot.code_length if maximum_distance is None else maximum_distance
+    candidates = Candidates(where, snapshot, k)
     if aggregation == "BEST" or level == Level.IMAGE:
         near = nearest_groups(snapshot, queries, k, level, candidates, limit)
         groups, first = np.unique(near.groups, return_index=True)
         chosen = _cut(snapshot, level, groups, near.distances[first], k)
     else:
-        means, row_distances = mean_groups(snapshot, queries, level, candidates)
+        means = mean_groups(snapshot, queries, level, candidates)
         groups = np.flatnonzero(means <= limit).astype(np.uint32)
         chosen = _cut(snapshot, level, groups, means[groups], k)
-        near = _best_rows(snapshot, level, chosen, row_distances)
+        ordinals = np.array([entity.ordinal for entity in chosen], np.uint32)
+        near = best_rows(snapshot, queries, level, ordinals, candidates)
     frames = _nearest_frames(snapshot, near, chosen)
-    return Answer(tuple(Hit(*entity, *frames[entity.ordinal]) for entity in chosen), candidates.instances)
+    hits = tuple(Hit(*entity, *frames[entity.ordinal]) for entity in chosen)
+    return Answer(hits, count_instances(snapshot, candidates) if count else None)
 
 
 class _Chosen(NamedTuple):
@@ -151,21 +159,7 @@ def _first_by_key(snapshot: Snapshot, level: Level, ordinals: NDArray[np.uint32]
     return np.array(list(islice((i for i in snapshot.ordinals_by_key(level) if i in wanted), n)), np.uint32)
 
 
-def _best_rows(snapshot: Snapshot, level: Level, chosen: list[_Chosen], distances: NDArray[np.uint16]) -> Near:
-    """Every row of the chosen entities at the least distance of its entity."""
-    is_chosen = np.zeros(snapshot.ordinal_bound(level), np.bool_)
-    is_chosen[[entity.ordinal for entity in chosen]] = True
-    column = LEVEL_COLUMN[level]
-    here = [np.flatnonzero(is_chosen[block.column(column)]) + block.start for block in snapshot.blocks()]
-    rows = np.concatenate([np.empty(0, np.int64), *here])
-    groups, found = snapshot.gather(column, rows), distances[rows]
-    best = np.full(is_chosen.size, np.iinfo(np.uint16).max, np.uint16)
-    np.minimum.at(best, groups, found)
-    kept = found == best[groups]
-    return Near(rows[kept], found[kept], groups[kept])
-
-
-def _nearest_frames(snapshot: Snapshot, near: Near, chosen: list[_Chosen]) -> dict[int, tuple[str, int, int]]:
+def _nearest_frames(snapshot: Snapshot, near: Found, chosen: list[_Chosen]) -> dict[int, tuple[str, int, int]]:
     """(SOP Instance UID, frame, row) of the first of each chosen entity's nearest rows, by its ordinal."""
     here = np.isin(near.groups, [entity.ordinal for entity in chosen])
     rows, groups = near.rows[here], near.groups[here]

@@ -12,6 +12,7 @@ from hashing.codes import Codes
 from storage.columns import LEVEL_COLUMN
 from storage.errors import SnapshotError
 from storage.header import Header
+from storage.places import Places
 from storage.record import LEVELS, Entity, Level, Record
 from storage.rows import CODES, Block
 from storage.tables import NO_PARENT, Handles, Node, Tables
@@ -34,6 +35,7 @@ class Snapshot:
         self._environment, self._handles, self._header = environment, handles, header
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
+        self._open_places: Places | None = None
         self._upper = lru_cache(maxsize=4096)(self._entity_at)  # thousands of images share one series
         self.code_length, self.model = header.code_length, header.model
 
@@ -48,7 +50,7 @@ class Snapshot:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._open_tables = None
+        self._open_tables = self._open_places = None
         self._upper.cache_clear()
         if self._transaction is not None:
             self._transaction.abort()
@@ -149,10 +151,22 @@ class Snapshot:
         """Yield codes and columns where they lie, in row order; the arrays end with the snapshot."""
         return self._tables.rows.blocks()
 
+    @property
+    def places(self) -> Places:
+        """Addresses of codes and columns, for compiled loops; they end with the snapshot."""
+        if self._open_places is None:
+            self._open_places = Places(self._tables.rows)
+        return self._open_places
+
     def gather(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(len(rows),) values of a column at some rows."""
         values: NDArray[Any] = self._tables.rows.gather(column, rows)[0]
         return values
+
+    def codes_at(self, rows: NDArray[np.int64]) -> Codes:
+        """(len(rows), words) codes at some rows."""
+        codes: Codes = self._tables.rows.gather(CODES, rows).T
+        return codes
 
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
         """(len(rows),) ordinals of the entities that some rows belong to."""

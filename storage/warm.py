@@ -5,12 +5,27 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hashing.codes import pack
+from hashing.codes import Codes, pack
 from storage.database import Database, Item
-from storage.record import LEVELS, Record
+from storage.filter import Candidates
+from storage.groups import nearest_groups
+from storage.record import LEVELS, Level, Record
+from storage.scan import nearest
 from storage.search import Filter, search
+from storage.snapshot import Snapshot
 
 MAP_SIZE_BYTES = 1 << 24
+ONE = np.zeros(1, np.uint32)
+EVERYTHING = Filter(
+    modalities=frozenset({""}),
+    study_dates=(None, None),
+    undated=True,
+    sexes=frozenset({""}),
+    ages=(None, None),
+    instances=ONE,
+    excluded_digests=ONE.astype(np.uint64),
+)
+"""Asks something of a column of each type."""
 
 
 def warm_up(code_length: int) -> None:
@@ -23,7 +38,17 @@ def warm_up(code_length: int) -> None:
     ):
         database.append([Item(record, codes, None, pixel_digest=0)])
         with database.snapshot() as snapshot:
-            for where in (Filter(), Filter(instances=np.array([0], np.uint32))):  # without and with a mask of rows
-                for level in LEVELS:
-                    search(snapshot, codes, 1, level, where, aggregation="BEST")
-                    search(snapshot, codes, 1, level, where, aggregation="MEAN")
+            _ask_everything(snapshot, codes)
+
+
+def _ask_everything(snapshot: Snapshot, codes: Codes) -> None:
+    for where in (Filter(), EVERYTHING, Filter(instances=ONE)):
+        for level in LEVELS:
+            search(snapshot, codes, 1, level, where, aggregation="BEST")
+            search(snapshot, codes, 1, level, where, aggregation="MEAN")
+    nearest(snapshot, codes, 1)
+    nearest(snapshot, codes, 1, np.ones(1, np.bool_))
+    for first in (False, True):
+        candidates = Candidates(EVERYTHING, snapshot)
+        candidates.first = first
+        nearest_groups(snapshot, codes, 1, Level.IMAGE, candidates, snapshot.code_length)

@@ -4,104 +4,145 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from hashing.codes import hamming_distance
-from storage.kernels import FAR, STRIP, UNSEEN, Selection, Totals, select, strip_distances, total
+from hashing.codes import Codes, hamming_distance
+from storage.kernels import STRIP, lower, select, select_each, sift, total
+from storage.selection import UNSEEN, Selection, Totals
 from tests.invented import codes
+from tests.laid import Laid, notes, packed_bits, selection
 
-shapes = st.tuples(st.sampled_from([16, 32, 48, 64, 128, 256]), st.integers(1, 3 * STRIP), st.integers(1, 3))
+lengths = st.sampled_from([16, 32, 48, 64, 128, 192, 256])
+sizes_of = st.lists(st.integers(1, 2 * STRIP), min_size=1, max_size=3)
 
 
-def twin(stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    least: np.ndarray = np.stack([hamming_distance(query, stored) for query in queries]).min(axis=0)
+def twin(stored: Codes, queries: Codes) -> NDArray[np.int64]:
+    least: NDArray[np.int64] = np.min([hamming_distance(query, stored) for query in queries], axis=0).astype(np.int64)
     return least
 
 
-def planes(stored: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(stored.T)
+def noted(
+    laid: Laid, queries: Codes, bits: NDArray[np.uint64] | None, chosen: Selection, capacity: int
+) -> list[tuple[int, int, int]]:
+    """(row, distance, group) of everything noted, in as many calls as the capacity asks for."""
+    parts, place, room, found = laid.parts(), np.zeros(3, np.int64), notes(capacity), []
+    while place[0] < len(parts.rows):
+        n = select(parts, queries, bits, chosen, room, place)
+        found += list(zip(*(each[:n].tolist() for each in room), strict=True))
+    return found
 
 
-@given(shapes, st.booleans(), st.integers(0, 2**32 - 1))
-@settings(deadline=None)
-def test_a_strip_has_the_least_distance_over_all_queries(shape: tuple[int, int, int], masked: bool, seed: int) -> None:
-    code_length, n, n_queries = shape
-    stored, queries = codes(n, code_length, seed), codes(n_queries, code_length, seed + 1)
-    allowed = np.random.default_rng(seed).random(n) < 0.5 if masked else None
-    expected = twin(stored, queries) + (0 if allowed is None else FAR * ~allowed)
-    near = np.empty(2 * STRIP, np.uint64)
-
-    for start in range(0, n, STRIP):
-        least = strip_distances(planes(stored), queries, allowed, start, near)
-
-        here = expected[start : start + STRIP]
-        assert near[: len(here)].tolist() == here.tolist()
-        assert least == min(FAR, here.min())
-
-
-@given(shapes, st.integers(1, 900), st.booleans(), st.booleans(), st.integers(0, 2**32 - 1))
+@given(
+    lengths,
+    sizes_of,
+    st.integers(1, 3),
+    st.integers(1, 900),
+    st.sampled_from(["rows", "runs", "table"]),
+    st.booleans(),
+    st.sampled_from([STRIP, 5 * STRIP]),
+    st.integers(0, 2**32 - 1),
+)
 @settings(deadline=None)
 def test_selection_notes_every_row_of_the_answer(
-    shape: tuple[int, int, int], k: int, grouped: bool, masked: bool, seed: int
+    code_length: int, sizes: list[int], n_queries: int, k: int, kind: str, masked: bool, capacity: int, seed: int
 ) -> None:
-    code_length, n, n_queries = shape
+    n, generator = sum(sizes), np.random.default_rng(seed)
     stored, queries = codes(n, code_length, seed), codes(n_queries, code_length, seed + 1)
-    generator = np.random.default_rng(seed)
-    allowed = generator.random(n) < 0.5 if masked else None
-    groups = generator.integers(0, 1 + n // 3, n, dtype=np.uint32) if grouped else None
-    labels = np.arange(n, dtype=np.uint32) if groups is None else groups
-    expected = twin(stored, queries).astype(np.int64) + (0 if allowed is None else FAR * ~allowed)
+    allowed = generator.random(n) < generator.choice([0.03, 0.5])
+    deleted = generator.random(n) < 0.1
+    labels = generator.integers(0, 1 + n // 3, n, dtype=np.uint32) if kind == "table" else np.arange(n) // 3
+    groups = None if kind == "rows" else labels.astype(np.uint32)
+    labels = np.arange(n) if groups is None else groups
+    expected, kept = twin(stored, queries), ~deleted & (allowed if masked else True)
     best = np.full(n, UNSEEN, np.int64)
-    np.minimum.at(best, labels, expected)
+    np.minimum.at(best, labels[kept], expected[kept])
     reached = np.sort(best[best <= code_length])
-    selection = Selection(
-        k,
-        True,
-        np.array([code_length]),
-        np.zeros(1, np.int64),
-        np.zeros(code_length + 1, np.int64),
-        np.full(n, UNSEEN, np.uint16),
-    )
-    rows, distances = np.empty(n, np.int64), np.empty(n, np.uint16)
+    chosen = selection(k, code_length, n if kind == "table" else 0, keep_ties=True)
+    laid = Laid(stored, sizes, deleted, groups)
 
-    noted = select(planes(stored), queries, allowed, groups, selection, rows, distances)
+    found = noted(laid, queries, packed_bits(allowed, sizes) if masked else None, chosen, capacity)
 
     farthest = reached[k - 1] if k <= len(reached) else code_length
-    answer = np.flatnonzero((expected == best[labels]) & (expected <= farthest))
-    assert selection.threshold[0] == farthest
-    assert set(answer) <= set(rows[:noted])
-    assert (np.diff(rows[:noted]) > 0).all()
-    assert distances[:noted].tolist() == expected[rows[:noted]].tolist()
+    answer = np.flatnonzero(kept & (expected == best[labels]) & (expected <= farthest))
+    rows = [row for row, _, _ in found]
+    assert chosen.threshold[0] == farthest
+    assert set(answer.tolist()) <= set(rows)
+    assert rows == sorted(set(rows))
+    assert not set(rows) - set(np.flatnonzero(kept).tolist())
+    for row, distance, group in found:
+        assert (distance, group) == (expected[row], 0 if groups is None else groups[row])
 
 
-def test_selection_goes_on_from_block_to_block() -> None:
-    stored, queries = codes(1000, 64), codes(1, 64, seed=1)
-    expected = np.sort(twin(stored, queries))[9]
-    counts, best = np.zeros(65, np.int64), np.empty(0, np.uint16)
-    selection = Selection(10, True, np.array([64]), np.zeros(1, np.int64), counts, best)
-    rows, distances = np.empty(300, np.int64), np.empty(300, np.uint16)
+@given(lengths, sizes_of, st.integers(1, 300), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_queries_one_by_one_and_all_at_once_find_the_same(
+    code_length: int, sizes: list[int], k: int, seed: int
+) -> None:
+    n, m = sum(sizes), 5
+    stored, queries = codes(n, code_length, seed), codes(m, code_length, seed + 1)
+    deleted = np.random.default_rng(seed).random(n) < 0.1
+    laid = Laid(stored, sizes, deleted)
+    thresholds, counts = np.full((m, 1), code_length), np.zeros((m, code_length + 1), np.int64)
+    rows, distances, so_far = np.empty((m, n), np.int64), np.empty((m, n), np.uint16), np.zeros((m, 1), np.int64)
 
-    for start in range(0, 1000, 300):
-        select(planes(stored[start : start + 300]), queries, None, None, selection, rows, distances)
+    select_each(
+        laid.parts(), queries, STRIP, k, thresholds, np.zeros((m, 1), np.int64), counts, rows, distances, so_far
+    )
 
-    assert selection.threshold[0] == expected
+    for q in range(m):
+        alone = noted(laid, queries[q : q + 1], None, selection(k, code_length), 5 * STRIP)
+        here = so_far[q, 0]
+        assert list(zip(rows[q, :here].tolist(), distances[q, :here].tolist(), strict=True)) == [
+            (row, distance) for row, distance, _ in alone
+        ]
+
+
+def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None:
+    stored, queries = codes(1000), codes(1, seed=1)
+    expected, chosen = twin(stored, queries), selection(50, 64)
+    laid = Laid(stored, [500, 500])
+    first, room = laid.parts(0, 1), notes(1000)
+    select(first, queries, None, chosen, room, np.zeros(3, np.int64))
+
+    lower(chosen, 20)
+    n = select(laid.parts(1), queries, None, chosen, room, np.zeros(3, np.int64))
+
+    assert set(np.flatnonzero(expected[500:] < chosen.threshold[0] + 1) + 500) <= set(room.rows[:n].tolist())
+    assert room.distances[:n].max(initial=0) <= 20
+
+
+@given(lengths, sizes_of, st.integers(1, 3), st.floats(0, 1), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_sifting_leaves_the_rows_within_a_limit(
+    code_length: int, sizes: list[int], n_queries: int, share: float, seed: int
+) -> None:
+    n = sum(sizes)
+    stored, queries = codes(n, code_length, seed), codes(n_queries, code_length, seed + 1)
+    allowed, expected = np.random.default_rng(seed).random(n) < share, twin(stored, queries)
+    limit = int(np.quantile(expected, 0.1))
+    bits, laid = packed_bits(allowed, sizes), Laid(stored, sizes)
+
+    sift(laid.parts(), queries, limit, bits)
+
+    assert bits.tolist() == packed_bits(allowed & (expected <= limit), sizes).tolist()
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_totals_add_up_by_group(masked: bool) -> None:
-    stored, queries = codes(700, 128), codes(2, 128, seed=1)
-    groups = np.random.default_rng(2).integers(0, 20, 700, dtype=np.uint32)
-    allowed = np.random.default_rng(3).random(700) < 0.5 if masked else None
-    kept = np.ones(700, np.bool_) if allowed is None else allowed
-    totals, distances = Totals(np.zeros(20, np.int64), np.zeros(20, np.int64)), np.empty(700, np.uint16)
+    stored, queries, sizes = codes(1500, 128), codes(2, 128, seed=1), [700, 800]
+    generator = np.random.default_rng(2)
+    groups = generator.integers(0, 20, 1500, dtype=np.uint32)
+    allowed, deleted = generator.random(1500) < 0.5, generator.random(1500) < 0.1
+    kept = ~deleted & (allowed if masked else True)
+    totals, laid = Totals(np.zeros(20, np.int64), np.zeros(20, np.int64)), Laid(stored, sizes, deleted, groups)
 
-    total(planes(stored), queries, allowed, groups, totals, distances)
+    total(laid.parts(), queries, packed_bits(allowed, sizes) if masked else None, totals)
 
     expected = twin(stored, queries)
     assert totals.sums.tolist() == [int(expected[kept & (groups == g)].sum()) for g in range(20)]
     assert totals.counts.tolist() == [int((kept & (groups == g)).sum()) for g in range(20)]
-    assert distances.tolist() == np.where(kept, expected, UNSEEN).tolist()
 
 
-def test_other_threads_run_while_a_kernel_does() -> None:
-    assert select.targetoptions["nogil"]  # type: ignore[attr-defined]
-    assert total.targetoptions["nogil"]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("loop", [select, select_each, sift, total])
+def test_other_threads_run_while_a_kernel_does(loop: object) -> None:
+    assert loop.targetoptions["nogil"]  # type: ignore[attr-defined]

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.tag import Tag
 
+from hashing.codes import unpack
 from node.errors import Refusal, Status
 from node.private import GROUP
 from node.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
@@ -125,6 +127,29 @@ def test_ranks_count_from_one_and_scores_fall_with_distance(retriever: Retriever
     assert [match.score for match in answer.matches] == [1 - match.distance / 64 for match in answer.matches]
     assert [match.image.uids[STUDY] for match in answer.matches] == [match.entity.uid for match in answer.matches]
     assert answer.candidates == 5
+
+
+def test_the_outputs_behind_a_query_order_the_nearest_anew(retriever: Retriever, snapshot: Snapshot) -> None:
+    relaxed = np.where(unpack(ladder(0), 64), 1.0, -1.0)
+    relaxed[0, :4] *= 9  # the bits in which studies 2, 3 and 4 differ
+
+    plain = retriever.nearest(snapshot, ladder(0), about("1.1.1", maximum_matches=9), STUDY, Filter())
+    answer = retriever.nearest(snapshot, ladder(0), about("1.1.1", maximum_matches=3), STUDY, Filter(), relaxed)
+
+    scores = [match.asymmetric_score or 0 for match in answer.matches]
+    assert (plain.stage, answer.stage) == ("HAMMING", "ASYMMETRIC")
+    assert {match.asymmetric_score for match in plain.matches} == {None}
+    assert [match.rank for match in answer.matches] == [1, 2, 3]
+    assert scores == sorted(scores, reverse=True)
+    assert set(places(answer)) <= set(places(plain))
+    assert scores[0] == 1
+
+
+def test_candidates_are_counted_only_where_that_is_asked_for(retriever: Retriever, snapshot: Snapshot) -> None:
+    answers = [retriever.similar(snapshot, about("1.1.1"), STUDY, Filter(), count=count) for count in (False, True)]
+
+    assert [answer.candidates for answer in answers] == [None, 5]
+    assert answers[0].matches == answers[1].matches
 
 
 def test_number_and_distance_of_matches_both_limit(retriever: Retriever, snapshot: Snapshot) -> None:

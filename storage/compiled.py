@@ -1,0 +1,77 @@
+"""How loops are compiled, and the machine instructions that they need beside Python's own.
+
+Loops read blocks by their addresses, so that one call goes over many blocks where they lie.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+U: Final = np.uint64
+READ, KEEP, DATA = 0, 3, 1
+"""Arguments of `llvm.prefetch`: to read, into every cache, data."""
+
+
+def kernel(function: Function) -> Function:
+    """Compile without the interpreter lock, and keep the machine code where a cache can be written."""
+    try:
+        return cast("Function", njit(nogil=True, cache=True)(function))
+    except RuntimeError:  # neither the package nor the user's cache folder can be written: compile in each process
+        return cast("Function", njit(nogil=True)(function))
+
+
+def inlined(function: Function) -> Function:
+    """Compile into every kernel that calls it."""
+    return cast("Function", njit(nogil=True, inline="always")(function))
+
+
+def _count_ones(_typing_context: Any, word: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return word(word), generate
+
+
+def _lowest(_typing_context: Any, word: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return word(word), generate
+
+
+def _at(_typing_context: Any, address: Any, like: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    pointer: Any = types.CPointer
+    return pointer(like.dtype)(address, like), generate
+
+
+def _prefetch(_typing_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        get: Any = cgutils.get_or_insert_function
+        function = get(builder.module, signature, "llvm.prefetch.p0")
+        builder.call(function, [place, *(ir.Constant(number, value) for value in (READ, KEEP, DATA))])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+count_ones: Any = intrinsic(_count_ones)
+"""Number of set bits, as one machine instruction where there is one (`popcnt`, or `vpopcntq` over a vector)."""
+lowest: Any = intrinsic(_lowest)
+"""Place of the lowest set bit of a word that is not 0."""
+at: Any = intrinsic(_at)
+"""Pointer to an address, of the type of the elements of an array: what `numba.carray` makes arrays of."""
+prefetch: Any = intrinsic(_prefetch)
+"""Bring the cache line of an element near; outside the array this does nothing."""

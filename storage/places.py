@@ -1,0 +1,101 @@
+"""Where the rows of one snapshot lie, as addresses that compiled loops read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.rows import CODES, Array, Rows
+from storage.selection import NO_WORDS, Parts
+
+Addresses = NDArray[np.uint64]
+
+
+class Places:
+    """Blocks of a snapshot by address; they end with it.
+
+    Attributes
+    ----------
+    rows
+        How many there are.
+    """
+
+    def __init__(self, table: Rows) -> None:
+        self._table, self.rows = table, table.count
+        extents = [(start, end) for _, start, end in table.layout.extents(table.count)]
+        self._starts, self._ends = np.array(extents, np.int64).reshape(-1, 2).T
+        self._columns: dict[str, tuple[Addresses, int, list[Array]]] = {}
+
+    def cut(self, sizes: Iterable[int], columns: Iterable[str], first_row: int = 0) -> list["Chunk"]:
+        """All rows from `first_row` on, in chunks of the sizes given, the last size again and again.
+
+        Parameters
+        ----------
+        columns
+            Those that will be read beside codes and flags.
+        """
+        ends = _ends(first_row, self.rows, sizes)
+        cuts = np.unique(np.concatenate([ends, self._starts[self._starts > first_row]]))
+        whole = self._chunk(cuts[:-1], np.diff(cuts), columns)
+        bounds = np.searchsorted(whole.rows, ends).tolist()
+        return [whole.parts_from(*bound) for bound in pairwise(bounds)]
+
+    def sample(self, pieces: int, rows: int, columns: Iterable[str]) -> "Chunk":
+        """Some rows in as many pieces, spread evenly: fewer where a block ends."""
+        starts = np.unique(np.linspace(0, max(0, self.rows - rows), min(pieces, self.rows), dtype=np.int64))
+        ends = self._ends[np.searchsorted(self._starts, starts, side="right") - 1]
+        return self._chunk(starts, np.minimum(ends - starts, rows), columns)
+
+    def _chunk(self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
+        blocks = np.searchsorted(self._starts, rows, side="right") - 1
+        strides, offsets = (self._ends - self._starts)[blocks], rows - self._starts[blocks]
+        addresses = {name: self._addresses(name, blocks, offsets) for name in {CODES, "flags", *columns}}
+        return Chunk(rows, counts, strides, addresses)
+
+    def _addresses(self, name: str, blocks: NDArray[np.int64], offsets: NDArray[np.int64]) -> Addresses:
+        if name not in self._columns:
+            arrays = list(self._table.arrays(name))
+            found = np.array([array.__array_interface__["data"][0] for array in arrays], np.uint64)
+            kept = [array for array in arrays if array.base is None]  # copies must stay where they are
+            self._columns[name] = found, arrays[0].itemsize if arrays else 0, kept
+        first, size, _ = self._columns[name]
+        return first[blocks] + (offsets * size).view(np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows that one call goes over, in parts that each lie in one block.
+
+    Attributes
+    ----------
+    rows, counts, strides : (parts,) int64
+        First row of each part, how many, and the rows of its block.
+    addresses
+        (parts,) by column: where the first value of each part lies.
+    """
+
+    rows: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    strides: NDArray[np.int64]
+    addresses: dict[str, Addresses] = field(repr=False)
+
+    def parts_from(self, start: int, end: int) -> "Chunk":
+        """Some of its parts."""
+        addresses = {name: found[start:end] for name, found in self.addresses.items()}
+        return Chunk(self.rows[start:end], self.counts[start:end], self.strides[start:end], addresses)
+
+    def parts(self, group_column: str | None = None) -> Parts:
+        """As the kernels take them."""
+        groups = NO_WORDS if group_column is None else self.addresses[group_column]
+        return Parts(self.rows, self.counts, self.strides, self.addresses[CODES], self.addresses["flags"], groups)
+
+
+def _ends(first_row: int, rows: int, sizes: Iterable[int]) -> list[int]:
+    ends, size = [first_row], 1
+    remaining = iter(sizes)
+    while ends[-1] < rows:
+        size = next(remaining, size)
+        ends.append(min(ends[-1] + size, rows))
+    return ends
