@@ -1,4 +1,4 @@
-"""Command line of the hashing package: train, export, evaluate."""
+"""Command line of the hashing package: train, export, evaluate, compare."""
 
 import logging
 from pathlib import Path
@@ -14,12 +14,33 @@ Experiment = Annotated[Path, typer.Argument(help="TOML file, as in hashing/exper
 
 @app.callback()
 def hashing() -> None:
-    """Images to binary codes: train, export and evaluate the network."""
+    """Images to binary codes: train, export and evaluate the network, and compare methods."""
 
 
-@app.command(epilog="Example: python -m hashing train hashing/experiments/first.toml --data ~/images")
-def train(experiment: Experiment, data: Data, output: Output = Path("runs")) -> None:
-    """Train the network of an experiment; a stage that is done already is not repeated."""
+@app.command(
+    epilog="Examples: python -m hashing train hashing/experiments/first.toml --data ~/images; "
+    "python -m hashing train hashing/experiments/nih14k.toml --method DPSH --code-length 48 --seed 3 --data ~/images"
+)
+def train(
+    experiment: Experiment,
+    data: Data,
+    output: Output = Path("runs"),
+    method: Annotated[str, typer.Option(help="Of an experiment that compares methods.")] = "",
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 48,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and targets.")] = 0,
+) -> None:
+    """Train the network of an experiment, or one method of a comparison; what is done already is not repeated.
+
+    The score of a method is its validation NDCG@100: the test part is not touched.
+    """
+    if method:
+        from hashing import bench
+        from hashing.experiment import Experiment as Comparison
+
+        run = bench.Run(method, code_length, seed)
+        score = bench.validate(run, Comparison.read(experiment), data, output)
+        typer.echo(f"{method}, {code_length} bits, seed {seed}: validation score {score:.4f}")
+        return
     from hashing import train as training
 
     training.train(training.Experiment.read(experiment), data, output)
@@ -49,6 +70,22 @@ def evaluate(
     encoder = Encoder.load(model, code_length=128)
     results = list(evaluation.evaluate(encoder, tuple(sets.split(",")), data, output / "cache"))
     typer.echo(evaluation.table(results))
+
+
+@app.command(epilog="Example: python -m hashing compare hashing/experiments/nih_logits.toml --data ~/images")
+def compare(
+    experiments: Annotated[list[Path], typer.Argument(help="TOML files, as in hashing/experiments.")],
+    data: Data,
+    output: Output = Path("runs"),
+    docs: Annotated[Path, typer.Option(help="Folder for results.md, results.csv and plots.")] = Path("docs"),
+) -> None:
+    """Train and judge all methods of experiments, and write tables and plots; runs done already are read."""
+    from hashing import comparison, report
+    from hashing.experiment import Experiment as Comparison
+
+    compared = [comparison.compare(Comparison.read(path), data, output) for path in experiments]
+    report.write(compared, docs)
+    typer.echo(f"{docs / 'results.md'}, {docs / 'results.csv'}")
 
 
 if __name__ == "__main__":

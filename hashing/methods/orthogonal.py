@@ -52,14 +52,28 @@ class NestedOrthogonalLoss(nn.Module):
         () scalar
         """
         losses = [
-            self._at_length(relaxed[:, :length], self.targets[:, :length], weights) for length in self.code_lengths
+            target_cross_entropy(relaxed[:, :length], self.targets[:, :length], weights, self.scale, self.margin)
+            for length in self.code_lengths
         ]
         return torch.stack(losses).mean()
 
-    def _at_length(self, relaxed: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        cosines = functional.normalize(relaxed) @ functional.normalize(targets).T  # (batch, n_classes)
-        logits = self.scale * (cosines - self.margin * (weights > 0))
-        return -(weights * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+def target_cross_entropy(relaxed: Tensor, targets: Tensor, weights: Tensor, scale: float, margin: float) -> Tensor:
+    """Cross-entropy of softmax(s (cos(h, o_c) - m y_c)), Hoe et al. eq. 6 and 7, with a weight for each class.
+
+    Parameters
+    ----------
+    relaxed, targets : (batch, code_length), (n_classes, code_length)
+    weights : (batch, n_classes)
+        Share of each class in an image; rows sum to one.
+
+    Returns
+    -------
+    () scalar
+    """
+    cosines = functional.normalize(relaxed) @ functional.normalize(targets).T  # (batch, n_classes)
+    logits = scale * (cosines - margin * (weights > 0))
+    return -(weights * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def spread_targets(n_classes: int, code_lengths: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -1,0 +1,142 @@
+"""Features of a set, computed once and kept, so that many hash heads can be compared on them."""
+
+import gzip
+import logging
+from collections.abc import Iterator
+from csv import DictReader
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from hashing import datasets
+from hashing.datasets import FINDINGS, NO_FINDING, Dataset
+from hashing.evaluate import truth_of
+from hashing.experiment import Experiment
+from hashing.network import EfficientNetLite0
+from hashing.progress import progress
+from hashing.protocol import Truth, with_validation
+from hashing.sources import ENCODING_BATCH, image_tensors
+from hashing.trunk import fold_of, imagenet_trunk, saved_trunk, train_trunk
+
+logger = logging.getLogger(__name__)
+GIVEN = {"nih_logits": "chestxray14/nih_densenet_logits.npz"}
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What heads learn from.
+
+    Attributes
+    ----------
+    values : (n, n_features) float32
+        Standardised by mean and deviation of the training part alone.
+    truth
+        Of the same n images.
+    """
+
+    values: NDArray[np.float32]
+    truth: Truth
+
+
+def load(experiment: Experiment, root: Path, output: Path) -> Features:
+    """Features of an experiment's set, from the cache where they are there.
+
+    Parameters
+    ----------
+    root
+        Folder of the data sets.
+    output
+        Folder for trunks and caches.
+    """
+    if experiment.trunk == "given":
+        values, truth = _given(root, experiment.dataset[0])
+    else:
+        dataset = joined(experiment, root, output)
+        truth = truth_of(dataset)
+        values = _cached(experiment, dataset, output)
+    return Features(standardised(values, truth.part("train")), truth)
+
+
+def joined(experiment: Experiment, root: Path, output: Path) -> Dataset:
+    """The sets of an experiment as one; labels are cut to those that occur."""
+    sets = [datasets.load(name, root, output / "cache") for name in experiment.dataset]
+    labels = np.concatenate([one.labels for one in sets])
+    return Dataset(
+        images=sets[0].images if len(sets) == 1 else np.concatenate([one.images for one in sets]),
+        labels=labels,
+        kinds=np.concatenate([one.kinds for one in sets]),
+        groups=np.concatenate([one.groups for one in sets]),
+        splits=np.concatenate([one.splits for one in sets]),
+    )
+
+
+def standardised(values: NDArray[np.float32], train: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Features with mean 0 and deviation 1 over the training images; test images have no say in it."""
+    mean, deviation = values[train].mean(axis=0), values[train].std(axis=0)
+    return np.asarray((values - mean) / np.maximum(deviation, 1e-6), dtype=np.float32)
+
+
+def _given(root: Path, name: str) -> tuple[NDArray[np.float32], Truth]:
+    """The 56 outputs of four DenseNet-121 for ChestX-ray14 images of patients they never saw, by the official split."""
+    path = root / GIVEN[name]
+    if not path.exists():
+        raise FileNotFoundError(f"{name} is not at {path}: see docs/results.md for where data sets come from")
+    with np.load(path) as file:
+        names, logits = file["image"], file["logit"]
+    with gzip.open(root / "chestxray14/labels.csv.gz", "rt", newline="") as table:
+        rows = {row["image"]: row for row in DictReader(table)}
+    found = [rows[image] for image in names.tolist()]
+    findings = np.array([[row[label] == "1" for label in FINDINGS] for row in found])
+    groups = np.array([f"nih-{row['patient_id']}" for row in found])
+    official = np.array(["test" if row["split_official"] == "test" else "train" for row in found])
+    truth = Truth(
+        labels=np.column_stack([findings, ~findings.any(axis=1)]),
+        names=(*FINDINGS, NO_FINDING),
+        groups=groups,
+        splits=np.array([with_validation(*pair) for pair in zip(groups.tolist(), official, strict=True)]),
+        kinds=np.repeat("adult chest radiograph", len(names)),
+    )
+    return logits.reshape(len(logits), -1).astype(np.float32), truth
+
+
+def _cached(experiment: Experiment, dataset: Dataset, output: Path) -> NDArray[np.float32]:
+    folder = output / experiment.name
+    path = folder / f"features-{experiment.trunk}-{experiment.size}.safetensors"
+    if not path.exists():
+        trunks = _trunks(experiment, dataset, folder)
+        fold = fold_of(dataset.groups, len(trunks))
+        values = np.empty((len(dataset.images), trunks[0].head.convolution.out_channels), np.float32)
+        for number, trunk in enumerate(trunks):
+            rows = np.flatnonzero(fold == number)
+            values[rows] = _encode(trunk, dataset, rows, experiment.size)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"features": values}, path)
+    features: NDArray[np.float32] = load_file(path)["features"]
+    return features
+
+
+def _trunks(experiment: Experiment, dataset: Dataset, folder: Path) -> list[EfficientNetLite0]:
+    """One trunk for each fold, which never saw the fold's patients."""
+    if experiment.trunk == "imagenet":
+        return [imagenet_trunk()]
+    present = dataset.labels.any(axis=0)
+    known = replace(dataset, labels=dataset.labels[:, present])
+    folders = [folder / f"trunk-{fold}" for fold in range(experiment.folds)]
+    for fold, place in enumerate(folders):
+        train_trunk(experiment, known, fold, place)
+    return [saved_trunk(place) for place in folders]
+
+
+def _encode(trunk: EfficientNetLite0, dataset: Dataset, rows: NDArray[np.int64], size: int) -> NDArray[np.float32]:
+    def batches() -> Iterator[NDArray[np.float32]]:
+        n_batches = max(1, -(-len(rows) // ENCODING_BATCH))
+        for images in progress(image_tensors(dataset, rows, size), f"features, {size} px", n_batches):
+            yield trunk(images.to(memory_format=torch.channels_last)).numpy()
+
+    trunk.eval()
+    with torch.inference_mode():
+        return np.concatenate(list(batches()))

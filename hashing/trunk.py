@@ -1,0 +1,104 @@
+"""Trunks for the bench: EfficientNet-Lite0 as published, or fine-tuned as a classifier, cross-fitted by patient."""
+
+import logging
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hashing.datasets import Dataset
+from hashing.evaluate import truth_of
+from hashing.experiment import Experiment
+from hashing.loop import Learner, best_weights, fit
+from hashing.metrics import area_under_curve
+from hashing.network import FEATURES, EfficientNetLite0, channels_last
+from hashing.sources import Draw, ImageSource, relaxed_codes
+from hashing.train import _imagenet_weights
+
+logger = logging.getLogger(__name__)
+
+
+def imagenet_trunk() -> EfficientNetLite0:
+    """The trunk with its published weights."""
+    trunk = EfficientNetLite0()
+    trunk.load_imagenet(_imagenet_weights())
+    return channels_last(trunk)
+
+
+def leading_blocks(trunk: EfficientNetLite0, number: int) -> list[nn.Module]:
+    """The stem and the first blocks; nothing for 0."""
+    return [trunk.stem, *list(trunk.blocks)[:number]] if number else []
+
+
+class Classification(nn.Module):
+    """Binary cross-entropy of each label: the objective of a classifier."""
+
+    def forward(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
+        """Mean over labels and images."""
+        return functional.binary_cross_entropy_with_logits(logits, labels)
+
+
+def fold_of(groups: NDArray[np.str_], folds: int) -> NDArray[np.int64]:
+    """Fold of each image, drawn by a checksum of its patient; independent of the validation draw."""
+    unique, number = np.unique(groups, return_inverse=True)
+    fold = np.array([zlib.crc32(group.encode()) // 10 % folds for group in unique.tolist()])
+    return np.asarray(fold[number])
+
+
+def train_trunk(experiment: Experiment, dataset: Dataset, fold: int, folder: Path) -> EfficientNetLite0:
+    """A trunk trained as a classifier on the training images of all other folds.
+
+    Parameters
+    ----------
+    fold
+        The fold left out; with one fold nothing is.
+    folder
+        Where weights and the log are kept; a trunk found there is read instead of trained.
+    """
+    assert experiment.trunk_schedule is not None
+    rows = dataset.part("train")
+    if experiment.folds > 1:
+        rows = rows[fold_of(dataset.groups[rows], experiment.folds) != fold]
+    torch.manual_seed(experiment.seeds[0])  # the same first classifier for each fold keeps their features alike
+    trunk = imagenet_trunk()
+    learner = Learner(
+        trunk,
+        nn.Linear(FEATURES, dataset.labels.shape[1]),
+        Classification(),
+        leading_blocks(trunk, experiment.frozen_blocks),
+    )
+    draw = Draw("uniform", experiment.trunk_batch, experiment.seeds[0])
+    source = ImageSource(dataset, truth_of(dataset), rows, experiment.size, draw)
+    best = fit(
+        learner,
+        experiment.trunk_schedule,
+        source.steps,
+        source,
+        lambda one: validation_auc(one, source),
+        experiment.seeds[0],
+        folder,
+    )
+    logger.info("trunk without fold %d: mean validation AUC %.3f", fold, best)
+    return trunk
+
+
+def validation_auc(learner: Learner, source: ImageSource) -> float:
+    """Mean area under the curve over the labels that the validation part has."""
+    rows = source.truth.part("validation")
+    logits, labels = relaxed_codes(learner, source, rows), source.truth.labels[rows]
+    present = [column for column in range(labels.shape[1]) if 0 < labels[:, column].sum() < len(rows)]
+    return float(np.mean([area_under_curve(logits[:, one], labels[:, one]) for one in present]))
+
+
+def saved_trunk(folder: Path) -> EfficientNetLite0:
+    """The trunk of a run that `train_trunk` has finished."""
+    trunk = EfficientNetLite0()
+    weights = best_weights(folder)
+    trunk.load_state_dict(
+        {name.removeprefix("trunk."): tensor for name, tensor in weights.items() if name.startswith("trunk.")}
+    )
+    return channels_last(trunk.eval())
