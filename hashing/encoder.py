@@ -12,22 +12,31 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hashing.backends import Backend, backend
 from hashing.codes import Codes, pack
 from hashing.model import ARCHITECTURE, DEFAULT_MODEL, Model, ModelError, read_model
-from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork, channels_last, signs
+from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork, signs
 
 
 class Encoder:
     """Encodes batches of images on a CPU or GPU."""
 
-    def __init__(self, network: HashNetwork, model: Model, code_length: int, device: torch.device) -> None:
+    def __init__(
+        self, network: HashNetwork, model: Model, code_length: int, device: torch.device, backend_name: Backend = "auto"
+    ) -> None:
         if code_length not in CODE_LENGTHS:
             raise ModelError(f"code length {code_length} is not one of {CODE_LENGTHS}: change code_length")
-        self.model, self.code_length, self.device = model, code_length, device
-        self.network = channels_last(_fused(network).to(device))
+        self.model, self.code_length = model, code_length
+        self._run = backend(_fused(network), device, backend_name)
 
     @classmethod
-    def load(cls, path: Path = DEFAULT_MODEL, code_length: int = 64, device: str = "auto") -> Self:
+    def load(
+        cls,
+        path: Path = DEFAULT_MODEL,
+        code_length: int = 64,
+        device: str = "auto",
+        backend_name: Backend = "auto",
+    ) -> Self:
         """Return an encoder with the weights of `path`.
 
         Parameters
@@ -36,6 +45,8 @@ class Encoder:
             Bits kept of each code: 16, 32, 48, 64 or 128.
         device
             "cpu", "cuda", or "auto": a GPU where there is one.
+        backend_name
+            As in `hashing.backends.backend`.
 
         Raises
         ------
@@ -47,7 +58,7 @@ class Encoder:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         network = HashNetwork()
         network.load_state_dict({name: tensor.to(network.state_dict()[name].dtype) for name, tensor in weights.items()})
-        return cls(network, model, code_length, _device(device))
+        return cls(network, model, code_length, _device(device), backend_name)
 
     def encode(self, images: NDArray[np.uint8]) -> Codes:
         """Codes of images.
@@ -69,10 +80,7 @@ class Encoder:
             raise ValueError(
                 f"images of (n, {INPUT_SIZE}, {INPUT_SIZE}) uint8 expected, not {images.shape} {images.dtype}"
             )
-        with torch.inference_mode():
-            batch = torch.from_numpy(images).unsqueeze(1).to(self.device)
-            relaxed: Tensor = self.network(batch.to(memory_format=torch.channels_last)).float().cpu()
-        return relaxed
+        return torch.from_numpy(self._run(images))
 
 
 def export(network: HashNetwork, path: Path, name: str, facts: Mapping[str, str]) -> Model:

@@ -44,6 +44,7 @@ class Limits:
 
     pixels: int = 100_000_000  # rows times columns; the largest detectors have about 30 million
     frames: int = 100_000
+    inflated_bytes: int = 1 << 30  # of a deflated data set
 
 
 DEFAULT_LIMITS = Limits()

@@ -11,7 +11,7 @@ from hashing.frames import DEFAULT_LIMITS, Limits, PixelError, quiet, sampled_fr
 from hashing.mosaic import middle_section
 from hashing.photometry import picture
 
-__all__ = ["Limits", "PixelError", "decode", "network_input", "preprocess", "sampled_frames"]
+__all__ = ["DEFAULT_LIMITS", "Limits", "PixelError", "decode", "network_input", "preprocess", "sampled_frames"]
 
 LEAST_DISTORTION = 0.03  # height of a pixel over its width, from 1: below, the pixels are square
 MOST_DISTORTION = 8.0  # beyond, the attribute is wrong

@@ -31,7 +31,8 @@ def _run_index(settings: Settings, stop: threading.Event) -> None:
     from hashing.encoder import Encoder  # torch is loaded by the one role that encodes
     from node.indexer import Indexer
 
-    encoder = Encoder.load(settings.model_path or DEFAULT_MODEL, settings.code_length, settings.device)
+    model_path = settings.model_path or DEFAULT_MODEL
+    encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
     indexer = Indexer(settings, open_spool(settings), open_for_writing(settings), encoder)
     with announced(settings, Role.INDEX):
         indexer.run(stop)

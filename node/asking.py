@@ -169,7 +169,8 @@ def _read(path: Path) -> Dataset:
 
 
 def _encode(settings: Settings, dataset: Dataset) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
-    encoder = Encoder.load(settings.model_path or DEFAULT_MODEL, settings.code_length, settings.device)
+    model_path = settings.model_path or DEFAULT_MODEL
+    encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
     try:
         frames = sampled_frames(dataset, settings.max_frames)
         return encoder.encode(np.stack([network_input(dataset, frame) for frame in frames]))

@@ -1,38 +1,27 @@
-"""From the spool to the database: batches are decoded in worker processes, encoded, and committed together."""
+"""From the spool to the database: what decode workers have finished is encoded and committed in batches."""
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
-from multiprocessing import get_context
 from threading import Event
 
 import numpy as np
-from pebble import ProcessExpired, ProcessPool
 
 from hashing.encoder import Encoder
 from hashing.network import INPUT_SIZE
-from node.preparation import Prepared, Unusable, prepare, start_worker
+from node.decoding import Decoding
+from node.preparation import Prepared, Unusable
 from node.retriever import NO_PIXELS
 from node.settings import Settings
-from storage.database import Database, Item
+from storage.database import Appended, Database, Item
 from storage.spool import Entry, Spool
 
 logger = logging.getLogger(__name__)
 
 IDLE_S = 0.1
-LOOK_AHEAD_BATCHES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An entry whose pixels are being decoded."""
-
-    entry: Entry
-    outcome: Future[Prepared | Unusable]
+DATA_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What odd values provoke; of others, such as a full disk, no instance is at fault, and all of them go on waiting."""
+LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a batch whenever it is free
 
 
 class Indexer:
@@ -42,66 +31,47 @@ class Indexer:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
 
     def run(self, stop: Event) -> None:
-        """Index until `stop` is set; decoding runs a batch ahead of encoding, so that neither waits long."""
-        pending: deque[Pending] = deque()
-        with self._pool() as pool:
+        """Index until `stop` is set; while a batch is encoded, the workers decode the next ones."""
+        most, delay_s = self.settings.batch_size, self.settings.batch_delay_s
+        with Decoding(self.settings, INPUT_SIZE) as decoding:
             while not stop.is_set():
-                self._look_ahead(pool, pending)
-                if not pending:
+                decoding.add(self.spool.take(LOOK_AHEAD_BATCHES * most))
+                if not decoding:
                     stop.wait(IDLE_S)
-                    continue
-                batch = [pending.popleft() for _ in range(min(self.settings.batch_size, len(pending)))]
-                self._index([(one.entry, self._outcome(one)) for one in batch])
-            pool.stop()  # type: ignore[no-untyped-call]
-
-    def _pool(self) -> ProcessPool:
-        return ProcessPool(
-            max_workers=self.settings.decode_workers,
-            context=get_context("forkserver"),  # fork would copy torch's threads' locks
-            initializer=start_worker,
-            initargs=[self.settings.decode_memory_bytes],
-        )
-
-    def _look_ahead(self, pool: ProcessPool, pending: deque[Pending]) -> None:
-        limit = LOOK_AHEAD_BATCHES * self.settings.batch_size
-        if len(pending) > limit - self.settings.batch_size:
-            return
-        under_way = {one.entry for one in pending}
-        for entry in self.spool.take(limit):
-            if entry not in under_way:
-                arguments = (entry.path, entry.received_ns, INPUT_SIZE, self.settings.max_frames)
-                outcome = pool.schedule(prepare, args=arguments, timeout=self.settings.decode_timeout_s)
-                pending.append(Pending(entry, outcome))
-
-    def _outcome(self, pending: Pending) -> Prepared | Unusable:
-        """What the worker made of an entry; a worker that hung or died costs this entry only."""
-        try:
-            return pending.outcome.result()
-        except FutureTimeout:
-            return Unusable("time-limit", f"decoding took more than {self.settings.decode_timeout_s:g} s", {})
-        except (ProcessExpired, MemoryError) as error:
-            return Unusable("worker-died", f"{type(error).__name__} while decoding", {})
+                elif outcomes := decoding.batch(most, IDLE_S, delay_s):
+                    self._index(outcomes)
+                    decoding.forget([entry for entry, _ in outcomes])
 
     def _index(self, outcomes: Sequence[tuple[Entry, Prepared | Unusable]]) -> None:
         started = time.monotonic()
         prepared = [(entry, outcome) for entry, outcome in outcomes if isinstance(outcome, Prepared)]
-        done: list[Entry] = []
         if prepared:
-            items = list(self._items([outcome for _, outcome in prepared]))
-            appended = self.database.append(items)
-            clashing = {id(clash.record): clash for clash in appended.clashing}
-            for (entry, _), item in zip(prepared, items, strict=True):
-                clash = clashing.get(id(item.record))
-                if clash is None:
-                    done.append(entry)
-                else:
-                    self._set_aside(entry, Unusable("uid-clash", CLASHES[clash.level], _uids(item)))
-            elapsed = time.monotonic() - started
-            logger.info("indexed %d instances (%d known) in %.2f s", appended.new, appended.known, elapsed)
-        self.spool.remove(done)
+            items = self._items([outcome for _, outcome in prepared])
+            appended = self._append([(entry, item) for (entry, _), item in zip(prepared, items, strict=True)])
+            new, known = sum(one.new for one in appended), sum(one.known for one in appended)
+            logger.info("indexed %d instances (%d known) in %.2f s", new, known, time.monotonic() - started)
         for entry, outcome in outcomes:
             if isinstance(outcome, Unusable):
                 self._set_aside(entry, outcome)
+
+    def _append(self, items: Sequence[tuple[Entry, Item]]) -> list[Appended]:
+        """Commit a batch; if the database cannot take it, each half of it, down to the one instance at fault."""
+        try:
+            appended = self.database.append([item for _, item in items])
+        except DATA_ERRORS as error:
+            logger.exception("a batch of %d could not be stored", len(items))
+            if len(items) > 1:
+                half = len(items) // 2
+                return self._append(items[:half]) + self._append(items[half:])
+            ((entry, item),) = items
+            self._set_aside(entry, Unusable("not-storable", f"{type(error).__name__} while storing", _uids(item)))
+            return []
+        clashing = {id(clash.record): clash for clash in appended.clashing}
+        for entry, item in items:
+            if clash := clashing.get(id(item.record)):
+                self._set_aside(entry, Unusable("uid-clash", CLASHES[clash.level], _uids(item)))
+        self.spool.remove([entry for entry, item in items if id(item.record) not in clashing])
+        return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
         codes = self.encoder.encode(np.concatenate([one.images for one in prepared]))

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +14,23 @@ from numpy.typing import NDArray
 from pydicom import config as pydicom_config
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.filereader import read_file_meta_info
 from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from hashing.attributes import read
-from hashing.pixels import PixelError, network_input, sampled_frames
+from hashing.pixels import DEFAULT_LIMITS, Limits, PixelError, network_input, sampled_frames
 from node.keys import KEPT, UNIQUE
 from storage.record import LEVELS, Level, Record, patient_key
 
 UID_KEYWORDS = tuple(UNIQUE[level] for level in LEVELS[1:])
+UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
 TEXTS = (str, int, float, PersonName)
+MEMORY_LIMIT = "decoding takes more memory than decode_memory_bytes"
+LONGEST_TEXT = 1024  # characters; no attribute we keep may have as many (PS3.5 table 6.2-1)
+PREAMBLE_BYTES, GROUP_LENGTH_BYTES, LONGEST_META = 132, 12, 4096
+INFLATED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +67,69 @@ class Unusable:
     uids: Mapping[str, str]
 
 
-def prepare(path: Path, received_ns: int, size: int, max_frames: int) -> Prepared | Unusable:
+def prepare(
+    path: Path, received_ns: int, size: int, max_frames: int, limits: Limits = DEFAULT_LIMITS
+) -> Prepared | Unusable:
     """Read, check and preprocess one received file."""
     uids: dict[str, str] = {}
     try:
+        _check_inflated(path, limits.inflated_bytes)
         dataset = dcmread(path)
         uids = known_uids(dataset)
-        return _prepare(dataset, received_ns, size, max_frames)
+        return _prepare(dataset, received_ns, size, max_frames, limits)
     except PixelError as error:
         return Unusable(error.reason.replace(" ", "-"), str(error), uids)
-    except MissingUIDError as error:
-        return Unusable("uid-missing", str(error), uids)
+    except UIDError as error:
+        return Unusable(error.reason, str(error), uids)
+    except RecursionError:
+        return Unusable("too-deep", "sequences are nested deeper than any real object's", uids)
+    except MemoryError:
+        return Unusable("memory-limit", MEMORY_LIMIT, uids)
     except Exception as error:
         return Unusable("not-readable", f"{type(error).__name__} while reading the data set", uids)
 
 
-class MissingUIDError(ValueError):
-    """A data set lacks a UID that says where it belongs, or gives several."""
+class UIDError(ValueError):
+    """A data set lacks a UID that says where it belongs, or gives several, or something else."""
+
+    def __init__(self, reason: str, keywords: list[str], todo: str) -> None:
+        super().__init__(f"{', '.join(keywords)} {reason.removeprefix('uid-')}: {todo}")
+        self.reason = reason
 
 
 def known_uids(dataset: Dataset) -> dict[str, str]:
-    """SOP, Series and Study Instance UIDs, those that are there."""
+    """SOP, Series and Study Instance UIDs, those that are there and are UIDs."""
     found = {keyword: _text(dataset, keyword) for keyword in UID_KEYWORDS}
-    return {keyword: uid for keyword, uid in found.items() if uid and "\\" not in uid}
+    return {keyword: uid for keyword, uid in found.items() if UID.fullmatch(uid)}
 
 
-def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int) -> Prepared:
-    missing = sorted({*UID_KEYWORDS} - known_uids(dataset).keys())
+def _check_uids(dataset: Dataset) -> None:
+    absent = sorted({*UID_KEYWORDS} - known_uids(dataset).keys())
+    missing = [keyword for keyword in absent if (text := _text(dataset, keyword)) == "" or "\\" in text]
     if missing:
-        raise MissingUIDError(f"{', '.join(missing)} missing: the sender must give one")
-    frames = tuple(sampled_frames(dataset, max_frames))
-    images = np.stack([network_input(dataset, frame, size) for frame in frames])
+        raise UIDError("uid-missing", missing, "the sender must give one")
+    if absent:  # as a key it would be refused, cut, or mistaken for a path
+        raise UIDError("uid-invalid", absent, "a UID has 1 to 64 digits and dots")
+
+
+def _check_inflated(path: Path, most: int) -> None:
+    """Refuse a deflated data set that grows beyond the limit, before anybody inflates it whole."""
+    with path.open("rb") as file:
+        if DeflatedExplicitVRLittleEndian.encode() not in file.read(LONGEST_META):
+            return
+        meta = read_file_meta_info(path)
+        file.seek(PREAMBLE_BYTES + GROUP_LENGTH_BYTES + meta.FileMetaInformationGroupLength)
+        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while piece := inflater.unconsumed_tail or file.read(INFLATED_AT_ONCE):
+            size += len(inflater.decompress(piece, INFLATED_AT_ONCE))
+            if size > most:
+                raise PixelError("too large", f"it inflates to more than {most} bytes, the limit")
+
+
+def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int, limits: Limits) -> Prepared:
+    _check_uids(dataset)
+    frames = tuple(sampled_frames(dataset, max_frames, limits))
+    images = np.stack([network_input(dataset, frame, size, limits) for frame in frames])
     record = _record(dataset, frames, images, received_ns)
     return Prepared(record, images, int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:8], "little"))
 
@@ -128,7 +169,8 @@ def _text(dataset: Dataset, keyword: str) -> str:
     """Value as text, empty where it is absent, unreadable or no text: a damaged one is no reason to refuse an image."""
     value = read(dataset, keyword)
     parts = value if isinstance(value, MultiValue | list) else [value]
-    return "\\".join(str(part).replace("\0", "").strip() for part in parts if isinstance(part, TEXTS))
+    text = "\\".join(str(part).replace("\0", "").strip() for part in parts if isinstance(part, TEXTS))
+    return text[:LONGEST_TEXT].encode(errors="replace").decode()  # what is no Unicode could be stored by nobody
 
 
 def start_worker(memory_bytes: int) -> None:
@@ -140,6 +182,7 @@ def start_worker(memory_bytes: int) -> None:
     from node.lifeline import die_with_parent
 
     die_with_parent()
+    Path("/proc/self/oom_score_adj").write_text("1000")  # if memory is short, this is what may go first
     used = _address_space_bytes()
     resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """Settings: one TOML file in the home folder, overridden by the environment and then by the command line."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -17,6 +17,7 @@ from node.errors import SettingsError
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
+Backend = Literal["auto", "torch", "bf16", "openvino"]  # as in hashing.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
@@ -41,15 +42,20 @@ class Settings(BaseSettings):
     model_path: Path | None = Field(None, description="Hash model (.safetensors); none: the one shipped.")
     code_length: int = Field(64, description="Bits of a code: 16, 32, 48, 64 or 128. Fixed for a database.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where to encode; auto: GPU if any.")
+    encoder_backend: Backend = Field("auto", description="Encode by torch, bf16 or openvino; auto: the quickest there.")
     map_size_bytes: int = Field(1 << 40, gt=0, description="Upper bound of the database file; sparse, not reserved.")
 
     spool_capacity: int = Field(100_000, ge=1, description="Instances that may wait; above it senders get A700.")
     spool_free_bytes: int = Field(1 << 30, ge=0, description="Disk space kept free; below it senders get A700.")
     batch_size: int = Field(32, ge=1, description="Instances indexed in one transaction.")
+    batch_delay_s: float = Field(0.05, ge=0, description="How long a decoded instance may wait for others.")
     decode_workers: int = Field(2, ge=1, description="Processes that decode pixels.")
     decode_timeout_s: float = Field(60, gt=0, description="An instance that takes longer is set aside.")
     decode_memory_bytes: int = Field(4 << 30, gt=0, description="Address space of a decode worker beyond its start.")
     max_frames: int = Field(8, ge=1, description="Frames sampled from a multi-frame instance.")
+    max_announced_frames: int = Field(100_000, ge=1, description="An instance that announces more is set aside.")
+    max_pixels: int = Field(100_000_000, ge=1, description="A frame with more (rows x columns) is set aside.")
+    max_inflated_bytes: int = Field(1 << 30, ge=1, description="A deflated data set that grows larger is set aside.")
 
     @field_validator("code_length")
     @classmethod

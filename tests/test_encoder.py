@@ -5,12 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
+from pydicom import dcmread
+from safetensors.torch import load_file, save_file
 
-from hashing.codes import unpack
+from hashing import backends
+from hashing.backends import Backend
+from hashing.codes import Codes, pack, unpack
 from hashing.encoder import Encoder, export
 from hashing.model import DEFAULT_MODEL, ModelError, read_model
-from hashing.network import CODE_LENGTHS, HashNetwork
+from hashing.network import CODE_LENGTHS, HashNetwork, signs
+from hashing.pixels import network_input
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
 
@@ -74,6 +79,63 @@ def test_models_that_cannot_be_used_are_refused_with_the_reason(tmp_path: Path) 
             Encoder.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(ModelError, match="code length 40"):
         Encoder.load(code_length=40)
+
+
+@pytest.mark.parametrize("name", ["torch", "bf16", "openvino"])
+@pytest.mark.slow
+def test_every_backend_gives_the_reference_codes_but_for_one_bit_in_a_thousand(
+    name: Backend, phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    monkeypatch.setattr(backends, "has_bf16", lambda: True)  # without it the same numbers, slowly
+    images = np.stack([network_input(dcmread(path)) for path in sorted(phantoms.rglob("*.dcm"))[::4]])
+    encoder = Encoder.load(code_length=128, device="cpu", backend_name=name)
+
+    differing = unpack(encoder.encode(images), 128) != unpack(reference(images), 128)
+
+    assert len(images) > 15
+    assert differing.mean() <= 1e-3
+
+
+def reference(images: NDArray[np.uint8]) -> Codes:
+    """Codes of the network as it is defined, in fp32."""
+    network = HashNetwork()
+    network.load_state_dict(load_file(DEFAULT_MODEL), strict=True)
+    with torch.inference_mode():
+        relaxed = [network.float().eval()(torch.from_numpy(image)[None, None]) for image in images]
+    return pack(signs(torch.cat(relaxed)).numpy())
+
+
+def test_the_quickest_backend_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+    for name in ("_openvino", "_bf16", "_torch"):
+        monkeypatch.setattr(backends, name, lambda _, name=name: chosen.append(name))
+
+    for openvino, bf16 in ((True, True), (False, True), (False, False)):
+        monkeypatch.setattr(backends, "find_spec", lambda _, there=openvino: there or None)
+        monkeypatch.setattr(backends, "has_bf16", lambda there=bf16: there)
+        Encoder.load(device="cpu")
+
+    assert chosen == ["_openvino", "_bf16", "_torch"]
+
+
+@pytest.mark.parametrize(("name", "todo"), [("openvino", "pip install"), ("bf16", "this processor lacks it")])
+def test_a_backend_that_is_not_there_is_refused_with_what_to_do(
+    name: Backend, todo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    monkeypatch.setattr(backends, "has_bf16", lambda: False)
+
+    with pytest.raises(ModelError, match=todo):
+        Encoder.load(device="cpu", backend_name=name)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_any_number_of_images_has_as_many_codes(count: int, encoder: Encoder) -> None:
+    images = np.resize(IMAGES, (count, 224, 224))
+
+    assert encoder.encode(images).shape == (count, 2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -1,0 +1,147 @@
+"""Ways to run a network, each giving the same codes; the quickest of those that are there is taken."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hashing.model import ModelError
+from hashing.network import INPUT_SIZE, HashNetwork, channels_last
+
+logger = logging.getLogger(__name__)
+
+Backend = Literal["auto", "torch", "bf16", "openvino"]
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Images (n, height, width) to relaxed codes (n, 128)."""
+
+TORCH_CHUNK, OPENVINO_CHUNK = 2, 4  # images at a time on one core: more of them leave its cache
+BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 and Arm, as Linux names them
+
+
+def backend(network: HashNetwork, device: torch.device, name: Backend = "auto") -> Run:
+    """The network, ready to run.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, batch normalisation folded.
+    name
+        "torch": fp32. "bf16": the convolutions of the trunk's blocks in bf16, for processors that have it. "openvino":
+        fp32, if the extra `openvino` is installed. "auto": on a GPU torch; else OpenVINO, bf16, torch, the first there.
+
+    Raises
+    ------
+    ModelError
+        What was asked for cannot be had here.
+    """
+    if device.type != "cpu":
+        if name not in ("auto", "torch"):
+            raise ModelError(f"backend {name} runs on a CPU only: set backend to auto, or device to cpu")
+        return _on_gpu(channels_last(network.to(device)), device)
+    available: dict[str, bool] = {"openvino": find_spec("openvino") is not None, "bf16": has_bf16(), "torch": True}
+    chosen = next(one for one, there in available.items() if there) if name == "auto" else name
+    if not available[chosen]:
+        todo = "pip install 'lookalike[openvino]'" if chosen == "openvino" else "this processor lacks it; take torch"
+        raise ModelError(f"backend {chosen} is not to be had: {todo}, or set backend to auto")
+    logger.info("encoding by %s", chosen)
+    return {"openvino": _openvino, "bf16": _bf16, "torch": _torch}[chosen](network)
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16 numbers itself; elsewhere they are slower than fp32."""
+    try:
+        return not BF16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+
+
+def _on_gpu(network: nn.Module, device: torch.device) -> Run:
+    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return _relaxed(network, torch.from_numpy(images).to(device))
+
+    return run
+
+
+def _torch(network: nn.Module) -> Run:
+    """Each core has images of its own: cores that share one wait for each other, most of all on a busy machine."""
+    laid_out = channels_last(network)
+    pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(torch.set_num_threads, 1))
+
+    def encode(chunk: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return _relaxed(laid_out, torch.from_numpy(chunk))
+
+    return lambda images: _in_chunks(images, TORCH_CHUNK, lambda chunks: list(pool.map(encode, chunks)))
+
+
+def _bf16(network: HashNetwork) -> Run:
+    """Half the memory and up to a quarter of the time; the first and the last layers stay fp32, for the codes' sake."""
+    network.trunk.blocks = nn.Sequential(_AsBF16(network.trunk.blocks.to(torch.bfloat16)))
+    return _torch(network)
+
+
+def _openvino(network: nn.Module) -> Run:
+    import openvino  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    shape = [OPENVINO_CHUNK, 1, INPUT_SIZE, INPUT_SIZE]
+    example = torch.zeros(shape, dtype=torch.uint8)
+    with warnings.catch_warnings():  # its converter uses what torch has deprecated
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        converted = openvino.convert_model(traced, example_input=example, input=openvino.PartialShape(shape))
+    streams = torch.get_num_threads()
+    settings = {"INFERENCE_NUM_THREADS": streams, "NUM_STREAMS": streams, "INFERENCE_PRECISION_HINT": "f32"}
+    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(converted, "CPU", settings), streams)
+
+    def encode(chunks: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        found: dict[int, NDArray[np.float32]] = {}
+
+        def keep(request: Any, number: int) -> None:
+            found[number] = request.get_output_tensor().data.copy()
+
+        queue.set_callback(keep)
+        for number, chunk in enumerate(chunks):
+            queue.start_async(chunk[:, None], number)
+        queue.wait_all()
+        return [found[number] for number in range(len(chunks))]
+
+    return lambda images: _in_chunks(images, OPENVINO_CHUNK, encode)
+
+
+class _AsBF16(nn.Module):
+    """A module of bf16 weights between others of fp32."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, maps: Tensor) -> Tensor:
+        narrow: Tensor = self.inner(maps.to(torch.bfloat16))
+        return narrow.to(maps.dtype)
+
+
+def _relaxed(network: nn.Module, images: Tensor) -> NDArray[np.float32]:
+    batch = images.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+    relaxed: Tensor = network(batch)
+    return np.asarray(relaxed.float().cpu().numpy(), np.float32)
+
+
+def _in_chunks(
+    images: NDArray[np.uint8],
+    size: int,
+    encode: Callable[[list[NDArray[np.uint8]]], list[NDArray[np.float32]]],
+) -> NDArray[np.float32]:
+    """Chunks all of one size, the last filled up: an image's code must not depend on how many came with it."""
+    filled = np.concatenate([images, np.zeros((-len(images) % size, *images.shape[1:]), np.uint8)])
+    chunks = [filled[at : at + size] for at in range(0, len(filled), size)]
+    return np.concatenate([np.empty((0, 128), np.float32), *encode(chunks)])[: len(images)]

@@ -1,0 +1,231 @@
+"""How near does the whole way come to its stages? python -m tests.benchmarks.pipeline [--quick] [--json FILE].
+
+From the first byte sent to the last instance searchable, beside the limit that the stages set. Each stage is run alone
+in the same run, with every core at its disposal where it has use for them; the limit is the number of cores over the
+core-seconds that all stages take for an instance. The sender's work on the same cores is not in the limit.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import cycle, islice
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from rich.console import Console
+from rich.table import Table
+
+from hashing.encoder import Encoder
+from hashing.frames import stored_frame
+from hashing.network import INPUT_SIZE
+from hashing.pixels import decode, preprocess
+from node.preparation import Prepared, prepare, start_worker
+from node.roles import Role
+from node.samples import samples
+from storage.database import Database, Item
+from storage.record import Level
+from tests.benchmarks.report import Row, arguments, publish
+from tests.running import RunningNode, run_peer, running_node
+
+CORES = len(os.sched_getaffinity(0))
+ENCODINGS = {
+    "raw": ExplicitVRLittleEndian,
+    "JPEG lossless": JPEGLosslessSV1,
+    "JPEG-LS": JPEGLSLossless,
+    "JPEG 2000": JPEG2000Lossless,
+    "RLE": RLELossless,
+}
+DISTINCT = 24
+REACH = 0.7
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Core-milliseconds of an instance; the first four are parts of `prepare`, timed in one process."""
+
+    read: float
+    decode: float
+    window: float
+    resample: float
+    prepare: float
+    encode: float
+    commit: float
+    receive: float
+
+    @property
+    def limit(self) -> float:
+        """Instances a second, if every core were always busy with one of the stages."""
+        return CORES * 1e3 / (self.receive + self.prepare + self.encode + self.commit)
+
+
+STAGES = tuple(field.name for field in fields(Stages))
+
+
+def main() -> None:
+    """Run all rows."""
+    options = arguments(__doc__ or "")
+    count, repeats = (64, 1) if options.quick else (400, 3)
+    rows, table = [], Table("core-ms an instance", *STAGES, "limit/s", "reached/s", "of it")
+    with tempfile.TemporaryDirectory() as name:
+        sources = sections()
+        for encoding in ENCODINGS:
+            paths = written(Path(name) / encoding, encoding, sources, count if encoding == "raw" else count // 2)
+            if not paths:
+                continue
+            trials = [trial(Path(name), paths) for _ in range(repeats if encoding == "raw" else 1)]
+            rate, limit = median(rate for rate, _ in trials), median(stages.limit for _, stages in trials)
+            figures = [f"{median(getattr(stages, stage) for _, stages in trials):.2f}" for stage in STAGES]
+            table.add_row(encoding, *figures, f"{limit:.1f}", f"{rate:.1f}", f"{rate / limit:.0%}")
+            work = f"first byte to searchable, {len(paths)} CT 512x512 {encoding}, {CORES} cores"
+            reach = REACH if encoding == "raw" else None
+            rows.append(Row(work, "instances/s", rate, limit=limit, ratio=rate / limit, reach=reach))
+    Console(width=160).print(table)
+    publish(rows, options.json)
+
+
+def trial(folder: Path, paths: list[Path]) -> tuple[float, Stages]:
+    """The rate of the whole way on a fresh node, and its stages just before."""
+    with tempfile.TemporaryDirectory(dir=folder) as name, running_node(Path(name) / "home") as node:
+        first, rest = paths[: len(paths) // 4], paths[len(paths) // 4 :]
+        receive = receiving(node, first)
+        stages = measured(first, receive, Path(name) / "database")
+        return searchable(node, rest), stages
+
+
+def sections() -> list[Dataset]:
+    """Some CT sections of 512 x 512, uncompressed."""
+    found = [sample.dataset for sample in islice(samples(DISTINCT), 8 * DISTINCT) if sample.truth.modality == "CT"]
+    for dataset in found[:DISTINCT]:
+        if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+            dataset.decompress(generate_instance_uid=False)
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return found[:DISTINCT]
+
+
+def written(folder: Path, encoding: str, sources: Sequence[Dataset], count: int) -> list[Path]:
+    """That many instances in an encoding, each with its own UID; none where the encoder is missing."""
+    folder.mkdir()
+    encoded = []
+    for number, source in enumerate(sources):
+        path = folder / f"source-{number}"
+        source.save_as(path, enforce_file_format=True)
+        if encoding == "JPEG lossless":
+            if shutil.which("dcmcjpeg") is None:
+                Console().print("dcmcjpeg is not installed: no row for JPEG lossless")
+                return []
+            run_peer("dcmcjpeg", "+e1", path, path)
+        dataset = dcmread(path)
+        if encoding not in ("raw", "JPEG lossless"):
+            dataset.compress(ENCODINGS[encoding], generate_instance_uid=False)
+        encoded.append(dataset)
+        path.unlink()
+    paths = []
+    for number, dataset in islice(enumerate(cycle(encoded)), count):
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(
+            f"{dataset.StudyInstanceUID}.{number}"
+        )
+        paths.append(folder / f"{number:04d}.dcm")
+        dataset.save_as(paths[-1], enforce_file_format=True)
+    return paths
+
+
+def receiving(node: RunningNode, paths: list[Path]) -> float:
+    """CPU milliseconds that receiving an instance takes, durably, while nothing is indexed."""
+    indexer = psutil.Process(node.pids()["index"])
+    indexer.suspend()
+    before = receiver_seconds(node)
+    send(node, paths)
+    spent = receiver_seconds(node) - before
+    indexer.resume()
+    node.wait_indexed()
+    return spent * 1e3 / len(paths)
+
+
+def receiver_seconds(node: RunningNode) -> float:
+    """CPU time so far of every process of the receiving role."""
+    assert node.process is not None
+    everyone = psutil.Process(node.process.pid).children(recursive=True)
+    times = [one.cpu_times() for one in everyone if str(Role.DICOM) in one.cmdline()]
+    return float(sum(time.user + time.system for time in times))
+
+
+def send(node: RunningNode, paths: list[Path]) -> None:
+    """Over one association, by DCMTK if it is there."""
+    if dcmsend := shutil.which("dcmsend"):
+        run_peer(dcmsend, "-q", "-aec", node.peer.ae_title, node.peer.host, str(node.peer.port), *paths)
+    else:
+        assert {stored.status for stored in node.peer.store(paths)} == {0}
+
+
+def searchable(node: RunningNode, paths: list[Path]) -> float:
+    """Instances a second from the first byte until the last is in the snapshot that queries see."""
+    database = Database.open(node.settings.database_path)
+
+    def indexed() -> int:
+        with database.snapshot() as snapshot:
+            return snapshot.count(Level.IMAGE)
+
+    expected = indexed() + len(paths)
+    started = time.perf_counter()
+    send(node, paths)
+    while indexed() < expected:
+        time.sleep(0.005)
+    elapsed = time.perf_counter() - started
+    database.close()
+    return len(paths) / elapsed
+
+
+def measured(paths: list[Path], receive: float, database_path: Path) -> Stages:
+    """Each stage alone."""
+    with get_context("forkserver").Pool(CORES, start_worker, [4 << 30]) as pool:
+        pool.map(prepared, paths[:CORES], chunksize=1)
+        together = timed(lambda: pool.map(prepared, paths, chunksize=1)) * CORES
+    datasets = [dcmread(path) for path in paths]
+    pictures = [decode(dataset) for dataset in datasets]
+    decoding = timed(lambda: [stored_frame(dataset) for dataset in datasets])
+    ready = [outcome for path in paths if isinstance(outcome := prepare(path, 0, INPUT_SIZE, 1), Prepared)]
+    encoder, database = Encoder.load(), Database.create_or_open(database_path, 64, "benchmark", 1 << 32)
+    images = np.concatenate([one.images for one in ready])
+    batches = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]
+    codes = encoder.encode(images)
+    items = [Item(one.record, codes[n : n + 1], one.images, one.pixel_digest) for n, one in enumerate(ready)]
+    seconds = Stages(
+        read=timed(lambda: [dcmread(path) for path in paths]),
+        decode=decoding,
+        window=timed(lambda: [decode(dataset) for dataset in datasets]) - decoding,
+        resample=timed(lambda: [preprocess(picture) for picture in pictures]),
+        prepare=together,
+        encode=timed(lambda: [encoder.encode(batch) for batch in batches]) * CORES,
+        commit=timed(lambda: [database.append(items[at : at + BATCH]) for at in range(0, len(items), BATCH)]),
+        receive=receive,
+    )
+    database.close()
+    return replace(seconds, **{
+        stage: getattr(seconds, stage) * 1e3 / len(paths) for stage in STAGES if stage != "receive"
+    })  # fmt: skip
+
+
+def prepared(path: Path) -> bool:
+    """Prepare an instance in a worker, and keep the result there."""
+    return isinstance(prepare(path, 0, INPUT_SIZE, 1), Prepared)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
