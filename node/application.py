@@ -10,24 +10,28 @@ from node.entity import Entity
 from node.find import Finder
 from node.home import open_for_reading, open_for_writing, open_spool
 from node.lifeline import die_with_parent
+from node.pressure import Pressure
 from node.receiver import Receiver
+from node.refusals import Refusals
 from node.roles import Role, announced
 from node.settings import Settings
 from storage.warm import warm_up
 
+WRITE_EVERY_S = 1.0
+
 logger = logging.getLogger(__name__)
 
 
-def run_role(role: Role, settings: Settings) -> None:
+def run_role(role: Role, settings: Settings, number: int = 1) -> None:
     """Run one role in this process until it is told to stop (SIGTERM, SIGINT)."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    RUNNERS[role](settings, stop)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: stop.set())
+    RUNNERS[role](settings, stop, number)
     logger.info("%s ended", role)
 
 
-def _run_index(settings: Settings, stop: threading.Event) -> None:
+def _run_index(settings: Settings, stop: threading.Event, _number: int) -> None:
     from hashing.encoder import Encoder  # torch is loaded by the one role that encodes
     from node.indexer import Indexer
 
@@ -38,19 +42,23 @@ def _run_index(settings: Settings, stop: threading.Event) -> None:
         indexer.run(stop)
 
 
-def _run_dicom(settings: Settings, stop: threading.Event) -> None:
+def _run_dicom(settings: Settings, stop: threading.Event, number: int) -> None:
     reading = open_for_reading(settings)
     finder = Finder(settings, reading.database, reading.retriever)
-    entity = Entity(settings, Receiver(reading.retriever.spool), finder)
+    spool = reading.retriever.spool
+    refusals = Refusals(settings.run_path, number)
+    entity = Entity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
     warm_up(reading.database.header.code_length)
     entity.start()
-    with announced(settings, Role.DICOM):
+    with announced(settings, Role.DICOM, number):
         logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
-        stop.wait()
+        while not stop.wait(WRITE_EVERY_S):
+            refusals.write()
     entity.stop()
+    refusals.write()
 
 
-def _run_web(settings: Settings, stop: threading.Event) -> None:
+def _run_web(settings: Settings, stop: threading.Event, _number: int) -> None:
     from node.page import serve  # the web server is loaded by its own role only
 
     reading = open_for_reading(settings)
@@ -59,14 +67,14 @@ def _run_web(settings: Settings, stop: threading.Event) -> None:
         serve(settings, reading, stop)
 
 
-RUNNERS: dict[Role, Callable[[Settings, threading.Event], None]] = {
+RUNNERS: dict[Role, Callable[[Settings, threading.Event, int], None]] = {
     Role.INDEX: _run_index,
     Role.DICOM: _run_dicom,
     Role.WEB: _run_web,
 }
 
 
-def become_role(role: Role, settings: Settings) -> None:
+def become_role(role: Role, settings: Settings, number: int = 1) -> None:
     """Run a role as a child of the supervisor: it ends when the supervisor does, however that comes about."""
     die_with_parent()
-    run_role(role, settings)
+    run_role(role, settings, number)

@@ -9,7 +9,7 @@ from hashing.model import ModelError
 from node.errors import PeerError
 from node.home import model_of
 from node.peers import Peer
-from node.roles import Role, running_pid
+from node.roles import Role, processes, running_pid, title
 from node.settings import FILE_NAME, Settings
 from storage.database import Database
 from storage.errors import StorageError
@@ -76,9 +76,10 @@ def _database(settings: Settings) -> Outcome:
 
 def _roles(settings: Settings) -> Iterator[Outcome]:
     for role in Role:
-        pid = running_pid(settings, role)
-        finding = f"ready, process {pid}" if pid else "not running: start it with `lookalike serve`"
-        yield Outcome(f"role {role}", pid is not None, finding)
+        for number in processes(settings, role):
+            pid = running_pid(settings, role, number)
+            finding = f"ready, process {pid}" if pid else "not running: start it with `lookalike serve`"
+            yield Outcome(f"role {title(role, number)}", pid is not None, finding)
 
 
 def _dicom_port(settings: Settings) -> Outcome:

@@ -79,13 +79,13 @@ def serve(
 
 
 @app.command(hidden=True)
-def role(name: str) -> None:
+def role(name: str, number: int = 1) -> None:
     """Run one role, as a child of `serve`."""
     from node.application import become_role
     from node.roles import Role
 
     _log()
-    become_role(Role(name), load_settings())
+    become_role(Role(name), load_settings(), number)
 
 
 @app.command(epilog="Example: lookalike check --home /srv/lookalike")

@@ -21,6 +21,7 @@ from node.errors import Refusal, Status
 from node.find import Finder
 from node.listener import Listener, listen
 from node.peers import send_at_once
+from node.places import Places
 from node.private import SIMILARITY_FIND
 from node.receiver import Receiver
 from node.settings import Settings
@@ -38,6 +39,15 @@ EXTENDED_NEGOTIATION = bytes([1, 0, 0, 0, 0, 1, 0])
 """Relational queries, date-time, fuzzy names, time zone, multi-frame conversion, empty and multiple values: a byte each
 (PS3.4 C.5.1.1). Not the last: there all values of a key must match (C.2.2.2.8), here any."""
 
+SERVED = {Verification, *FIND_CLASSES}
+"""What is answered whatever the back-pressure; every other class stores."""
+
+LOCAL_LIMIT_EXCEEDED = 2, 3, 2
+"""Rejected transient, by the service provider (presentation related), local limit exceeded (PS3.8 table 9-21)."""
+
+MOST_CONNECTIONS = 1000
+"""Of one process, those included whose association is still to be asked for."""
+
 register_uid(SIMILARITY_FIND, "LookalikeSimilarityFind", QueryRetrieveServiceClass, "C-FIND")
 
 
@@ -46,6 +56,8 @@ class Entity:
 
     def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
         self.settings, self.receiver, self.finder = settings, receiver, finder
+        each = settings.max_associations_each
+        self._places = Places(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
 
     def start(self) -> None:
@@ -63,12 +75,14 @@ class Entity:
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, send_at_once),
+            (evt.EVT_REQUESTED, self._admit),
+            (evt.EVT_REJECTED, self._note_rejection),
             (evt.EVT_ESTABLISHED, _log_association),
             (evt.EVT_SOP_EXTENDED, _negotiate),
             (evt.EVT_C_FIND, self._find),
         ]
         address = (self.settings.host, self.settings.port)
-        self._listener = listen(self._ae(), address, handlers, self.receiver, shared=False)
+        self._listener = listen(self._ae(), address, handlers, self.receiver, shared=self.settings.receivers > 1)
 
     def stop(self) -> None:
         """Stop listening and abort what is open."""
@@ -79,7 +93,7 @@ class Entity:
     def _ae(self) -> AE:
         ae = AE(ae_title=self.settings.ae_title)
         ae.require_called_aet = True
-        ae.maximum_associations = self.settings.max_associations
+        ae.maximum_associations = MOST_CONNECTIONS  # `_admit` counts those of all receivers
         ae.maximum_pdu_size = self.settings.maximum_pdu_size
         ae.network_timeout = self.settings.network_timeout_s
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -88,6 +102,28 @@ class Entity:
         for sop_class in FIND_CLASSES:
             ae.add_supported_context(sop_class, FIND_TRANSFER_SYNTAXES)
         return ae
+
+    def _admit(self, event: Any) -> None:
+        """Give an association that is asked for its place, or reject it for now (PS3.8 9.3.4, local limit exceeded)."""
+        request: Any = event.assoc.requestor.primitive
+        title = request.calling_ae_title
+        stores = any(context.abstract_syntax not in SERVED for context in request.presentation_context_definition_list)
+        level = self.receiver.pressure.rejects() if stores else None
+        place = None if level else self._places.take(title)
+        if place is not None:
+            event.assoc.dul.closing.callback(place.release)
+            return
+        reason = f"{level.resource} at {level.share:.0%} of the limit" if level else "too many associations"
+        logger.warning("rejected an association from %s, to try later: %s", title, reason)
+        self.receiver.refusals.add(f"association, to try later: {reason if not level else level.resource}", title)
+        event.assoc.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)
+        event.assoc.kill()
+
+    def _note_rejection(self, event: Any) -> None:
+        """Count what pynetdicom rejects: another called AE title than ours."""
+        title = event.assoc.requestor.primitive.calling_ae_title
+        logger.warning("rejected an association from %s: it called another AE title than ours", title)
+        self.receiver.refusals.add("association: called AE title not recognized", title)
 
     def _find(self, event: Event) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         model = event.context.abstract_syntax

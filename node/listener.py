@@ -36,6 +36,10 @@ class Listener(ThreadedAssociationServer):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # type: ignore[union-attr]
         super().server_bind()
 
+    def verify_request(self, *_: Any) -> bool:
+        """Refuse a connection where the associations of this process are as many as may be."""
+        return len(self.active_associations) < self.ae.maximum_associations
+
     def start(self) -> None:
         """Listen, in a thread of its own."""
         self.ae._servers.append(self)

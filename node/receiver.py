@@ -3,6 +3,7 @@
 import logging
 import re
 import struct
+import time
 import zlib
 from functools import lru_cache
 from io import BytesIO
@@ -13,6 +14,8 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from node.errors import Refusal, Status
+from node.pressure import Pressure
+from node.refusals import Refusals
 from node.store_message import StoreRequest
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.arrival import Arrival
@@ -33,25 +36,28 @@ BUSY, DISK_FULL = "busy, retry", "disk full, retry later"
 class Receiver:
     """Puts received instances into the spool; success means durable."""
 
-    def __init__(self, spool: Spool) -> None:
-        self.spool = spool
+    def __init__(self, spool: Spool, pressure: Pressure, refusals: Refusals) -> None:
+        self.spool, self.pressure, self.refusals = spool, pressure, refusals
 
     def begin(self, request: StoreRequest, transfer_syntax: UID, calling_ae_title: str) -> "Receiving":
         """Let one instance arrive; whatever is wrong is said when it ends, as DIMSE has it."""
-        return Receiving(self.spool, request, transfer_syntax, calling_ae_title)
+        return Receiving(self, request, transfer_syntax, calling_ae_title)
 
 
 class Receiving:
     """One instance that arrives."""
 
-    def __init__(self, spool: Spool, request: StoreRequest, transfer_syntax: UID, calling_ae_title: str) -> None:
+    def __init__(self, receiver: Receiver, request: StoreRequest, transfer_syntax: UID, calling_ae_title: str) -> None:
+        self._receiver, self._calling_ae_title = receiver, calling_ae_title
         self._request, self._transfer_syntax = request, transfer_syntax
         self._arrival: Arrival | None = None
         self._refusal: Refusal | None = None
         try:
             if not UID_PATTERN.fullmatch(request.sop_instance_uid):
                 raise Refusal(Status.DATA_SET_MISMATCH, "SOP Instance UID is not a UID", SOP_INSTANCE_UID)
-            self._arrival = spool.begin(request.sop_instance_uid)
+            if receiver.pressure.is_out_of_memory():
+                raise Refusal(Status.OUT_OF_RESOURCES, BUSY)
+            self._arrival = receiver.spool.begin(request.sop_instance_uid)
             self._arrival.write(PREAMBLE + _file_meta(request, transfer_syntax, calling_ae_title))
             self._meta_bytes = self._arrival.size_bytes
         except (Refusal, SpoolFull, OSError) as error:
@@ -80,7 +86,9 @@ class Receiving:
             except (Refusal, OSError) as error:
                 self._refuse(error)
         if self._refusal is not None:
-            logger.warning("refused to store %s: %s", self._request.sop_instance_uid[:64], self._refusal)
+            self._note(self._refusal)
+        if self._refusal is None or self._refusal.status == Status.OUT_OF_RESOURCES:
+            time.sleep(self._receiver.pressure.delay_s())  # the first step of back-pressure: the sender waits
         return self._refusal
 
     def abandon(self) -> None:
@@ -92,6 +100,11 @@ class Receiving:
     def _refuse(self, error: Refusal | SpoolFull | OSError) -> None:
         self.abandon()
         self._refusal = _refusal(error)
+
+    def _note(self, refusal: Refusal) -> None:
+        uid, title = self._request.sop_instance_uid[:64], self._calling_ae_title
+        logger.warning("refused to store %s of %s with %04X: %s", uid, title, refusal.status, refusal)
+        self._receiver.refusals.add(f"{refusal.status:04X} {refusal}", title)
 
     def _check(self, arrival: Arrival) -> None:
         found = _head(arrival.read(HEAD_BYTES, self._meta_bytes), self._transfer_syntax)

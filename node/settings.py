@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     retrieve_ae_title: str = Field(
         "", pattern=f"^({AE_TITLE})?$", description="AE title of the archive that holds the images; empty: the sender."
     )
+    receivers: int = Field(2, ge=1, le=64, description="Processes that receive and answer, sharing the port.")
     max_associations: int = Field(32, ge=1, description="Associations served at once; more are rejected, to try later.")
+    max_associations_each: int = Field(16, ge=1, description="The same for one calling AE title, so others get in.")
     maximum_pdu_size: int = Field(131072, ge=4096, description="Largest PDU we ask peers to send, bytes.")
     network_timeout_s: float = Field(60, gt=0, description="An association silent for so long is ended.")
     max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
@@ -47,6 +49,10 @@ class Settings(BaseSettings):
 
     spool_capacity: int = Field(100_000, ge=1, description="Instances that may wait; above it senders get A700.")
     spool_free_bytes: int = Field(1 << 30, ge=0, description="Disk space kept free; below it senders get A700.")
+    receiver_memory_bytes: int = Field(1 << 30, gt=0, description="Resident memory of a receiver; above it A700.")
+    busy_share: float = Field(0.8, gt=0, lt=1, description="Part of these three limits above which responses wait.")
+    closed_share: float = Field(0.95, gt=0, description="Part above which associations that store are rejected.")
+    longest_delay_s: float = Field(2.0, ge=0, le=10, description="How long a response waits at the limit itself.")
     batch_size: int = Field(32, ge=1, description="Instances indexed in one transaction.")
     batch_delay_s: float = Field(0.05, ge=0, description="How long a decoded instance may wait for others.")
     decode_workers: int = Field(2, ge=1, description="Processes that decode pixels.")

@@ -1,14 +1,19 @@
 """What `lookalike status` shows: counts of a home folder, no patient data."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from node.home import open_for_reading
-from node.roles import Role, running_pid
+from node.pressure import Level, Pressure
+from node.refusals import Refused, read_refusals
+from node.roles import Role, processes, running_pid, title
 from node.settings import Settings
-from storage.record import LEVELS, Level
+from storage.record import LEVELS
+from storage.record import Level as RecordLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +30,22 @@ class NodeStatus:
         Instances received and not yet indexed.
     set_aside
         How many could not be indexed, by reason.
+    refused
+        What callers were refused since the home folder was made, the latest first.
+    pressure
+        How close the fullest limit of the spool is: above the settings `busy_share` and `closed_share` senders wait,
+        and are rejected.
     roles
-        Process number of each role, None where it is not running.
+        Process numbers by role, and from the second process of a role on its number; None where it is not running.
     """
 
-    entities: Mapping[Level, int]
+    entities: Mapping[RecordLevel, int]
     rows: int
     waiting: int
     set_aside: Mapping[str, int]
-    roles: Mapping[Role, int | None]
+    refused: Sequence[Refused]
+    pressure: Level
+    roles: Mapping[str, int | None]
     model: str
     code_length: int
 
@@ -53,7 +65,13 @@ def read_status(settings: Settings) -> NodeStatus:
             rows=snapshot.rows,
             waiting=reading.retriever.spool.depth(),
             set_aside=dict(reading.retriever.spool.reasons()),
-            roles={role: running_pid(settings, role) for role in Role},
+            refused=read_refusals(settings.run_path),
+            pressure=Pressure(reading.retriever.spool, settings).spool_level(),
+            roles={
+                title(role, number): running_pid(settings, role, number)
+                for role in Role
+                for number in processes(settings, role)
+            },
             model=snapshot.model,
             code_length=snapshot.code_length,
         )
@@ -65,7 +83,7 @@ def status_table(status: NodeStatus) -> Table:
     table.add_column(style="bold")
     table.add_column(justify="right")
     for level, count in status.entities.items():
-        table.add_row({Level.IMAGE: "instances"}.get(level, level.lower()) + " indexed", f"{count:,}")
+        table.add_row({RecordLevel.IMAGE: "instances"}.get(level, level.lower()) + " indexed", f"{count:,}")
     table.add_row("codes", f"{status.rows:,} of {status.code_length} bits")
     table.add_row("model", status.model)
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
@@ -73,6 +91,11 @@ def status_table(status: NodeStatus) -> Table:
         table.add_row(f"set aside: {reason}", f"{count:,}")
     if not status.set_aside:
         table.add_row("set aside", "0")
+    table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
+    for refused in status.refused:
+        last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))
+        name = f"refused: {refused.reason} (from {refused.calling_ae_title or 'no AE title'}, last {last})"
+        table.add_row(escape(name), f"{refused.count:,}")
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
     return table

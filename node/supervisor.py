@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 
+from node.errors import SettingsError
 from node.home import open_for_writing
-from node.roles import Role, pid_path, running_pid
+from node.roles import Role, pid_path, processes, running_pid, title
 from node.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ class Child:
     """A role's process, and when it may be started again."""
 
     role: Role
+    number: int = 1
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     pause_s: float = FIRST_PAUSE_S
@@ -38,7 +41,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, roles: tuple[Role, ...] = tuple(Role)) -> None:
         self.settings = settings
-        self.children = [Child(role) for role in roles]
+        self.children = [Child(role, number) for role in roles for number in processes(settings, role)]
         self.stop = Event()
 
     def run(self, on_ready: Callable[[], None]) -> None:
@@ -51,14 +54,15 @@ class Supervisor:
 
         Raises
         ------
-        storage.errors.StorageError, hashing.model.ModelError
-            Before anything is started: the database or the model cannot be used.
+        storage.errors.StorageError, hashing.model.ModelError, SettingsError
+            Before anything is started: the database, the model or the port cannot be used.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop.set())
+        self._check_port()
         open_for_writing(self.settings).close()  # made before its readers look for it, and refused here if it must be
         for child in self.children:
-            pid_path(self.settings, child.role).unlink(missing_ok=True)
+            pid_path(self.settings, child.role, child.number).unlink(missing_ok=True)
         ready = False
         try:
             while not self.stop.is_set():
@@ -71,10 +75,21 @@ class Supervisor:
         finally:
             self._end_all()
 
+    def _check_port(self) -> None:
+        """Refuse a port in use: receivers that share theirs would share it with another node, too."""
+        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.settings.host, self.settings.port))
+            except OSError as error:
+                address = f"{self.settings.host}:{self.settings.port}"
+                raise SettingsError(f"cannot listen on {address}: {error.strerror}; choose another port") from error
+
     def is_ready(self) -> bool:
         """Whether every role has said that it serves."""
         return all(
-            child.process is not None and running_pid(self.settings, child.role) == child.process.pid
+            child.process is not None and running_pid(self.settings, child.role, child.number) == child.process.pid
             for child in self.children
         )
 
@@ -84,9 +99,10 @@ class Supervisor:
             steady = now - child.started_s > STEADY_S
             child.pause_s = FIRST_PAUSE_S if steady else min(child.pause_s * 2, LONGEST_PAUSE_S)
             child.not_before_s, child.process = now + child.pause_s, None
-            logger.error("%s ended with status %d; starting it again in %.1f s", child.role, code, child.pause_s)
+            name = title(child.role, child.number)
+            logger.error("%s ended with status %d; starting it again in %.1f s", name, code, child.pause_s)
         if child.process is None and now >= child.not_before_s:
-            command = [sys.executable, "-m", "node", "role", str(child.role)]
+            command = [sys.executable, "-m", "node", "role", str(child.role), "--number", str(child.number)]
             child.process = subprocess.Popen(command, env=os.environ | self._environment())
             child.started_s = now
 

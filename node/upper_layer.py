@@ -14,6 +14,7 @@ import os
 import select
 import struct
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import Lock
 from typing import Any, Final, Protocol
 
@@ -83,6 +84,8 @@ class UpperLayer(DULServiceProvider):
         self._octets: Octets | None = None
         self._message: _Stored | _Handed | None = None
         self._command = bytearray()
+        self.closing = ExitStack()
+        """What is called when the connection is closed."""
         self._bell: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell_lock = Lock()
         self._poll = select.poll()
@@ -98,6 +101,7 @@ class UpperLayer(DULServiceProvider):
         finally:
             self._drop_message()
             self.assoc._reactor_checkpoint.set()
+            self.closing.close()
             with self._bell_lock:
                 if self._bell is not None:
                     os.close(self._bell)

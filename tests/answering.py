@@ -22,8 +22,10 @@ from node.entity import Entity
 from node.errors import Status
 from node.find import Finder
 from node.peers import send_at_once
+from node.pressure import Pressure
 from node.private import Element, PrivateBlock
 from node.receiver import Receiver
+from node.refusals import Refusals
 from node.retriever import Retriever
 from node.settings import Settings
 from storage.database import Database
@@ -62,6 +64,7 @@ class Node:
 
     settings: Settings
     finder: Finder
+    receiver: Receiver
     associations: dict[tuple[UID, UID], Association] = field(default_factory=dict)
 
     def associate(self, model: UID, syntax: UID = ExplicitVRLittleEndian, **options: Any) -> Association:
@@ -94,14 +97,15 @@ class Node:
 @contextmanager
 def answering_node(home: Path) -> Iterator[Node]:
     """A node that listens while in use."""
-    settings = Settings(home=home, port=free_port(), max_find_responses=2000)
+    settings = Settings(home=home, port=free_port(), max_find_responses=2000, receivers=1, longest_delay_s=0)
     with Database.create_or_open(settings.database_path, 64, "model", 1 << 26) as database:
         database.append([*ITEMS, *MANY])
         spool = Spool(settings.spool_path, capacity=9, free_bytes=0)
         finder = Finder(settings, database, Retriever(spool, "model"))
-        entity = Entity(settings, Receiver(spool), finder)
+        receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, 1))
+        entity = Entity(settings, receiver, finder)
         entity.start()
-        node = Node(settings, finder)
+        node = Node(settings, finder, receiver)
         try:
             yield node
         finally:

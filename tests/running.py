@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node.peers import Peer
-from node.roles import Role, running_pid
+from node.roles import Role, processes, running_pid, title
 from node.settings import Settings
 from node.status import NodeStatus, read_status
 
@@ -55,7 +56,8 @@ class RunningNode:
     """`lookalike serve` in a home folder."""
 
     def __init__(self, home: Path, **settings: str) -> None:
-        self.settings = Settings(home=home, port=free_port(), http_port=free_port())
+        chosen: Any = settings
+        self.settings = Settings(**{"home": home, "port": free_port(), "http_port": free_port(), **chosen})
         self.environment = os.environ | {f"LOOKALIKE_{name.upper()}": value for name, value in settings.items()}
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = home.with_suffix(".log")
@@ -79,13 +81,21 @@ class RunningNode:
         """Whether all roles have said so."""
         assert self.process is not None
         assert self.process.poll() is None, self.log_path.read_text()[-3000:]
-        return all(running_pid(self.settings, role) is not None for role in Role)
+        return all(
+            running_pid(self.settings, role, number) is not None
+            for role in Role
+            for number in processes(self.settings, role)
+        )
 
     def pids(self) -> dict[str, int]:
         """Process numbers of the supervisor and the roles that run."""
         assert self.process is not None
-        roles = {str(role): pid for role in Role if (pid := running_pid(self.settings, role)) is not None}
-        return {"supervisor": self.process.pid, **roles}
+        roles = {
+            title(role, number): running_pid(self.settings, role, number)
+            for role in Role
+            for number in processes(self.settings, role)
+        }
+        return {"supervisor": self.process.pid} | {name: pid for name, pid in roles.items() if pid is not None}
 
     def status(self) -> NodeStatus:
         """What `lookalike status` would show."""

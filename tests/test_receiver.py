@@ -26,7 +26,10 @@ from pynetdicom.dsutils import encode
 
 from node import receiver
 from node.errors import Refusal, Status
+from node.pressure import Pressure
 from node.receiver import Receiver, head_by_pydicom, quick_head
+from node.refusals import Refusals
+from node.settings import Settings
 from node.store_message import StoreRequest
 from node.version import IMPLEMENTATION_CLASS_UID
 from storage.spool import Spool
@@ -58,6 +61,12 @@ def octets_of(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
     return octets
 
 
+def receiver_of(spool: Spool, **values: Any) -> Receiver:
+    """Return a receiver that keeps nobody waiting, unless told otherwise."""
+    chosen = Settings(home=spool.path, **{"longest_delay_s": 0, **values})
+    return Receiver(spool, Pressure(spool, chosen), Refusals(spool.path / "run", 1))
+
+
 def store(
     spool: Spool,
     octets: bytes | None,
@@ -67,7 +76,7 @@ def store(
 ) -> Refusal | None:
     """Let an instance arrive in pieces, as from the network."""
     request = StoreRequest(1, SecondaryCaptureImageStorage, sop_instance_uid, octets is not None)
-    receiving = Receiver(spool).begin(request, syntax, calling_ae_title)
+    receiving = receiver_of(spool).begin(request, syntax, calling_ae_title)
     octets = octets or b""
     for start in range(0, len(octets), 50):
         receiving.write(memoryview(octets)[start : start + 50])
@@ -220,7 +229,7 @@ def test_a_plain_head_needs_no_pydicom(spool: Spool, monkeypatch: pytest.MonkeyP
 
 def test_an_association_that_ends_in_the_middle_leaves_nothing(spool: Spool) -> None:
     request = StoreRequest(1, SecondaryCaptureImageStorage, SOP_INSTANCE_UID, has_data_set=True)
-    receiving = Receiver(spool).begin(request, ExplicitVRLittleEndian, "MODALITY")
+    receiving = receiver_of(spool).begin(request, ExplicitVRLittleEndian, "MODALITY")
     receiving.write(memoryview(octets_of(picture())))
 
     receiving.abandon()
@@ -263,8 +272,8 @@ def test_an_instance_sent_over_an_association_waits_with_its_sender(node: Node, 
 
 
 def test_a_sender_is_told_that_the_spool_is_full(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node.finder.retriever.spool, "capacity", 0)
     association = node.associate(SecondaryCaptureImageStorage)
+    monkeypatch.setattr(node.finder.retriever.spool, "capacity", 0)
 
     status = association.send_c_store(picture())
     association.release()
