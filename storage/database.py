@@ -1,7 +1,7 @@
 """Codes and records in one LMDB environment, durable and searchable where they lie: one process writes, many read."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -12,10 +12,13 @@ import numpy as np
 from hashing.codes import WORD_BITS, CodeLengthError, prefix
 from storage.batch import Appended, Batch, Clash, Item
 from storage.columns import DELETED
+from storage.compaction import compact
 from storage.errors import DatabaseFull, FormatError
 from storage.header import Header
 from storage.invariants import problems
 from storage.record import LEVELS, Level
+from storage.segment import Entry
+from storage.segments import Segments
 from storage.snapshot import Snapshot
 from storage.tables import Tables, open_handles
 
@@ -24,6 +27,8 @@ __all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 HEADER = b"header"
 MAX_READERS = 1024
 TABLES = 16
+SEGMENTS = "segments"
+"""Folder of the files of the index."""
 
 
 class Database:
@@ -39,6 +44,7 @@ class Database:
         self.path, self.header = path, header
         self._environment = environment
         self._handles = open_handles(environment)
+        self.segments = Segments(path / SEGMENTS, header.code_length)
 
     @classmethod
     def create_or_open(
@@ -144,7 +150,28 @@ class Database:
 
     def snapshot(self) -> Snapshot:
         """State of this moment, to use in a `with` block."""
-        return Snapshot(self._environment, self._handles, self.header)
+        return Snapshot(self._environment, self._handles, self.header, self.segments)
+
+    def replace_segments(self, old: Sequence[Entry], new: Sequence[Entry], compactions: int) -> bool:
+        """Name other segments, unless those named or the numbers of the rows changed meanwhile.
+
+        Parameters
+        ----------
+        old, compactions
+            `Snapshot.segment_entries` and `Snapshot.compactions` of the state that `new` was made from.
+        """
+        with self._writing() as tables:
+            current = tables.segments() == list(old) and tables.counter("compactions") == compactions
+            if current:
+                tables.set_segments(new)
+        return current
+
+    def compact(self, report: Callable[[int, int], object] = lambda _done, _all: None) -> int:
+        """Give the room of deleted rows back to the others, in many small transactions; return how many rows went.
+
+        `report` is told how many rows of how many are done.
+        """
+        return compact(self._writing, report)
 
     def verify(self) -> list[str]:
         """Check every invariant, record by record; return what is wrong. It takes about a minute a million rows."""

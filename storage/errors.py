@@ -55,3 +55,19 @@ class DatabaseFull(StorageError):  # noqa: N818
 
 class SnapshotError(StorageError):
     """A snapshot was used outside its `with` block, or entered twice."""
+
+
+class SegmentError(StorageError):
+    """A segment of the index cannot be used; its rows are scanned instead, with the same answers."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"segment {path}: {reason}; run `lookalike index build` to make it again")
+
+
+class SegmentsBusy(StorageError):  # noqa: N818
+    """Another process is at work on the segments of a database."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"another process is building or compacting {path}: wait until it has ended")

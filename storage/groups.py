@@ -7,11 +7,12 @@ from hashing.codes import Codes, hamming_distance
 from storage.bits import every, keep, rows_of
 from storage.columns import COLUMNS, FIRST, LEVEL_COLUMN
 from storage.filter import CHUNK_ROWS, Candidates, listed
+from storage.indexed import find
 from storage.kernels import total
 from storage.places import Chunk
 from storage.pool import share, thread_count
 from storage.record import Level
-from storage.scan import Distances, Found, Rows, Task, packed, sweep
+from storage.scan import Distances, Found, Rows, Task, packed
 from storage.selection import UNSEEN, Totals
 from storage.snapshot import Snapshot
 
@@ -41,7 +42,7 @@ def nearest_groups(
         group_column=LEVEL_COLUMN[level],
         groups=0 if level == Level.IMAGE else snapshot.ordinal_bound(level),  # frames of an image are neighbours
     )
-    found = sweep(snapshot, task, threads=threads)
+    found = find(snapshot, task, threads=threads)
     best, group = _best(found.groups, found.distances)
     farthest = np.partition(best, k - 1)[k - 1] if best.size > k else snapshot.code_length
     kept = (found.distances == best[group]) & (found.distances <= farthest)

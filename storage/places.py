@@ -48,6 +48,10 @@ class Places:
         ends = self._ends[np.searchsorted(self._starts, starts, side="right") - 1]
         return self._chunk(starts, np.minimum(ends - starts, rows), columns)
 
+    def each(self, rows: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
+        """Some rows, each in a part of its own."""
+        return self._chunk(rows, np.ones(rows.size, np.int64), columns)
+
     def _chunk(self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
         blocks = np.searchsorted(self._starts, rows, side="right") - 1
         strides, offsets = (self._ends - self._starts)[blocks], rows - self._starts[blocks]

@@ -133,11 +133,26 @@ class Rows:
         self.count += added
 
     def write(self, name: str, rows: NDArray[np.int64], values: Array) -> None:
-        """Set the values of a column, (len(rows),), at some rows."""
+        """Set the values of a column, (len(rows),) or (width, len(rows)), at some rows."""
         for block, here in self._blocks_of(rows):
             changed = self.read(name, block.number).copy()
-            changed[0, rows[here] - block.start] = values[here]
+            changed[:, rows[here] - block.start] = values[..., here]
             self._put(name, block.number, changed)
+
+    def truncate(self, count: int) -> None:
+        """Forget all rows from `count` on."""
+        settled = self.layout.settled(count)
+        old, new = ({number: end - start for number, start, end in self.layout.extents(n)} for n in (self.count, count))
+        for name in (CODES, *COLUMNS):
+            tail = self.gather(name, np.arange(settled, count))
+            for number in old.keys() - new.keys():
+                self._transaction.delete(_key(name, number), db=self._handle)
+            for number in (new.keys() & old.keys()) - {TAIL}:
+                if new[number] < old[number]:
+                    self._put(name, number, self.read(name, number)[:, : new[number]])
+            if TAIL in new:
+                self._put(name, TAIL, tail)
+        self.count = count
 
     def _append(self, name: str, values: Array) -> None:
         settled = self.layout.settled(self.count)

@@ -14,7 +14,9 @@ from storage.errors import SnapshotError
 from storage.header import Header
 from storage.places import Places
 from storage.record import LEVELS, Entity, Level, Record
-from storage.rows import CODES, Block
+from storage.rows import CODES, Block, Layout
+from storage.segment import Entry, Segment
+from storage.segments import Segments
 from storage.tables import NO_PARENT, Handles, Node, Tables
 
 
@@ -31,8 +33,8 @@ class Snapshot:
         Fingerprint of the model that made the codes.
     """
 
-    def __init__(self, environment: lmdb.Environment, handles: Handles, header: Header) -> None:
-        self._environment, self._handles, self._header = environment, handles, header
+    def __init__(self, environment: lmdb.Environment, handles: Handles, header: Header, segments: Segments) -> None:
+        self._environment, self._handles, self._header, self._segments = environment, handles, header, segments
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
         self._open_places: Places | None = None
@@ -157,6 +159,26 @@ class Snapshot:
         if self._open_places is None:
             self._open_places = Places(self._tables.rows)
         return self._open_places
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Segments that hold all rows from the first on, ready to be searched; the rest is to be scanned."""
+        return self._segments.serving(self._tables.segments())
+
+    @property
+    def segment_entries(self) -> list[Entry]:
+        """Segments that were made of this state, whatever became of their files."""
+        return self._tables.segments()
+
+    @property
+    def compactions(self) -> int:
+        """How often rows were given other numbers."""
+        return self._tables.counter("compactions")
+
+    @property
+    def layout(self) -> Layout:
+        """How its rows are cut into blocks."""
+        return self._header.layout
 
     def gather(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(len(rows),) values of a column at some rows."""

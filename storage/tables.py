@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from hashlib import sha256
 from io import BytesIO
 from struct import Struct
@@ -15,6 +15,7 @@ from PIL import Image
 
 from storage.record import LEVELS, Level
 from storage.rows import Layout, Rows
+from storage.segment import Entry
 
 MAX_KEY_BYTES: Final = 511  # of LMDB
 ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
@@ -224,6 +225,15 @@ class Tables:
     def set_terms(self, column: str, terms: Collection[str]) -> None:
         """Store the texts of a column."""
         self._put("meta", f"terms:{column}".encode(), json.dumps(list(terms)).encode())
+
+    def segments(self) -> list[Entry]:
+        """Segments of the index, in row order."""
+        found = self._get("meta", b"segments")
+        return [Entry(*fields) for fields in json.loads(bytes(found))] if found else []
+
+    def set_segments(self, segments: Collection[Entry]) -> None:
+        """Name the segments of the index."""
+        self._put("meta", b"segments", json.dumps([astuple(entry) for entry in segments]).encode())
 
     def _remember(self, level: Level, ordinal: int, node: Node) -> Node:
         if len(self._cache) >= MAX_CACHED:

@@ -1,0 +1,176 @@
+"""The rows nearest to a query: by multi-index where rows have settled, by scan else or where it is cheaper.
+
+The answer is the same either way. A multi-index knows neither filters nor deletions nor groups: it is asked for so many
+rows, these are looked at, and if too few of them are left it is asked for more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numba import carray  # type: ignore[attr-defined]
+from numpy.typing import NDArray
+
+from hashing.codes import Codes
+from storage.bits import every, keep
+from storage.columns import COLUMNS, DELETED
+from storage.compiled import at, kernel
+from storage.filter import listed
+from storage.multi_index import ABANDONED, BUCKETS, NO_ADDRESSES, NOTED, ROWS, THRESHOLD, Buckets, Findings, probe
+from storage.planner import CALL_NS, FREE, MOST_ROWS, predicted_distance, scan_ns
+from storage.pool import thread_count
+from storage.rows import CODES
+from storage.scan import Distances, Found, Rows, Task, sweep
+from storage.segment import Segment
+from storage.snapshot import Snapshot
+
+ATTEMPTS: Final = 3
+SPARE: Final = 1.5
+"""How many times as many rows are asked for as seem to be needed."""
+ROOM: Final = 1 << 14
+"""Rows that may be noted, beside eight times those wanted: more tie only where a scan is better."""
+
+
+def find(snapshot: Snapshot, task: Task, *, threads: int | None = None) -> Found:
+    """Find every row of the answer to a task, and others, by whichever way is cheaper."""
+    found = by_index(snapshot, task, threads=threads)
+    return sweep(snapshot, task, threads=threads) if found is None else found
+
+
+def by_index(snapshot: Snapshot, task: Task, *, threads: int | None = None) -> Found | None:
+    """As `find`, but None where there is no index or a scan is cheaper."""
+    budget_ns = scan_ns(snapshot.rows, task.queries.shape[1], thread_count(snapshot.rows, threads))
+    segments = snapshot.segments if budget_ns > CALL_NS else []
+    if not segments:
+        return None
+    end = segments[-1].entry.end
+    tail = sweep(snapshot, task, first_row=end, threads=thread_count(snapshot.rows - end, threads))
+    limit, wanted = min(task.maximum_distance, snapshot.code_length, _farthest(tail, task)), task.k
+    index = _Index(snapshot, segments, budget_ns)
+    for _ in range(ATTEMPTS):
+        near = index.nearest(task.queries, wanted, limit)
+        if near is None:
+            return None
+        passing = _passing(snapshot, task, near)
+        both = _joined(passing, tail)
+        enough = near.complete_to >= limit or _reached(both, task, near.complete_to) >= task.k
+        if enough:
+            return both
+        wanted = max(2 * wanted, int(SPARE * task.k * near.rows.size / max(1, _reached(passing, task, limit))))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Rows ascending, and the distance up to which none is missing."""
+
+    rows: Rows
+    distances: Distances
+    complete_to: int
+
+
+class _Index:
+    """The segments of one snapshot, the largest first: the sooner many near rows are known, the less is looked at."""
+
+    def __init__(self, snapshot: Snapshot, segments: Sequence[Segment], budget_ns: float) -> None:
+        self._rows, self._code_length, self._budget_ns = snapshot.rows, snapshot.code_length, budget_ns
+        self._segments = [
+            (segment, _buckets(snapshot, segment)) for segment in sorted(segments, key=lambda one: -one.entry.rows)
+        ]
+
+    def nearest(self, queries: Codes, wanted: int, limit: int) -> _Near | None:
+        """Find the `wanted` rows nearest to any query, with all that tie, or all within a limit; None to scan instead.
+
+        What is nearest to any query is among what is nearest to each.
+        """
+        pieces: list[tuple[Rows, Distances]] = []
+        for query in queries:
+            room = ROOM + 8 * wanted
+            state, counts = np.array([limit, 0, 0, 0, 0]), np.zeros(self._code_length + 1, np.int64)
+            findings = Findings(wanted, state, counts, np.empty(room, np.int64), np.empty(room, np.uint16))
+            if not all(self._search(segment, buckets, query, findings) for segment, buckets in self._segments):
+                return None
+            limit = int(state[THRESHOLD])
+            pieces.append((findings.rows[: state[NOTED]], findings.distances[: state[NOTED]]))
+        rows, distances = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        kept = np.flatnonzero(distances <= limit)
+        order = kept[np.lexsort((distances[kept], rows[kept]))]
+        rows, first = np.unique(rows[order], return_index=True)
+        return _Near(rows, distances[order][first], limit)
+
+    def _search(self, segment: Segment, buckets: Buckets, query: NDArray[np.uint64], findings: Findings) -> bool:
+        """Search one segment; False as soon as a scan is the better way."""
+        costs, state = segment.costs, findings.state
+        state[BUCKETS] = state[ROWS] = 0
+        question, most_rows = segment.question(query), int(self._budget_ns / costs.row_ns)
+        free = costs.affordable(FREE * self._budget_ns)
+        step = probe(buckets, question, findings, 0, free, int(MOST_ROWS * most_rows))
+        if step == ABANDONED or step > state[THRESHOLD]:
+            return bool(step != ABANDONED)
+        part = findings.k / self._rows
+        distance = min(int(state[THRESHOLD]), predicted_distance(segment.sample, query, part, self._code_length))
+        if costs.ns(step, distance + 1, state[ROWS] / max(1, state[BUCKETS])) > self._budget_ns:
+            return False
+        return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)
+
+
+def _buckets(snapshot: Snapshot, segment: Segment) -> Buckets:
+    """Where a segment and, if it is without, its codes lie."""
+    size, shift = snapshot.layout.block_rows, snapshot.layout.block_rows.bit_length() - 1
+    if segment.design.inline:
+        return segment.buckets(NO_ADDRESSES, shift)
+    first_rows = np.arange(segment.entry.first_row, segment.entry.end, size)
+    return segment.buckets(snapshot.places.each(first_rows, []).addresses[CODES], shift)
+
+
+def _passing(snapshot: Snapshot, task: Task, near: _Near) -> Found:
+    """Leave out the rows that were deleted or are no candidates, and say to which group the others belong."""
+    columns = {*(task.sieve.columns if task.sieve else ()), *([task.group_column] if task.group_column else ())}
+    chunk = snapshot.places.each(near.rows, columns)
+    bits = every(chunk.counts)
+    keep(chunk.counts, chunk.addresses["flags"], NOT_DELETED, bits)
+    if task.sieve is not None:
+        task.sieve.refine(chunk, bits)
+    groups = np.zeros(near.rows.size, np.uint32)
+    if task.group_column:
+        read(chunk.addresses[task.group_column], groups)
+    kept = bits != 0
+    return Found(near.rows[kept], near.distances[kept], groups[kept])
+
+
+NOT_DELETED: Final = listed([flags for flags in range(256) if not flags & DELETED], COLUMNS["flags"])
+
+
+@kernel
+def read(addresses: NDArray[np.uint64], values: NDArray[Any]) -> None:
+    """Read one value from each address."""
+    for place in range(addresses.size):
+        values[place] = carray(at(addresses[place], values), (1,))[0]
+
+
+def _best(found: Found, task: Task) -> Distances:
+    """Least distance of each group, or that of each row where rows count."""
+    if task.group_column is None:
+        return found.distances
+    order = np.argsort(found.distances, kind="stable")
+    return found.distances[order][np.unique(found.groups[order], return_index=True)[1]]
+
+
+def _reached(found: Found, task: Task, limit: int) -> int:
+    """How many entities are within a limit."""
+    return int(np.count_nonzero(_best(found, task) <= limit))
+
+
+def _farthest(found: Found, task: Task) -> int:
+    """Distance of the k-th nearest entity, or more than any where there are fewer."""
+    best = _best(found, task)
+    return int(np.partition(best, task.k - 1)[task.k - 1]) if best.size >= task.k else np.iinfo(np.uint16).max
+
+
+def _joined(first: Found, second: Found) -> Found:
+    return Found(
+        np.concatenate([first.rows, second.rows]),
+        np.concatenate([first.distances, second.distances]),
+        np.concatenate([first.groups, second.groups]),
+    )

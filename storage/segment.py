@@ -1,0 +1,293 @@
+"""A multi-index of consecutive rows as a file: written once, mapped by every process, trusted once it is checked.
+
+It holds nothing that the database does not: whatever happens to it, the rows can be scanned, and it can be made again.
+"""
+
+import json
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+from typing import Any, Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashing.codes import Codes, words
+from storage.buckets import sort_into_buckets
+from storage.durable import write_durably
+from storage.errors import SegmentError
+from storage.multi_index import NO_ADDRESSES, Buckets, Question
+from storage.partition import Partition, balanced, lookup
+from storage.planner import Costs
+
+FORMAT: Final = 1
+MAGIC: Final = b"MULTIIDX"
+TRAILER: Final = Struct("<8sII")
+"""Ends the file: MAGIC, bytes of the description before it, and their CRC-32."""
+SUFFIX: Final = ".segment"
+SAMPLE_ROWS: Final = 1 << 16
+SLICE: Final = 1 << 24
+"""Bytes written or checked at a time."""
+WORD_BYTES, NUMBER_BYTES = 8, 4
+
+Blocks = Callable[[], Iterable[Codes]]
+"""Gives the (words, n) codes of the rows of a segment, in row order, as often as it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the database knows of a segment.
+
+    Attributes
+    ----------
+    name
+        Of the file, without its suffix.
+    first_row, rows
+        Which rows of the database it holds, and how many.
+    checksum
+        CRC-32 of all before the description.
+    """
+
+    name: str
+    first_row: int
+    rows: int
+    checksum: int
+
+    @property
+    def end(self) -> int:
+        """Row after its last."""
+        return self.first_row + self.rows
+
+    def path(self, folder: Path) -> Path:
+        """Where its file lies."""
+        return folder / f"{self.name}{SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What a segment is made of.
+
+    Attributes
+    ----------
+    rows, sampled
+        How many it holds, and how many codes of them it keeps together for predictions.
+    inline
+        Whether it holds every code, once for each substring: more than twice the size, and half the time of a search.
+    """
+
+    rows: int
+    sampled: int
+    partition: Partition
+    inline: bool
+
+    @property
+    def words(self) -> int:
+        """Words of a code."""
+        return words(self.partition.code_length)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each section begins, in bytes, and where the last ends.
+
+        First the sample; then of each substring the starts of its buckets, its rows, and its codes if they are inline.
+        """
+        sizes = [self.sampled * self.words * WORD_BYTES]
+        for width in self.partition.widths.tolist():
+            sizes += [_even((1 << width) + 1) * NUMBER_BYTES, _even(self.rows) * NUMBER_BYTES]
+            sizes += [self.rows * WORD_BYTES] * self.inline
+        return [0, *np.cumsum(sizes).tolist()]
+
+    def sections(self, blocks: Blocks) -> Iterator[NDArray[Any]]:
+        """Yield what each section holds, computed from the codes."""
+        yield draw(blocks, self.rows, self.sampled)
+        for j, (bits, width) in enumerate(zip(self.partition.substrings, self.partition.widths.tolist(), strict=True)):
+            table = lookup(self.partition.order if self.inline else bits, self.words)
+            shift = sum(map(len, self.partition.substrings[:j])) if self.inline else 0
+            found = sort_into_buckets(blocks, self.rows, table, shift, width)
+            yield _padded(found.offsets)
+            yield _padded(found.rows)
+            if self.inline:
+                yield found.gathered
+
+
+class Segment:
+    """One file, open.
+
+    Attributes
+    ----------
+    entry, design
+        Which rows, and how they are kept.
+    sample : (words, sampled) uint64
+        Codes of rows drawn evenly.
+    costs
+        What a search in it costs.
+    trusted
+        Whether the checksum was found to be right; until then it must not be used.
+    """
+
+    def __init__(self, folder: Path, entry: Entry, code_length: int) -> None:
+        self.entry, self.trusted, self.path = entry, False, entry.path(folder)
+        self._memory = self._map()
+        self.design = self._described(code_length)
+        starts, inline = self.design.starts, self.design.inline
+        self.costs = Costs(tuple(self.design.partition.widths.tolist()), entry.rows, inline)
+        self._octets = np.frombuffer(self._memory, np.uint8, starts[-1])
+        self.sample = self._octets[: starts[1]].view(np.uint64).reshape(self.design.words, -1)
+        places = np.array(starts[1:-1]).reshape(-1, 2 + inline).T
+        base = self._octets.__array_interface__["data"][0]
+        self._numbers = self._octets.view(np.uint32)
+        self._places = np.stack([places[0] // NUMBER_BYTES, places[1] // NUMBER_BYTES, self.design.partition.widths])
+        self._codes = (places[2] + base).astype(np.uint64) if inline else NO_ADDRESSES
+        self._masks = _contiguous(self.design.partition) if inline else self.design.partition.masks
+        order = [self.design.partition.order] if inline else []
+        self._tables = np.stack(
+            [lookup(bits, self.design.words) for bits in (*self.design.partition.substrings, *order)]
+        )
+
+    def buckets(self, blocks: NDArray[np.uint64], shift: int) -> Buckets:
+        """As the search kernel takes them.
+
+        Parameters
+        ----------
+        blocks : (blocks,)
+            Addresses of the blocks of the database that hold the codes, 2**shift each; not needed when inline.
+        """
+        return Buckets(self._numbers, self._places, self._codes, blocks, shift, self._masks)
+
+    def question(self, query: NDArray[np.uint64]) -> Question:
+        """Ask for one code, (words,)."""
+        octets = np.ascontiguousarray(query, "<u8").view(np.uint8)
+        gathered = np.bitwise_or.reduce(self._tables[:, np.arange(octets.size), octets], axis=1)
+        substrings = len(self.design.partition.substrings)
+        return Question(
+            gathered[substrings:] if self.design.inline else query, gathered[:substrings], self.entry.first_row
+        )
+
+    def check(self, report: Callable[[int], object] = lambda _: None) -> bool:
+        """Read all of it once, and trust it if its checksum is right; `report` is told the bytes of each step."""
+        checksum = 0
+        for start in range(0, self._octets.size, SLICE):
+            part = self._octets[start : start + SLICE]
+            checksum = crc32(memoryview(part), checksum)  # type: ignore[arg-type]
+            report(part.size)
+        self.trusted = checksum == self.entry.checksum
+        return self.trusted
+
+    def differences(self, blocks: Blocks) -> Iterator[str]:
+        """Compute every section again from the codes, and yield which differ."""
+        starts = self.design.starts
+        for number, section in enumerate(self.design.sections(blocks)):
+            kept = self._octets[starts[number] : starts[number + 1]]
+            if not np.array_equal(section.reshape(-1).view(np.uint8), kept):
+                yield f"segment {self.entry.name}: section {number} does not follow from the codes"
+
+    def _map(self) -> mmap.mmap:
+        try:
+            with self.path.open("rb") as file:
+                memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError as error:
+            raise SegmentError(self.path, "it is missing") from error
+        except (OSError, ValueError) as error:  # ValueError: it is empty
+            raise SegmentError(self.path, str(error)) from error
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)  # buckets are read at random: fewer pages, fewer walks of their tables
+        except OSError:  # a kernel without them: slower, not wrong
+            return memory
+        return memory
+
+    def _described(self, code_length: int) -> Design:
+        if len(self._memory) < TRAILER.size:
+            raise SegmentError(self.path, "it was cut short")
+        magic, size, checksum = TRAILER.unpack(self._memory[-TRAILER.size :])
+        described = self._memory[-TRAILER.size - size : -TRAILER.size] if magic == MAGIC else b""
+        if magic != MAGIC or crc32(described) != checksum:
+            raise SegmentError(self.path, "its end is damaged")
+        fields = json.loads(described)
+        if fields.pop("format") != FORMAT:
+            raise SegmentError(self.path, f"it is not of format {FORMAT}")
+        partition = Partition(code_length, tuple(map(tuple, fields["substrings"])))
+        design = Design(self.entry.rows, fields["sampled"], partition, fields["inline"])
+        known = [self.entry.name, self.entry.first_row, self.entry.rows, self.entry.checksum]
+        if fields["entry"] != known or design.starts[-1] + size + TRAILER.size != len(self._memory):
+            raise SegmentError(self.path, "it is of another state of the database")
+        return design
+
+
+def write_segment(
+    folder: Path,
+    name: str,
+    first_row: int,
+    design: Design,
+    blocks: Blocks,
+    report: Callable[[int], object] = lambda _: None,
+) -> Entry:
+    """Make the file of a segment, whole and durable when this returns; `report` is told the bytes of each step."""
+    path, checksum = folder / f"{name}{SUFFIX}", 0
+    entries: list[Entry] = []
+
+    def chunks() -> Iterator[bytes | memoryview]:
+        nonlocal checksum
+        for section in design.sections(blocks):
+            octets = memoryview(section.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+            for start in range(0, len(octets), SLICE):
+                part = octets[start : start + SLICE]
+                checksum = crc32(part, checksum)
+                yield part
+                report(len(part))
+        entries.append(Entry(name, first_row, design.rows, checksum))
+        yield from _description(entries[0], design)
+
+    write_durably(chunks(), folder / f"{name}.part", path)
+    return entries[0]
+
+
+def design_for(blocks: Blocks, rows: int, code_length: int, *, inline: bool) -> Design:
+    """Choose the substrings for some rows."""
+    sampled = min(SAMPLE_ROWS, rows)
+    return Design(rows, sampled, balanced(draw(blocks, rows, sampled).T, code_length, rows), inline)
+
+
+def draw(blocks: Blocks, rows: int, sampled: int) -> Codes:
+    """(words, sampled) codes of rows drawn evenly, the same whenever they are drawn."""
+    chosen = np.sort(np.random.default_rng(0).integers(0, rows, sampled))
+    parts, first = [], 0
+    for codes in blocks():
+        low, high = np.searchsorted(chosen, [first, first + codes.shape[1]])
+        parts.append(codes[:, chosen[low:high] - first])
+        first += codes.shape[1]
+    return np.concatenate(parts, axis=1)
+
+
+def _description(entry: Entry, design: Design) -> Sequence[bytes]:
+    fields = {
+        "format": FORMAT,
+        "entry": [entry.name, entry.first_row, entry.rows, entry.checksum],
+        "substrings": design.partition.substrings,
+        "sampled": design.sampled,
+        "inline": design.inline,
+    }
+    described = json.dumps(fields).encode()
+    return described, TRAILER.pack(MAGIC, len(described), crc32(described))
+
+
+def _contiguous(partition: Partition) -> Codes:
+    """(substrings, 1) masks of the substrings in a code whose bits were put in their order."""
+    ends = np.cumsum(partition.widths)
+    return np.array(
+        [
+            [(1 << end) - (1 << end - width)]
+            for end, width in zip(ends.tolist(), partition.widths.tolist(), strict=True)
+        ],
+        np.uint64,
+    )
+
+
+def _even(numbers: int) -> int:
+    return numbers + numbers % 2
+
+
+def _padded(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    return np.concatenate([numbers, np.zeros(1, np.uint32)]) if numbers.size % 2 else numbers

@@ -1,0 +1,57 @@
+"""Which way is cheaper."""
+
+from math import comb
+
+import numpy as np
+import pytest
+
+from hashing.codes import hamming_distance
+from storage.planner import Costs, count_distances, predicted_distance, scan_ns
+from tests.invented import codes
+
+
+def test_a_scan_costs_more_for_more_and_less_on_more_cores() -> None:
+    assert scan_ns(1000, 2, 1) == 2 * scan_ns(1000, 1, 1) > 2 * scan_ns(1000, 1, 2) * 0.5
+    assert scan_ns(1000, 1, 2) < scan_ns(1000, 1, 1)
+
+
+def test_a_step_looks_into_as_many_buckets_as_there_are_ways_to_flip_its_bits() -> None:
+    costs = Costs((21, 21, 22), 10**7, inline=True)
+
+    steps = np.diff(costs.buckets)
+
+    assert steps[:9].tolist() == [1, 1, 1, 21, 21, 22, comb(21, 2), comb(21, 2), comb(22, 2)]
+    assert costs.buckets[-1] == 2 * 2**21 + 2**22
+    assert costs.steps == 3 * 23
+
+
+def test_as_many_steps_are_affordable_as_the_budget_pays() -> None:
+    costs = Costs((16, 16), 10**6, inline=True)
+
+    for steps in (0, 1, 5, 10):
+        budget = costs.ns(0, steps, costs.load)
+        assert costs.affordable(budget * 1.001) == steps
+        assert costs.affordable(budget * 0.999) == max(0, steps - 1)
+    assert costs.affordable(1e18) == costs.steps
+    assert costs.ns(0, 10**6, costs.load) == costs.ns(0, costs.steps, costs.load)
+
+
+def test_crowded_buckets_and_codes_elsewhere_cost_more() -> None:
+    costs = Costs((16, 16), 10**6, inline=True)
+
+    assert costs.ns(0, 5, 100.0) > costs.ns(0, 5, costs.load)
+    assert Costs((16, 16), 10**6, inline=False).ns(0, 5, 1.0) > costs.ns(0, 5, 1.0)
+
+
+@pytest.mark.parametrize("code_length", [64, 256])
+def test_the_distance_predicted_is_that_within_which_the_part_of_the_sample_lies(code_length: int) -> None:
+    sample, query = codes(1000, code_length), codes(1, code_length, seed=1)[0]
+    distances = np.sort(hamming_distance(query, sample))
+    planes = np.ascontiguousarray(sample.T)
+
+    for part in (1.0, 0.5, 0.1, 0.001):
+        assert predicted_distance(planes, query, part, code_length) == distances[round(part * 1000) - 1]
+    assert predicted_distance(planes, query, 1e-9, code_length) == distances[0]
+    assert predicted_distance(planes, query, 7.0, code_length) == distances[-1]
+    counted = count_distances(planes, query, np.zeros(code_length + 1, np.int64))
+    assert counted.tolist() == np.bincount(distances, minlength=code_length + 1).tolist()
