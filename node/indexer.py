@@ -9,6 +9,7 @@ import numpy as np
 
 from hashing.encoder import Encoder
 from hashing.network import INPUT_SIZE
+from node.clashes import DROPPED, Policy, settle, uids_of
 from node.decoding import Decoding
 from node.preparation import Prepared, Unusable
 from node.retriever import NO_PIXELS
@@ -64,13 +65,18 @@ class Indexer:
                 half = len(items) // 2
                 return self._append(items[:half]) + self._append(items[half:])
             ((entry, item),) = items
-            self._set_aside(entry, Unusable("not-storable", f"{type(error).__name__} while storing", _uids(item)))
+            self._set_aside(entry, Unusable("not-storable", f"{type(error).__name__} while storing", uids_of(item)))
             return []
         clashing = {id(clash.record): clash for clash in appended.clashing}
+        done: list[Entry] = []
         for entry, item in items:
-            if clash := clashing.get(id(item.record)):
-                self._set_aside(entry, Unusable("uid-clash", CLASHES[clash.level], _uids(item)))
-        self.spool.remove([entry for entry, item in items if id(item.record) not in clashing])
+            clash = clashing.get(id(item.record))
+            why = settle(self.database, item, clash.level, Policy(self.settings.other_content)) if clash else None
+            if why is None:
+                done.append(entry)
+            else:
+                self._set_aside(entry, why)
+        self.spool.remove(done)
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
@@ -81,20 +87,5 @@ class Indexer:
 
     def _set_aside(self, entry: Entry, why: Unusable) -> None:
         """An object without pixels keeps its note only: the archive has it, and it is not at fault."""
-        self.spool.set_aside(entry, why.reason, why.detail, why.uids, keep=why.reason != NO_PIXELS)
+        self.spool.set_aside(entry, why.reason, why.detail, why.uids, keep=why.reason not in (NO_PIXELS, DROPPED))
         logger.warning("set aside %s: %s (%s)", why.uids.get("SOPInstanceUID", entry.path.name), why.reason, why.detail)
-
-
-CLASHES = {
-    "IMAGE": "its SOP Instance UID is known with other content; the first received is kept",
-    "SERIES": "its Series Instance UID is known under another study; the first received is kept",
-    "STUDY": "its Study Instance UID is known under another patient; the first received is kept",
-}
-
-
-def _uids(item: Item) -> dict[str, str]:
-    return {
-        "SOPInstanceUID": item.record.sop_instance_uid,
-        "SeriesInstanceUID": item.record.series_instance_uid,
-        "StudyInstanceUID": item.record.study_instance_uid,
-    }

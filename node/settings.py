@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     busy_share: float = Field(0.8, gt=0, lt=1, description="Part of these three limits above which responses wait.")
     closed_share: float = Field(0.95, gt=0, description="Part above which associations that store are rejected.")
     longest_delay_s: float = Field(2.0, ge=0, le=10, description="How long a response waits at the limit itself.")
+    other_content: str = Field(
+        "quarantine",
+        pattern="^(keep_first|replace|quarantine)$",
+        description="A known SOP Instance UID with other content: keep_first, replace or quarantine.",
+    )
     batch_size: int = Field(32, ge=1, description="Instances indexed in one transaction.")
     batch_delay_s: float = Field(0.05, ge=0, description="How long a decoded instance may wait for others.")
     decode_workers: int = Field(2, ge=1, description="Processes that decode pixels.")
