@@ -1,14 +1,8 @@
-"""Labelled images for training and evaluation, read once through the serving preprocessing and kept in memory maps.
+"""Labelled images for training and evaluation, read once through the serving preprocessing and kept in memory maps."""
 
-Each set lies in a folder with the layout of its public package: a CSV index beside zip files of JPEG or PNG images.
-"""
-
-import csv
-import gzip
 import io
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,14 +12,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 
+from hashing.examples import (
+    ADULT_CHEST,
+    BREAST_US,
+    CHEST_CT,
+    CHILD_CHEST,
+    FINDINGS,
+    HEAD_MR,
+    NO_FINDING,
+    Example,
+)  # fmt: skip
+from hashing.formats import FORMATS, WHERE
 from hashing.pixels import network_input, preprocess
 from hashing.progress import progress
+from hashing.protocol import with_validation
+from hashing.readers import READERS, TABLES, read_table
 
-FINDINGS = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
-)  # fmt: skip
-NO_FINDING = "No Finding"
+__all__ = ["FINDINGS", "KINDS", "LABELS", "NO_FINDING", "Dataset", "load"]
 LABELS = (
     *FINDINGS, NO_FINDING,
     "child_normal", "child_bacterial_pneumonia", "child_viral_pneumonia",
@@ -33,19 +36,9 @@ LABELS = (
     "lung_malignant", "lung_benign", "lung_normal",
     "breast_malignant", "breast_benign", "breast_normal",
 )  # fmt: skip
-KINDS = ("adult chest radiograph", "child chest radiograph", "head MR", "chest CT", "breast US")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One image before reading: where it is, what it shows, and to which part it belongs."""
-
-    archive: str
-    member: str
-    labels: tuple[str, ...]
-    kind: str
-    group: str
-    split: str
+"""Of the shipped model."""
+KINDS = (ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US)
+"""Of the shipped model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +48,15 @@ class Dataset:
     Attributes
     ----------
     images : (n, 224, 224) uint8, memory-mapped
-    labels : (n, len(LABELS)) bool
+    labels : (n, len(names)) bool
+    names
+        Of the labels.
     kinds : (n,) int
-        Index into `KINDS`.
+        Index into `kind_names`: modality and body part.
     groups : (n,) str
         Patient where known, else the group of near-identical images.
     splits : (n,) str
-        "train", "validation" (carved from train by group) or "test".
+        "train", "validation" (carved from train by group where a set has none) or "test".
     """
 
     images: NDArray[np.uint8]
@@ -69,119 +64,98 @@ class Dataset:
     kinds: NDArray[np.int64]
     groups: NDArray[np.str_]
     splits: NDArray[np.str_]
+    names: tuple[str, ...] = LABELS
+    kind_names: tuple[str, ...] = KINDS
 
     def part(self, *splits: str) -> NDArray[np.int64]:
         """Row numbers of the named parts, ascending."""
         return np.flatnonzero(np.isin(self.splits, splits))
 
 
-def load(name: str, root: Path, cache: Path) -> Dataset:
-    """A set by name: "nih14k", "paediatric", "dafh" (without radiographs whose terms forbid shipping), "phantoms".
+def load(name: str, root: Path, cache: Path, names: Sequence[str] = LABELS, kinds: Sequence[str] = KINDS) -> Dataset:
+    """A set by name.
 
     Parameters
     ----------
+    name
+        Of `hashing.readers`: "nih14k", "paediatric", "dafh" (without radiographs whose terms forbid shipping),
+        "covid_normal", "hannover", "mednist", "tcia_ct", "nih_dx", "phantoms"; or "FORMAT:PLACE" of `hashing.formats`,
+        as "chestxray14:nih" or "medmnist:chestmnist.npz".
     root
-        Folder that holds `chestxray14/`, `other_cxr/` and `multimodality/`.
+        Folder that holds `chestxray14/`, `other_cxr/` and `multimodality/`, or the place.
     cache
         Folder for the preprocessed images, made on the first call.
+    names, kinds
+        Labels and kinds that shall have a number; those that occur are added when these are empty.
 
     Raises
     ------
     FileNotFoundError
-        The set is not under `root`.
+        The set is not under `root`; says where it comes from.
     ValueError
-        A group stands on both sides of the test split.
+        There is no such set, or a group stands on both sides of the test split.
     """
-    examples = [_with_validation(example) for example in READERS[name](root)]
+    examples = list(read(name, root))
     _check_disjoint(name, examples)
+    names = names or _occurring(examples)
+    kinds = kinds or sorted({example.kind for example in examples})
+    unknown = sorted({example.kind for example in examples} - set(kinds))
+    if unknown:
+        raise ValueError(f"{name} has images of {', '.join(unknown)}: the model knows {', '.join(kinds)} only")
     return Dataset(
         images=_cached_images(name, root, cache, examples),
-        labels=np.array([[label in example.labels for label in LABELS] for example in examples]),
-        kinds=np.array([KINDS.index(example.kind) for example in examples]),
+        labels=np.array([[label in example.labels for label in names] for example in examples]),
+        kinds=np.array([kinds.index(example.kind) for example in examples]),
         groups=np.array([example.group for example in examples]),
         splits=np.array([example.split for example in examples]),
+        names=tuple(names),
+        kind_names=tuple(kinds),
     )
 
 
-def _nih14k(root: Path) -> Iterator[Example]:
-    """ChestX-ray14 images of the three packages, each at its largest size, by the official patient-disjoint split."""
-    where: dict[str, tuple[str, str]] = {}
-    for archive in ("nih_cxr_64.zip", "nih_cxr_128.zip", "nih_cxr_256.zip"):
-        path = f"chestxray14/{archive}"
-        with zipfile.ZipFile(root / path) as file:
-            where |= {Path(member).stem: (path, member) for member in file.namelist() if not member.endswith("/")}
-    with gzip.open(root / "chestxray14/labels.csv.gz", "rt", newline="") as table:
-        for row in csv.DictReader(table):
-            place = where.get(Path(row["image"]).stem)
-            if place is None:
-                continue
-            labels = tuple(finding for finding in FINDINGS if row[finding] == "1") or (NO_FINDING,)
-            split = "test" if row["split_official"] == "test" else "train"
-            yield Example(*place, labels, KINDS[0], f"nih-{row['patient_id']}", split)
+def read(name: str, root: Path) -> Iterator[Example]:
+    """The examples of a set; where it has no validation part, a tenth of its training groups becomes that."""
+    examples = list(_reader(name, root))
+    own = any(example.split == "validation" for example in examples)
+    for example in examples:
+        yield example if own else replace(example, split=with_validation(example.group, example.split))
 
 
-def _paediatric(root: Path) -> Iterator[Example]:
-    """Chest X-rays of children (Kermany et al., Cell 2018)."""
-    for row in _rows(root / "other_cxr/pediatric_pneumonia_index.csv"):
-        archive = "other_cxr/pediatric_pneumonia_176.zip"
-        yield Example(archive, row["file"], (f"child_{row['class']}",), KINDS[1], row["patient_group"], row["split"])
+def _reader(name: str, root: Path) -> Iterable[Example]:
+    form, _, place = name.partition(":")
+    try:
+        if form in FORMATS and place:
+            return list(FORMATS[form](root, place))
+        if name in TABLES:
+            return list(read_table(root, TABLES[name]))
+        if name in READERS:
+            return list(READERS[name](root))
+    except FileNotFoundError as error:
+        help_ = WHERE.get(form, "docs/results.md says where each set comes from")
+        raise FileNotFoundError(f"{name} is not complete below {root}: {error}. {help_}") from error
+    known = [*READERS, *TABLES, *(f"{form}:PLACE" for form in FORMATS)]
+    raise ValueError(f"no data set {name!r}: choose of {', '.join(known)}")
 
 
-def _dafh(root: Path) -> Iterator[Example]:
-    """Brain MR, lung CT and breast US of the fusion-hashing sets.
-
-    Three groups of near-identical images stand on both sides of the published split; their training side is left out.
-    """
-    kinds = {"MR": KINDS[2], "CT": KINDS[3], "US": KINDS[4]}
-    rows = [row for row in _rows(root / "multimodality/dafh_index.csv") if row["modality"] in kinds]
-    tested = {(row["zip_file"], row["group"]) for row in rows if row["split"] == "test"}
-    for row in rows:
-        if row["split"] == "test" or (row["zip_file"], row["group"]) not in tested:
-            group = f"{row['organ']}-{row['group']}"
-            yield Example(row["zip_file"], row["file"], (row["label"],), kinds[row["modality"]], group, row["split"])
-
-
-PHANTOM_FINDINGS = {"enlarged heart": "Cardiomegaly", "effusion": "Effusion", "nodule": "Nodule", "mass": "Mass"}
-
-
-def _phantoms(root: Path) -> Iterator[Example]:
-    """Computed cases, as `lookalike sample phantoms` writes them; sections have a kind and no labels."""
-    kinds = {"CR": KINDS[0], "DX": KINDS[0], "CT": KINDS[3], "MR": KINDS[2]}
-    for row in _rows(root / "phantoms/truth.csv"):
-        kind = kinds[row["modality"]]
-        found = tuple(PHANTOM_FINDINGS[one] for one in row["findings"].split("|") if one in PHANTOM_FINDINGS)
-        labels = (found or (NO_FINDING,)) if kind == KINDS[0] else ()
-        yield Example("phantoms", row["path"], labels, kind, f"phantom-{row['patient']}", "train")
-
-
-READERS: dict[str, Callable[[Path], Iterable[Example]]] = {
-    "nih14k": _nih14k,
-    "paediatric": _paediatric,
-    "dafh": _dafh,
-    "phantoms": _phantoms,
-}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as table:
-        return list(csv.DictReader(table))
-
-
-def _with_validation(example: Example) -> Example:
-    """A tenth of the training groups, drawn by a checksum of their names, becomes the validation part."""
-    held_back = example.split == "train" and zlib.crc32(example.group.encode()) % 10 == 0
-    return replace(example, split="validation") if held_back else example
+def _occurring(examples: Sequence[Example]) -> list[str]:
+    """Labels that occur: findings in NIH's order, then others by name."""
+    found = {label for example in examples for label in example.labels}
+    return [*(name for name in (*FINDINGS, NO_FINDING) if name in found), *sorted(found - {*FINDINGS, NO_FINDING})]
 
 
 def _check_disjoint(name: str, examples: Sequence[Example]) -> None:
-    test = {example.group for example in examples if example.split == "test"}
-    shared = sorted({example.group for example in examples if example.split != "test"} & test)
-    if shared:
-        raise ValueError(f"{name}: on both sides of the test split: {', '.join(shared[:10])}")
+    parts = {
+        split: {example.group for example in examples if example.split == split}
+        for split in ("train", "validation", "test")
+    }
+    for one, other in (("train", "test"), ("validation", "test"), ("train", "validation")):
+        shared = sorted(parts[one] & parts[other])
+        if shared:
+            raise ValueError(f"{name}: in both {one} and {other}: {', '.join(shared[:10])} ({len(shared)} in all)")
 
 
 def _cached_images(name: str, root: Path, cache: Path, examples: Sequence[Example]) -> NDArray[np.uint8]:
-    path = cache / f"{name}-{len(examples)}.npy"
+    path = cache / f"{name.replace(':', '-').replace('/', '-')}-{len(examples)}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
@@ -195,11 +169,29 @@ def _cached_images(name: str, root: Path, cache: Path, examples: Sequence[Exampl
 
 
 def _images(root: Path, examples: Sequence[Example]) -> Iterator[NDArray[np.uint8]]:
-    names = {example.archive for example in examples if example.archive.endswith(".zip")}
-    archives = {archive: zipfile.ZipFile(root / archive) for archive in names}
+    archives = {example.archive for example in examples}
+    zips = {name: zipfile.ZipFile(root / name) for name in archives if name.endswith(".zip")}
+    arrays = {name: np.load(root / name) for name in archives if name.endswith(".npz")}
+    parts = {
+        (name, part): file[part] for name, file in arrays.items() for part in file.files if part.endswith("images")
+    }
     for example in examples:
-        if example.archive not in archives:
-            yield network_input(dcmread(root / example.archive / example.member))
-            continue
-        with Image.open(io.BytesIO(archives[example.archive].read(example.member))) as image:
-            yield preprocess(sitk.GetImageFromArray(np.asarray(image.convert("L"))))
+        if example.archive in arrays:
+            part, number = example.member.split("/")
+            pixels = parts[example.archive, part][int(number)]
+            yield _from_picture(Image.fromarray(pixels))
+        elif example.archive in zips:
+            yield _from_bytes(zips[example.archive].read(example.member))
+        else:
+            yield _from_bytes((root / example.archive / example.member).read_bytes())
+
+
+def _from_bytes(content: bytes) -> NDArray[np.uint8]:
+    if content[128:132] == b"DICM":
+        return network_input(dcmread(io.BytesIO(content)))
+    with Image.open(io.BytesIO(content)) as image:
+        return _from_picture(image)
+
+
+def _from_picture(image: Image.Image) -> NDArray[np.uint8]:
+    return preprocess(sitk.GetImageFromArray(np.asarray(image.convert("L"))))

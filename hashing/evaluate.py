@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hashing import datasets, metrics
 from hashing.codes import Codes, pack, prefix
-from hashing.datasets import KINDS, LABELS, Dataset
+from hashing.datasets import Dataset
 from hashing.encoder import Encoder
 from hashing.network import CODE_LENGTHS
 from hashing.progress import progress
@@ -137,10 +137,10 @@ def truth_of(dataset: Dataset) -> Truth:
     present = np.asarray(dataset.labels.any(axis=0))
     return Truth(
         labels=dataset.labels[:, present],
-        names=tuple(label for label, occurs in zip(LABELS, present, strict=True) if occurs),
+        names=tuple(label for label, occurs in zip(dataset.names, present, strict=True) if occurs),
         groups=dataset.groups,
         splits=dataset.splits,
-        kinds=np.array(KINDS)[dataset.kinds],
+        kinds=np.array(dataset.kind_names)[dataset.kinds],
     )
 
 

@@ -1,10 +1,8 @@
 """Features of a set, computed once and kept, so that many hash heads can be compared on them."""
 
-import gzip
 import logging
 from collections.abc import Iterator
-from csv import DictReader
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from hashing.experiment import Experiment
 from hashing.network import EfficientNetLite0
 from hashing.progress import progress
 from hashing.protocol import Truth, with_validation
+from hashing.readers import label_rows
 from hashing.sources import ENCODING_BATCH, image_tensors
 from hashing.trunk import fold_of, imagenet_trunk, saved_trunk, train_trunk
 
@@ -62,16 +61,26 @@ def load(experiment: Experiment, root: Path, output: Path) -> Features:
 
 
 def joined(experiment: Experiment, root: Path, output: Path) -> Dataset:
-    """The sets of an experiment as one; labels are cut to those that occur."""
-    sets = [datasets.load(name, root, output / "cache") for name in experiment.dataset]
-    labels = np.concatenate([one.labels for one in sets])
+    """The sets of an experiment as one, with the labels and kinds that occur."""
+    sets = [datasets.load(name, root, output / "cache", names=(), kinds=()) for name in experiment.dataset]
+    names = tuple(dict.fromkeys(name for one in sets for name in one.names))
+    kinds = tuple(dict.fromkeys(kind for one in sets for kind in one.kind_names))
     return Dataset(
         images=sets[0].images if len(sets) == 1 else np.concatenate([one.images for one in sets]),
-        labels=labels,
-        kinds=np.concatenate([one.kinds for one in sets]),
+        labels=np.concatenate([_columns(one.labels, one.names, names) for one in sets]),
+        kinds=np.concatenate([np.array([kinds.index(kind) for kind in one.kind_names])[one.kinds] for one in sets]),
         groups=np.concatenate([one.groups for one in sets]),
         splits=np.concatenate([one.splits for one in sets]),
+        names=names,
+        kind_names=kinds,
     )
+
+
+def _columns(labels: NDArray[np.bool_], own: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Columns of one set in the order of all."""
+    wide = np.zeros((len(labels), len(names)), bool)
+    wide[:, [names.index(name) for name in own]] = labels
+    return wide
 
 
 def standardised(values: NDArray[np.float32], train: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -87,8 +96,7 @@ def _given(root: Path, name: str) -> tuple[NDArray[np.float32], Truth]:
         raise FileNotFoundError(f"{name} is not at {path}: see docs/results.md for where data sets come from")
     with np.load(path) as file:
         names, logits = file["image"], file["logit"]
-    with gzip.open(root / "chestxray14/labels.csv.gz", "rt", newline="") as table:
-        rows = {row["image"]: row for row in DictReader(table)}
+    rows = {row["image"]: row for row in label_rows(root)}
     found = [rows[image] for image in names.tolist()]
     findings = np.array([[row[label] == "1" for label in FINDINGS] for row in found])
     groups = np.array([f"nih-{row['patient_id']}" for row in found])
@@ -123,11 +131,9 @@ def _trunks(experiment: Experiment, dataset: Dataset, folder: Path) -> list[Effi
     """One trunk for each fold, which never saw the fold's patients."""
     if experiment.trunk == "imagenet":
         return [imagenet_trunk()]
-    present = dataset.labels.any(axis=0)
-    known = replace(dataset, labels=dataset.labels[:, present])
     folders = [folder / f"trunk-{fold}" for fold in range(experiment.folds)]
     for fold, place in enumerate(folders):
-        train_trunk(experiment, known, fold, place)
+        train_trunk(experiment, dataset, fold, place)
     return [saved_trunk(place) for place in folders]
 
 
@@ -135,7 +141,7 @@ def _encode(trunk: EfficientNetLite0, dataset: Dataset, rows: NDArray[np.int64],
     def batches() -> Iterator[NDArray[np.float32]]:
         n_batches = max(1, -(-len(rows) // ENCODING_BATCH))
         for images in progress(image_tensors(dataset, rows, size), f"features, {size} px", n_batches):
-            yield trunk(images.to(memory_format=torch.channels_last)).numpy()
+            yield trunk(images).numpy()
 
     trunk.eval()
     with torch.inference_mode():

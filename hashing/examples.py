@@ -1,0 +1,36 @@
+"""What is known of an image before it is read, in the words that all sets share."""
+
+from dataclasses import dataclass
+
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+NO_FINDING = "No Finding"
+ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US = (
+    "adult chest radiograph", "child chest radiograph", "head MR", "chest CT", "breast US",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One image: where it is, what it shows, and to which part it belongs.
+
+    Attributes
+    ----------
+    archive, member
+        A zip or npz file below the data folder and its member, or a folder and a file in it.
+    kind
+        Modality and body part.
+    group
+        Patient where known, else the group of near-identical images.
+    split
+        "train", "validation" or "test"; "train" may yet give a tenth of its groups to validation.
+    """
+
+    archive: str
+    member: str
+    labels: tuple[str, ...]
+    kind: str
+    group: str
+    split: str
