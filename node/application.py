@@ -15,6 +15,7 @@ from node.receiver import Receiver
 from node.refusals import Refusals
 from node.roles import Role, announced
 from node.settings import Settings
+from storage.builder import keep_built
 from storage.warm import warm_up
 
 WRITE_EVERY_S = 1.0
@@ -37,7 +38,9 @@ def _run_index(settings: Settings, stop: threading.Event, _number: int) -> None:
 
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
-    indexer = Indexer(settings, open_spool(settings), open_for_writing(settings), encoder)
+    database = open_for_writing(settings)
+    indexer = Indexer(settings, open_spool(settings), database, encoder)
+    threading.Thread(target=keep_built, args=[database, stop], name="segments", daemon=True).start()
     with announced(settings, Role.INDEX):
         indexer.run(stop)
 

@@ -12,6 +12,7 @@ from node.pressure import Level, Pressure
 from node.refusals import Refused, read_refusals
 from node.roles import Role, processes, running_pid, title
 from node.settings import Settings
+from storage.builder import faults, trusted
 from storage.record import LEVELS
 from storage.record import Level as RecordLevel
 
@@ -26,6 +27,10 @@ class NodeStatus:
         How many are indexed, by level.
     rows
         Codes, one a frame.
+    segment_rows
+        How many of them a search finds by the index; the others are scanned.
+    segment_faults
+        Why parts of the index are not used.
     waiting
         Instances received and not yet indexed.
     set_aside
@@ -41,6 +46,8 @@ class NodeStatus:
 
     entities: Mapping[RecordLevel, int]
     rows: int
+    segment_rows: int
+    segment_faults: Sequence[str]
     waiting: int
     set_aside: Mapping[str, int]
     refused: Sequence[Refused]
@@ -63,6 +70,8 @@ def read_status(settings: Settings) -> NodeStatus:
         return NodeStatus(
             entities={level: snapshot.count(level) for level in LEVELS},
             rows=snapshot.rows,
+            segment_rows=sum(entry.rows for entry in trusted(reading.database, snapshot)),
+            segment_faults=tuple(faults(reading.database, snapshot)),
             waiting=reading.retriever.spool.depth(),
             set_aside=dict(reading.retriever.spool.reasons()),
             refused=read_refusals(settings.run_path),
@@ -85,6 +94,9 @@ def status_table(status: NodeStatus) -> Table:
     for level, count in status.entities.items():
         table.add_row({RecordLevel.IMAGE: "instances"}.get(level, level.lower()) + " indexed", f"{count:,}")
     table.add_row("codes", f"{status.rows:,} of {status.code_length} bits")
+    table.add_row("codes in segments of the index", f"{status.segment_rows:,}")
+    for fault in status.segment_faults:
+        table.add_row("scanned instead", escape(fault))
     table.add_row("model", status.model)
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
     for reason, count in sorted(status.set_aside.items()):
