@@ -1,5 +1,6 @@
 """Ordinary matching over the database: which patients, studies, series or instances satisfy every key."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -7,7 +8,9 @@ import numpy as np
 
 from node.keys import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
 from node.matching import is_universal, matches
+from storage.columns import SEXES
 from storage.database import Snapshot
+from storage.filter import undated_studies
 from storage.record import LEVELS, Entity, Level
 from storage.search import Filter
 
@@ -15,6 +18,7 @@ Keys = Mapping[str, str]
 Check = Callable[[], None]
 """Called before each entity that is looked at; it may raise, to end a search that nobody waits for any more."""
 
+DATES = re.compile(r"(?P<first>[0-9]{8})?(?P<range>-(?P<last>[0-9]{8})?)?")
 FILTER_FIELD = {Level.PATIENT: "patients", Level.STUDY: "studies", Level.SERIES: "series", Level.IMAGE: "instances"}
 
 
@@ -50,7 +54,10 @@ def find(snapshot: Snapshot, level: Level, keys: Keys, check: Check = go_on) -> 
 def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
     """Filter that lets through only the rows of entities that match all keys, of whatever level."""
     asked = _asked(keys)
-    where = Filter(modalities=_listed(asked, "Modality"), body_parts=_listed(asked, "BodyPartExamined"))
+    where = Filter(
+        modalities=_listed(asked, "Modality"), body_parts=_listed(asked, "BodyPartExamined"), sexes=_sexes(asked)
+    )
+    where = _dated(snapshot, asked, where, check)
     if not asked:
         return where
     lowest = max((LEVEL_OF[keyword] for keyword in asked), key=LEVELS.index)
@@ -90,6 +97,37 @@ def _listed(asked: dict[str, str], keyword: str) -> frozenset[str] | None:
         return None
     del asked[keyword]
     return frozenset({value.strip() for value in key.split("\\")} - {""} | ({""} if keyword in REQUIRED else set()))
+
+
+def _sexes(asked: dict[str, str]) -> frozenset[str] | None:
+    """Take Patient's Sex out, where its values are those that rows know."""
+    values = frozenset(value.strip() for value in asked.get("PatientSex", "").split("\\"))
+    if not values <= set(SEXES) - {""}:
+        return None
+    del asked["PatientSex"]
+    return values
+
+
+def _dated(snapshot: Snapshot, asked: dict[str, str], where: Filter, check: Check) -> Filter:
+    """Take one whole date, or a range of such, out of the keys.
+
+    Rows know a date or none. A study without one matches (PS3.4 C.2.2.1.2), one with something else may, as its text
+    says: these few are looked at one by one.
+    """
+    key = asked.get("StudyDate", "").strip()
+    found = DATES.fullmatch(key)
+    if found is None or not (found["first"] or found["last"]):
+        return where
+    del asked["StudyDate"]
+    first, last = (int(end) if end else None for end in (found["first"], found["last"]))
+    excluded = []
+    for ordinal in undated_studies(snapshot).tolist():
+        check()
+        study = _entity(snapshot, Level.STUDY, snapshot.uid(Level.STUDY, ordinal))
+        if not _matches(snapshot, study, "StudyDate", key):
+            excluded.append(ordinal)
+    ends = (first, last if found["range"] else first)
+    return replace(where, study_dates=ends, undated=True, excluded_studies=np.array(excluded, np.uint32))
 
 
 def _named(snapshot: Snapshot, level: Level, uids: Iterable[str]) -> Iterator[Entity]:

@@ -194,7 +194,10 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
     excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
     if Exclusion.SELF in question.exclusions:
         excluded.add(min(level, question.example_level, key=LEVELS.index))
-    changes: dict[str, object] = {_EXCLUDED[one]: ordinals(one) for one in excluded}
+    changes: dict[str, object] = {}
+    for one in excluded:
+        before = getattr(where, _EXCLUDED[one])  # by the other keys of the question
+        changes[_EXCLUDED[one]] = ordinals(one) if before is None else np.union1d(before, ordinals(one))
     if Exclusion.DUPLICATE in question.exclusions:
         digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
         changes["excluded_digests"] = np.array([digest for digest in digests if digest is not None], np.uint64)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from storage.compiled import U, at, count_ones, inlined, kernel, lowest
 
 Bits = NDArray[np.uint64]
-FEW: Final = 6
-"""Rows of a word up to which testing each is quicker than testing all."""
+STRIP: Final = 256
+FEW: Final = 12
+"""Rows of a strip up to which testing each is quicker than testing all."""
 GATHER: Final = U(0x0102040810204080)
 """Multiplied by eight bytes of 0 or 1, this has them as bits in its highest byte."""
 
@@ -56,23 +57,31 @@ def every(counts: NDArray[np.int64]) -> Bits:
 
 @kernel
 def keep(counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Condition, bits: Bits) -> None:
-    """Clear the bits of rows whose value does not pass; words without bits are not looked at.
+    """Clear the bits of rows whose value does not pass; strips without bits are not looked at.
 
     Parameters
     ----------
     counts, addresses : (parts,)
         Rows of each part, and where their values lie.
     """
-    word, passed = 0, np.zeros(8, np.uint64)
+    first, meant = 0, np.zeros(STRIP // 8, np.uint64)
+    flip = U(0) if condition.wanted else ~U(0)
     for p in range(counts.size):
         n = counts[p]
         column = carray(at(addresses[p], condition.ends), (n,))
-        for start in range(0, n, 64):
-            if bits[word] and count_ones(bits[word]) <= U(FEW):
-                bits[word] = _each(column, start, condition, bits[word])
-            elif bits[word]:
-                bits[word] &= _all(column, U(start), U(min(64, n - start)), condition, passed)
-            word += 1
+        for start in range(0, n, STRIP):
+            word, last = first + (start >> 6), first + ((min(start + STRIP, n) + 63) >> 6)
+            ones = U(0)
+            for w in range(word, last):
+                ones += count_ones(bits[w])
+            if ones > U(FEW):
+                _all(column, U(start), U(min(STRIP, n - start)), condition, meant.view(np.uint8))
+                for w in range(word, last):
+                    bits[w] &= _gathered(meant, w - word) ^ flip
+            elif ones:
+                for w in range(word, last):
+                    bits[w] = _each(column, start + ((w - word) << 6), condition, bits[w])
+        first += (n + 63) // 64
 
 
 @kernel
@@ -90,8 +99,9 @@ def rows_of(rows: NDArray[np.int64], counts: NDArray[np.int64], bits: Bits) -> N
     return found[:n]
 
 
-@kernel
+@inlined
 def _each(column: NDArray[Any], start: int, condition: Condition, word: Any) -> Any:
+    """Bits of a word whose rows pass, tested one by one."""
     rest = word
     while rest:
         bit = lowest(rest)
@@ -101,29 +111,45 @@ def _each(column: NDArray[Any], start: int, condition: Condition, word: Any) -> 
     return word
 
 
-@kernel
-def _all(column: NDArray[Any], start: Any, n: Any, condition: Condition, passed: Bits) -> Any:
-    octets = passed.view(np.uint8)
-    if condition.table.size or condition.listed.size:
+@inlined
+def _all(column: NDArray[Any], start: Any, n: Any, condition: Condition, meant: NDArray[np.uint8]) -> None:
+    """Write for each row of a strip whether its value is meant."""
+    low, high = condition.ends[0], condition.ends[1]
+    for j in range(n):
+        value = column[start + j]
+        meant[j] = np.uint8(value >= low) & np.uint8(value <= high)
+    if condition.table.size:
+        base, mask = U(low), U(condition.table.size - 1)
         for j in range(n):
-            octets[j] = _meant(column[start + j], condition) == condition.wanted
-    else:
-        low, high, wanted = condition.ends[0], condition.ends[1], np.uint8(condition.wanted)
+            meant[j] &= np.uint8(condition.table[(U(column[start + j]) - base) & mask])
+    if condition.listed.size:
         for j in range(n):
-            value = column[start + j]
-            octets[j] = (np.uint8(value >= low) & np.uint8(value <= high)) == wanted
-    word = U(0)
-    for octet in range(U(8)):
-        word |= ((passed[octet] * GATHER) >> U(56)) << (octet << U(3))
-    return word
+            if meant[j]:
+                meant[j] = _meant(column[start + j], condition)
 
 
 @inlined
+def _gathered(meant: Bits, word: int) -> Any:
+    """Bits of 64 bytes of 0 or 1."""
+    bits = U(0)
+    for octet in range(8):
+        bits |= ((meant[word * 8 + octet] * GATHER) >> U(56)) << U(octet * 8)
+    return bits
+
+
+@kernel
 def _meant(value: Any, condition: Condition) -> Any:
-    meant = condition.ends[0] <= value and value <= condition.ends[1]
-    if meant and condition.table.size:
-        meant = condition.table[(U(value) - U(condition.ends[0])) & U(condition.table.size - 1)]
-    if meant and condition.listed.size:
-        place = np.searchsorted(condition.listed, value)
-        meant = place < condition.listed.size and condition.listed[place] == value
-    return meant
+    if value < condition.ends[0] or value > condition.ends[1]:
+        return False
+    if not condition.table.size:
+        return True
+    if not condition.table[(U(value) - U(condition.ends[0])) & U(condition.table.size - 1)]:
+        return False
+    low, high = 0, condition.listed.size
+    while low < high:
+        middle = (low + high) // 2
+        if condition.listed[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return condition.listed.size == 0 or (low < condition.listed.size and condition.listed[low] == value)

@@ -11,17 +11,18 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.columns import DELETED
-from storage.compiled import U, at, count_ones, inlined, kernel, prefetch
-from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, UNSEEN, Notes, Parts, Selection, Totals
+from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
+from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection, Totals
 
 __all__ = ["U", "count_ones", "kernel", "lower", "select", "select_each", "sift", "total"]
 
 STRIP: Final = 256
 FINE: Final = 32
 """Rows whose distances are written down, once a strip has one within the threshold."""
+ALL_FINE: Final = U((1 << FINE) - 1)
 AHEAD: Final = 1024
 """Words by which reading runs ahead."""
-FEW: Final = 24
+FEW: Final = 16
 """Rows of a strip up to which looking at each is quicker than looking at the strip."""
 
 
@@ -74,13 +75,33 @@ def select(
                 place[0], place[1] = p, start
                 return noted
             asked = STRIP if here is None else _count(here, start, end)
-            if here is None:
+            if asked:
                 _run_ahead(codes, stride, queries.shape[1], start)
-            if not asked or (asked > FEW and not _reached(codes, stride, queries, start, end, selection.threshold[0])):
-                continue
-            noted = _note(
-                codes, stride, flags, groups, queries, here, start, end, parts.rows[p], selection, notes, noted, near
-            )
+            if here is not None and asked <= FEW:
+                for w in range(start >> 6, (end + 63) >> 6):
+                    rest = here[w]
+                    while rest:
+                        row = (w << 6) + np.int64(lowest(rest))
+                        rest &= rest - U(1)
+                        _measure(codes, stride, queries, row, row + 1, near)
+                        if near[0] <= selection.threshold[0]:
+                            noted = _take(flags, groups, row, near[0], parts.rows[p], selection, notes, noted)
+            elif _reached(codes, stride, queries, start, end, selection.threshold[0]):
+                noted = _note(
+                    codes,
+                    stride,
+                    flags,
+                    groups,
+                    queries,
+                    here,
+                    start,
+                    end,
+                    parts.rows[p],
+                    selection,
+                    notes,
+                    noted,
+                    near,
+                )
         place[1] = 0
         place[2] += (n + 63) // 64
     place[0] = parts.rows.size
@@ -89,16 +110,7 @@ def select(
 
 @kernel
 def select_each(
-    parts: Parts,
-    queries: NDArray[np.uint64],
-    tile: int,
-    k: int,
-    thresholds: NDArray[np.int64],
-    withins: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    distances: NDArray[np.uint16],
-    noted: NDArray[np.int64],
+    parts: Parts, queries: NDArray[np.uint64], tile: int, k: int, each: Each, place: NDArray[np.int64]
 ) -> None:
     """`select` for each query by itself, tile by tile, so that all of them read a tile while it is near.
 
@@ -106,42 +118,32 @@ def select_each(
     ----------
     tile
         Rows that stay in the second-level cache.
-    thresholds, withins, counts, rows, distances : (queries, ...)
-        As in `Selection` and `Notes`, by query; capacity for every row.
-    noted : (queries, 1)
-        How many rows were noted.
+    place : (2,)
+        Part and row to begin with, as for `select`.
     """
     best, last, groups = np.empty(0, np.uint16), np.empty(2, np.int64), np.empty(0, np.uint32)
     near = np.empty(FINE, np.int64)
-    for p in range(parts.rows.size):
+    for p in range(place[0], parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
         flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
-        for first in range(0, n, tile):
+        for first in range(place[1], n, tile):
+            if each.noted.max() + tile > each.rows.shape[1]:
+                place[0], place[1] = p, first
+                return
             for q in range(queries.shape[0]):
-                one = queries[q : q + 1]
-                selection = Selection(k, False, thresholds[q], withins[q], counts[q], best, last)
-                notes, so_far = Notes(rows[q], distances[q], groups), noted[q, 0]
+                one, noted, offset = queries[q : q + 1], each.noted[q, 0], parts.rows[p] - parts.rows[0]
+                chosen = Selection(k, False, each.thresholds[q], each.withins[q], each.counts[q], best, last)
+                notes = Notes(each.rows[q], each.distances[q], groups)
                 for start in range(first, min(first + tile, n), STRIP):
                     end = min(start + STRIP, n)
-                    if not _reached(codes, stride, one, start, end, thresholds[q, 0]):
-                        continue
-                    so_far = _note(
-                        codes,
-                        stride,
-                        flags,
-                        groups,
-                        one,
-                        None,
-                        start,
-                        end,
-                        parts.rows[p],
-                        selection,
-                        notes,
-                        so_far,
-                        near,
-                    )
-                noted[q, 0] = so_far
+                    if _reached(codes, stride, one, start, end, each.thresholds[q, 0]):
+                        noted = _note(
+                            codes, stride, flags, groups, one, None, start, end, offset, chosen, notes, noted, near
+                        )
+                each.noted[q, 0] = noted
+        place[1] = 0
+    place[0] = parts.rows.size
 
 
 @kernel
@@ -157,13 +159,19 @@ def sift(parts: Parts, queries: NDArray[np.uint64], limit: int, bits: NDArray[np
             end = min(start + STRIP, n)
             _run_ahead(codes, stride, queries.shape[1], start)
             if not _reached(codes, stride, queries, start, end, limit):
-                here[start >> 6 : (end + 63) >> 6] = U(0)
+                for w in range(start >> 6, (end + 63) >> 6):  # a slice would take as long as the strip did
+                    here[w] = U(0)
                 continue
             for fine in range(start, end, FINE):
-                if here[fine >> 6] >> U(fine & 63) << U(64 - FINE):
-                    _measure(codes, stride, queries, fine, min(fine + FINE, end), near)
-                    for j in range(U(min(FINE, end - fine))):
-                        here[fine >> 6] &= ~(U(near[j] > limit) << (U(fine & 63) + j))
+                stop = min(fine + FINE, end)
+                if not (here[fine >> 6] >> U(fine & 63)) << U(64 - FINE):
+                    continue
+                within = U(0)
+                if _reached(codes, stride, queries, fine, stop, limit):
+                    _measure(codes, stride, queries, fine, stop, near)
+                    for j in range(U(stop - fine)):
+                        within |= U(near[j] <= limit) << j
+                here[fine >> 6] &= ~((ALL_FINE & ~within) << U(fine & 63))
 
 
 @kernel
@@ -182,11 +190,18 @@ def total(parts: Parts, queries: NDArray[np.uint64], bits: NDArray[np.uint64] | 
             if here is not None and not _count(here, start, end):
                 continue
             _measure(codes, stride, queries, start, end, near)
-            for row in range(U(start), U(end)):
+            group, distance, counted = groups[start], np.int64(0), np.int64(0)
+            for row in range(U(start), U(end)):  # neighbours often share a group: it is written once for them
+                if groups[row] != group:
+                    totals.sums[group] += distance
+                    totals.counts[group] += counted
+                    group, distance, counted = groups[row], np.int64(0), np.int64(0)
                 asked = here is None or here[row >> U(6)] >> (row & U(63)) & U(1)
                 if asked and not flags[row] & DELETED:
-                    totals.sums[groups[row]] += near[row - U(start)]
-                    totals.counts[groups[row]] += 1
+                    distance += near[row - U(start)]
+                    counted += 1
+            totals.sums[group] += distance
+            totals.counts[group] += counted
 
 
 @inlined
@@ -208,22 +223,36 @@ def _note(
     """Note what a strip adds to a selection; return how many are noted now."""
     for fine in range(start, end, FINE):
         stop, threshold = min(fine + FINE, end), selection.threshold[0]
-        if bits is None and not _reached(codes, stride, queries, fine, stop, threshold):
-            continue
         word = ~U(0) if bits is None else bits[fine >> 6] >> U(fine & 63)
-        if not word << U(64 - FINE):
+        if not word << U(64 - FINE) or not _reached(codes, stride, queries, fine, stop, threshold):
             continue
         _measure(codes, stride, queries, fine, stop, near)
         for j in range(U(stop - fine)):
             if near[j] > threshold or not word >> j & U(1):
                 continue
-            row = fine + np.int64(j)
-            if _add(selection, flags[row], groups[row] if groups.size else np.uint32(0), groups.size > 0, near[j]):
-                notes.rows[noted], notes.distances[noted] = first_row + row, near[j]
-                if groups.size:
-                    notes.groups[noted] = groups[row]
-                noted += 1
-                threshold = selection.threshold[0]
+            noted = _take(flags, groups, fine + np.int64(j), near[j], first_row, selection, notes, noted)
+            threshold = selection.threshold[0]
+    return noted
+
+
+@inlined
+def _take(
+    flags: NDArray[np.uint8],
+    groups: NDArray[np.uint32],
+    row: Any,
+    distance: int,
+    first_row: int,
+    selection: Selection,
+    notes: Notes,
+    noted: int,
+) -> Any:
+    """Note one row, unless it adds nothing; return how many are noted now."""
+    group = groups[row] if groups.size else np.uint32(0)
+    if _add(selection, flags[row], group, groups.size > 0, distance):
+        notes.rows[noted], notes.distances[noted] = first_row + row, distance
+        if groups.size:
+            notes.groups[noted] = group
+        noted += 1
     return noted
 
 
@@ -264,12 +293,12 @@ def _advances(selection: Selection, group: int, distance: int) -> bool:
 
 
 @inlined
-def _count(bits: NDArray[np.uint64], start: int, end: int) -> int:
+def _count(bits: NDArray[np.uint64], start: int, end: int) -> Any:
     """How many rows of a strip have their bit set."""
     ones = U(0)
-    for word in range(start >> 6, (end + 63) >> 6):
+    for word in range(U(start >> 6), U((end + 63) >> 6)):
         ones += count_ones(bits[word])
-    return np.int64(ones)  # type: ignore[return-value]
+    return np.int64(ones)
 
 
 @inlined
@@ -314,8 +343,8 @@ def _measure(
     codes: NDArray[np.uint64],
     stride: int,
     queries: NDArray[np.uint64],
-    start: int,
-    end: int,
+    start: Any,
+    end: Any,
     near: NDArray[np.int64],
 ) -> None:
     """Write distances from the nearest query."""

@@ -77,6 +77,27 @@ class Notes(NamedTuple):
     groups: NDArray[np.uint32]
 
 
+class Each(NamedTuple):
+    """What `select_each` has found, by query.
+
+    Attributes
+    ----------
+    thresholds, withins : (queries, 1) int64; counts : (queries, code_length + 1) int64
+        As in `Selection`.
+    rows, distances : (queries, capacity)
+        As in `Notes`, rows counted from the first of the call; capacity for more than a tile.
+    noted : (queries, 1) int64
+        How many rows are noted.
+    """
+
+    thresholds: NDArray[np.int64]
+    withins: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    rows: NDArray[np.uint32]
+    distances: NDArray[np.uint16]
+    noted: NDArray[np.int64]
+
+
 class Totals(NamedTuple):
     """Sums by group, changed by each call of `total`.
 

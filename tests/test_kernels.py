@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
 from storage.kernels import STRIP, lower, select, select_each, sift, total
-from storage.selection import UNSEEN, Selection, Totals
+from storage.selection import UNSEEN, Each, Selection, Totals
 from tests.invented import codes
 from tests.laid import Laid, notes, packed_bits, selection
 
@@ -82,19 +82,21 @@ def test_queries_one_by_one_and_all_at_once_find_the_same(
     stored, queries = codes(n, code_length, seed), codes(m, code_length, seed + 1)
     deleted = np.random.default_rng(seed).random(n) < 0.1
     laid = Laid(stored, sizes, deleted)
-    thresholds, counts = np.full((m, 1), code_length), np.zeros((m, code_length + 1), np.int64)
-    rows, distances, so_far = np.empty((m, n), np.int64), np.empty((m, n), np.uint16), np.zeros((m, 1), np.int64)
-
-    select_each(
-        laid.parts(), queries, STRIP, k, thresholds, np.zeros((m, 1), np.int64), counts, rows, distances, so_far
+    each = Each(
+        thresholds=np.full((m, 1), code_length),
+        withins=np.zeros((m, 1), np.int64),
+        counts=np.zeros((m, code_length + 1), np.int64),
+        rows=np.empty((m, n + STRIP), np.uint32),
+        distances=np.empty((m, n + STRIP), np.uint16),
+        noted=np.zeros((m, 1), np.int64),
     )
+
+    select_each(laid.parts(), queries, STRIP, k, each, np.zeros(2, np.int64))
 
     for q in range(m):
         alone = noted(laid, queries[q : q + 1], None, selection(k, code_length), 5 * STRIP)
-        here = so_far[q, 0]
-        assert list(zip(rows[q, :here].tolist(), distances[q, :here].tolist(), strict=True)) == [
-            (row, distance) for row, distance, _ in alone
-        ]
+        rows, distances = (values[q, : each.noted[q, 0]].tolist() for values in (each.rows, each.distances))
+        assert list(zip(rows, distances, strict=True)) == [(row, distance) for row, distance, _ in alone]
 
 
 def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None:

@@ -119,6 +119,16 @@ def test_for_a_patient_without_id_only_the_study_is_known_to_be_the_same_patient
     assert places(answer) == ["3", "2", "1", "5", "6"]
 
 
+def test_what_the_question_excludes_comes_on_top_of_what_other_keys_do(
+    retriever: Retriever, snapshot: Snapshot
+) -> None:
+    where = Filter(excluded_studies=snapshot.ordinals(STUDY, [uid("5"), uid("3")]))
+
+    answer = retriever.similar(snapshot, about("1.1.1", exclude="STUDY"), STUDY, where)
+
+    assert places(answer) == ["2", "4", "6"]
+
+
 def test_ranks_count_from_one_and_scores_fall_with_distance(retriever: Retriever, snapshot: Snapshot) -> None:
     answer = retriever.similar(snapshot, about("1.1.1"), STUDY, Filter())
 

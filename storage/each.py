@@ -1,0 +1,75 @@
+"""Many questions at once: each block is read once, and every query looks at it while it is near."""
+
+from typing import Final
+
+import numpy as np
+
+from hashing.codes import Codes
+from storage.kernels import STRIP, select_each
+from storage.places import Chunk
+from storage.pool import share, thread_count
+from storage.scan import Distances, Rows, check_question, packed
+from storage.selection import Each
+from storage.snapshot import Snapshot
+
+TILE_WORDS: Final = 16_384
+"""Words of codes that all queries look at in turn: 128 KiB, a part of the second-level cache."""
+CHUNK_ROWS: Final = 1 << 20
+"""Rows of a call; fewer than 32 bits count."""
+
+
+def nearest_each(
+    snapshot: Snapshot, queries: Codes, k: int, *, threads: int | None = None
+) -> list[tuple[Rows, Distances]]:
+    """Find the k rows nearest to each query by itself.
+
+    Parameters
+    ----------
+    queries : (queries, words)
+    threads
+        None for one a core.
+
+    Returns
+    -------
+    list of (rows, distances)
+        For each query as `storage.scan.nearest` gives them.
+    """
+    check_question(snapshot, queries, k)
+    workers = [_Worker(queries, k, snapshot.code_length) for _ in range(thread_count(snapshot.rows, threads))]
+    share(snapshot.places.cut([CHUNK_ROWS], ()), workers, _Worker.search)
+    return [_first(k, [worker.found[q] for worker in workers]) for q in range(len(queries))]
+
+
+class _Worker:
+    """What one thread has found so far: for each query, (rows, distances) piece by piece."""
+
+    def __init__(self, queries: Codes, k: int, code_length: int) -> None:
+        n, width = queries.shape
+        self._queries, self._k, self._tile = packed(queries), k, TILE_WORDS // width // STRIP * STRIP
+        capacity = self._tile + max(self._tile // 4, STRIP)
+        self._each = Each(
+            thresholds=np.full((n, 1), code_length),
+            withins=np.zeros((n, 1), np.int64),
+            counts=np.zeros((n, code_length + 1), np.int64),
+            rows=np.empty((n, capacity), np.uint32),
+            distances=np.empty((n, capacity), np.uint16),
+            noted=np.zeros((n, 1), np.int64),
+        )
+        self.found: list[list[tuple[Rows, Distances]]] = [[] for _ in range(n)]
+
+    def search(self, chunk: Chunk) -> None:
+        place = np.zeros(2, np.int64)
+        while place[0] < chunk.rows.size:
+            select_each(chunk.parts(), self._queries, self._tile, self._k, self._each, place)
+            for q, (n,) in enumerate(self._each.noted.tolist()):
+                if n:
+                    rows = self._each.rows[q, :n] + chunk.rows[0]
+                    self.found[q].append((rows, self._each.distances[q, :n].copy()))
+            self._each.noted[:] = 0
+
+
+def _first(k: int, found: list[list[tuple[Rows, Distances]]]) -> tuple[Rows, Distances]:
+    pieces = [(np.empty(0, np.int64), np.empty(0, np.uint16)), *(piece for worker in found for piece in worker)]
+    rows, distances = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    first = np.lexsort((rows, distances))[:k]
+    return rows[first], distances[first]
