@@ -1,6 +1,8 @@
 """Back-pressure: first responses are delayed, then new associations that would store are rejected, then comes A700."""
 
+import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,6 +10,7 @@ from typing import Final
 from node.settings import Settings
 from storage.spool import Spool
 
+LEVEL_AGE_S: Final = 0.02
 STATM: Final = Path("/proc/self/statm")
 
 
@@ -32,11 +35,16 @@ class Pressure:
 
     def __init__(self, spool: Spool, settings: Settings) -> None:
         self._spool, self._settings = spool, settings
+        self._level, self._level_until_s = Level("objects", 0.0), -math.inf
 
     def level(self) -> Level:
-        """The fullest resource of all."""
-        memory = Level("memory", resident_bytes() / self._settings.receiver_memory_bytes)
-        return max(memory, self.spool_level(), key=lambda level: level.share)
+        """The fullest resource of all, as it was a moment ago."""
+        now = time.monotonic()
+        if now >= self._level_until_s:
+            memory = Level("memory", resident_bytes() / self._settings.receiver_memory_bytes)
+            self._level = max(memory, self.spool_level(), key=lambda level: level.share)
+            self._level_until_s = now + LEVEL_AGE_S
+        return self._level
 
     def spool_level(self) -> Level:
         """The fullest of those that all receivers share."""
@@ -57,7 +65,8 @@ class Pressure:
 
     def is_out_of_memory(self) -> bool:
         """Whether this process is at its memory limit."""
-        return resident_bytes() >= self._settings.receiver_memory_bytes
+        level = self.level()
+        return level.resource == "memory" and level.share >= 1
 
 
 def resident_bytes() -> int:

@@ -122,6 +122,8 @@ class UpperLayer(DULServiceProvider):
         if connection.socket is None or not self.event_queue.empty() or not self._wait():
             return False
         self._read_pdu_data()
+        while self._message is not None and self.event_queue.empty():  # the rest comes without asking: block for it
+            self._read_pdu_data()
         return True
 
     def _wait(self) -> bool:

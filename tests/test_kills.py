@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 VICTIMS = ("supervisor", "dicom", "index", "decode worker")
+ALL_VICTIMS = (*VICTIMS, "dicom-2", "process group")
+SENDERS, KILLS, TRIALS = 4, 10, 30
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,45 @@ def test_what_was_acknowledged_outlives_any_killed_process(
     trial: int, twenty_patients: list[Path], tmp_path: Path
 ) -> None:
     check_trial(tmp_path / "home", twenty_patients, random.Random(trial), VICTIMS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_what_four_senders_were_promised_outlives_ten_kills(
+    trial: int, twenty_patients: list[Path], tmp_path: Path
+) -> None:
+    node, rng = RunningNode(tmp_path / "home"), random.Random(1000 + trial)
+    node.start()
+    acknowledged: set[str] = set()
+    try:
+        with ThreadPoolExecutor(SENDERS) as pool:
+            parts = [twenty_patients[number::SENDERS] for number in range(SENDERS)]
+            sending = [pool.submit(send_until_acknowledged, node, part, acknowledged) for part in parts]
+            for moment in sorted(rng.sample(range(len(twenty_patients) * 9 // 10), KILLS)):
+                wait_until(lambda moment=moment: len(acknowledged) >= moment, "the next kill", 300)  # type: ignore[misc]
+                kill(node, rng.choice(ALL_VICTIMS))
+            for sender in sending:
+                sender.result()
+        wait_until(node.is_ready, "the roles to be ready again")
+        node.wait_indexed(300)
+    finally:
+        node.stop()
+
+    check_everything_is_there_once(node, acknowledged)
+    assert len(acknowledged) == len(twenty_patients)
+
+
+def send_until_acknowledged(node: RunningNode, paths: list[Path], acknowledged: set[str]) -> None:
+    """Send, and send again what was not acknowledged, as a modality does."""
+    waiting = list(paths)
+    while waiting:
+        try:
+            for stored in node.peer.store(waiting[:10]):
+                if stored.status == 0:
+                    acknowledged.add(str(dcmread(stored.path, stop_before_pixels=True).SOPInstanceUID))
+                    waiting.remove(stored.path)
+        except PeerError:
+            time.sleep(0.2)
 
 
 def check_trial(home: Path, paths: list[Path], rng: random.Random, victims: tuple[str, ...]) -> None:
@@ -81,15 +124,18 @@ def send_with_a_kill(node: RunningNode, paths: list[Path], rng: random.Random, v
 
 def kill(node: RunningNode, victim: str) -> None:
     """SIGKILL; a dead supervisor takes its roles along, and is started again by who started it first."""
-    if victim == "decode worker":
-        forkservers = psutil.Process(node.pids()["index"]).children(recursive=True)
-        leaves = [process for process in forkservers if not process.children()]
+    assert node.process is not None
+    if victim == "process group":
+        os.killpg(node.process.pid, signal.SIGKILL)
+    elif victim == "decode worker":
+        index = node.pids().get("index")
+        workers = psutil.Process(index).children(recursive=True) if index else []
+        leaves = [process for process in workers if not process.children()]
         if leaves:
             leaves[0].kill()
-    else:
-        os.kill(node.pids()[victim], signal.SIGKILL)
-    if victim == "supervisor":
-        assert node.process is not None
+    elif (pid := node.pids().get(victim)) is not None:  # None while it starts again after the last kill
+        os.kill(pid, signal.SIGKILL)
+    if victim in ("supervisor", "process group"):
         node.process.wait()
         roles = [
             psutil.Process(pid) for name, pid in node.pids().items() if name != "supervisor" and psutil.pid_exists(pid)

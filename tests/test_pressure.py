@@ -33,7 +33,8 @@ def filled(path: Path, waiting: int, capacity: int = 10, free_bytes: int = 0) ->
     return spool
 
 
-def test_responses_wait_longer_the_fuller_the_spool(tmp_path: Path) -> None:
+def test_responses_wait_longer_the_fuller_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.pressure.LEVEL_AGE_S", 0)
     spool = filled(tmp_path, 0)
     pressure, delays = pressure_of(spool, busy_share=0.5, longest_delay_s=2), []
 
@@ -91,7 +92,7 @@ def test_a_response_waits_when_the_spool_is_nearly_full_and_says_success_all_the
     waited = time.monotonic() - before
 
     assert outcome is None
-    assert waited > 0.25
+    assert waited > 0.1  # nine or ten of ten wait
 
 
 @pytest.fixture(scope="module")
