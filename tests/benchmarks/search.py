@@ -1,0 +1,300 @@
+"""How fast is search, beside its peers and the limit? python -m tests.benchmarks.search [--quick] [--json FILE].
+
+Sections can be named (`scan batch filters ...`), and databases kept for the next run (`--folder`). What one thread does
+is measured in its own processor time, which other work on the machine disturbs little; what two do, by the clock.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hashing.codes import Codes, pack
+from storage.database import Database
+from storage.each import nearest_each
+from storage.filter import Candidates, Filter, count_instances
+from storage.groups import mean_groups, nearest_groups
+from storage.record import Level
+from storage.scan import nearest
+from storage.snapshot import Snapshot
+from storage.warm import warm_up
+from tests.benchmarks import search_data as data
+from tests.benchmarks import search_peers as peers
+from tests.benchmarks.report import Row, interleaved, publish
+from tests.benchmarks.search_plot import plot
+
+K = 100
+BATCH = 32
+ONE_THREAD = {1: (0.9, 2.8), 2: (None, 2.3), 4: (None, 2.0)}
+TWO_THREADS = {1: (0.85, 5.0)}
+"""Least share of the speed of reading, and least ratio to faiss, by words of a code."""
+GAINS = {64: 3.0, 128: None, 256: None}
+Runs = Mapping[str, Callable[[], object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every section needs.
+
+    Attributes
+    ----------
+    sizes
+        Rows of the databases: ten and a hundred million, or what takes two minutes.
+    codes
+        Real codes, or None.
+    """
+
+    folder: Path
+    sizes: tuple[int, int]
+    repeats: int
+    machine: peers.Machine
+    codes: Codes | None
+
+    def open(self, name: str, source: data.Source, rows: int, code_length: int, *, whole: bool = True) -> Database:
+        """Open a generated database."""
+        return data.database(self.folder, name, source, rows, code_length, whole=whole)
+
+    def times(self, runs: Runs, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+        """Median milliseconds of each, in turn; once before to warm up."""
+        for run in runs.values():
+            run()
+        return interleaved({name: partial(milliseconds, run, clock) for name, run in runs.items()}, self.repeats)
+
+
+def scan(bench: Bench) -> Iterator[Row]:
+    """One query over every row: share of what reading takes, and faiss beside it."""
+    for code_length, rows in ((64, bench.sizes[0]), (64, bench.sizes[1]), (128, bench.sizes[0]), (256, bench.sizes[0])):
+        whole = rows < bench.sizes[1]
+        with bench.open("uniform", data.uniform, rows, code_length, whole=whole) as database:
+            codes, query = data.all_codes(database), data.queries(data.uniform, 1, code_length)
+            flat = peers.faiss_flat(codes)
+            with database.snapshot() as snapshot:
+                expected = nearest(snapshot, query, K)[1]
+                assert expected.tolist() == flat(query, K, 1)[0].tolist()
+                yield from _one_query(bench, snapshot, codes, query, flat, f"{code_length} bit, {rows:.0e} rows")
+
+
+def _one_query(
+    bench: Bench, snapshot: Snapshot, codes: Codes, query: Codes, flat: peers.Search, work: str
+) -> Iterator[Row]:
+    chunks, width = snapshot.places.cut([1 << 20], ()), query.shape[1]
+    limit = int(nearest(snapshot, query, K)[1][-1])
+    ours, read = partial(nearest, snapshot, query, K), partial(bench.machine.read, chunks, width)
+    one = bench.times(
+        {
+            "ours": partial(ours, threads=1),
+            "read": partial(read, 1),
+            "C, threshold known": partial(bench.machine.count, codes, query[0], limit),
+            "faiss flat": partial(flat, query, K, 1),
+        },
+        time.thread_time,
+    )
+    both = bench.times({
+        "ours": partial(ours, threads=2), "read": partial(read, 2), "faiss flat": partial(flat, query, K, 2)
+    })  # fmt: skip
+    known = {"C, threshold known": one["C, threshold known"]}
+    for times, work_here, reaches, extra in (
+        (one, f"{work}, 1 thread, k={K}", ONE_THREAD[width], known),
+        (both, f"{work}, 2 threads, k={K}", TWO_THREADS.get(width, (None, None)), {}),
+    ):
+        mine, floor, other = times["ours"], times["read"], times["faiss flat"]
+        yield Row(f"{work_here}: of reading", "ms", mine, {"read": floor, **extra}, floor, floor / mine, reaches[0])
+        yield Row(f"{work_here}: beside faiss", "ms", mine, {"faiss flat": other}, floor, other / mine, reaches[1])
+
+
+def batch(bench: Bench) -> Iterator[Row]:
+    """Many queries at once: equal threads, and what one costs beside one alone."""
+    rows = bench.sizes[0]
+    for code_length, least in ((64, 6.0), (128, 3.5), (256, 2.3)):
+        with bench.open("uniform", data.uniform, rows, code_length) as database, database.snapshot() as snapshot:
+            queries = data.queries(data.uniform, BATCH, code_length)
+            flat = peers.faiss_flat(data.all_codes(database))
+            for threads, clock in ((1, time.thread_time), (2, time.perf_counter)):
+                times = bench.times(
+                    {
+                        "ours": partial(nearest_each, snapshot, queries, K, threads=threads),
+                        "one": partial(nearest, snapshot, queries[:1], K, threads=threads),
+                        "faiss flat": partial(flat, queries, K, threads),
+                    },
+                    clock,
+                )
+                work = f"{code_length} bit, {rows:.0e} rows, batch of {BATCH}, {threads} threads, k={K}"
+                ours, other, alone = times["ours"], times["faiss flat"], times["one"] * BATCH
+                yield Row(work, "ms", ours, {"faiss flat": other}, None, other / ours, least)
+                yield Row(f"{work}: gain", "ms", ours, {"one by one": alone}, None, alone / ours, GAINS[code_length])
+
+
+def filters(bench: Bench) -> Iterator[Row]:
+    """Conditions before the nearest are chosen, beside the same search without them."""
+    rows = bench.sizes[0]
+    with bench.open("uniform", data.uniform, rows, 64) as database, database.snapshot() as snapshot:
+        query = data.queries(data.uniform, 1, 64)
+        asked = {
+            "date, 94 %": Filter(study_dates=(20110101, None)),
+            "sex, 33 %": Filter(sexes=frozenset("M")),
+            "age, 10 %": Filter(ages=(40, 49)),
+            "age and date, 1 %": Filter(ages=(40, 49), study_dates=(20150101, 20161231)),
+            "age, sex and date, 0.04 %": Filter(ages=(40, 40), sexes=frozenset("M"), study_dates=(20150101, 20161231)),
+            "100 studies of their own": Filter(studies=np.arange(100, dtype=np.uint32) * 7 + 10),
+            "without one patient": Filter(excluded_patients=np.array([7], np.uint32)),
+            "without 32 duplicates": Filter(excluded_digests=np.arange(32, dtype=np.uint64) * 2**57),
+        }
+        for name, where in asked.items():
+            runs: Runs = {
+                "ours": partial(found, snapshot, query, where),
+                "unfiltered": partial(found, snapshot, query, Filter()),
+                "counting": partial(count_instances, snapshot, Candidates(where, snapshot), 1),
+            }
+            times = bench.times(runs, time.thread_time)
+            ours, plain = times["ours"], times["unfiltered"]
+            other = {"unfiltered": plain, "counting candidates, where asked": times["counting"]}
+            work = f"64 bit, {rows:.0e} rows, 1 thread, k={K}, {name}"
+            yield Row(work, "ms", ours, other, None, plain / ours, 1 / 1.3)
+
+
+def found(snapshot: Snapshot, query: Codes, where: Filter, level: Level = Level.IMAGE) -> None:
+    """Search without turning ordinals into UIDs: generated rows have none."""
+    nearest_groups(snapshot, query, K, level, Candidates(where, snapshot, K), 64, threads=1)
+
+
+def groups(bench: Bench) -> Iterator[Row]:
+    """The best studies and series, beside the best rows."""
+    rows = bench.sizes[0]
+    with bench.open("uniform", data.uniform, rows, 64) as database, database.snapshot() as snapshot:
+        query = data.queries(data.uniform, 1, 64)
+        everything = Candidates(Filter(), snapshot)
+        runs: Runs = {
+            "rows": partial(nearest, snapshot, query, K, threads=1),
+            "SERIES BEST": partial(found, snapshot, query, Filter(), Level.SERIES),
+            "STUDY BEST": partial(found, snapshot, query, Filter(), Level.STUDY),
+            "STUDY MEAN": partial(mean_groups, snapshot, query, Level.STUDY, everything, 1),
+        }
+        times = bench.times(runs, time.thread_time)
+        plain = times.pop("rows")
+        for name, ours in times.items():
+            work = f"64 bit, {rows:.0e} rows, 1 thread, k={K}, {name}"
+            yield Row(work, "ms", ours, {"rows alone": plain}, None, plain / ours)
+
+
+def opening(bench: Bench) -> Iterator[Row]:
+    """From nothing to the first answer, kernels compiled before."""
+    rows = bench.sizes[1]
+    bench.open("uniform", data.uniform, rows, 64, whole=False).close()
+    query = data.queries(data.uniform, 1, 64)
+
+    def first() -> None:
+        with bench.open("uniform", data.uniform, rows, 64, whole=False) as database, database.snapshot() as snapshot:
+            nearest(snapshot, query, K)
+
+    ours = bench.times({"ours": first})["ours"]
+    yield Row(f"open {rows:.0e} rows of 64 bit and answer", "ms", ours, {}, 1000, 1000 / ours, 1)
+
+
+def indexes(bench: Bench) -> Iterator[Row]:
+    """Approximate peers, with the share of the hundred nearest that they find, beside the exact scan."""
+    rows = min(bench.sizes[0] // 10, MOST_BUILT)
+    source = data.clustered(rows, 0)
+    with bench.open("clustered", source, rows, 64) as database, database.snapshot() as snapshot:
+        codes, query = data.all_codes(database), data.queries(source, 1, 64)
+        exact = nearest(snapshot, query, K)[1]
+        made = {name: peers.faiss_index(name, codes) for name in peers.INDEXES}
+        made["usearch HNSW"] = peers.usearch_hnsw(codes)
+        made["usearch exact"] = peers.usearch_exact(codes)
+        runs: dict[str, Callable[[], object]] = {"ours": partial(nearest, snapshot, query, K, threads=1)}
+        runs |= {name: partial(search, query, K, 1) for name, search in made.items()}
+        times = bench.times(runs, time.thread_time)
+        for name, search in made.items():
+            hits = np.ravel(search(query, K, 1))  # usearch answers a single query without its first axis
+            recall = np.count_nonzero((hits >= 0) & (hits <= exact[-1])) / K
+            work = f"64 bit, {rows:.0e} clustered rows, 1 thread, k={K}, {name} (finds {recall:.0%})"
+            yield Row(work, "ms", times["ours"], {name: times[name]}, None, times[name] / times["ours"])
+
+
+def scaling(bench: Bench) -> Iterator[Row]:
+    """Latency against rows, for the plot; also of codes of real images, where they are given."""
+    sources = {"uniform": data.uniform} | ({} if bench.codes is None else {"real, noisy": data.repeated(bench.codes)})
+    for kind, source in sources.items():
+        sizes = [size for size in SCALES if size <= bench.sizes[1]] if kind == "uniform" else bench.sizes[:1]
+        for rows in sizes:
+            with bench.open(kind.replace(", ", "-"), source, rows, 64, whole=False) as database:
+                times = _scaled(bench, database, source, rows)
+            ours = times.pop("ours")
+            work = f"{kind} codes, 64 bit, {rows} rows, 1 thread, k={K}"
+            yield Row(work, "ms", ours, times, None, times["faiss flat"] / ours)
+
+
+def _scaled(bench: Bench, database: Database, source: data.Source, rows: int) -> dict[str, float]:
+    codes, query = data.all_codes(database), data.queries(source, 1, 64)
+    flat = peers.faiss_flat(codes)
+    with database.snapshot() as snapshot:
+        ours = partial(nearest, snapshot, query, K, threads=1)
+        runs: dict[str, Callable[[], object]] = {"ours": ours, "faiss flat": partial(flat, query, K, 1)}
+        if rows <= MOST_SLOW:
+            runs["usearch exact"] = partial(peers.usearch_exact(codes), query, K, 1)
+            runs["numpy"] = partial(by_numpy, codes, query)
+        return bench.times(runs, time.thread_time)
+
+
+SCALES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+MOST_SLOW = 1_000_000
+MOST_BUILT = 200_000
+SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "scan": scan,
+    "batch": batch,
+    "filters": filters,
+    "groups": groups,
+    "opening": opening,
+    "indexes": indexes,
+    "scaling": scaling,
+}
+
+
+def by_numpy(codes: Codes, query: Codes) -> None:
+    """The nearest codes, in plain numpy."""
+    np.argpartition(np.bitwise_count(codes ^ query).sum(axis=1), K)[:K]
+
+
+def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    """How long a call takes."""
+    started = clock()
+    work()
+    return (clock() - started) * 1e3
+
+
+def main() -> None:
+    """Run the sections asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION", help="all, where none is named"
+    )
+    parser.add_argument("--quick", action="store_true", help="the same rows at a smaller size, two minutes at most")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object a row")
+    parser.add_argument("--folder", type=Path, help="keep the databases here for the next run (14 GB)")
+    parser.add_argument("--codes", type=Path, help="codes of real images: .npy of (images, 64) booleans")
+    parser.add_argument("--plot", type=Path, help="draw latency against rows into this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        sizes, repeats = ((100_000, 1_000_000), 5) if options.quick else ((10_000_000, 100_000_000), 9)
+        codes = None if options.codes is None else pack(np.load(options.codes))
+        bench = Bench(folder, sizes, repeats, peers.Machine(Path(temporary)), codes)
+        for code_length in (64, 128, 256):
+            warm_up(code_length)
+        rows = []
+        for name in options.sections or SECTIONS:
+            for row in SECTIONS[name](bench):
+                rows.append(row)
+                print(f"{row.work}: {row.ours:.3g} {row.unit}", file=sys.stderr, flush=True)  # a full run takes minutes
+    publish(rows, options.json)
+    if options.plot:
+        plot(rows, options.plot)
+
+
+if __name__ == "__main__":
+    main()

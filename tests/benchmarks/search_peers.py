@@ -1,0 +1,155 @@
+"""What search is compared with: faiss, usearch, and loops in C, the limit of what this machine can do.
+
+`pip install lookalike[bench]`, and a C compiler.
+"""
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashing.codes import Codes
+from storage.places import Chunk
+from storage.rows import CODES
+
+Search = Callable[[Codes, int, int], NDArray[Any]]
+"""(queries, k, threads) to (queries, k) distances."""
+INDEXES = ("HNSW 16 64", "IVF 256 4", "IVF 256 16", "MultiHash 16 1", "MultiHash 16 2")
+
+SOURCE = """
+#include <stdint.h>
+#include <stddef.h>
+uint64_t read_all(const uint64_t *const *parts, const int64_t *words, size_t n) {
+    uint64_t sum = 0;
+    for (size_t p = 0; p < n; p++)
+        for (int64_t i = 0; i < words[p]; i++) sum += parts[p][i];
+    return sum;
+}
+int64_t count_near(const uint64_t *codes, int64_t rows, int width, const uint64_t *query, int64_t limit) {
+    int64_t found = 0;
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t distance = 0;
+        for (int w = 0; w < width; w++) distance += __builtin_popcountll(codes[row * width + w] ^ query[w]);
+        found += distance <= limit;
+    }
+    return found;
+}
+"""
+
+
+class Machine:
+    """Loops in C, compiled for this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "limit.c").write_text(SOURCE)
+        library = folder / "limit.so"
+        command = ["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", str(library), str(folder / "limit.c")]
+        subprocess.run(command, check=True)
+        self._library = ctypes.CDLL(str(library))  # calls of it leave the interpreter lock
+        self._library.read_all.restype = ctypes.c_uint64
+        self._library.count_near.restype = ctypes.c_int64
+        self._pool = ThreadPoolExecutor()
+
+    def read(self, chunks: Sequence[Chunk], width: int, threads: int) -> None:
+        """Read every code where it lies: no search can be faster."""
+
+        def run(some: Sequence[Chunk]) -> None:
+            for chunk in some:
+                n = chunk.counts * width
+                self._library.read_all(_pointer(chunk.addresses[CODES]), _pointer(n), ctypes.c_size_t(len(n)))
+
+        shares = [chunks[number::threads] for number in range(threads)]
+        if threads == 1:
+            run(chunks)  # in this thread, whose time is measured
+        else:
+            list(self._pool.map(run, shares))
+
+    def count(self, codes: Codes, query: NDArray[np.uint64], limit: int) -> int:
+        """How many codes of an array are within a distance: all that a search does but select."""
+        n, width = codes.shape
+        found: int = self._library.count_near(_pointer(codes), ctypes.c_int64(n), width, _pointer(query), limit)
+        return found
+
+
+def faiss() -> Any:
+    """Module, with its threads told not to spin."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    return import_module("faiss")
+
+
+def faiss_flat(codes: Codes) -> Search:
+    """Exact search: (queries, k) distances of so many nearest, on so many threads."""
+    library = faiss()
+    index = library.IndexBinaryFlat(codes.shape[1] * 64)
+    index.add(codes.view(np.uint8))
+
+    def search(queries: Codes, k: int, threads: int) -> NDArray[np.int32]:
+        library.omp_set_num_threads(threads)
+        distances: NDArray[np.int32] = index.search(queries.view(np.uint8), k)[0]
+        return distances
+
+    return search
+
+
+def faiss_index(description: str, codes: Codes) -> Search:
+    """Approximate search: HNSW, IVF or MultiHash with parameters as named in the table."""
+    library, bits = faiss(), codes.shape[1] * 64
+    library.omp_set_num_threads(1)
+    kind, first, second = description.split()
+    if kind == "HNSW":
+        index = library.IndexBinaryHNSW(bits, int(first))
+        index.hnsw.efSearch = int(second)
+    elif kind == "IVF":
+        index = library.IndexBinaryIVF(library.IndexBinaryFlat(bits), bits, int(first))
+        index.own_fields, index.nprobe = False, int(second)
+        index.quantizer_kept = index.quantizer
+        index.train(codes[:: max(1, len(codes) // 100_000)].copy().view(np.uint8))
+    else:
+        index = library.IndexBinaryMultiHash(bits, 3, int(first))
+        index.nflip = int(second)
+    index.add(codes.view(np.uint8))
+
+    def search(queries: Codes, k: int, threads: int) -> NDArray[np.int32]:
+        library.omp_set_num_threads(threads)
+        distances: NDArray[np.int32] = index.search(queries.view(np.uint8), k)[0]
+        return distances
+
+    return search
+
+
+def usearch_exact(codes: Codes) -> Search:
+    """Exact search of usearch."""
+    library: Any = import_module("usearch.index")
+    octets = codes.view(np.uint8)
+
+    def search(queries: Codes, k: int, threads: int) -> NDArray[np.float32]:
+        metric = library.MetricKind.Hamming
+        found = library.search(octets, queries.view(np.uint8), k, metric, exact=True, threads=threads)
+        distances: NDArray[np.float32] = found.distances
+        return distances
+
+    return search
+
+
+def usearch_hnsw(codes: Codes) -> Search:
+    """Approximate search of usearch."""
+    library: Any = import_module("usearch.index")
+    index = library.Index(ndim=codes.shape[1] * 64, metric=library.MetricKind.Hamming, dtype="b1")
+    index.add(np.arange(len(codes)), codes.view(np.uint8), threads=1)
+
+    def search(queries: Codes, k: int, threads: int) -> NDArray[np.float32]:
+        distances: NDArray[np.float32] = index.search(queries.view(np.uint8), k, threads=threads).distances
+        return distances
+
+    return search
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
