@@ -16,6 +16,7 @@ from storage.compaction import compact
 from storage.errors import DatabaseFull, FormatError
 from storage.header import Header
 from storage.invariants import problems
+from storage.places import Known
 from storage.record import LEVELS, Level
 from storage.segment import Entry
 from storage.segments import Segments
@@ -45,6 +46,7 @@ class Database:
         self._environment = environment
         self._handles = open_handles(environment)
         self.segments = Segments(path / SEGMENTS, header.code_length)
+        self._known = Known()
 
     @classmethod
     def create_or_open(
@@ -150,7 +152,7 @@ class Database:
 
     def snapshot(self) -> Snapshot:
         """State of this moment, to use in a `with` block."""
-        return Snapshot(self._environment, self._handles, self.header, self.segments)
+        return Snapshot(self._environment, self._handles, self.header, self.segments, self._known)
 
     def replace_segments(self, old: Sequence[Entry], new: Sequence[Entry], compactions: int) -> bool:
         """Name other segments, unless those named or the numbers of the rows changed meanwhile.

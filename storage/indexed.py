@@ -17,7 +17,18 @@ from storage.bits import every, keep
 from storage.columns import COLUMNS, DELETED
 from storage.compiled import at, kernel
 from storage.filter import listed
-from storage.multi_index import ABANDONED, BUCKETS, NO_ADDRESSES, NOTED, ROWS, THRESHOLD, Buckets, Findings, probe
+from storage.multi_index import (
+    ABANDONED,
+    BUCKETS,
+    NO_ADDRESSES,
+    NOTED,
+    ROWS,
+    THRESHOLD,
+    Buckets,
+    Findings,
+    look_at_all,
+    probe,
+)
 from storage.planner import CALL_NS, FREE, MOST_ROWS, predicted_distance, scan_ns
 from storage.pool import thread_count
 from storage.rows import CODES
@@ -38,26 +49,32 @@ def find(snapshot: Snapshot, task: Task, *, threads: int | None = None) -> Found
     return sweep(snapshot, task, threads=threads) if found is None else found
 
 
-def by_index(snapshot: Snapshot, task: Task, *, threads: int | None = None) -> Found | None:
-    """As `find`, but None where there is no index or a scan is cheaper."""
-    budget_ns = scan_ns(snapshot.rows, task.queries.shape[1], thread_count(snapshot.rows, threads))
+def by_index(
+    snapshot: Snapshot, task: Task, *, threads: int | None = None, budget_ns: float | None = None
+) -> Found | None:
+    """As `find`, but None where there is no index or a scan is cheaper.
+
+    Parameters
+    ----------
+    budget_ns
+        What a scan costs; None for a prediction.
+    """
+    if budget_ns is None:
+        budget_ns = scan_ns(snapshot.rows, task.queries.shape[1], thread_count(snapshot.rows, threads))
     segments = snapshot.segments if budget_ns > CALL_NS else []
     if not segments:
         return None
-    end = segments[-1].entry.end
-    tail = sweep(snapshot, task, first_row=end, threads=thread_count(snapshot.rows - end, threads))
-    limit, wanted = min(task.maximum_distance, snapshot.code_length, _farthest(tail, task)), task.k
-    index = _Index(snapshot, segments, budget_ns)
+    index, limit = _Index(snapshot, segments, budget_ns), min(task.maximum_distance, snapshot.code_length)
+    wanted = task.k
     for _ in range(ATTEMPTS):
         near = index.nearest(task.queries, wanted, limit)
         if near is None:
             return None
-        passing = _passing(snapshot, task, near)
-        both = _joined(passing, tail)
-        enough = near.complete_to >= limit or _reached(both, task, near.complete_to) >= task.k
-        if enough:
-            return both
-        wanted = max(2 * wanted, int(SPARE * task.k * near.rows.size / max(1, _reached(passing, task, limit))))
+        found = _passing(snapshot, task, near)
+        reached = _entities(found, task)
+        if near.complete_to >= limit or reached >= task.k:
+            return found
+        wanted = max(2 * wanted, int(SPARE * task.k * near.rows.size / max(1, reached)))
     return None
 
 
@@ -71,13 +88,19 @@ class _Near:
 
 
 class _Index:
-    """The segments of one snapshot, the largest first: the sooner many near rows are known, the less is looked at."""
+    """One snapshot: its segments, the largest first, and the rows behind them, which are scanned last.
+
+    The sooner many near rows are known, the less is looked at.
+    """
 
     def __init__(self, snapshot: Snapshot, segments: Sequence[Segment], budget_ns: float) -> None:
         self._rows, self._code_length, self._budget_ns = snapshot.rows, snapshot.code_length, budget_ns
         self._segments = [
             (segment, _buckets(snapshot, segment)) for segment in sorted(segments, key=lambda one: -one.entry.rows)
         ]
+        bounds = snapshot.layout.bounds(snapshot.rows, segments[-1].entry.end)
+        self._starts, self._counts = bounds[:-1], np.diff(bounds)
+        self._addresses = snapshot.places.each(self._starts, []).addresses[CODES]
 
     def nearest(self, queries: Codes, wanted: int, limit: int) -> _Near | None:
         """Find the `wanted` rows nearest to any query, with all that tie, or all within a limit; None to scan instead.
@@ -91,13 +114,18 @@ class _Index:
             findings = Findings(wanted, state, counts, np.empty(room, np.int64), np.empty(room, np.uint16))
             if not all(self._search(segment, buckets, query, findings) for segment, buckets in self._segments):
                 return None
+            if look_at_all(self._addresses, self._starts, self._counts, query, findings) == ABANDONED:
+                return None
             limit = int(state[THRESHOLD])
             pieces.append((findings.rows[: state[NOTED]], findings.distances[: state[NOTED]]))
         rows, distances = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         kept = np.flatnonzero(distances <= limit)
-        order = kept[np.lexsort((distances[kept], rows[kept]))]
-        rows, first = np.unique(rows[order], return_index=True)
-        return _Near(rows, distances[order][first], limit)
+        order = kept[np.argsort(rows[kept])]
+        rows, distances = rows[order], distances[order]
+        if len(pieces) > 1:  # a row may be near several queries
+            rows, first = np.unique(rows, return_index=True)
+            distances = np.minimum.reduceat(distances, first) if rows.size else distances
+        return _Near(rows, distances, limit)
 
     def _search(self, segment: Segment, buckets: Buckets, query: NDArray[np.uint64], findings: Findings) -> bool:
         """Search one segment; False as soon as a scan is the better way."""
@@ -149,28 +177,6 @@ def read(addresses: NDArray[np.uint64], values: NDArray[Any]) -> None:
         values[place] = carray(at(addresses[place], values), (1,))[0]
 
 
-def _best(found: Found, task: Task) -> Distances:
-    """Least distance of each group, or that of each row where rows count."""
-    if task.group_column is None:
-        return found.distances
-    order = np.argsort(found.distances, kind="stable")
-    return found.distances[order][np.unique(found.groups[order], return_index=True)[1]]
-
-
-def _reached(found: Found, task: Task, limit: int) -> int:
-    """How many entities are within a limit."""
-    return int(np.count_nonzero(_best(found, task) <= limit))
-
-
-def _farthest(found: Found, task: Task) -> int:
-    """Distance of the k-th nearest entity, or more than any where there are fewer."""
-    best = _best(found, task)
-    return int(np.partition(best, task.k - 1)[task.k - 1]) if best.size >= task.k else np.iinfo(np.uint16).max
-
-
-def _joined(first: Found, second: Found) -> Found:
-    return Found(
-        np.concatenate([first.rows, second.rows]),
-        np.concatenate([first.distances, second.distances]),
-        np.concatenate([first.groups, second.groups]),
-    )
+def _entities(found: Found, task: Task) -> int:
+    """How many groups were found, or rows where rows count."""
+    return found.rows.size if task.group_column is None else np.unique(found.groups).size

@@ -17,6 +17,8 @@ from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetc
 
 AHEAD: Final = 64
 """Buckets asked for before the first of them is read: memory answers many requests in the time of one."""
+STRIP: Final = 64
+"""Rows looked at together where rows are scanned."""
 ABANDONED: Final = -1
 THRESHOLD, WITHIN, NOTED, BUCKETS, ROWS = range(5)
 NO_WORDS: Final = np.empty(0, np.uint64)
@@ -113,6 +115,48 @@ def probe(buckets: Buckets, question: Question, findings: Findings, first: int, 
             return ABANDONED
         step += 1
     return step
+
+
+@kernel
+def look_at_all(
+    addresses: NDArray[np.uint64],
+    first_rows: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    code: NDArray[np.uint64],
+    findings: Findings,
+) -> int:
+    """Add the rows of some blocks to the findings, one by one; ABANDONED when too many were noted, else 0.
+
+    Parameters
+    ----------
+    addresses, first_rows, counts : (blocks,)
+        Where the codes of each lie, plane by plane; its first row, and how many.
+    """
+    for b in range(addresses.size):
+        n, stride = U(counts[b]), U(counts[b])
+        words = carray(at(addresses[b], NO_WORDS), (counts[b] * code.size,))
+        for start in range(U(0), n, U(STRIP)):
+            end, limit = min(U(start) + U(STRIP), n), findings.state[THRESHOLD]
+            if code.size == 1 and not _is_near(words, U(start), end, code[0], limit):
+                continue
+            for row in range(U(start), end):
+                distance = np.int64(0)
+                for w in range(U(code.size)):
+                    distance += np.int64(count_ones(words[w * stride + row] ^ code[w]))
+                if distance <= limit:
+                    if findings.state[NOTED] == findings.rows.size:
+                        return ABANDONED
+                    limit = _note(findings, first_rows[b] + np.int64(row), distance)
+    return 0
+
+
+@inlined
+def _is_near(words: NDArray[np.uint64], start: np.uint64, end: np.uint64, code: np.uint64, limit: np.int64) -> bool:
+    """Whether any of some rows is within the limit: a negative number leaves its sign in what is joined."""
+    signs, n = np.int64(0), end - start
+    for j in range(n):
+        signs |= np.int64(count_ones(words[start + j] ^ code)) - limit - np.int64(1)
+    return bool(signs < 0)
 
 
 @kernel

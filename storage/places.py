@@ -11,6 +11,23 @@ from storage.rows import CODES, Array, Rows
 from storage.selection import NO_WORDS, Parts
 
 Addresses = NDArray[np.uint64]
+Columns = dict[str, tuple[Addresses, int, list[Array]]]
+"""Of each block of a column the address, and of each value the bytes; with what must be kept at its address."""
+
+
+class Known:
+    """What is known of the latest state that was read: each snapshot of the same state has the same addresses."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[int, Columns] = 0, {}
+
+    def of(self, transaction: int) -> Columns:
+        """Columns known of the state that a transaction of this number reads, to be added to."""
+        state, columns = self._latest
+        if state != transaction:
+            columns = {}
+            self._latest = transaction, columns
+        return columns
 
 
 class Places:
@@ -22,11 +39,10 @@ class Places:
         How many there are.
     """
 
-    def __init__(self, table: Rows) -> None:
-        self._table, self.rows = table, table.count
-        extents = [(start, end) for _, start, end in table.layout.extents(table.count)]
-        self._starts, self._ends = np.array(extents, np.int64).reshape(-1, 2).T
-        self._columns: dict[str, tuple[Addresses, int, list[Array]]] = {}
+    def __init__(self, table: Rows, known: "Columns") -> None:
+        self._table, self.rows, self._columns = table, table.count, known
+        bounds = table.layout.bounds(table.count)
+        self._starts, self._ends = bounds[:-1], bounds[1:]
 
     def cut(self, sizes: Iterable[int], columns: Iterable[str], first_row: int = 0) -> list["Chunk"]:
         """All rows from `first_row` on, in chunks of the sizes given, the last size again and again.

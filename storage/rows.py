@@ -46,6 +46,12 @@ class Layout:
         """How many of `rows` lie in settled blocks."""
         return rows - rows % self.tail_rows
 
+    def bounds(self, rows: int, first: int = 0) -> NDArray[np.int64]:
+        """First row of each block from the one that begins at row `first` on, and the end of the last."""
+        settled = self.settled(rows)
+        starts = np.arange(first, settled, self.block_rows)
+        return np.concatenate([starts, [settled] if settled < rows else [], [rows]]).astype(np.int64)
+
     def extents(self, rows: int) -> Iterator[tuple[int, int, int]]:
         """Yield (number, first row, end row) of each block, the tail last."""
         settled = self.settled(rows)

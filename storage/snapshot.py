@@ -12,7 +12,7 @@ from hashing.codes import Codes
 from storage.columns import LEVEL_COLUMN
 from storage.errors import SnapshotError
 from storage.header import Header
-from storage.places import Places
+from storage.places import Known, Places
 from storage.record import LEVELS, Entity, Level, Record
 from storage.rows import CODES, Block, Layout
 from storage.segment import Entry, Segment
@@ -33,8 +33,11 @@ class Snapshot:
         Fingerprint of the model that made the codes.
     """
 
-    def __init__(self, environment: lmdb.Environment, handles: Handles, header: Header, segments: Segments) -> None:
-        self._environment, self._handles, self._header, self._segments = environment, handles, header, segments
+    def __init__(
+        self, environment: lmdb.Environment, handles: Handles, header: Header, segments: Segments, known: Known
+    ) -> None:
+        self._environment, self._handles, self._header = environment, handles, header
+        self._segments, self._known = segments, known
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
         self._open_places: Places | None = None
@@ -157,7 +160,8 @@ class Snapshot:
     def places(self) -> Places:
         """Addresses of codes and columns, for compiled loops; they end with the snapshot."""
         if self._open_places is None:
-            self._open_places = Places(self._tables.rows)
+            known = self._known.of(self._transaction.id())  # type: ignore[union-attr]
+            self._open_places = Places(self._tables.rows, known)
         return self._open_places
 
     @property
@@ -178,7 +182,7 @@ class Snapshot:
     @property
     def layout(self) -> Layout:
         """How its rows are cut into blocks."""
-        return self._header.layout
+        return self._tables.rows.layout
 
     def gather(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(len(rows),) values of a column at some rows."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
 from struct import Struct
@@ -229,7 +230,7 @@ class Tables:
     def segments(self) -> list[Entry]:
         """Segments of the index, in row order."""
         found = self._get("meta", b"segments")
-        return [Entry(*fields) for fields in json.loads(bytes(found))] if found else []
+        return list(_entries(bytes(found))) if found else []
 
     def set_segments(self, segments: Collection[Entry]) -> None:
         """Name the segments of the index."""
@@ -255,6 +256,12 @@ class Tables:
 
     def _put(self, table: str, key: bytes, value: bytes) -> None:
         self._transaction.put(key, value, db=self._handles[table])
+
+
+@lru_cache(maxsize=4)
+def _entries(value: bytes) -> tuple[Entry, ...]:
+    """Segments as stored: the same from one query to the next."""
+    return tuple(Entry(*fields) for fields in json.loads(value))
 
 
 def _above(level: Level) -> Level:

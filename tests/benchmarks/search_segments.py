@@ -1,0 +1,194 @@
+"""How fast are segments beside a scan? python -m tests.benchmarks.search_segments [--quick] [--json FILE].
+
+One thread on both sides; the codes are those of `tests.benchmarks.search_data`. Sections can be named, and databases
+kept for the next run (`--folder`).
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from hashing.codes import Codes
+from storage.builder import build, codes_between, trusted
+from storage.database import Database
+from storage.indexed import by_index, find
+from storage.scan import Found, Task, sweep
+from storage.segment import Entry, Segment, design_for
+from storage.snapshot import Snapshot
+from tests.benchmarks import search_data as data
+from tests.benchmarks.report import Row, publish
+
+Search = Callable[[Snapshot, Task], Found]
+
+ENDLESS_NS = 1e15
+"""What a scan is said to cost where the index is to be used whatever it costs."""
+QUERIES = 20
+SORTED = 4.0
+"""Million codes a second that a core is to sort."""
+REACH = {"ten million": {10: 25, 100: 15, 1000: 3}, "a hundred million": {10: 100, 100: 60, 1000: 20}}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where databases are made, and of how many rows: ten and a hundred million, or what takes two minutes."""
+
+    folder: Path
+    sizes: tuple[int, int]
+
+    def open(self, name: str, source: data.Source, rows: int, *, inline: bool = True) -> Database:
+        """Open a generated database with one segment of all full blocks, built and checked where it is not yet."""
+        kind = f"{name}-{'inline' if inline else 'rows'}"
+        data.database(self.folder, kind, source, rows, 64, whole=False).close()
+        with Database.open(self.folder / f"{kind}-64-{rows}-rows", readonly=False) as opened:
+            build(opened, inline=inline, whole=True)
+        reader = Database.open(opened.path)
+        with reader.snapshot() as snapshot:
+            assert trusted(reader, snapshot)
+        return reader
+
+
+def segments(bench: Bench) -> Iterator[Row]:
+    """The nearest rows of clustered codes: by index, and by scan."""
+    for rows, reach in zip(bench.sizes, REACH.values(), strict=True):
+        for per_cluster in (data.PER_CLUSTER, 10 * data.PER_CLUSTER):
+            source = data.clustered(rows * data.PER_CLUSTER // per_cluster, 0)
+            for inline in (True, False) if rows == bench.sizes[0] else (True,):
+                with bench.open(f"clusters-{per_cluster}", source, rows, inline=inline) as database:
+                    for k in (10, 100, 1000):
+                        ours, plain = compared(database, source, k, lambda s, t: indexed(s, t, ENDLESS_NS))
+                        work = f"64 bit, {rows:.0e} rows in clusters of {per_cluster}, 1 thread, k={k}"
+                        work += "" if inline else ", codes not in the segment"
+                        yield Row(work, "ms", ours, {"scan": plain}, None, plain / ours, reach[k] if inline else None)
+
+
+def planner(bench: Bench) -> Iterator[Row]:
+    """The way chosen, beside the better of both ways, on friendly and on hostile codes."""
+    rows = bench.sizes[0]
+    kinds = {
+        "clustered": (data.clustered(rows, 0), data.clustered(rows, 0)),
+        "uniform": (data.uniform, data.uniform),
+        "clustered, asked for uniform ones": (data.clustered(rows, 0), data.uniform),
+        "ten different": (few, few),
+        "ten different, asked for uniform ones": (few, data.uniform),
+    }
+    for kind, (source, asked) in kinds.items():
+        with bench.open(kind.split(",")[0].replace(" ", "-"), source, rows) as database:
+            for k in (10, 100, 1000, 10_000):
+                ours, plain = compared(database, asked, k, lambda s, t: find(s, t, threads=1))
+                alone, _ = compared(database, asked, k, lambda s, t: indexed(s, t, ENDLESS_NS))
+                work = f"planner, 64 bit, {rows:.0e} rows, {kind}, 1 thread, k={k}"
+                yield Row(work, "ms", ours, {"scan": plain, "index": alone}, None, min(plain, alone) / ours, 1 / 1.2)
+
+
+def building(bench: Bench) -> Iterator[Row]:
+    """Codes a second of processor time, and bytes a code, those in the database included."""
+    rows = bench.sizes[0]
+    with (
+        bench.open(f"clusters-{data.PER_CLUSTER}", data.clustered(rows, 0), rows) as database,
+        database.snapshot() as snapshot,
+    ):
+        (entry,) = snapshot.segment_entries
+        blocks = codes_between(snapshot, 0, entry.rows)
+        for inline, most in ((True, 45.0), (False, 22.0)):
+            started = time.process_time()
+            design = design_for(blocks, entry.rows, 64, inline=inline)
+            octets = sum(section.nbytes for section in design.sections(blocks)) / entry.rows + 8
+            rate = entry.rows / (time.process_time() - started) / 1e6
+            name = f"{entry.rows:.0e} codes of 64 bit, {'' if inline else 'not '}in the segment"
+            yield Row(f"sort {name}", "million/s", rate, {}, None, rate / SORTED, 1)
+            yield Row(f"size of {name}", "bytes/code", octets, {}, None, most / octets, 1)
+
+
+def opening(bench: Bench) -> Iterator[Row]:
+    """From nothing to the first answer, which is a scan's, and to the end of the check that lets segments be used."""
+    rows = bench.sizes[1]
+    source = data.clustered(rows, 0)
+    with bench.open(f"clusters-{data.PER_CLUSTER}", source, rows) as database:
+        path, (entry,) = database.path, entries(database)
+    query = data.queries(source, 1, 64)
+    started = time.perf_counter()
+    with Database.open(path) as database:
+        with database.snapshot() as snapshot:
+            find(snapshot, Task(query, 100, 64))
+        first_ms = (time.perf_counter() - started) * 1e3
+        database.segments.wait()
+    yield Row(f"open {rows:.0e} rows with a segment and answer", "ms", first_ms, {}, 1000, 1000 / first_ms, 1)
+    segment, started = Segment(database.segments.folder, entry, 64), time.perf_counter()
+    segment.check()
+    yield Row(f"check a segment of {entry.rows:.0e} rows", "ms", (time.perf_counter() - started) * 1e3)
+
+
+SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "segments": segments,
+    "planner": planner,
+    "building": building,
+    "opening": opening,
+}
+
+
+def entries(database: Database) -> list[Entry]:
+    """Segments that a database names."""
+    with database.snapshot() as snapshot:
+        return list(snapshot.segment_entries)
+
+
+def few(generator: np.random.Generator, n: int, code_length: int) -> Codes:
+    """Ten different codes, so that a million rows tie."""
+    return data.uniform(np.random.default_rng(5), 10, code_length)[generator.integers(0, 10, n)]
+
+
+def indexed(snapshot: Snapshot, task: Task, budget_ns: float) -> Found:
+    """Search by index, or by scan where so many rows tie that the index gives up."""
+    found = by_index(snapshot, task, threads=1, budget_ns=budget_ns)
+    return scan(snapshot, task) if found is None else found
+
+
+def scan(snapshot: Snapshot, task: Task) -> Found:
+    """Search by scan."""
+    return sweep(snapshot, task, threads=1)
+
+
+def compared(database: Database, source: data.Source, k: int, search: Search) -> tuple[float, float]:
+    """Median milliseconds of a search and of the scan, in turn, a snapshot each; both find the same distances."""
+    ours, scans = [], []
+    for query in data.queries(source, QUERIES, 64):
+        task = Task(query[None], k, 64)
+        found, ours_ms = timed(database, task, search)
+        expected, scan_ms = timed(database, task, scan)
+        assert np.array_equal(np.sort(found.distances)[:k], np.sort(expected.distances)[:k])
+        ours.append(ours_ms)
+        scans.append(scan_ms)
+    return median(ours), median(scans)
+
+
+def timed(database: Database, task: Task, search: Search) -> tuple[Found, float]:
+    """What a search in a snapshot of its own finds, and the milliseconds it takes."""
+    started = time.perf_counter()
+    with database.snapshot() as snapshot:
+        found = search(snapshot, task)
+    return found, (time.perf_counter() - started) * 1e3
+
+
+def main() -> None:
+    """Run the sections asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION", help="all, if none is named")
+    parser.add_argument("--quick", action="store_true", help="the same rows at a smaller size, two minutes at most")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object a row")
+    parser.add_argument("--folder", type=Path, help="keep the databases here for the next run (20 GB)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        sizes = (1 << 20, 1 << 21) if options.quick else (10_000_000, 100_000_000)
+        bench = Bench(options.folder or Path(temporary), sizes)
+        rows = [row for name in options.sections or SECTIONS for row in SECTIONS[name](bench)]
+    publish(rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
