@@ -8,13 +8,13 @@ from storage.bits import every, keep, rows_of
 from storage.columns import COLUMNS, FIRST, LEVEL_COLUMN
 from storage.filter import CHUNK_ROWS, Candidates, listed
 from storage.indexed import find
-from storage.kernels import total
 from storage.places import Chunk
 from storage.pool import share, thread_count
 from storage.record import Level
 from storage.scan import Distances, Found, Rows, Task, packed
 from storage.selection import UNSEEN, Totals
 from storage.snapshot import Snapshot
+from storage.sums import total
 
 
 def nearest_groups(

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from storage.columns import DELETED
 from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
-from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection, Totals
+from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection
 
-__all__ = ["U", "count_ones", "kernel", "lower", "select", "select_each", "sift", "total"]
+__all__ = ["kernel", "select", "select_each", "sift"]
+
+Words = NDArray[np.uint64]
 
 STRIP: Final = 256
 FINE: Final = 32
@@ -27,26 +29,12 @@ FEW: Final = 16
 
 
 @kernel
-def lower(selection: Selection, limit: int) -> None:
-    """Lower the threshold of a selection, because another has shown that nothing farther matters."""
-    while selection.threshold[0] > limit:
-        selection.within[0] -= selection.counts[selection.threshold[0]]
-        selection.threshold[0] -= 1
-
-
-@kernel
 def select(
-    parts: Parts,
-    queries: NDArray[np.uint64],
-    bits: NDArray[np.uint64] | None,
-    selection: Selection,
-    notes: Notes,
-    place: NDArray[np.int64],
+    parts: Parts, queries: Words, bits: Words | None, selection: Selection, notes: Notes, place: NDArray[np.int64]
 ) -> int:
     """Note the rows that may be among the k nearest to any of the queries, and lower the threshold.
 
-    The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order. Deleted
-    rows are passed over when they would be noted.
+    The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order.
 
     Parameters
     ----------
@@ -54,8 +42,8 @@ def select(
     bits
         One bit for each row to consider, each part beginning with a word of its own; None for all.
     place : (3,)
-        Part, row in it and word of bits to begin with, 0 at first. When the notes are full before the last part ends,
-        they are where to go on; when all is done, the first is how many parts there are.
+        Part, row in it and word of bits to begin with, 0 at first; after the call, where to go on if the notes were
+        full, or as many parts as there are.
 
     Returns
     -------
@@ -109,9 +97,7 @@ def select(
 
 
 @kernel
-def select_each(
-    parts: Parts, queries: NDArray[np.uint64], tile: int, k: int, each: Each, place: NDArray[np.int64]
-) -> None:
+def select_each(parts: Parts, queries: Words, tile: int, k: int, each: Each, place: NDArray[np.int64]) -> None:
     """`select` for each query by itself, tile by tile, so that all of them read a tile while it is near.
 
     Parameters
@@ -147,7 +133,7 @@ def select_each(
 
 
 @kernel
-def sift(parts: Parts, queries: NDArray[np.uint64], limit: int, bits: NDArray[np.uint64]) -> None:
+def sift(parts: Parts, queries: Words, limit: int, bits: Words) -> None:
     """Clear the bits of rows farther than a limit from every query; bits as for `select`."""
     word, near = 0, np.empty(FINE, np.int64)
     for p in range(parts.rows.size):
@@ -174,44 +160,14 @@ def sift(parts: Parts, queries: NDArray[np.uint64], limit: int, bits: NDArray[np
                 here[fine >> 6] &= ~((ALL_FINE & ~within) << U(fine & 63))
 
 
-@kernel
-def total(parts: Parts, queries: NDArray[np.uint64], bits: NDArray[np.uint64] | None, totals: Totals) -> None:
-    """Add the distances of the rows to the totals of their groups; bits as for `select`."""
-    word, near = 0, np.empty(STRIP, np.int64)
-    for p in range(parts.rows.size):
-        n, stride = parts.counts[p], parts.strides[p]
-        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
-        flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
-        groups = carray(at(parts.groups[p], NO_GROUPS), (n,))
-        here = None if bits is None else bits[word:]
-        word += (n + 63) // 64
-        for start in range(0, n, STRIP):
-            end = min(start + STRIP, n)
-            if here is not None and not _count(here, start, end):
-                continue
-            _measure(codes, stride, queries, start, end, near)
-            group, distance, counted = groups[start], np.int64(0), np.int64(0)
-            for row in range(U(start), U(end)):  # neighbours often share a group: it is written once for them
-                if groups[row] != group:
-                    totals.sums[group] += distance
-                    totals.counts[group] += counted
-                    group, distance, counted = groups[row], np.int64(0), np.int64(0)
-                asked = here is None or here[row >> U(6)] >> (row & U(63)) & U(1)
-                if asked and not flags[row] & DELETED:
-                    distance += near[row - U(start)]
-                    counted += 1
-            totals.sums[group] += distance
-            totals.counts[group] += counted
-
-
 @inlined
 def _note(
-    codes: NDArray[np.uint64],
+    codes: Words,
     stride: int,
     flags: NDArray[np.uint8],
     groups: NDArray[np.uint32],
-    queries: NDArray[np.uint64],
-    bits: NDArray[np.uint64] | None,
+    queries: Words,
+    bits: Words | None,
     start: int,
     end: int,
     first_row: int,
@@ -293,7 +249,7 @@ def _advances(selection: Selection, group: int, distance: int) -> bool:
 
 
 @inlined
-def _count(bits: NDArray[np.uint64], start: int, end: int) -> Any:
+def _count(bits: Words, start: int, end: int) -> Any:
     """How many rows of a strip have their bit set."""
     ones = U(0)
     for word in range(U(start >> 6), U((end + 63) >> 6)):
@@ -302,17 +258,15 @@ def _count(bits: NDArray[np.uint64], start: int, end: int) -> Any:
 
 
 @inlined
-def _run_ahead(codes: NDArray[np.uint64], stride: int, words: int, start: int) -> None:
+def _run_ahead(codes: Words, stride: int, words: int, start: int) -> None:
     for w in range(words):
         for line in range(0, STRIP, 8):
             prefetch(codes, w * stride + start + AHEAD + line)
 
 
 @inlined
-def _reached(
-    codes: NDArray[np.uint64], stride: int, queries: NDArray[np.uint64], start: int, end: int, limit: int
-) -> Any:
-    """Whether any row is at most `limit` far from any query: a negative number leaves its sign in what is joined."""
+def _reached(codes: Words, stride: int, queries: Words, start: int, end: int, limit: int) -> Any:
+    """Whether any row is within `limit` of any query: a negative number leaves its sign in what is joined."""
     first, n, plane, beyond = U(start), U(end - start), U(stride), np.int64(limit) + 1
     signs, words = np.int64(0), queries.shape[1]
     for q in range(queries.shape[0]):
@@ -324,29 +278,21 @@ def _reached(
         b, second = queries[q, 1], first + plane
         if words == 2:
             for j in range(n):
-                ones = count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b)
-                signs |= np.int64(ones) - beyond
+                signs |= np.int64(count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b)) - beyond
             continue
         c, third = queries[q, 2], second + plane
-        d, fourth = (queries[q, 3], third + plane) if words == 4 else (c, third)
+        d, fourth = queries[q, words - 1], third + plane
         for j in range(n):
-            ones = count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b)
-            ones += count_ones(codes[third + j] ^ c)
-            if words == 4:
-                ones += count_ones(codes[fourth + j] ^ d)
+            ones = (
+                count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b) + count_ones(codes[third + j] ^ c)
+            )
+            ones += count_ones(codes[fourth + j] ^ d) if words == 4 else U(0)
             signs |= np.int64(ones) - beyond
     return signs < 0
 
 
 @inlined
-def _measure(
-    codes: NDArray[np.uint64],
-    stride: int,
-    queries: NDArray[np.uint64],
-    start: Any,
-    end: Any,
-    near: NDArray[np.int64],
-) -> None:
+def _measure(codes: Words, stride: int, queries: Words, start: Any, end: Any, near: NDArray[np.int64]) -> None:
     """Write distances from the nearest query."""
     n = U(end - start)
     for q in range(queries.shape[0]):

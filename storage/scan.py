@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.bits import Bits, Condition, every, keep
 from storage.columns import DELETED
-from storage.kernels import STRIP, lower, select, sift
+from storage.kernels import STRIP, select, sift
 from storage.places import Chunk
 from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
-from storage.selection import UNSEEN, Notes, Selection
+from storage.selection import UNSEEN, Notes, Selection, lower
 from storage.snapshot import Snapshot
 
 Rows = NDArray[np.int64]

@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.compiled import kernel
+
 UNSEEN: Final = 65535
 """Distance of a group that no row has reached."""
 NO_WORDS: Final = np.empty(0, np.uint64)
@@ -109,3 +111,11 @@ class Totals(NamedTuple):
 
     sums: NDArray[np.int64]
     counts: NDArray[np.int64]
+
+
+@kernel
+def lower(selection: Selection, limit: int) -> None:
+    """Lower the threshold of a selection, because another has shown that nothing farther matters."""
+    while selection.threshold[0] > limit:
+        selection.within[0] -= selection.counts[selection.threshold[0]]
+        selection.threshold[0] -= 1

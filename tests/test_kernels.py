@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
-from storage.kernels import STRIP, lower, select, select_each, sift, total
-from storage.selection import UNSEEN, Each, Selection, Totals
+from storage.kernels import STRIP, select, select_each, sift
+from storage.selection import UNSEEN, Each, Selection, Totals, lower
+from storage.sums import total
 from tests.invented import codes
 from tests.laid import Laid, notes, packed_bits, selection
 

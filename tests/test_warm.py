@@ -8,9 +8,11 @@ import pytest
 
 from storage.bits import every, keep, rows_of
 from storage.database import Database
-from storage.kernels import lower, select, sift, total
+from storage.kernels import select, sift
 from storage.record import LEVELS
 from storage.search import Filter, search
+from storage.selection import lower
+from storage.sums import total
 from storage.warm import warm_up
 from tests.invented import codes, item
 
