@@ -55,9 +55,9 @@ def test_what_four_senders_were_promised_outlives_ten_kills(
     trial: int, twenty_patients: list[Path], tmp_path: Path
 ) -> None:
     node, rng = RunningNode(tmp_path / "home"), random.Random(1000 + trial)
-    node.start()
     acknowledged: set[str] = set()
     try:
+        node.start()
         with ThreadPoolExecutor(SENDERS) as pool:
             parts = [twenty_patients[number::SENDERS] for number in range(SENDERS)]
             sending = [pool.submit(send_until_acknowledged, node, part, acknowledged) for part in parts]
