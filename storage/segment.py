@@ -19,9 +19,9 @@ from hashing.codes import Codes, words
 from storage.buckets import sort_into_buckets
 from storage.durable import write_durably
 from storage.errors import SegmentError
-from storage.multi_index import NO_ADDRESSES, Buckets, Question
+from storage.multi_index import NO_ADDRESSES, Buckets, Findings, Question, look_at_all, probe
 from storage.partition import Partition, balanced, lookup
-from storage.planner import Costs
+from storage.planner import Costs, count_distances
 
 FORMAT: Final = 1
 MAGIC: Final = b"MULTIIDX"
@@ -175,6 +175,15 @@ class Segment:
             report(part.size)
         self.trusted = checksum == self.entry.checksum
         return self.trusted
+
+    def compile(self) -> None:
+        """Make the search kernels ready, so that no question waits for the compiler."""
+        counts = np.zeros(self.design.partition.code_length + 1, np.int64)
+        findings = Findings(1, np.zeros(5, np.int64), counts, np.zeros(1, np.int64), np.zeros(1, np.uint16))
+        query, no_rows = np.zeros(self.design.words, np.uint64), np.empty(0, np.int64)
+        probe(self.buckets(NO_ADDRESSES, 0), self.question(query), findings, 0, 0, 0)
+        look_at_all(NO_ADDRESSES, no_rows, no_rows, query, findings)
+        count_distances(self.sample, query, counts)
 
     def differences(self, blocks: Blocks) -> Iterator[str]:
         """Compute every section again from the codes, and yield which differ."""

@@ -59,5 +59,6 @@ class Segments:
 
 def _check(segments: list[Segment]) -> None:
     for segment in segments:
+        segment.compile()
         if not segment.check():
             logger.warning("%s", SegmentError(segment.path, "its checksum is wrong"))

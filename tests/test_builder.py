@@ -4,6 +4,7 @@ import logging
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from storage import builder
 from storage.builder import RATIO, SEAL_ROWS, alone, build, due, faults, keep_built, settled, verify
 from storage.database import Database
 from storage.errors import SegmentsBusy
+from storage.multi_index import look_at_all, probe
 from storage.rows import Layout
 from storage.search import search
 from storage.segment import Entry
@@ -173,6 +175,21 @@ def test_what_was_built_while_rows_moved_is_thrown_away(tmp_path: Path) -> None:
             assert snapshot.rows == 63
         assert build(database) is not None
         assert len(names(database)) == 1
+
+
+def test_a_search_in_a_checked_segment_compiles_nothing(tmp_path: Path) -> None:
+    with create(tmp_path) as database:
+        database.append(items(codes(70)))
+        build(database)
+        with database.snapshot() as snapshot:
+            assert checked(snapshot, database) == 1
+            kernels: list[Any] = [probe, look_at_all]
+            compiled = [len(kernel.signatures) for kernel in kernels]
+
+            search(snapshot, codes(1, seed=7), 5)
+
+            assert min(compiled) > 0
+            assert [len(kernel.signatures) for kernel in kernels] == compiled
 
 
 def test_one_process_builds_at_a_time(tmp_path: Path) -> None:
