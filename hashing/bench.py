@@ -12,9 +12,9 @@ from torch import nn
 from hashing import features, metrics
 from hashing.codes import pack
 from hashing.datasets import Dataset
-from hashing.evaluate import truth_of
 from hashing.experiment import Experiment
 from hashing.features import Features
+from hashing.judgement import truth_of
 from hashing.loop import Learner, fit
 from hashing.methods.base import Setting
 from hashing.methods.catalogue import PROJECTIONS, objective
@@ -72,7 +72,7 @@ def ranker(run: Run, experiment: Experiment, material: Material, folder: Path) -
         return by_distance(cosine_distance(_values(material))), nothing
     if run.method == CLASSIFIER:
         logits = relaxed_of(run, experiment, material, folder).astype(np.float64)
-        return by_unlikelihood(1 / (1 + np.exp(-logits)), material.truth), nothing
+        return by_unlikelihood((1 + np.tanh(logits / 2)) / 2, material.truth), nothing  # the logistic function
     relaxed = relaxed_of(run, experiment, material, folder)
     return by_codes(pack(relaxed >= 0)), relaxed
 

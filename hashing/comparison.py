@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from hashing.bench import Material, Run, cosine_distance, ranker
 from hashing.codes import pack
-from hashing.evaluate import Judgement, judge
 from hashing.experiment import Experiment
+from hashing.judgement import Judgement, judge
 from hashing.methods.catalogue import UPPER_REFERENCES
 from hashing.progress import progress
 from hashing.protocol import NO_FINDING, Ranker, Task, Truth, by_chance, by_distance, reported_tasks
@@ -96,13 +96,16 @@ def compare(experiment: Experiment, root: Path, output: Path) -> Comparison:
 
 
 def runs(experiment: Experiment) -> Iterator[Run]:
-    """Every method at every code length with every seed; upper references have no codes, float cosine no seed."""
-    for method in experiment.methods:
-        lengths = (0,) if method in UPPER_REFERENCES else experiment.code_lengths
-        seeds = experiment.seeds[:1] if method in ("float cosine", "modality only") else experiment.seeds
-        for code_length in lengths[:1] if method == "modality only" else lengths:
-            for seed in seeds:
-                yield Run(method, code_length, seed)
+    """Every method at every code length, seed by seed.
+
+    Upper references have no code length, float cosine has no seed, and modality has neither.
+    """
+    for seed in experiment.seeds:
+        for method in experiment.methods:
+            if seed == experiment.seeds[0] or method not in ("float cosine", "modality only"):
+                single = method in UPPER_REFERENCES or method == "modality only"
+                for code_length in experiment.code_lengths[:1] if single else experiment.code_lengths:
+                    yield Run(method, 0 if method in UPPER_REFERENCES else code_length, seed)
 
 
 def rows(comparison: Comparison) -> Iterator[Row]:
@@ -194,7 +197,7 @@ def _gathered(
             part, name = key.split("/", 1)
             mean = np.mean([one[key] for one in measured if key in one], axis=0)
             if part == "health":
-                facts.setdefault((method, code_length), {})[name] = float(mean)
+                facts.setdefault((method, code_length), {})[name] = float(np.mean(mean))
             else:
                 judgements.setdefault((method, code_length, part), {})[name] = mean
     seeds = {key: len(measured) for key, measured in results.items()}

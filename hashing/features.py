@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from hashing import datasets
 from hashing.datasets import FINDINGS, NO_FINDING, Dataset
-from hashing.evaluate import truth_of
 from hashing.experiment import Experiment
+from hashing.judgement import truth_of
 from hashing.network import EfficientNetLite0
 from hashing.progress import progress
 from hashing.protocol import Truth, with_validation

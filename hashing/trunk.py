@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashing.datasets import Dataset
-from hashing.evaluate import truth_of
 from hashing.experiment import Experiment
+from hashing.judgement import truth_of
 from hashing.loop import Learner, best_weights, fit
 from hashing.metrics import area_under_curve
 from hashing.network import FEATURES, EfficientNetLite0, channels_last

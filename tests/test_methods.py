@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hashing.codes import pack
-from hashing.evaluate import judge
+from hashing.judgement import judge
 from hashing.loop import Batch, Learner, Schedule, fit
 from hashing.methods.base import Setting, balanced_weights, pairs, similar_share
 from hashing.methods.catalogue import OBJECTIVES, PROJECTIONS, objective

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hashing.codes import hamming_distance, pack
-from hashing.evaluate import judge
+from hashing.judgement import judge
 from hashing.protocol import NO_FINDING, Truth, by_chance, by_codes, by_distance, reported_tasks, task, validation_task
 
 
