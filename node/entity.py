@@ -111,7 +111,7 @@ class Entity:
         level = self.receiver.pressure.rejects() if stores else None
         place = None if level else self._places.take(title)
         if place is not None:
-            event.assoc.dul.closing.callback(place.release)
+            event.assoc.dul.closed.add_done_callback(lambda _: place.release())
             return
         reason = f"{level.resource} at {level.share:.0%} of the limit" if level else "too many associations"
         logger.warning("rejected an association from %s, to try later: %s", title, reason)

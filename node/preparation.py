@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import warnings
 import zlib
@@ -182,6 +183,9 @@ def start_worker(memory_bytes: int) -> None:
     from node.lifeline import die_with_parent
 
     die_with_parent()
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # decoders print a page for a damaged file, and could fill the disk of the log
+        os.dup2(silence, stream)
     Path("/proc/self/oom_score_adj").write_text("1000")  # if memory is short, this is what may go first
     used = _address_space_bytes()
     resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))

@@ -14,7 +14,7 @@ import os
 import select
 import struct
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import Future
 from threading import Lock
 from typing import Any, Final, Protocol
 
@@ -84,8 +84,8 @@ class UpperLayer(DULServiceProvider):
         self._octets: Octets | None = None
         self._message: _Stored | _Handed | None = None
         self._command = bytearray()
-        self.closing = ExitStack()
-        """What is called when the connection is closed."""
+        self.closed: Future[None] = Future()
+        """Done when the connection is closed, which may be before anybody asks."""
         self._bell: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell_lock = Lock()
         self._poll = select.poll()
@@ -101,7 +101,7 @@ class UpperLayer(DULServiceProvider):
         finally:
             self._drop_message()
             self.assoc._reactor_checkpoint.set()
-            self.closing.close()
+            self.closed.set_result(None)
             with self._bell_lock:
                 if self._bell is not None:
                     os.close(self._bell)

@@ -310,6 +310,15 @@ def connections(node: RunningNode) -> int:
     return sum(len(one.net_connections()) for one in roles)
 
 
+def test_those_who_ask_and_leave_at_once_take_nobodys_place(node: RunningNode) -> None:
+    for _ in range(3 * node.settings.max_associations):
+        wire = opened(node)
+        wire.send(STORE)
+        wire.reset()
+
+    associated(node).reset()
+
+
 @pytest.mark.parametrize("rounds", [60, pytest.param(6000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_mutated_conversations_end_and_the_node_goes_on(rounds: int, node: RunningNode) -> None:
     rng = np.random.default_rng(rounds)

@@ -9,10 +9,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from itertools import cycle, islice
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from statistics import median
 
@@ -74,32 +76,74 @@ STAGES = tuple(field.name for field in fields(Stages))
 def main() -> None:
     """Run all rows."""
     options = arguments(__doc__ or "")
-    count, repeats = (64, 1) if options.quick else (400, 3)
+    count, repeats = (96, 1) if options.quick else (240, 3)
     rows, table = [], Table("core-ms an instance", *STAGES, "limit/s", "reached/s", "of it")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, bench(Path(name)) as one:
         sources = sections()
-        for encoding in ENCODINGS:
-            paths = written(Path(name) / encoding, encoding, sources, count if encoding == "raw" else count // 2)
+        for number, encoding in enumerate(ENCODINGS):
+            paths = written(Path(name) / encoding, encoding, sources, count * repeats, f"{number}")
             if not paths:
                 continue
-            trials = [trial(Path(name), paths) for _ in range(repeats if encoding == "raw" else 1)]
+            trials = [one.trial(paths[trial::repeats]) for trial in range(repeats)]
+            shutil.rmtree(Path(name) / encoding)
             rate, limit = median(rate for rate, _ in trials), median(stages.limit for _, stages in trials)
             figures = [f"{median(getattr(stages, stage) for _, stages in trials):.2f}" for stage in STAGES]
             table.add_row(encoding, *figures, f"{limit:.1f}", f"{rate:.1f}", f"{rate / limit:.0%}")
-            work = f"first byte to searchable, {len(paths)} CT 512x512 {encoding}, {CORES} cores"
+            work = f"first byte to searchable, CT 512x512 {encoding}, {CORES} cores, median of {repeats}"
             reach = REACH if encoding == "raw" else None
             rows.append(Row(work, "instances/s", rate, limit=limit, ratio=rate / limit, reach=reach))
     Console(width=160).print(table)
     publish(rows, options.json)
 
 
-def trial(folder: Path, paths: list[Path]) -> tuple[float, Stages]:
-    """The rate of the whole way on a fresh node, and its stages just before."""
-    with tempfile.TemporaryDirectory(dir=folder) as name, running_node(Path(name) / "home") as node:
-        first, rest = paths[: len(paths) // 4], paths[len(paths) // 4 :]
-        receive = receiving(node, first)
-        stages = measured(first, receive, Path(name) / "database")
-        return searchable(node, rest), stages
+@contextmanager
+def bench(folder: Path) -> Iterator["Bench"]:
+    """All that trials share, ready."""
+    workers = get_context("forkserver").Pool(CORES, start_worker, [4 << 30])
+    database = Database.create_or_open(folder / "database", 64, "benchmark", 1 << 36)
+    with running_node(folder / "home") as node, workers as pool:
+        yield Bench(node, pool, Encoder.load(), database)
+    database.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A node, and what each stage takes to be run alone."""
+
+    node: RunningNode
+    pool: Pool
+    encoder: Encoder
+    database: Database
+
+    def trial(self, paths: list[Path]) -> tuple[float, Stages]:
+        """The rate of the whole way, and its stages just before, on a third of the instances."""
+        first, rest = paths[::3], paths[1::3] + paths[2::3]
+        receive = receiving(self.node, first)
+        return searchable(self.node, rest), self.stages(first, receive)
+
+    def stages(self, paths: list[Path], receive: float) -> Stages:
+        """Each stage alone."""
+        self.pool.map(prepared, paths[: 2 * CORES], chunksize=1)
+        datasets = [dcmread(path) for path in paths]
+        pictures = [decode(dataset) for dataset in datasets]
+        ready = [outcome for path in paths if isinstance(outcome := prepare(path, 0, INPUT_SIZE, 1), Prepared)]
+        images = np.concatenate([one.images for one in ready])
+        batches = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]
+        codes = self.encoder.encode(images)
+        items = [Item(one.record, codes[n : n + 1], one.images, one.pixel_digest) for n, one in enumerate(ready)]
+        decoding = timed(lambda: [stored_frame(dataset) for dataset in datasets])
+        seconds = {
+            "read": timed(lambda: [dcmread(path) for path in paths]),
+            "decode": decoding,
+            "window": timed(lambda: [decode(dataset) for dataset in datasets]) - decoding,
+            "resample": timed(lambda: [preprocess(picture) for picture in pictures]),
+            "prepare": timed(lambda: self.pool.map(prepared, paths, chunksize=1)) * CORES,
+            "encode": timed(lambda: [self.encoder.encode(batch) for batch in batches]) * CORES,
+            "commit": timed(
+                lambda: [self.database.append(items[at : at + BATCH]) for at in range(0, len(items), BATCH)]
+            ),
+        }
+        return Stages(**{stage: taken * 1e3 / len(paths) for stage, taken in seconds.items()}, receive=receive)
 
 
 def sections() -> list[Dataset]:
@@ -112,8 +156,8 @@ def sections() -> list[Dataset]:
     return found[:DISTINCT]
 
 
-def written(folder: Path, encoding: str, sources: Sequence[Dataset], count: int) -> list[Path]:
-    """That many instances in an encoding, each with its own UID; none where the encoder is missing."""
+def written(folder: Path, encoding: str, sources: Sequence[Dataset], count: int, root: str) -> list[Path]:
+    """That many instances in an encoding, each with its own UID below 2.25.root; none where the encoder is missing."""
     folder.mkdir()
     encoded = []
     for number, source in enumerate(sources):
@@ -183,36 +227,6 @@ def searchable(node: RunningNode, paths: list[Path]) -> float:
     elapsed = time.perf_counter() - started
     database.close()
     return len(paths) / elapsed
-
-
-def measured(paths: list[Path], receive: float, database_path: Path) -> Stages:
-    """Each stage alone."""
-    with get_context("forkserver").Pool(CORES, start_worker, [4 << 30]) as pool:
-        pool.map(prepared, paths[:CORES], chunksize=1)
-        together = timed(lambda: pool.map(prepared, paths, chunksize=1)) * CORES
-    datasets = [dcmread(path) for path in paths]
-    pictures = [decode(dataset) for dataset in datasets]
-    decoding = timed(lambda: [stored_frame(dataset) for dataset in datasets])
-    ready = [outcome for path in paths if isinstance(outcome := prepare(path, 0, INPUT_SIZE, 1), Prepared)]
-    encoder, database = Encoder.load(), Database.create_or_open(database_path, 64, "benchmark", 1 << 32)
-    images = np.concatenate([one.images for one in ready])
-    batches = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]
-    codes = encoder.encode(images)
-    items = [Item(one.record, codes[n : n + 1], one.images, one.pixel_digest) for n, one in enumerate(ready)]
-    seconds = Stages(
-        read=timed(lambda: [dcmread(path) for path in paths]),
-        decode=decoding,
-        window=timed(lambda: [decode(dataset) for dataset in datasets]) - decoding,
-        resample=timed(lambda: [preprocess(picture) for picture in pictures]),
-        prepare=together,
-        encode=timed(lambda: [encoder.encode(batch) for batch in batches]) * CORES,
-        commit=timed(lambda: [database.append(items[at : at + BATCH]) for at in range(0, len(items), BATCH)]),
-        receive=receive,
-    )
-    database.close()
-    return replace(seconds, **{
-        stage: getattr(seconds, stage) * 1e3 / len(paths) for stage in STAGES if stage != "receive"
-    })  # fmt: skip
 
 
 def prepared(path: Path) -> bool:
