@@ -397,7 +397,7 @@ def test_a_question_that_makes_no_sense_is_refused(reading: Reading, client: Tes
 )
 def test_a_node_in_trouble_says_so_and_no_more(home: Settings, reading: Reading, error: Exception, status: int) -> None:
     class Troubled(Retriever):
-        def similar(self, *_: Any) -> Any:
+        def similar(self, *_: Any, **__: Any) -> Any:
             raise error
 
     client = connect(home, Reading(reading.database, Troubled(reading.retriever.spool, MODEL)))
