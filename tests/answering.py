@@ -94,10 +94,20 @@ class Node:
         return found
 
 
+AMPLE_BYTES = 1 << 40  # the tests' own process holds far more than a receiver
+
+
 @contextmanager
 def answering_node(home: Path) -> Iterator[Node]:
     """A node that listens while in use."""
-    settings = Settings(home=home, port=free_port(), max_find_responses=2000, receivers=1, longest_delay_s=0)
+    settings = Settings(
+        home=home,
+        port=free_port(),
+        max_find_responses=2000,
+        receivers=1,
+        longest_delay_s=0,
+        receiver_memory_bytes=AMPLE_BYTES,
+    )
     with Database.create_or_open(settings.database_path, 64, "model", 1 << 26) as database:
         database.append([*ITEMS, *MANY])
         spool = Spool(settings.spool_path, capacity=9, free_bytes=0)

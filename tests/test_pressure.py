@@ -17,13 +17,13 @@ from node.refusals import read_refusals
 from node.settings import Settings
 from node.store_message import StoreRequest
 from storage.spool import Spool
-from tests.answering import MODELS, Node, answering_node
+from tests.answering import AMPLE_BYTES, MODELS, Node, answering_node
 from tests.running import REPOSITORY
 from tests.test_receiver import octets_of, picture, receiver_of
 
 
 def pressure_of(spool: Spool, **values: Any) -> Pressure:
-    return Pressure(spool, Settings(home=spool.path, **values))
+    return Pressure(spool, Settings(home=spool.path, **{"receiver_memory_bytes": AMPLE_BYTES, **values}))
 
 
 def filled(path: Path, waiting: int, capacity: int = 10, free_bytes: int = 0) -> Spool:

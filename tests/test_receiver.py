@@ -33,7 +33,7 @@ from node.settings import Settings
 from node.store_message import StoreRequest
 from node.version import IMPLEMENTATION_CLASS_UID
 from storage.spool import Spool
-from tests.answering import Node, answering_node
+from tests.answering import AMPLE_BYTES, Node, answering_node
 from tests.images import image
 
 SOP_INSTANCE_UID = "2.25.1"
@@ -63,7 +63,7 @@ def octets_of(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
 
 def receiver_of(spool: Spool, **values: Any) -> Receiver:
     """Return a receiver that keeps nobody waiting, unless told otherwise."""
-    chosen = Settings(home=spool.path, **{"longest_delay_s": 0, **values})
+    chosen = Settings(home=spool.path, **{"longest_delay_s": 0, "receiver_memory_bytes": AMPLE_BYTES, **values})
     return Receiver(spool, Pressure(spool, chosen), Refusals(spool.path / "run", 1))
 
 
