@@ -78,6 +78,63 @@ def disguise(images: Tensor, kinds: NDArray[np.int64], rng: np.random.Generator)
     return shown
 
 
+def roughen(images: Tensor, kinds: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+    """Images as quite other equipment might have shown them, for features that shall not depend on it.
+
+    Any image sometimes cropped, of another contrast, inverted if it is a radiograph or MR, of lower resolution, noisy,
+    or smaller in the frame; MR mostly with a random curve of intensities, as sequences differ.
+
+    Parameters
+    ----------
+    images : (batch, 1, side, side)
+        Grey values, 0 to 255.
+    kinds : (batch,)
+        Index into `hashing.datasets.KINDS`.
+    """
+    return torch.stack([_roughened(image, KINDS[kind], rng) for image, kind in zip(images, kinds, strict=True)])
+
+
+def _roughened(image: Tensor, kind: str, rng: np.random.Generator) -> Tensor:
+    shown, side = image, image.shape[-1]
+    if rng.random() < 0.35:
+        shown = _cropped(shown, rng)
+    if kind.endswith("MR") and rng.random() < 0.6:
+        shown = _curved(shown, rng)
+    elif rng.random() < CONTRAST_SHARE:
+        shown = 255 * (shown / 255 * rng.uniform(0.7, 1.6)).clamp(0, 1) ** rng.uniform(0.5, 2.0)
+    if kind.endswith(("MR", "radiograph")) and rng.random() < INVERTED_SHARE:
+        shown = 255 - shown
+    if rng.random() < 0.4:
+        shown = _sized(_sized(shown, int(rng.integers(48, 128))), side)
+    if rng.random() < 0.2:
+        noise = torch.from_numpy(rng.normal(0, rng.uniform(2, 15), shown.shape).astype(np.float32))
+        shown = (shown + noise).clamp(0, 255)
+    return _placed(shown, rng) if rng.random() < 0.15 else shown
+
+
+def _curved(image: Tensor, rng: np.random.Generator, points: int = 6, unordered_share: float = 0.15) -> Tensor:
+    """Grey values through a random curve, mostly a rising one that leaves black black."""
+    heights = rng.random(points)
+    if rng.random() >= unordered_share:
+        heights.sort()
+    first = 0.0 if rng.random() < 0.8 else heights[0]
+    curve = np.interp(np.arange(256), np.linspace(0, 255, points + 1), [first, *heights]) * 255
+    return torch.from_numpy(curve.astype(np.float32))[image.round().long().clamp(0, 255)]
+
+
+def _placed(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """The image smaller, anywhere in a black frame."""
+    side = image.shape[-1]
+    small = int(side * rng.uniform(0.45, 0.9))
+    left, top = (int(place) for place in rng.integers(0, side - small + 1, 2))
+    return functional.pad(_sized(image, small), (left, side - small - left, top, side - small - top))
+
+
+def _sized(image: Tensor, side: int) -> Tensor:
+    sized = functional.interpolate(image[None], size=(side, side), mode="bilinear", antialias=side < image.shape[-1])
+    return sized[0]
+
+
 def _mosaic(images: Tensor, tiles: int) -> Tensor:
     """`tiles` x `tiles` small pictures, the images in turn: (1, side, side)."""
     side = images.shape[-1]

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashing.model import ModelError
-from hashing.network import INPUT_SIZE, HashNetwork, channels_last
+from hashing.network import INPUT_SIZE, LEARNED_BITS, HashNetwork, channels_last
 
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "torch", "bf16", "openvino"]
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Images (n, height, width) to relaxed codes (n, 128)."""
+"""Images (n, height, width) to learned relaxed bits (n, 96)."""
 
 TORCH_CHUNK, OPENVINO_CHUNK = 2, 4  # images at a time on one core: more of them leave its cache
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 and Arm, as Linux names them
@@ -144,4 +144,4 @@ def _in_chunks(
     """Chunks all of one size, the last filled up: an image's code must not depend on how many came with it."""
     filled = np.concatenate([images, np.zeros((-len(images) % size, *images.shape[1:]), np.uint8)])
     chunks = [filled[at : at + size] for at in range(0, len(filled), size)]
-    return np.concatenate([np.empty((0, 128), np.float32), *encode(chunks)])[: len(images)]
+    return np.concatenate([np.empty((0, LEARNED_BITS), np.float32), *encode(chunks)])[: len(images)]

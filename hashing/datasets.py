@@ -13,11 +13,15 @@ from PIL import Image
 from pydicom import dcmread
 
 from hashing.examples import (
+    ABDOMEN_CT,
     ADULT_CHEST,
+    BREAST_MR,
     BREAST_US,
     CHEST_CT,
     CHILD_CHEST,
     FINDINGS,
+    HAND,
+    HEAD_CT,
     HEAD_MR,
     NO_FINDING,
     Example,
@@ -37,7 +41,7 @@ LABELS = (
     "breast_malignant", "breast_benign", "breast_normal",
 )  # fmt: skip
 """Of the shipped model."""
-KINDS = (ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US)
+KINDS = (ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US, HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR)
 """Of the shipped model."""
 
 

@@ -1,7 +1,7 @@
 """From network inputs to codes, with a trained model read from a file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from hashing.backends import Backend, backend
 from hashing.codes import Codes, pack
+from hashing.modality import joined, learned_length
 from hashing.model import ARCHITECTURE, DEFAULT_MODEL, Model, ModelError, read_model
-from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork, signs
+from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork
 
 
 class Encoder:
@@ -60,27 +60,30 @@ class Encoder:
         network.load_state_dict({name: tensor.to(network.state_dict()[name].dtype) for name, tensor in weights.items()})
         return cls(network, model, code_length, _device(device), backend_name)
 
-    def encode(self, images: NDArray[np.uint8]) -> Codes:
+    def encode(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> Codes:
         """Codes of images.
 
         Parameters
         ----------
         images : (n, 224, 224)
             As `hashing.pixels.preprocess` makes them.
+        modalities
+            Modality (0008,0060) of each, or "" where it is not known.
 
         Returns
         -------
         (n, ceil(code_length / 64)) uint64
         """
-        return pack(signs(self.relaxed(images)[:, : self.code_length]).numpy())
+        return pack(self.relaxed(images, modalities) >= 0)
 
-    def relaxed(self, images: NDArray[np.uint8]) -> Tensor:
-        """Pre-codes, shape (n, 128) float: their signs are the bits."""
+    def relaxed(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> NDArray[np.float32]:
+        """Pre-codes, shape (n, code_length): their signs are the bits, zero counting as one."""
         if images.ndim != 3 or images.shape[1:] != (INPUT_SIZE, INPUT_SIZE) or images.dtype != np.uint8:
             raise ValueError(
                 f"images of (n, {INPUT_SIZE}, {INPUT_SIZE}) uint8 expected, not {images.shape} {images.dtype}"
             )
-        return torch.from_numpy(self._run(images))
+        learned = self._run(images)[:, : learned_length(self.code_length)]
+        return joined(learned, modalities)
 
 
 def export(network: HashNetwork, path: Path, name: str, facts: Mapping[str, str]) -> Model:

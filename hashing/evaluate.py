@@ -10,6 +10,7 @@ from hashing import datasets
 from hashing.codes import Codes, pack, prefix
 from hashing.datasets import Dataset
 from hashing.encoder import Encoder
+from hashing.examples import modality_of
 from hashing.judgement import judge, truth_of
 from hashing.network import CODE_LENGTHS
 from hashing.progress import progress
@@ -89,5 +90,9 @@ def _encode(encoder: Encoder, dataset: Dataset, name: str) -> Codes:
     """Codes of all images; those of the other parts than train and test are not asked for, but cheap."""
     rows = np.arange(len(dataset.images))
     batches = np.array_split(rows, -(-len(rows) // BATCH))
-    relaxed = [encoder.relaxed(dataset.images[batch]) for batch in progress(batches, f"encoding {name}", len(batches))]
-    return pack(np.concatenate([part.numpy() for part in relaxed]) >= 0)
+    modalities = [modality_of(dataset.kind_names[kind]) for kind in dataset.kinds]
+    relaxed = [
+        encoder.relaxed(dataset.images[batch], [modalities[row] for row in batch])
+        for batch in progress(batches, f"encoding {name}", len(batches))
+    ]
+    return pack(np.concatenate(relaxed) >= 0)

@@ -10,6 +10,7 @@ NO_FINDING = "No Finding"
 ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US = (
     "adult chest radiograph", "child chest radiograph", "head MR", "chest CT", "breast US",
 )  # fmt: skip
+HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR = "hand radiograph", "abdominal CT", "head CT", "breast MR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,9 @@ class Example:
     kind: str
     group: str
     split: str
+
+
+def modality_of(kind: str) -> str:
+    """Modality (0008,0060) of a kind's images, as an archive would say it; "" for a kind of another form."""
+    last = kind.rsplit(" ", 1)[-1]
+    return {"radiograph": "DX", "MR": "MR", "CT": "CT", "US": "US"}.get(last, "")

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "lookalike-1.safetensors"
-ARCHITECTURE = "efficientnet-lite0-nested-128"
+ARCHITECTURE = "efficientnet-lite0-nested-96-modality-32"
 FINGERPRINT_LENGTH = 16
 
 

@@ -1,4 +1,4 @@
-"""The network: a convolutional trunk and a hash layer whose leading bits are codes of their own.
+"""The network: a convolutional trunk and a hash layer whose leading bits serve shorter codes.
 
 The trunk is EfficientNet-Lite0 (Tan and Le, ICML 2019, in its variant without squeeze-and-excitation and with ReLU6).
 """
@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from hashing.modality import learned_length
+
 M = TypeVar("M", bound=nn.Module)
 
 FEATURES = 1280
 INPUT_SIZE = 224
 CODE_LENGTHS = (16, 32, 48, 64, 128)
+LEARNED_BITS = learned_length(max(CODE_LENGTHS))
 
 
 class Stage(NamedTuple):
@@ -40,12 +43,12 @@ STEM_CHANNELS = 32
 
 
 class HashNetwork(nn.Module):
-    """Images to relaxed codes of 128 values; a code is the sign of a leading run of them."""
+    """Images to 96 relaxed bits; with those of the modality between them they make codes of 128 and, cut, less."""
 
     def __init__(self) -> None:
         super().__init__()
         self.trunk = EfficientNetLite0()
-        self.hash_layer = HashLayer(FEATURES, max(CODE_LENGTHS))
+        self.hash_layer = HashLayer(FEATURES, LEARNED_BITS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Relaxed codes of a batch.
@@ -57,8 +60,8 @@ class HashNetwork(nn.Module):
 
         Returns
         -------
-        (batch, 128) float
-            Pre-codes, each centred by batch normalisation; bit = value >= 0.
+        (batch, 96) float
+            Learned pre-codes, each centred by batch normalisation; bit = value >= 0. See `hashing.modality`.
         """
         relaxed: Tensor = self.hash_layer(self.trunk(images))
         return relaxed
@@ -163,8 +166,3 @@ def channels_last(module: M) -> M:
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return module
-
-
-def signs(relaxed: Tensor) -> Tensor:
-    """Bits of relaxed codes, bool; zero counts as one, so that there is no third symbol."""
-    return torch.ge(relaxed, 0)

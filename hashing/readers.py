@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashing.examples import ADULT_CHEST, BREAST_US, CHEST_CT, CHILD_CHEST, FINDINGS, HEAD_MR, NO_FINDING, Example
+from hashing.examples import (
+    ABDOMEN_CT,
+    ADULT_CHEST,
+    BREAST_MR,
+    BREAST_US,
+    CHEST_CT,
+    CHILD_CHEST,
+    FINDINGS,
+    HAND,
+    HEAD_CT,
+    HEAD_MR,
+    NO_FINDING,
+    Example,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +67,6 @@ TABLES = {
     "hannover": Table(
         "other_cxr/hannover_index.csv", "other_cxr/hannover_covid19_cxr_320.zip", "image_id", "projection", ADULT_CHEST,
         "patient_id", suffix=".jpg", prefix="projection_",
-    ),
-    "mednist": Table(
-        "multimodality/mednist_index.csv", "multimodality/mednist_64.zip", "file", "class", "MedNIST", "", "split",
-        prefix="mednist_",
     ),
     "tcia_ct": Table(
         "dicom/tcia_ct_index.csv", "dicom/tcia_ct.zip", "file", "plane", CHEST_CT, "patient_id", prefix="plane_",
@@ -113,6 +122,20 @@ def dafh(root: Path) -> Iterator[Example]:
             yield Example(row["zip_file"], row["file"], (row["label"],), kinds[row["modality"]], group, row["split"])
 
 
+MEDNIST_KINDS = {
+    "AbdomenCT": ABDOMEN_CT, "BreastMRI": BREAST_MR, "ChestCT": CHEST_CT, "CXR": ADULT_CHEST, "Hand": HAND,
+    "HeadCT": HEAD_CT,
+}  # fmt: skip
+
+
+def mednist(root: Path) -> Iterator[Example]:
+    """Six kinds of image at 64 pixels; without patient numbers, each image is its own group."""
+    for row in rows(root / "multimodality/mednist_index.csv"):
+        kind, label = MEDNIST_KINDS[row["class"]], f"mednist_{row['class']}"
+        yield Example("multimodality/mednist_64.zip", row["file"], (label,), kind, row["file"], row["split"])
+
+
+BELOW_LUNGS = 0.8  # level of phantom CT sections from which the liver fills them
 PHANTOM_FINDINGS = {"enlarged heart": "Cardiomegaly", "effusion": "Effusion", "nodule": "Nodule", "mass": "Mass"}
 
 
@@ -121,12 +144,16 @@ def phantoms(root: Path) -> Iterator[Example]:
     kinds = {"CR": ADULT_CHEST, "DX": ADULT_CHEST, "CT": CHEST_CT, "MR": HEAD_MR}
     for row in rows(root / "phantoms/truth.csv"):
         kind = kinds[row["modality"]]
+        if kind == CHEST_CT and float(row["level"]) > BELOW_LUNGS:
+            kind = ABDOMEN_CT
         found = tuple(PHANTOM_FINDINGS[one] for one in row["findings"].split("|") if one in PHANTOM_FINDINGS)
         labels = (found or (NO_FINDING,)) if kind == ADULT_CHEST else ()
         yield Example("phantoms", row["path"], labels, kind, f"phantom-{row['patient']}", "train")
 
 
-READERS: dict[str, Callable[[Path], Iterable[Example]]] = {"nih14k": nih14k, "dafh": dafh, "phantoms": phantoms}
+READERS: dict[str, Callable[[Path], Iterable[Example]]] = {
+    "nih14k": nih14k, "dafh": dafh, "mednist": mednist, "phantoms": phantoms,
+}  # fmt: skip
 """Sets by name that need more than a table."""
 
 

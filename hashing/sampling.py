@@ -44,6 +44,23 @@ def balanced(
     return [one[keep] for one, keep in zip(np.split(drawn, steps), np.split(kept, steps), strict=True)]
 
 
+def rarity(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How rare the labels of each image are: the mean of 1 / sqrt(count), images without labels sharing one.
+
+    Parameters
+    ----------
+    labels : (n, n_labels) bool
+
+    Returns
+    -------
+    (n,)
+    """
+    labels = np.column_stack([labels, ~labels.any(axis=1)])
+    rare = 1 / np.sqrt(np.maximum(labels.sum(axis=0), 1))
+    weights: NDArray[np.float64] = (labels * rare).sum(axis=1) / labels.sum(axis=1)
+    return weights
+
+
 def _of_distinct_patients(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which draws to keep: the first M of each row whose patient did not come before in the row."""
     order = np.argsort(groups, axis=1, kind="stable")

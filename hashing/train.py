@@ -17,9 +17,12 @@ from torch.nn import functional
 from hashing import datasets
 from hashing.augmentation import disguise, vary
 from hashing.datasets import KINDS, LABELS, Dataset
+from hashing.head import Head, material, train_head
 from hashing.methods.orthogonal import NestedOrthogonalLoss
+from hashing.modality import learned_length
 from hashing.network import CODE_LENGTHS, FEATURES, HashNetwork, channels_last
 from hashing.progress import progress
+from hashing.sampling import rarity
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +68,13 @@ class Experiment:
         Leading trunk blocks (with the stem) kept at their ImageNet weights.
     kind_share
         Share of an image's target given to its kind (chest radiograph, head MR ...); its labels get the rest.
+    head
+        The hash layer, which is learned anew after the stages.
     """
 
     name: str
     stages: tuple[Stage, ...]
+    head: Head
     seed: int
     batch: int
     trunk_rate: float
@@ -84,6 +90,8 @@ class Experiment:
         values["stages"] = tuple(
             Stage(**(stage | {"datasets": tuple(stage["datasets"])})) for stage in values.pop("stage")
         )
+        head = values.pop("head")
+        values["head"] = Head(**(head | {"datasets": tuple(head["datasets"])}))
         return cls(name=path.stem, **values)
 
 
@@ -100,19 +108,23 @@ def train(experiment: Experiment, root: Path, output: Path) -> HashNetwork:
     torch.manual_seed(experiment.seed)
     learner = Learner(experiment)
     for number, stage in enumerate(experiment.stages):
-        # phantoms are not published but computed, into the output folder
-        sets = [
-            datasets.load(name, output if name == "phantoms" else root, output / "cache") for name in stage.datasets
-        ]
         _run_stage(
             learner,
             stage,
-            sets,
+            _sets(stage.datasets, root, output),
             np.random.default_rng(experiment.seed + number),
             output / f"{experiment.name}-{number}",
         )
+    rng = np.random.default_rng(experiment.seed + len(experiment.stages))
+    learned = material(learner.network.trunk, _sets(experiment.head.datasets, root, output), experiment.head, rng)
+    train_head(learner.network.hash_layer, learned, experiment.head)
     learner.save(output / f"{experiment.name}.safetensors")
     return learner.network
+
+
+def _sets(names: tuple[str, ...], root: Path, output: Path) -> list[Dataset]:
+    """Phantoms are not published but computed, into the output folder."""
+    return [datasets.load(name, output if name == "phantoms" else root, output / "cache") for name in names]
 
 
 class Learner(nn.Module):
@@ -123,8 +135,9 @@ class Learner(nn.Module):
         self.experiment = experiment
         self.network = HashNetwork()
         self.network.trunk.load_imagenet(_imagenet_weights())
+        lengths = tuple(map(learned_length, CODE_LENGTHS))
         self.classifier = nn.Linear(FEATURES, len(LABELS) + len(KINDS))
-        self.hash_loss = NestedOrthogonalLoss(len(LABELS) + len(KINDS), CODE_LENGTHS, seed=experiment.seed)
+        self.hash_loss = NestedOrthogonalLoss(len(LABELS) + len(KINDS), lengths, seed=experiment.seed)
         channels_last(self)
 
     def frozen(self) -> list[nn.Module]:
@@ -207,16 +220,12 @@ def _set_rate(optimizer: torch.optim.Optimizer, experiment: Experiment, stage: S
 def _draw_chances(sets: list[Dataset], *, evenly: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(set, row) pairs of the training parts and their chances.
 
-    The mean over an image's labels of 1 / sqrt(count), those without labels sharing one; `evenly` gives each set the
-    same share.
+    Rare labels come more often; `evenly` gives each set the same share.
     """
     pairs, chances = [], []
     for number, dataset in enumerate(sets):
         rows = dataset.part("train")
-        labels = dataset.labels[rows]
-        labels = np.column_stack([labels, ~labels.any(axis=1)])
-        rarity = 1 / np.sqrt(np.maximum(labels.sum(axis=0), 1))
-        chance = (labels * rarity).sum(axis=1) / labels.sum(axis=1)
+        chance = rarity(dataset.labels[rows])
         chances.append(chance / chance.sum() if evenly else chance)
         pairs.append(np.column_stack([np.full(len(rows), number), rows]))
     joined = np.concatenate(chances)

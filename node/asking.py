@@ -173,6 +173,7 @@ def _encode(settings: Settings, dataset: Dataset) -> "np.ndarray[tuple[int, int]
     encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
     try:
         frames = sampled_frames(dataset, settings.max_frames)
-        return encoder.encode(np.stack([network_input(dataset, frame) for frame in frames]))
+        images = np.stack([network_input(dataset, frame) for frame in frames])
+        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
     except PixelError as error:
         raise AskingError(f"the file cannot be encoded: {error}") from error

@@ -80,7 +80,8 @@ class Indexer:
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
-        codes = self.encoder.encode(np.concatenate([one.images for one in prepared]))
+        modalities = [one.record.series.get("Modality", "") for one in prepared for _ in one.images]
+        codes = self.encoder.encode(np.concatenate([one.images for one in prepared]), modalities)
         ends = np.cumsum([len(one.images) for one in prepared])
         for one, part in zip(prepared, np.split(codes, ends[:-1]), strict=True):
             yield Item(record=one.record, codes=part, previews=one.images, pixel_digest=one.pixel_digest)

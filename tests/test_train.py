@@ -35,6 +35,18 @@ learning_rate = 1e-3
 draws = {draws}
 wide = {wide}
 """
+HEAD = """
+[head]
+datasets = ["nih14k"]
+most = 20
+size = 64
+steps = 4
+batch = 8
+learning_rate = 1e-3
+noise = 0.1
+relation_weight = 10.0
+seed = 1
+"""
 
 
 @pytest.fixture
@@ -67,7 +79,7 @@ def public(tmp_path: Path) -> Path:
 
 def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
-    file.write_text(EXPERIMENT + STAGE.format(draws=0, wide="false"))
+    file.write_text(EXPERIMENT + HEAD + STAGE.format(draws=0, wide="false"))
     first = train(Experiment.read(file), public, tmp_path / "runs")
     file.write_text(file.read_text() + STAGE.format(draws=8, wide="true"))
 
@@ -75,7 +87,7 @@ def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_p
 
     before, after = first.state_dict(), second.state_dict()
     assert before["trunk.stem.convolution.weight"].equal(after["trunk.stem.convolution.weight"])  # frozen
-    assert not before["hash_layer.0.weight"].equal(after["hash_layer.0.weight"])  # trained on from the first stage
+    assert not before["trunk.head.convolution.weight"].equal(after["trunk.head.convolution.weight"])
     export(trained_network(tmp_path / "runs/tiny.safetensors"), tmp_path / "tiny-model.safetensors", "tiny", {})
     encoder = Encoder.load(tmp_path / "tiny-model.safetensors", 128, "cpu")
     results = list(evaluate(encoder, ("nih14k",), public, tmp_path / "runs/cache"))
@@ -95,7 +107,11 @@ def test_a_group_on_both_sides_of_the_split_is_an_error_that_names_it(public: Pa
 
 def test_an_unknown_key_of_an_experiment_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "odd.toml"
-    file.write_text(EXPERIMENT + "learnin_rate = 1\n" + STAGE.format(draws=0, wide="false"))
+    file.write_text(EXPERIMENT + HEAD.replace("seed", "sed") + STAGE.format(draws=0, wide="false"))
+    with pytest.raises(TypeError, match="sed"):
+        Experiment.read(file)
+
+    file.write_text(EXPERIMENT + "learnin_rate = 1\n" + HEAD + STAGE.format(draws=0, wide="false"))
 
     with pytest.raises(TypeError, match="learnin_rate"):
         Experiment.read(file)

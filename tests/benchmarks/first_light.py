@@ -110,9 +110,9 @@ def stages(paths: list[Path]) -> Iterator[Row]:
         yield Row(name, "images/s", per_second(len(datasets), run))
     images = np.stack([network_input(dataset) for dataset in datasets[:64]])
     encoder = Encoder.load()
-    encoder.encode(images[:8])
+    encoder.encode(images[:8], ["CT"] * 8)
     batches = np.array_split(images, max(1, len(images) // 32))
-    encoding = per_second(len(images), lambda: [encoder.encode(batch) for batch in batches])
+    encoding = per_second(len(images), lambda: [encoder.encode(batch, ["CT"] * len(batch)) for batch in batches])
     yield Row("encode, batches of 32", "images/s", encoding)
 
 

@@ -129,7 +129,7 @@ class Bench:
         ready = [outcome for path in paths if isinstance(outcome := prepare(path, 0, INPUT_SIZE, 1), Prepared)]
         images = np.concatenate([one.images for one in ready])
         batches = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]
-        codes = self.encoder.encode(images)
+        codes = self.encoder.encode(images, ["CT"] * len(images))
         items = [Item(one.record, codes[n : n + 1], one.images, one.pixel_digest) for n, one in enumerate(ready)]
         decoding = timed(lambda: [stored_frame(dataset) for dataset in datasets])
         seconds = {
@@ -138,7 +138,7 @@ class Bench:
             "window": timed(lambda: [decode(dataset) for dataset in datasets]) - decoding,
             "resample": timed(lambda: [preprocess(picture) for picture in pictures]),
             "prepare": timed(lambda: self.pool.map(prepared, paths, chunksize=1)) * CORES,
-            "encode": timed(lambda: [self.encoder.encode(batch) for batch in batches]) * CORES,
+            "encode": timed(lambda: [self.encoder.encode(batch, ["CT"] * len(batch)) for batch in batches]) * CORES,
             "commit": timed(
                 lambda: [self.database.append(items[at : at + BATCH]) for at in range(0, len(items), BATCH)]
             ),

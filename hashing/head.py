@@ -1,0 +1,173 @@
+"""The last step of training the shipped model: a hash layer for the finished trunk.
+
+The trunk's features of widely varied images are computed once; the layer learns from them in a minute.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hashing.augmentation import roughen, vary
+from hashing.datasets import KINDS, LABELS, Dataset
+from hashing.methods.orthogonal import NestedOrthogonalLoss
+from hashing.modality import learned_length
+from hashing.network import CODE_LENGTHS, FEATURES, EfficientNetLite0, HashLayer
+from hashing.progress import progress
+from hashing.sampling import rarity
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 32  # images through the trunk
+LEAST_SPREAD = 1e-2  # of a feature: a quieter one is not blown up
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What decides the hash layer.
+
+    Attributes
+    ----------
+    datasets
+        Names of the sets.
+    most
+        Images taken of one kind of one set.
+    size
+        Side of the images, pixels.
+    steps, batch, learning_rate
+        Of AdamW; the rate falls along a cosine.
+    noise
+        Standard deviation of what is added to the standardised features.
+    relation_weight
+        Of the loss that keeps distances of codes like those of features.
+    seed
+        Of targets, draws and first weights.
+    """
+
+    datasets: tuple[str, ...]
+    most: int
+    size: int
+    steps: int
+    batch: int
+    learning_rate: float
+    noise: float
+    relation_weight: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Features of images, with what they shall become.
+
+    Attributes
+    ----------
+    features : (n, 1280)
+    weights : (n, n_classes)
+        Share of each class in an image; rows sum to one.
+    chances : (n,)
+        Of being drawn; sum to one.
+    """
+
+    features: Tensor
+    weights: Tensor
+    chances: Tensor
+
+
+def train_head(layer: HashLayer, material: Material, head: Head) -> None:
+    """Train the layer in place."""
+    torch.manual_seed(head.seed)
+    lengths = tuple(map(learned_length, CODE_LENGTHS))
+    hash_loss = NestedOrthogonalLoss(material.weights.shape[1], lengths, seed=head.seed)
+    mean, spread = material.features.mean(dim=0), material.features.std(dim=0) + LEAST_SPREAD
+    standard = (material.features - mean) / spread
+    layer.load_state_dict(HashLayer(FEATURES, max(lengths)).state_dict())  # from this seed, whatever was before
+    layer.train().requires_grad_(requires_grad=True)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=head.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, head.steps)
+    for _ in progress(range(head.steps), "hash layer", head.steps):
+        drawn = torch.multinomial(material.chances, head.batch)
+        features = standard[drawn]
+        relaxed = layer(features + head.noise * torch.randn_like(features))
+        loss = hash_loss(relaxed, material.weights[drawn])
+        loss = loss + head.relation_weight * relation_loss(relaxed[:, : learned_length(64)], features)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    _take_raw_features(layer.eval(), mean, spread)
+
+
+def relation_loss(relaxed: Tensor, features: Tensor) -> Tensor:
+    """How far similarities of codes are from those of features: what is unlike shall not fall together.
+
+    Relational knowledge distillation (Park et al., CVPR 2019), on cosines.
+
+    Parameters
+    ----------
+    relaxed : (batch, bits)
+    features : (batch, n_features)
+        Standardised.
+
+    Returns
+    -------
+    () scalar
+        Mean squared difference of the cosines of all pairs.
+    """
+    codes, wanted = functional.normalize(torch.tanh(relaxed)), functional.normalize(features)
+    return (codes @ codes.T - wanted @ wanted.T).square().mean()
+
+
+def material(trunk: EfficientNetLite0, sets: list[Dataset], head: Head, rng: np.random.Generator) -> Material:
+    """Features of training images, each varied once."""
+    pairs, chances, weights = _drawn(sets, head.most, rng)
+    trunk.eval()
+    features = []
+    batches = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]
+    for some in progress(batches, "features", len(batches)):
+        images = np.stack([sets[number].images[row] for number, row in some])
+        kinds = np.array([sets[number].kinds[row] for number, row in some])
+        varied = vary(roughen(torch.from_numpy(images).unsqueeze(1).float(), kinds, rng), head.size, rng)
+        with torch.inference_mode():
+            features.append(trunk(varied.to(memory_format=torch.channels_last)))
+    return Material(torch.cat(features).clone(), torch.from_numpy(weights), torch.from_numpy(chances))
+
+
+def _drawn(
+    sets: list[Dataset], most: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
+    """(set, row) pairs, their chances and class shares: each kind of each set by the root of its size."""
+    pairs, chances, weights = [], [], []
+    for number, dataset in enumerate(sets):
+        training = dataset.part("train")
+        for kind in np.unique(dataset.kinds[training]):
+            rows = rng.permutation(training[dataset.kinds[training] == kind])[:most]
+            labels = dataset.labels[rows]
+            rare = rarity(labels)
+            chances.append(rare / rare.sum() * len(rows) ** 0.5)
+            pairs.append(np.column_stack([np.full(len(rows), number), rows]))
+            weights.append(_shares(labels, int(kind)))
+    joined = np.concatenate(chances)
+    return np.concatenate(pairs), joined / joined.sum(), np.concatenate(weights)
+
+
+def _shares(labels: NDArray[np.bool_], kind: int) -> NDArray[np.float32]:
+    """Half for the labels, if there are any, the rest for the kind."""
+    shares = np.zeros((len(labels), len(LABELS) + len(KINDS)), np.float32)
+    shares[:, : len(LABELS)] = 0.5 * labels / np.maximum(labels.sum(axis=1, keepdims=True), 1)
+    shares[:, len(LABELS) + kind] = 1 - shares.sum(axis=1)
+    return shares
+
+
+def _take_raw_features(layer: HashLayer, mean: Tensor, spread: Tensor) -> None:
+    """Fold the standardisation of features into the layer."""
+    linear, norm = layer
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_mean is not None
+    with torch.no_grad():
+        linear.weight /= spread
+        norm.running_mean += linear.weight @ mean
