@@ -135,7 +135,7 @@ def _reader(name: str, root: Path) -> Iterable[Example]:
         if name in READERS:
             return list(READERS[name](root))
     except FileNotFoundError as error:
-        help_ = WHERE.get(form, "docs/results.md says where each set comes from")
+        help_ = WHERE.get(form, "NOTICE says where sets come from")
         raise FileNotFoundError(f"{name} is not complete below {root}: {error}. {help_}") from error
     known = [*READERS, *TABLES, *(f"{form}:PLACE" for form in FORMATS)]
     raise ValueError(f"no data set {name!r}: choose of {', '.join(known)}")

@@ -93,7 +93,7 @@ def _given(root: Path, name: str) -> tuple[NDArray[np.float32], Truth]:
     """The 56 outputs of four DenseNet-121 for ChestX-ray14 images of patients they never saw, by the official split."""
     path = root / GIVEN[name]
     if not path.exists():
-        raise FileNotFoundError(f"{name} is not at {path}: see docs/results.md for where data sets come from")
+        raise FileNotFoundError(f"{name} is not at {path}: see NOTICE for where data sets come from")
     with np.load(path) as file:
         names, logits = file["image"], file["logit"]
     rows = {row["image"]: row for row in label_rows(root)}
