@@ -12,20 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 
-from hashing.examples import (
-    ABDOMEN_CT,
-    ADULT_CHEST,
-    BREAST_MR,
-    BREAST_US,
-    CHEST_CT,
-    CHILD_CHEST,
-    FINDINGS,
-    HAND,
-    HEAD_CT,
-    HEAD_MR,
-    NO_FINDING,
-    Example,
-)  # fmt: skip
+from hashing.examples import FINDINGS, KINDS, NO_FINDING, Example
 from hashing.formats import FORMATS, WHERE
 from hashing.pixels import network_input, preprocess
 from hashing.progress import progress
@@ -40,8 +27,6 @@ LABELS = (
     "lung_malignant", "lung_benign", "lung_normal",
     "breast_malignant", "breast_benign", "breast_normal",
 )  # fmt: skip
-"""Of the shipped model."""
-KINDS = (ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US, HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR)
 """Of the shipped model."""
 
 

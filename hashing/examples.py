@@ -11,6 +11,8 @@ ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US = (
     "adult chest radiograph", "child chest radiograph", "head MR", "chest CT", "breast US",
 )  # fmt: skip
 HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR = "hand radiograph", "abdominal CT", "head CT", "breast MR"
+KINDS = (ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US, HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR)
+"""Of the shipped model."""
 
 
 @dataclass(frozen=True, slots=True)

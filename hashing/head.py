@@ -3,7 +3,6 @@
 The trunk's features of widely varied images are computed once; the layer learns from them in a minute.
 """
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +18,6 @@ from hashing.modality import learned_length
 from hashing.network import CODE_LENGTHS, FEATURES, EfficientNetLite0, HashLayer
 from hashing.progress import progress
 from hashing.sampling import rarity
-
-logger = logging.getLogger(__name__)
 
 AT_ONCE = 32  # images through the trunk
 LEAST_SPREAD = 1e-2  # of a feature: a quieter one is not blown up

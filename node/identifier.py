@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import VR, PersonName
 
 from node.errors import Refusal, Status
-from node.keys import COMPUTED, KEPT, LEVEL_OF, at_or_above, tag_of
+from node.keys import COMPUTED, KEPT, at_or_above, tag_of
 from node.private import FIRST_BLOCK, GROUP, Element, PrivateBlock, add_block
 from node.question import Question, read_question
 from storage.record import LEVELS, Level
@@ -54,10 +54,6 @@ class Query:
     has_unsupported_keys: bool
     character_set: str
     block: int
-
-    def keys_at(self, level: Level) -> dict[str, str]:
-        """Keys of one level."""
-        return {keyword: value for keyword, value in self.keys.items() if LEVEL_OF[keyword] == level}
 
 
 def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bool = False) -> Query:

@@ -75,20 +75,9 @@ def select(
                         if near[0] <= selection.threshold[0]:
                             noted = _take(flags, groups, row, near[0], parts.rows[p], selection, notes, noted)
             elif _reached(codes, stride, queries, start, end, selection.threshold[0]):
+                first = parts.rows[p]
                 noted = _note(
-                    codes,
-                    stride,
-                    flags,
-                    groups,
-                    queries,
-                    here,
-                    start,
-                    end,
-                    parts.rows[p],
-                    selection,
-                    notes,
-                    noted,
-                    near,
+                    codes, stride, flags, groups, queries, here, start, end, first, selection, notes, noted, near
                 )
         place[1] = 0
         place[2] += (n + 63) // 64
