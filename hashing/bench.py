@@ -171,7 +171,9 @@ def by_unlikelihood(chances: NDArray[np.float64], truth: Truth) -> Ranker:
 
 
 def _source(run: Run, experiment: Experiment, material: Material) -> Source:
-    draw = Draw(experiment.sampling_of(run.method), experiment.batch, run.seed)
+    # chances are right only if labels are drawn as often as they are
+    sampling = "uniform" if run.method == CLASSIFIER else experiment.sampling_of(run.method)
+    draw = Draw(sampling, experiment.batch, run.seed)
     rows = material.truth.part("train")
     if material.dataset:
         return ImageSource(material.dataset, material.truth, rows, experiment.size, draw)
@@ -185,9 +187,24 @@ def _learner(run: Run, experiment: Experiment, material: Material) -> Learner:
     frozen = leading_blocks(trunk, experiment.frozen_blocks) if isinstance(trunk, EfficientNetLite0) else []
     n_features = FEATURES if material.dataset else _values(material).shape[1]
     if run.method == CLASSIFIER:
-        return Learner(trunk, nn.Linear(n_features, truth.labels.shape[1]), Classification(), frozen)
+        return Learner(trunk, classifier(n_features, setting.labels), Classification(), frozen)
     loss = objective(run.method, setting, experiment.objective_options(run.method))
     return Learner(trunk, HashLayer(n_features, run.code_length), loss, frozen)
+
+
+def classifier(n_features: int, labels: NDArray[np.bool_]) -> nn.Linear:
+    """A linear layer that begins with how often each label occurs, which takes thousands of steps to learn.
+
+    Parameters
+    ----------
+    labels : (n, n_labels)
+        Of the training images.
+    """
+    layer = nn.Linear(n_features, labels.shape[1])
+    share = (labels.sum(axis=0) + 1) / (len(labels) + 2)
+    with torch.no_grad():
+        layer.bias.copy_(torch.from_numpy(np.log(share / (1 - share))))
+    return layer
 
 
 def _values(material: Material) -> NDArray[np.float32]:

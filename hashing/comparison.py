@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from hashing.bench import Material, Run, cosine_distance, ranker
 from hashing.codes import pack
 from hashing.experiment import Experiment
-from hashing.judgement import Judgement, judge
+from hashing.judgement import Judgement, curve, judge
 from hashing.methods.catalogue import UPPER_REFERENCES
 from hashing.progress import progress
 from hashing.protocol import NO_FINDING, Ranker, Task, Truth, by_chance, by_distance, reported_tasks
@@ -21,6 +21,7 @@ from hashing.uncertainty import Estimate, Resampling
 
 logger = logging.getLogger(__name__)
 CHANCE = "chance"
+DETAIL_TASK = "P-A DB-unseen"
 GAP_QUERIES = 200
 MACRO = ("MAP", "NDCG@100")
 
@@ -60,6 +61,8 @@ class Comparison:
         By method, code length and task: each measure's values by query, averaged over seeds.
     health
         By method and code length: facts about the codes, averaged over seeds.
+    curves
+        By method and code length: "precision" and "recall" within each radius, of `DETAIL_TASK`, first seed.
     """
 
     experiment: Experiment
@@ -67,6 +70,7 @@ class Comparison:
     tasks: dict[str, Task]
     judgements: dict[tuple[str, int, str], Judgement]
     health: dict[tuple[str, int], dict[str, float]]
+    curves: dict[tuple[str, int], dict[str, NDArray[np.float64]]]
     seeds: dict[tuple[str, int], int]
 
 
@@ -169,8 +173,10 @@ def _measure(
     if relaxed.shape[1]:
         test = material.truth.part("test")
         values |= {f"health/{fact}": value for fact, value in health(relaxed[test]).items()}
+        task = tasks[DETAIL_TASK]
+        if run.seed == experiment.seeds[0]:
+            values |= {f"curve/{part}": value for part, value in curve(task, rank).items()}
         if run.seed == experiment.seeds[0] and run.method not in ("random", "modality only"):
-            task = tasks["P-A DB-unseen"]
             binary = {"MAP": values[f"{task.name}/MAP"]}
             values["health/quantisation gap"] = np.array(quantization_gap(task, relaxed, binary))
     return values
@@ -192,16 +198,19 @@ def _gathered(
 ) -> Comparison:
     judgements: dict[tuple[str, int, str], Judgement] = {}
     facts: dict[tuple[str, int], dict[str, float]] = {}
+    curves: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = {}
     for (method, code_length), measured in results.items():
         for key in measured[0]:
             part, name = key.split("/", 1)
             mean = np.mean([one[key] for one in measured if key in one], axis=0)
             if part == "health":
                 facts.setdefault((method, code_length), {})[name] = float(np.mean(mean))
+            elif part == "curve":
+                curves.setdefault((method, code_length), {})[name] = mean
             else:
                 judgements.setdefault((method, code_length, part), {})[name] = mean
     seeds = {key: len(measured) for key, measured in results.items()}
-    return Comparison(experiment, truth, tasks, judgements, facts, seeds)
+    return Comparison(experiment, truth, tasks, judgements, facts, curves, seeds)
 
 
 def _rounded(one: Estimate) -> tuple[float, float, float]:

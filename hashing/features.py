@@ -1,20 +1,22 @@
 """Features of a set, computed once and kept, so that many hash heads can be compared on them."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from hashing import datasets
 from hashing.datasets import FINDINGS, NO_FINDING, Dataset
 from hashing.experiment import Experiment
 from hashing.judgement import truth_of
-from hashing.network import EfficientNetLite0
+from hashing.network import FEATURES, STRIDE, EfficientNetLite0
 from hashing.progress import progress
 from hashing.protocol import Truth, with_validation
 from hashing.readers import label_rows
@@ -22,6 +24,7 @@ from hashing.sources import ENCODING_BATCH, image_tensors
 from hashing.trunk import fold_of, imagenet_trunk, saved_trunk, train_trunk
 
 logger = logging.getLogger(__name__)
+LEAST_DEVIATION = 1e-2  # a feature that hardly varies in training is not blown up
 GIVEN = {"nih_logits": "chestxray14/nih_densenet_logits.npz"}
 
 
@@ -60,6 +63,33 @@ def load(experiment: Experiment, root: Path, output: Path) -> Features:
     return Features(standardised(values, truth.part("train")), truth)
 
 
+def load_maps(experiment: Experiment, root: Path, output: Path) -> NDArray[np.float16]:
+    """The trunk's last maps of every image, for heads that look at places: (n, 1280, height, width), memory-mapped.
+
+    Their mean over places is the feature before it is standardised, but for the rounding to half precision.
+
+    Raises
+    ------
+    ValueError
+        The experiment's features are given: there are no images to make maps of.
+    """
+    if experiment.trunk == "given":
+        raise ValueError(f"{experiment.title} has features but no images: maps need a set with images")
+    dataset, folder = joined(experiment, root, output), output / experiment.name
+    path = folder / f"maps-{experiment.trunk}-{experiment.size}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial, side = path.with_suffix(".partial"), ceil(experiment.size / STRIDE)
+        written = np.lib.format.open_memmap(partial, "w+", np.float16, (len(dataset.images), FEATURES, side, side))
+        for rows, trunk in _shares(experiment, dataset, folder):
+            for some, maps in _encoded(trunk.maps, dataset, rows, experiment.size):
+                written[some] = maps
+        written.flush()
+        partial.rename(path)
+    loaded: NDArray[np.float16] = np.load(path, mmap_mode="r")
+    return loaded
+
+
 def joined(experiment: Experiment, root: Path, output: Path) -> Dataset:
     """The sets of an experiment as one, with the labels and kinds that occur."""
     sets = [datasets.load(name, root, output / "cache", names=(), kinds=()) for name in experiment.dataset]
@@ -86,7 +116,7 @@ def _columns(labels: NDArray[np.bool_], own: tuple[str, ...], names: tuple[str, 
 def standardised(values: NDArray[np.float32], train: NDArray[np.int64]) -> NDArray[np.float32]:
     """Features with mean 0 and deviation 1 over the training images; test images have no say in it."""
     mean, deviation = values[train].mean(axis=0), values[train].std(axis=0)
-    return np.asarray((values - mean) / np.maximum(deviation, 1e-6), dtype=np.float32)
+    return np.asarray((values - mean) / np.maximum(deviation, LEAST_DEVIATION), dtype=np.float32)
 
 
 def _given(root: Path, name: str) -> tuple[NDArray[np.float32], Truth]:
@@ -115,16 +145,24 @@ def _cached(experiment: Experiment, dataset: Dataset, output: Path) -> NDArray[n
     folder = output / experiment.name
     path = folder / f"features-{experiment.trunk}-{experiment.size}.safetensors"
     if not path.exists():
-        trunks = _trunks(experiment, dataset, folder)
-        fold = fold_of(dataset.groups, len(trunks))
-        values = np.empty((len(dataset.images), trunks[0].head.convolution.out_channels), np.float32)
-        for number, trunk in enumerate(trunks):
-            rows = np.flatnonzero(fold == number)
-            values[rows] = _encode(trunk, dataset, rows, experiment.size)
         folder.mkdir(parents=True, exist_ok=True)
+        values = np.empty((len(dataset.images), FEATURES), np.float32)
+        for rows, trunk in _shares(experiment, dataset, folder):
+            for some, found in _encoded(trunk, dataset, rows, experiment.size):
+                values[some] = found
         save_file({"features": values}, path)
     features: NDArray[np.float32] = load_file(path)["features"]
     return features
+
+
+def _shares(
+    experiment: Experiment, dataset: Dataset, folder: Path
+) -> Iterator[tuple[NDArray[np.int64], EfficientNetLite0]]:
+    """The rows of each fold with the trunk that encodes them."""
+    trunks = _trunks(experiment, dataset, folder)
+    fold = fold_of(dataset.groups, len(trunks))
+    for number, trunk in enumerate(trunks):
+        yield np.flatnonzero(fold == number), trunk.eval()
 
 
 def _trunks(experiment: Experiment, dataset: Dataset, folder: Path) -> list[EfficientNetLite0]:
@@ -137,12 +175,12 @@ def _trunks(experiment: Experiment, dataset: Dataset, folder: Path) -> list[Effi
     return [saved_trunk(place) for place in folders]
 
 
-def _encode(trunk: EfficientNetLite0, dataset: Dataset, rows: NDArray[np.int64], size: int) -> NDArray[np.float32]:
-    def batches() -> Iterator[NDArray[np.float32]]:
-        n_batches = max(1, -(-len(rows) // ENCODING_BATCH))
-        for images in progress(image_tensors(dataset, rows, size), f"features, {size} px", n_batches):
-            yield trunk(images).numpy()
-
-    trunk.eval()
-    with torch.inference_mode():
-        return np.concatenate(list(batches()))
+def _encoded(
+    encode: Callable[[Tensor], Tensor], dataset: Dataset, rows: NDArray[np.int64], size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Some rows at a time, with what is made of their images."""
+    parts = [rows[start : start + ENCODING_BATCH] for start in range(0, len(rows), ENCODING_BATCH)]
+    for part in progress(parts, f"features, {size} px", len(parts)):
+        with torch.inference_mode():
+            (images,) = image_tensors(dataset, part, size)
+            yield part, encode(images).numpy()

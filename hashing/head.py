@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashing.augmentation import roughen, vary
-from hashing.datasets import KINDS, LABELS, Dataset
+from hashing.datasets import LABELS, Dataset
+from hashing.examples import KINDS
 from hashing.methods.orthogonal import NestedOrthogonalLoss
 from hashing.modality import learned_length
 from hashing.network import CODE_LENGTHS, FEATURES, EfficientNetLite0, HashLayer
@@ -31,8 +32,12 @@ class Head:
     ----------
     datasets
         Names of the sets.
+    omitted
+        Kinds of single sets that take no part, as "set: kind".
     most
         Images taken of one kind of one set.
+    draws
+        Variations of each image.
     size
         Side of the images, pixels.
     steps, batch, learning_rate
@@ -46,7 +51,9 @@ class Head:
     """
 
     datasets: tuple[str, ...]
+    omitted: tuple[str, ...]
     most: int
+    draws: int
     size: int
     steps: int
     batch: int
@@ -119,8 +126,8 @@ def relation_loss(relaxed: Tensor, features: Tensor) -> Tensor:
 
 
 def material(trunk: EfficientNetLite0, sets: list[Dataset], head: Head, rng: np.random.Generator) -> Material:
-    """Features of training images, each varied once."""
-    pairs, chances, weights = _drawn(sets, head.most, rng)
+    """Features of training images, each varied `head.draws` times."""
+    pairs, chances, weights = (np.concatenate([part] * head.draws) for part in _drawn(sets, head, rng))
     trunk.eval()
     features = []
     batches = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]
@@ -130,18 +137,20 @@ def material(trunk: EfficientNetLite0, sets: list[Dataset], head: Head, rng: np.
         varied = vary(roughen(torch.from_numpy(images).unsqueeze(1).float(), kinds, rng), head.size, rng)
         with torch.inference_mode():
             features.append(trunk(varied.to(memory_format=torch.channels_last)))
-    return Material(torch.cat(features).clone(), torch.from_numpy(weights), torch.from_numpy(chances))
+    return Material(torch.cat(features).clone(), torch.from_numpy(weights), torch.from_numpy(chances / head.draws))
 
 
 def _drawn(
-    sets: list[Dataset], most: int, rng: np.random.Generator
+    sets: list[Dataset], head: Head, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
     """(set, row) pairs, their chances and class shares: each kind of each set by the root of its size."""
     pairs, chances, weights = [], [], []
-    for number, dataset in enumerate(sets):
+    for number, (name, dataset) in enumerate(zip(head.datasets, sets, strict=True)):
         training = dataset.part("train")
         for kind in np.unique(dataset.kinds[training]):
-            rows = rng.permutation(training[dataset.kinds[training] == kind])[:most]
+            if f"{name}: {KINDS[kind]}" in head.omitted:
+                continue
+            rows = rng.permutation(training[dataset.kinds[training] == kind])[: head.most]
             labels = dataset.labels[rows]
             rare = rarity(labels)
             chances.append(rare / rare.sum() * len(rows) ** 0.5)

@@ -58,6 +58,24 @@ def judge(task: Task, ranker: Ranker, *, codes: bool = True) -> Judgement:
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
+def curve(task: Task, ranker: Ranker) -> dict[str, NDArray[np.float64]]:
+    """Precision and recall within each Hamming radius, (code_length + 1,) each: means over queries.
+
+    A query counts in the precision of a radius from the first image it finds.
+    """
+    pairs = [metrics.precision_and_recall(levels) for levels in ranker(task)]
+    precision, recall = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return {"precision": _mean_of_known(precision), "recall": _mean_of_known(recall)}
+
+
+def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each column over its numbers; NaN for a column without any."""
+    known = ~np.isnan(values)
+    mean = np.full(values.shape[1], np.nan)
+    np.divide(np.where(known, values, 0).sum(axis=0), known.sum(axis=0), out=mean, where=known.any(axis=0))
+    return mean
+
+
 def truth_of(dataset: Dataset) -> Truth:
     """Labels, patients and parts of a set, with the labels that occur in it."""
     present = np.asarray(dataset.labels.any(axis=0))

@@ -15,6 +15,7 @@ from hashing.modality import learned_length
 M = TypeVar("M", bound=nn.Module)
 
 FEATURES = 1280
+STRIDE = 32  # of the trunk, pixels of an image to one place of its last maps
 INPUT_SIZE = 224
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 LEARNED_BITS = learned_length(max(CODE_LENGTHS))
@@ -95,10 +96,13 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features, shape (batch, 1280), of images of shape (batch, 1, height, width) with values 0 to 255."""
+        return self.maps(images).mean(dim=(2, 3))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last feature maps, shape (batch, 1280, height / 32, width / 32): features before they are averaged."""
         normalised = (images.to(self.head.convolution.weight.dtype) - 127) / 128
         maps = functional.relu6(self.stem(normalised), inplace=True)  # (batch, 32, height / 2, width / 2)
-        maps = functional.relu6(self.head(self.blocks(maps)), inplace=True)  # (batch, 1280, height / 32, width / 32)
-        return maps.mean(dim=(2, 3))
+        return functional.relu6(self.head(self.blocks(maps)), inplace=True)
 
     def load_imagenet(self, checkpoint: dict[str, Tensor]) -> None:
         """Take over published ImageNet weights; the three colour filters of the stem are summed into one.

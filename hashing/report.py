@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashing.comparison import CHANCE, Comparison, Row, rows, write_csv
+from hashing.comparison import CHANCE, DETAIL_TASK, Comparison, Row, rows, write_csv
 from hashing.methods.catalogue import LOWER_REFERENCES, METHODS, OBJECTIVES, UPPER_REFERENCES
 from hashing.uncertainty import Difference, Resampling, holm
 
@@ -21,6 +21,7 @@ def write(comparisons: list[Comparison], docs: Path) -> None:
     sections = [ABOUT.read_text().rstrip()]
     for one in comparisons:
         plot(results[one.experiment.name], one, docs / f"results-{one.experiment.name}.png")
+        plot_curves(one, docs / f"curves-{one.experiment.name}.png")
         sections.append("\n\n".join(section(one, results[one.experiment.name])))
     (docs / "results.md").write_text("\n\n".join(sections) + "\n")
 
@@ -35,6 +36,8 @@ def section(one: Comparison, results: list[Row]) -> Iterator[str]:
         f"seeds {', '.join(map(str, experiment.seeds))}. Columns are code lengths, bits; intervals are 95 %."
     )
     yield f"![MAP by code length](results-{experiment.name}.png)"
+    if one.curves:
+        yield f"![Precision and recall](curves-{experiment.name}.png)"
     for name, task in one.tasks.items():
         for metric in TABLE_METRICS:
             if metric == "MAP" or name.startswith(("P-A DB", "P-C")):
@@ -42,7 +45,7 @@ def section(one: Comparison, results: list[Row]) -> Iterator[str]:
                 yield f"### {experiment.title}, {name}: {metric}"
                 yield f"{answered:,} of {len(task.queries):,} queries have a relevant image among {len(task.images):,}."
                 yield method_table([row for row in results if row.relevance == name and row.metric == metric])
-    yield f"### {experiment.title}: ties and denominators (P-A DB-unseen)"
+    yield f"### {experiment.title}: ties and denominators ({DETAIL_TASK})"
     yield detail_table(results)
     yield f"### {experiment.title}: code health (test images)"
     yield health_table(results)
@@ -85,21 +88,21 @@ def detail_table(results: list[Row]) -> str:
         "P@10",
         "MAP macro",
     )
-    return _facts([row for row in results if row.relevance == "P-A DB-unseen"], metrics)
+    return _facts([row for row in results if row.relevance == DETAIL_TASK], metrics)
 
 
 def health_table(results: list[Row]) -> str:
     """How codes use their bits, at the shortest and the longest code."""
     facts = ("bit imbalance", "bit correlation", "distinct codes", "quantisation gap")
     balls = ("P(radius 2)", "empty radius 2")
-    kept = [row for row in results if row.relevance == "codes" or row.relevance == "P-A DB-unseen"]
+    kept = [row for row in results if row.relevance == "codes" or row.relevance == DETAIL_TASK]
     return _facts(kept, (*facts, *balls))
 
 
 def differences(one: Comparison) -> Iterator[str]:
     """Each trained method beside the best of them, paired by query, with Holm's correction over all comparisons."""
     lengths = one.experiment.code_lengths
-    name = "P-A DB-unseen"
+    name = DETAIL_TASK
     resampling = Resampling(one.truth.groups[one.tasks[name].queries], np.random.default_rng(0))
     trained = [method for method in one.experiment.methods if method in OBJECTIVES]
     if len(trained) < 2:
@@ -155,6 +158,29 @@ def plot(results: list[Row], one: Comparison, path: Path) -> None:
             title=f"{one.experiment.title}, {name}", xlabel="bits", ylabel="MAP", xticks=one.experiment.code_lengths
         )
     panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=90, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def plot_curves(one: Comparison, path: Path) -> None:
+    """Precision against recall, a point for each Hamming radius, at the longest code length that has curves."""
+    if not one.curves:
+        return
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    longest = max(length for _, length in one.curves)
+    figure, panel = pyplot.subplots(figsize=(7, 4.6))
+    colours = mpl.colormaps["tab20"]
+    for number, method in enumerate((CHANCE, *METHODS)):
+        if (method, longest) in one.curves:
+            curve = one.curves[method, longest]
+            style = "--" if method in LOWER_REFERENCES else "-"
+            panel.plot(curve["recall"], curve["precision"], style, color=colours(number), linewidth=1, label=method)
+    panel.set(title=f"{one.experiment.title}, {DETAIL_TASK}, {longest} bits", xlabel="recall", ylabel="precision")
+    panel.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
 

@@ -91,7 +91,7 @@ class Experiment:
             Stage(**(stage | {"datasets": tuple(stage["datasets"])})) for stage in values.pop("stage")
         )
         head = values.pop("head")
-        values["head"] = Head(**(head | {"datasets": tuple(head["datasets"])}))
+        values["head"] = Head(**(head | {name: tuple(head[name]) for name in ("datasets", "omitted")}))
         return cls(name=path.stem, **values)
 
 

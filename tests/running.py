@@ -75,7 +75,11 @@ class RunningNode:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self.environment, cwd=REPOSITORY, start_new_session=True
             )
-        wait_until(self.is_ready, f"the node to be ready; its log is {self.log_path}")
+        try:
+            wait_until(self.is_ready, f"the node to be ready; its log is {self.log_path}")
+        except BaseException:
+            self.kill()
+            raise
 
     def is_ready(self) -> bool:
         """Whether all roles have said so."""

@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from hashing import comparison, report
+from hashing import comparison, features, report
 from hashing.__main__ import app
-from hashing.bench import Material, Run, by_unlikelihood, ranker, validate
+from hashing.bench import Material, Run, by_unlikelihood, classifier, ranker, validate
 from hashing.codes import pack
 from hashing.comparison import compare, health, rows
 from hashing.experiment import Experiment
 from hashing.features import standardised
-from hashing.judgement import judge
+from hashing.judgement import curve, judge
 from hashing.loop import Schedule
 from hashing.methods.catalogue import METHODS
 from hashing.metrics import average_precision, legacy_average_precision_found
+from hashing.network import FEATURES
 from hashing.protocol import Truth, by_codes, reported_tasks, task
 from hashing.ranking import Levels
 from tests.standin import Film, chest_xray14
@@ -98,6 +100,7 @@ def test_one_command_makes_the_whole_table_from_the_published_tree(nih: Path, tm
     tested = {row["seeds"] for row in found if row["method"] == "DPSH"}
     assert tested == {"1"}
     assert (tmp_path / "results-standin-trained.png").stat().st_size > 10_000
+    assert (tmp_path / "curves-standin-trained.png").stat().st_size > 10_000
     assert "### stand-in, P-C DB-unseen: MAP" in (tmp_path / "results.md").read_text()
 
 
@@ -111,6 +114,46 @@ def test_what_was_measured_is_not_computed_again(nih: Path, tmp_path: Path, monk
     monkeypatch.setattr(comparison, "ranker", never)
 
     assert [str(row) for row in rows(compare(one, nih, tmp_path / "runs"))] == first
+
+
+def test_maps_are_kept_and_average_to_the_features(nih: Path, tmp_path: Path) -> None:
+    one = Experiment.read(experiment(tmp_path, "imagenet", ["LSH"]))
+    features.load(one, nih, tmp_path / "runs")
+    kept = load_file(tmp_path / "runs/standin-imagenet/features-imagenet-32.safetensors")["features"]
+
+    maps = features.load_maps(one, nih, tmp_path / "runs")
+
+    assert maps.shape == (90, FEATURES, 1, 1)
+    assert np.allclose(maps.mean(axis=(2, 3), dtype=np.float32), kept, atol=5e-3)
+    assert np.array_equal(features.load_maps(one, nih, tmp_path / "runs"), maps)
+
+
+def test_a_curve_counts_what_lies_within_each_radius() -> None:
+    truth, codes = toy(), np.random.default_rng(1).integers(0, 8, (60, 1)).astype(np.uint64)
+    asked = task(truth, "P-A", "itself", np.arange(60), np.arange(60))
+
+    found = curve(asked, by_codes(codes))
+
+    for radius in range(4):
+        precision, recall = [], []
+        for query in asked.queries:
+            others = [image for image in asked.images if truth.groups[image] != truth.groups[query]]
+            relevant = {image for image in others if (truth.labels[image] & truth.labels[query]).any()}
+            within = {image for image in others if int(codes[image, 0] ^ codes[query, 0]).bit_count() <= radius}
+            recall.append(len(within & relevant) / len(relevant))
+            precision += [len(within & relevant) / len(within)] if within else []
+        assert found["precision"][radius] == pytest.approx(np.mean(precision))
+        assert found["recall"][radius] == pytest.approx(np.mean(recall))
+
+
+def test_a_classifier_begins_with_how_often_each_label_occurs() -> None:
+    labels = np.zeros((998, 2), bool)
+    labels[:99, 0] = True
+
+    with torch.no_grad():
+        chances = torch.sigmoid(classifier(4, labels)(torch.zeros(1, 4)))
+
+    assert chances[0].tolist() == pytest.approx([0.1, 0.001])
 
 
 def test_methods_can_train_the_trunk_end_to_end(nih: Path, tmp_path: Path) -> None:

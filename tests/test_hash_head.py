@@ -1,15 +1,19 @@
 """The hash layer, learned on features of a finished trunk."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from hashing.augmentation import roughen
-from hashing.datasets import KINDS, LABELS, Dataset
+from hashing.datasets import LABELS, Dataset
+from hashing.examples import KINDS
 from hashing.head import Head, Material, material, relation_loss, train_head
 from hashing.network import FEATURES, LEARNED_BITS, EfficientNetLite0, HashLayer
 from hashing.sampling import rarity
 
-HEAD = Head(("set",), 6, 64, steps=150, batch=32, learning_rate=2e-3, noise=0.1, relation_weight=1.0, seed=3)
+HEAD = Head(("set",), (), 6, 2, 64, steps=150, batch=32, learning_rate=2e-3, noise=0.1, relation_weight=1.0, seed=3)
 
 
 def clusters(centres: int, each: int) -> Material:
@@ -40,7 +44,7 @@ def test_one_seed_gives_one_layer_whatever_was_before() -> None:
     layers = [HashLayer(FEATURES, LEARNED_BITS) for _ in range(2)]
 
     for layer in layers:
-        train_head(layer, known, Head(("set",), 6, 64, 5, 16, 2e-3, 0.1, 1.0, seed=3))
+        train_head(layer, known, Head(("set",), (), 6, 1, 64, 5, 16, 2e-3, 0.1, 1.0, seed=3))
 
     assert torch.equal(layers[0](known.features), layers[1](known.features))
 
@@ -52,20 +56,41 @@ def test_codes_as_far_apart_as_their_features_cost_nothing() -> None:
     assert relation_loss(-features[torch.arange(5, -1, -1)], features) > 0.01
 
 
-def test_of_each_kind_at_most_so_many_images_are_taken_with_shares_that_sum_to_one() -> None:
+@pytest.fixture
+def ten_radiographs_and_four_sections() -> Dataset:
+    """Ten adult chest radiographs, five of them with a finding, and four sections of heads, one of them for testing."""
     kinds = np.repeat([0, 2], [10, 4])
     labels = np.zeros((14, len(LABELS)), bool)
     labels[:5, 3] = True
     images = np.random.default_rng(0).integers(0, 256, (14, 224, 224), np.uint8)
     splits = np.array(["train"] * 13 + ["test"])
-    known = Dataset(images, labels, kinds, np.arange(14).astype(str), splits)
+    return Dataset(images, labels, kinds, np.arange(14).astype(str), splits)
 
-    taken = material(EfficientNetLite0(), [known], HEAD, np.random.default_rng(0))
 
-    assert taken.features.shape == (6 + 3, FEATURES)
-    assert torch.allclose(taken.weights.sum(dim=1), torch.ones(9))
+def test_of_each_kind_at_most_so_many_images_are_taken_with_shares_that_sum_to_one(
+    ten_radiographs_and_four_sections: Dataset,
+) -> None:
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, np.random.default_rng(0))
+
+    assert taken.features.shape == (2 * (6 + 3), FEATURES)
+    assert torch.allclose(taken.weights.sum(dim=1), torch.ones(18))
     assert torch.isclose(taken.chances.sum(), torch.tensor(1.0, dtype=torch.float64))
-    assert taken.weights[:, len(LABELS) + 2].tolist()[-3:] == [1, 1, 1]
+    assert taken.weights[:, len(LABELS) + 2].tolist() == 2 * ([0] * 6 + [1] * 3)
+
+
+def test_each_draw_shows_the_same_images_varied_anew(ten_radiographs_and_four_sections: Dataset) -> None:
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, np.random.default_rng(0))
+
+    assert torch.equal(taken.weights[:9], taken.weights[9:])
+    assert not torch.equal(taken.features[:9], taken.features[9:])
+
+
+def test_a_kind_of_a_set_can_be_left_out(ten_radiographs_and_four_sections: Dataset) -> None:
+    head = replace(HEAD, omitted=("set: adult chest radiograph", "another: head MR"))
+
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], head, np.random.default_rng(0))
+
+    assert taken.weights[:, len(LABELS) + 2].tolist() == [1] * 2 * 3
 
 
 def test_roughened_images_keep_their_size_and_range() -> None:

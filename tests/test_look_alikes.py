@@ -95,7 +95,6 @@ def test_the_nearest_phantom_is_of_the_same_kind(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.shared
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-@pytest.mark.xfail(reason="72 of 76 files, one too few: see the model card")
 def test_the_nearest_real_image_is_of_the_same_kind(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     known = gallery(real_images(shared_data / "dicom"))
 
