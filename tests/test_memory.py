@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.ingest import our_receiver
+from tests.benchmarks.ingest import our_receivers
 from tests.test_receiver import octets_of, picture
 from tests.test_upper_layer import STORAGE, associate_rq, p_data, store_command, value
 
@@ -17,7 +17,7 @@ PIECE = 131_060
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_two_gigabytes_in_one_object_take_a_few_megabytes(tmp_path: Path) -> None:
-    with our_receiver(tmp_path / "home") as receiver:
+    with our_receivers(tmp_path / "home", number=1) as receiver:
         process = receiver.processes[0]
         before = process.memory_info().rss
         address = (receiver.peer.host, receiver.peer.port)

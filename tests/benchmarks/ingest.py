@@ -1,13 +1,15 @@
 """How fast are objects received? python -m tests.benchmarks.ingest [--quick] [--json FILE].
 
-dcmsend sends the same objects in turn to us, to pynetdicom's and DCMTK's storescp and to Orthanc, without Nagle's
-algorithm everywhere. Ours answers when an object is durable, the others before; a second set of rows has our syncing
-switched off, here only. Nothing is indexed meanwhile: this is the receivers' own rate.
+dcmsend sends the same objects in turn to us (as many receivers as a node has by default), to pynetdicom's and DCMTK's
+storescp and to Orthanc, without Nagle's algorithm everywhere. Ours answers when an object is durable, the others
+before; a second set of rows has our syncing switched off, here only. Nothing is indexed meanwhile: this is the
+receivers' own rate.
 """
 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, CTImageStorage, generat
 from node.errors import PeerError
 from node.home import open_for_writing
 from node.peers import Peer
+from node.roles import Role, processes
 from node.settings import Settings
 from tests.benchmarks.report import Row, arguments, publish
 from tests.images import image
@@ -92,8 +95,8 @@ def main() -> None:
             for load in write_loads(folder / kind, kind, count, side)
         ]
         servers = {
-            OURS: stack.enter_context(our_receiver(folder / "ours")),
-            UNSYNCED: stack.enter_context(our_receiver(folder / "unsynced", WITHOUT_SYNC)),
+            OURS: stack.enter_context(our_receivers(folder / "ours")),
+            UNSYNCED: stack.enter_context(our_receivers(folder / "unsynced", WITHOUT_SYNC)),
             PYNETDICOM: stack.enter_context(storescp_of_pynetdicom(folder / "pynetdicom")),
             STORESCP: stack.enter_context(storescp_of_dcmtk(folder / "dcmtk")),
             ORTHANC: stack.enter_context(orthanc(folder / "orthanc")),
@@ -156,15 +159,25 @@ def measure(load: Load, servers: dict[str, Server], repeats: int) -> Iterator[Ro
 
 
 @contextmanager
-def our_receiver(home: Path, patch: str = "") -> Iterator[Server]:
-    """Our receivers without the rest of the node."""
+def our_receivers(home: Path, patch: str = "", number: int | None = None) -> Iterator[Server]:
+    """Our receivers, as many as a node has unless a number is given, without the rest of the node."""
     settings = Settings(home=home, port=free_port(), http_port=free_port())
     open_for_writing(settings).close()
     environment = os.environ | {"LOOKALIKE_HOME": str(home), "LOOKALIKE_PORT": str(settings.port)}
-    command = [sys.executable, "-c", f"{patch}{ROLE}become_role(Role.DICOM, load_settings())"]
     peer = Peer(settings.ae_title, settings.host, settings.port)
-    with started(command, peer, home.with_suffix(".log"), environment) as process:
-        yield Server(peer, (process,), lambda: emptied(settings.spool_path / "incoming"))
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                started(
+                    [sys.executable, "-c", f"{patch}{ROLE}become_role(Role.DICOM, load_settings(), {one})"],
+                    peer,
+                    home.with_suffix(f".{one}.log"),
+                    environment,
+                )
+            )
+            for one in [*processes(settings, Role.DICOM)][:number]
+        ]
+        yield Server(peer, tuple(running), lambda: emptied(settings.spool_path / "incoming"))
 
 
 @contextmanager
@@ -226,6 +239,7 @@ def started(command: list[str], peer: Peer, log: Path, environment: dict[str, st
 def answers(peer: Peer) -> bool:
     """Whether it answers C-ECHO."""
     try:
+        socket.create_connection((peer.host, peer.port)).close()  # the client library leaves a refused socket open
         peer.echo()
     except (PeerError, OSError):
         return False
