@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashing.augmentation import roughen, vary
-from hashing.datasets import LABELS, Dataset
+from hashing.datasets import Dataset
 from hashing.examples import KINDS
 from hashing.methods.orthogonal import NestedOrthogonalLoss
 from hashing.modality import learned_length
@@ -21,6 +21,7 @@ from hashing.progress import progress
 from hashing.sampling import rarity
 
 AT_ONCE = 32  # images through the trunk
+KIND_SHARE = 0.5  # of an image's target
 LEAST_SPREAD = 1e-2  # of a feature: a quieter one is not blown up
 
 
@@ -155,16 +156,26 @@ def _drawn(
             rare = rarity(labels)
             chances.append(rare / rare.sum() * len(rows) ** 0.5)
             pairs.append(np.column_stack([np.full(len(rows), number), rows]))
-            weights.append(_shares(labels, int(kind)))
+            weights.append(class_shares(labels, dataset.kinds[rows], KIND_SHARE))
     joined = np.concatenate(chances)
     return np.concatenate(pairs), joined / joined.sum(), np.concatenate(weights)
 
 
-def _shares(labels: NDArray[np.bool_], kind: int) -> NDArray[np.float32]:
-    """Half for the labels, if there are any, the rest for the kind."""
-    shares = np.zeros((len(labels), len(LABELS) + len(KINDS)), np.float32)
-    shares[:, : len(LABELS)] = 0.5 * labels / np.maximum(labels.sum(axis=1, keepdims=True), 1)
-    shares[:, len(LABELS) + kind] = 1 - shares.sum(axis=1)
+def class_shares(labels: NDArray[np.bool_], kinds: NDArray[np.int64], kind_share: float) -> NDArray[np.float32]:
+    """Share of each label and kind in images: `kind_share`, or all without labels, goes to the kind.
+
+    Parameters
+    ----------
+    labels, kinds : (n, n_labels), (n,)
+
+    Returns
+    -------
+    (n, n_labels + n_kinds)
+        Rows sum to one.
+    """
+    shares = np.zeros((len(labels), labels.shape[1] + len(KINDS)), np.float32)
+    shares[:, : labels.shape[1]] = (1 - kind_share) * labels / np.maximum(labels.sum(axis=1, keepdims=True), 1)
+    shares[np.arange(len(labels)), labels.shape[1] + kinds] = 1 - shares.sum(axis=1)
     return shares
 
 

@@ -49,6 +49,8 @@ class Schedule:
         Share of it at which the trunk learns.
     patience
         Stop after so many epochs without a better validation score; 0 trains to the end and keeps the last weights.
+    decay_epochs
+        Epochs after which the rate would be zero; 0 means all epochs. Training may end before.
     """
 
     epochs: int
@@ -56,6 +58,7 @@ class Schedule:
     trunk_rate: float
     weight_decay: float
     patience: int
+    decay_epochs: int = 0
 
 
 class Learner(nn.Module):
@@ -171,7 +174,7 @@ def _epoch(
     device = next(learner.head.parameters()).device
     losses = []
     for step, batch in enumerate(batches):
-        _set_rate(optimizer, schedule, (epoch * steps + step) / (schedule.epochs * steps))
+        _set_rate(optimizer, schedule, (epoch + step / steps) / (schedule.decay_epochs or schedule.epochs))
         batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             relaxed = learner(batch.inputs)

