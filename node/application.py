@@ -1,5 +1,6 @@
 """Where objects are built: each role of the node, ready to run."""
 
+import fcntl
 import logging
 import signal
 import threading
@@ -51,8 +52,8 @@ def _run_dicom(settings: Settings, stop: threading.Event, number: int) -> None:
     spool = reading.retriever.spool
     refusals = Refusals(settings.run_path, number)
     entity = Entity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
-    warm_up(reading.database.header.code_length)
     entity.start()
+    _make_kernels_ready(settings, reading.database.header.code_length)
     with announced(settings, Role.DICOM, number):
         logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
         while not stop.wait(WRITE_EVERY_S):
@@ -65,9 +66,23 @@ def _run_web(settings: Settings, stop: threading.Event, _number: int) -> None:
     from node.page import serve  # the web server is loaded by its own role only
 
     reading = open_for_reading(settings)
-    warm_up(reading.database.header.code_length)
+    _make_kernels_ready(settings, reading.database.header.code_length)
     with announced(settings, Role.WEB):
         serve(settings, reading, stop)
+
+
+def _make_kernels_ready(settings: Settings, code_length: int) -> None:
+    """Load the search kernels while images can be received already; a query that comes before waits for them.
+
+    One process does it after the other: on a first start one compiles for half a minute, and the others load that.
+    """
+
+    def in_turn() -> None:
+        with (settings.run_path / "kernels.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            warm_up(code_length)
+
+    threading.Thread(target=in_turn, name="kernels", daemon=True).start()
 
 
 RUNNERS: dict[Role, Callable[[Settings, threading.Event, int], None]] = {

@@ -10,7 +10,6 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.encoder import Encoder
 from hashing.model import DEFAULT_MODEL
 from hashing.pixels import PixelError, network_input, sampled_frames
 from node import catalog
@@ -169,6 +168,8 @@ def _read(path: Path) -> Dataset:
 
 
 def _encode(settings: Settings, dataset: Dataset) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
+    from hashing.encoder import Encoder  # torch is loaded for the one question that needs it
+
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
     try:
