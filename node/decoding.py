@@ -57,6 +57,8 @@ class Decoding:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Start decoding those that are not under way yet."""
+        if not self._under_way:
+            self._moved_s = time.monotonic()  # idle is not stalled
         for entry in entries:
             if entry not in self._under_way:
                 outcome = self._pool.schedule(

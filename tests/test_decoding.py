@@ -120,3 +120,14 @@ def test_a_stuck_pool_is_not_waited_for_for_ever(
 
     with pytest.raises(DecodingStalled, match="1 instances under way"):
         misbehaving.batch(most=1, wait_s=0.01, delay_s=0)
+
+
+def test_a_pool_that_had_nothing_to_do_is_not_stuck(
+    spool: Spool, misbehaving: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_S", -0.5)  # with the limit of an instance, 1.5 s, that is one second
+    time.sleep(1.1)
+
+    misbehaving.add([spool.put([b"hang"])])
+
+    assert misbehaving.batch(most=1, wait_s=0.01, delay_s=0) == []
