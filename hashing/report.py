@@ -18,12 +18,27 @@ def write(comparisons: list[Comparison], docs: Path) -> None:
     docs.mkdir(parents=True, exist_ok=True)
     results = {one.experiment.name: list(rows(one)) for one in comparisons}
     write_csv(docs / "results.csv", [row for part in results.values() for row in part])
-    sections = [ABOUT.read_text().rstrip()]
+    sections = [ABOUT.read_text().rstrip(), "## In short", summary(results)]
     for one in comparisons:
         plot(results[one.experiment.name], one, docs / f"results-{one.experiment.name}.png")
         plot_curves(one, docs / f"curves-{one.experiment.name}.png")
         sections.append("\n\n".join(section(one, results[one.experiment.name])))
     (docs / "results.md").write_text("\n\n".join(sections) + "\n")
+
+
+def summary(results: dict[str, list[Row]]) -> str:
+    """A line for each set: MAP of references and of the best trained method, at its longest code length below 64."""
+    lines = _head([f"MAP, {DETAIL_TASK}", "bits", CHANCE, "LSH", "best trained", "", *UPPER_REFERENCES])
+    for rows_of_set in results.values():
+        maps = [row for row in rows_of_set if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")]
+        length = max(row.code_length for row in maps if row.code_length < 64)
+        at_length = {row.method: row for row in maps if row.code_length in (0, length)}
+        best = max((row for row in at_length.values() if row.method in OBJECTIVES), key=lambda row: row.value)
+        cells = [_cell(at_length[name]) if name in at_length else "" for name in (CHANCE, "LSH")]
+        cells += [_cell(best), best.method]
+        cells += [_cell(at_length[name]) if name in at_length else "" for name in UPPER_REFERENCES]
+        lines.append(f"| {maps[0].dataset} | {length} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def section(one: Comparison, results: list[Row]) -> Iterator[str]:
