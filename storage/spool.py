@@ -43,8 +43,9 @@ class Entry:
 
     @property
     def received_ns(self) -> int:
-        """Time of arrival, nanoseconds since the epoch."""
-        return int(self.path.name.partition("-")[0])
+        """Time of arrival, nanoseconds since the epoch; of a file that somebody laid here, that of its last change."""
+        arrived = self.path.name.partition("-")[0]
+        return int(arrived) if arrived.isdecimal() else self.path.stat().st_mtime_ns
 
 
 class Spool:

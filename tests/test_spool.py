@@ -288,3 +288,16 @@ def test_the_depth_follows_other_processes(tmp_path: Path) -> None:
 
 def test_an_entry_tells_when_it_arrived() -> None:
     assert Entry(Path("00000000000000000042-7-0.dcm")).received_ns == 42
+
+
+def test_a_file_that_somebody_laid_into_the_queue_waits_like_the_others(tmp_path: Path) -> None:
+    queue = spool_at(tmp_path)
+    stray = tmp_path / "incoming" / "notes.txt"
+    stray.write_text("hello")
+    os.utime(stray, ns=(5_000_000_000, 7_000_000_000))
+
+    [entry] = queue.take(10)
+
+    assert entry.received_ns == 7_000_000_000
+    assert queue.set_aside(entry, "not-readable", "no data set", {}, keep=True).reason == "not-readable"
+    assert len(queue) == 0
