@@ -168,10 +168,11 @@ def plot(results: list[Row], one: Comparison, path: Path) -> None:
             errors = [[row.value - row.low for row in points], [row.high - row.value for row in points]]
             places = [row.code_length + 0.35 * (number - 8) for row in points]
             style = "--" if method in LOWER_REFERENCES else "-"
-            panel.errorbar(places, value, errors, color=colours(number), linestyle=style, linewidth=1, label=method)
-        panel.set(
-            title=f"{one.experiment.title}, {name}", xlabel="bits", ylabel="MAP", xticks=one.experiment.code_lengths
-        )
+            panel.errorbar(
+                places, value, errors, color=colours(number), linestyle=style, linewidth=1, marker=".", label=method
+            )
+        panel.set(title=f"{one.experiment.title}, {name}", xlabel="bits", xticks=one.experiment.code_lengths)
+    panels[0][0].set_ylabel("MAP")
     panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
