@@ -75,7 +75,7 @@ HOSTILE: dict[str, tuple[Callable[[int], bytes], str]] = {
     "a description of 60,000 characters": (lambda n: plain(n, StudyDescription="é" * 30_000), INDEXED),
     "a window that is no number": (lambda n: plain(n, RescaleSlope="1E308", RescaleIntercept="-1E308"), INDEXED),
     "an element longer than the file": (
-        lambda n: with_elements(n, b"\x08\x00\x30\x10UN\0\0" + struct.pack("<I", 0xFFFF_FFF0)), "uid-missing",
+        lambda n: with_elements(n, b"\x08\x00\x30\x10UN\0\0" + struct.pack("<I", 0x3FFF_FFF0)), "uid-missing",  # within decode_memory_bytes
     ),
 }  # fmt: skip
 
