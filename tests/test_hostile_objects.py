@@ -74,8 +74,9 @@ HOSTILE: dict[str, tuple[Callable[[int], bytes], str]] = {
     "a patient ID of 60,000 characters": (lambda n: plain(n, PatientID="P" * 60_000), INDEXED),
     "a description of 60,000 characters": (lambda n: plain(n, StudyDescription="é" * 30_000), INDEXED),
     "a window that is no number": (lambda n: plain(n, RescaleSlope="1E308", RescaleIntercept="-1E308"), INDEXED),
+    # 1 GiB: a decode worker may ask for so much memory
     "an element longer than the file": (
-        lambda n: with_elements(n, b"\x08\x00\x30\x10UN\0\0" + struct.pack("<I", 0x3FFF_FFF0)), "uid-missing",  # within decode_memory_bytes
+        lambda n: with_elements(n, b"\x08\x00\x30\x10UN\0\0" + struct.pack("<I", 0x3FFF_FFF0)), "uid-missing",
     ),
 }  # fmt: skip
 
@@ -230,7 +231,7 @@ class indexing:  # noqa: N801 - a context manager
 @pytest.mark.timeout(1200)
 def test_a_gigantic_deflate_bomb_is_refused_in_a_worker_of_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "bomb"
-    path.write_bytes(deflate_bomb(1, 4 << 30))
+    path.write_bytes(deflate_bomb(1, (4 << 30) - MIB))
 
     started = time.process_time()
     outcome = prepare(path, 1, 64, 8)
