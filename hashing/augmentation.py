@@ -74,7 +74,7 @@ def disguise(images: Tensor, kinds: NDArray[np.int64], rng: np.random.Generator)
         if rng.random() < CROPPED_SHARE:
             shown[row] = _cropped(shown[row], rng)
         if rng.random() < CONTRAST_SHARE:
-            shown[row] = 255 * (shown[row] / 255 * rng.uniform(0.7, 1.6)).clamp(0, 1) ** rng.uniform(0.5, 2.0)
+            shown[row] = _contrasted(shown[row], rng)
     return shown
 
 
@@ -101,7 +101,7 @@ def _roughened(image: Tensor, kind: str, rng: np.random.Generator) -> Tensor:
     if kind.endswith("MR") and rng.random() < 0.6:
         shown = _curved(shown, rng)
     elif rng.random() < CONTRAST_SHARE:
-        shown = 255 * (shown / 255 * rng.uniform(0.7, 1.6)).clamp(0, 1) ** rng.uniform(0.5, 2.0)
+        shown = _contrasted(shown, rng)
     if kind.endswith(("MR", "radiograph")) and rng.random() < INVERTED_SHARE:
         shown = 255 - shown
     if rng.random() < 0.4:
@@ -110,6 +110,11 @@ def _roughened(image: Tensor, kind: str, rng: np.random.Generator) -> Tensor:
         noise = torch.from_numpy(rng.normal(0, rng.uniform(2, 15), shown.shape).astype(np.float32))
         shown = (shown + noise).clamp(0, 255)
     return _placed(shown, rng) if rng.random() < 0.15 else shown
+
+
+def _contrasted(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Grey values stretched and bent."""
+    return 255 * (image / 255 * rng.uniform(0.7, 1.6)).clamp(0, 1) ** rng.uniform(0.5, 2.0)
 
 
 def _curved(image: Tensor, rng: np.random.Generator, points: int = 6, unordered_share: float = 0.15) -> Tensor:

@@ -1,7 +1,6 @@
 """Many methods on one set: trained, judged once on the test part, and kept, so that nothing is computed twice."""
 
 import csv
-import logging
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -19,7 +18,6 @@ from hashing.progress import progress
 from hashing.protocol import NO_FINDING, Ranker, Task, Truth, by_chance, by_distance, reported_tasks
 from hashing.uncertainty import Estimate, Resampling
 
-logger = logging.getLogger(__name__)
 CHANCE = "chance"
 DETAIL_TASK = "P-A DB-unseen"
 GAP_QUERIES = 200

@@ -1,6 +1,5 @@
 """Features of a set, computed once and kept, so that many hash heads can be compared on them."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -23,7 +22,6 @@ from hashing.readers import label_rows
 from hashing.sources import ENCODING_BATCH, image_tensors
 from hashing.trunk import fold_of, imagenet_trunk, saved_trunk, train_trunk
 
-logger = logging.getLogger(__name__)
 LEAST_DEVIATION = 1e-2  # a feature that hardly varies in training is not blown up
 GIVEN = {"nih_logits": "chestxray14/nih_densenet_logits.npz"}
 

@@ -21,7 +21,6 @@ from hashing.progress import progress
 from hashing.sampling import rarity
 
 AT_ONCE = 32  # images through the trunk
-KIND_SHARE = 0.5  # of an image's target
 LEAST_SPREAD = 1e-2  # of a feature: a quieter one is not blown up
 
 
@@ -126,9 +125,11 @@ def relation_loss(relaxed: Tensor, features: Tensor) -> Tensor:
     return (codes @ codes.T - wanted @ wanted.T).square().mean()
 
 
-def material(trunk: EfficientNetLite0, sets: list[Dataset], head: Head, rng: np.random.Generator) -> Material:
-    """Features of training images, each varied `head.draws` times."""
-    pairs, chances, weights = (np.concatenate([part] * head.draws) for part in _drawn(sets, head, rng))
+def material(
+    trunk: EfficientNetLite0, sets: list[Dataset], head: Head, kind_share: float, rng: np.random.Generator
+) -> Material:
+    """Features of training images, each varied `head.draws` times; `kind_share` as for `class_shares`."""
+    pairs, chances, weights = (np.concatenate([part] * head.draws) for part in _drawn(sets, head, kind_share, rng))
     trunk.eval()
     features = []
     batches = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]
@@ -142,7 +143,7 @@ def material(trunk: EfficientNetLite0, sets: list[Dataset], head: Head, rng: np.
 
 
 def _drawn(
-    sets: list[Dataset], head: Head, rng: np.random.Generator
+    sets: list[Dataset], head: Head, kind_share: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
     """(set, row) pairs, their chances and class shares: each kind of each set by the root of its size."""
     pairs, chances, weights = [], [], []
@@ -156,7 +157,7 @@ def _drawn(
             rare = rarity(labels)
             chances.append(rare / rare.sum() * len(rows) ** 0.5)
             pairs.append(np.column_stack([np.full(len(rows), number), rows]))
-            weights.append(class_shares(labels, dataset.kinds[rows], KIND_SHARE))
+            weights.append(class_shares(labels, dataset.kinds[rows], kind_share))
     joined = np.concatenate(chances)
     return np.concatenate(pairs), joined / joined.sum(), np.concatenate(weights)
 

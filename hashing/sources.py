@@ -126,9 +126,13 @@ def relaxed_codes(learner: Learner, source: Source, rows: Rows) -> NDArray[np.fl
 def image_tensors(dataset: Dataset, rows: Rows, size: int) -> Iterator[Tensor]:
     """Batches of images as networks take them: (batch, 1, size, size), 0 to 255."""
     for batch in np.array_split(rows, max(1, -(-len(rows) // ENCODING_BATCH))):
-        images = torch.from_numpy(dataset.images[batch]).unsqueeze(1).float()
-        scaled = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-        yield scaled.to(memory_format=torch.channels_last)
+        yield scaled(torch.from_numpy(dataset.images[batch]).unsqueeze(1).float(), size)
+
+
+def scaled(images: Tensor, size: int) -> Tensor:
+    """Images (batch, 1, side, side) as (batch, 1, size, size), laid out for convolution."""
+    resized = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    return resized.to(memory_format=torch.channels_last)
 
 
 def _targets(truth: Truth) -> tuple[Tensor, Tensor]:

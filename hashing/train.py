@@ -1,6 +1,5 @@
 """Training of the shipped model: stages of the one training loop, then a hash layer on the finished trunk."""
 
-import logging
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +23,9 @@ from hashing.modality import learned_length
 from hashing.network import CODE_LENGTHS, FEATURES, LEARNED_BITS, HashLayer, HashNetwork
 from hashing.progress import progress
 from hashing.sampling import rarity
+from hashing.sources import scaled
 from hashing.trunk import imagenet_trunk, leading_blocks
 
-logger = logging.getLogger(__name__)
 N_CLASSES = len(LABELS) + len(KINDS)
 MOST_VALIDATED = 512
 """Images whose loss is looked at after each epoch."""
@@ -122,7 +121,8 @@ def train(experiment: Experiment, root: Path, output: Path) -> HashNetwork:
         folder = output / f"{experiment.name}-{number}"
         fit(learner, stage.schedule, source.steps, source, source.score, experiment.seed + number, folder)
     rng = np.random.default_rng(experiment.seed + len(experiment.stages))
-    learned = material(network.trunk, _sets(experiment.head.datasets, root, output), experiment.head, rng)
+    sets = _sets(experiment.head.datasets, root, output)
+    learned = material(network.trunk, sets, experiment.head, experiment.kind_share, rng)
     train_head(network.hash_layer, learned, experiment.head)
     _save(network, output / f"{experiment.name}.safetensors")
     return network.eval()
@@ -196,7 +196,7 @@ class StageSource:
             for pairs in np.array_split(rng.permutation(held_back)[:MOST_VALIDATED], -(-MOST_VALIDATED // 64)):
                 if len(pairs):
                     pictures, kinds = self._pictures(pairs)
-                    batch = self._batch(functional.interpolate(pictures, self.stage.size), pairs, kinds)
+                    batch = self._batch(scaled(pictures, self.stage.size), pairs, kinds)
                     losses.append(float(learner.objective(learner(batch.inputs), batch.labels, batch.groups)))
         return -float(np.mean(losses)) if losses else 0.0
 

@@ -13,7 +13,7 @@ from hashing.codes import WORD_BITS, CodeLengthError, prefix
 from storage.batch import Appended, Batch, Clash, Item
 from storage.columns import DELETED
 from storage.compaction import compact
-from storage.errors import DatabaseFull, FormatError
+from storage.errors import DatabaseFull, FormatError, NoDatabase
 from storage.header import Header
 from storage.invariants import problems
 from storage.places import Known
@@ -96,11 +96,12 @@ class Database:
 
         Raises
         ------
+        NoDatabase
         FormatError
-            There is none, or it was written by another release.
+            It was written by another release.
         """
         if not (path / "data.mdb").is_file():
-            raise FormatError(path, found="no database", expected="an existing one")
+            raise NoDatabase(path)
         environment = _environment(path, map_size=0, readonly=readonly)
         try:
             return cls(path, environment, _header(environment, path))

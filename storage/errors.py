@@ -23,6 +23,14 @@ class SpoolFull(StorageError):  # noqa: N818 -- a state, not a fault
         super().__init__(f"spool {path} is full ({reason}): {todo}, then send again")
 
 
+class NoDatabase(StorageError):  # noqa: N818
+    """The folder holds no database at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"no database at {path}: is this the home folder of a node, and was the node ever started?")
+
+
 class FormatError(StorageError):
     """The folder holds no database of a format that this release reads."""
 

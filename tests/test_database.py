@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hashing.codes import CodeLengthError
 from storage.database import Appended, Clash, Database, Item
-from storage.errors import DatabaseFull, FormatError, ModelMismatch, SnapshotError
+from storage.errors import DatabaseFull, FormatError, ModelMismatch, NoDatabase, SnapshotError
 from storage.header import FORMAT
 from storage.record import Level, Record, patient_key
 from tests.formats import golden
@@ -368,7 +368,7 @@ def test_other_models_and_lengths_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="no database"):
+    with pytest.raises(NoDatabase, match="ever started"):
         Database.open(tmp_path)
     (tmp_path / "data.mdb").write_bytes(b"something else" * 1000)
     with pytest.raises(FormatError):

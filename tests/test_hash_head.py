@@ -70,7 +70,7 @@ def ten_radiographs_and_four_sections() -> Dataset:
 def test_of_each_kind_at_most_so_many_images_are_taken_with_shares_that_sum_to_one(
     ten_radiographs_and_four_sections: Dataset,
 ) -> None:
-    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, np.random.default_rng(0))
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
 
     assert taken.features.shape == (2 * (6 + 3), FEATURES)
     assert torch.allclose(taken.weights.sum(dim=1), torch.ones(18))
@@ -79,7 +79,7 @@ def test_of_each_kind_at_most_so_many_images_are_taken_with_shares_that_sum_to_o
 
 
 def test_each_draw_shows_the_same_images_varied_anew(ten_radiographs_and_four_sections: Dataset) -> None:
-    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, np.random.default_rng(0))
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
 
     assert torch.equal(taken.weights[:9], taken.weights[9:])
     assert not torch.equal(taken.features[:9], taken.features[9:])
@@ -88,7 +88,7 @@ def test_each_draw_shows_the_same_images_varied_anew(ten_radiographs_and_four_se
 def test_a_kind_of_a_set_can_be_left_out(ten_radiographs_and_four_sections: Dataset) -> None:
     head = replace(HEAD, omitted=("set: adult chest radiograph", "another: head MR"))
 
-    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], head, np.random.default_rng(0))
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], head, 0.5, np.random.default_rng(0))
 
     assert taken.weights[:, len(LABELS) + 2].tolist() == [1] * 2 * 3
 

@@ -90,12 +90,7 @@ def faiss_flat(codes: Codes) -> Search:
     index = library.IndexBinaryFlat(codes.shape[1] * 64)
     index.add(codes.view(np.uint8))
 
-    def search(queries: Codes, k: int, threads: int) -> NDArray[np.int32]:
-        library.omp_set_num_threads(threads)
-        distances: NDArray[np.int32] = index.search(queries.view(np.uint8), k)[0]
-        return distances
-
-    return search
+    return _by_faiss(index)
 
 
 def faiss_index(description: str, codes: Codes) -> Search:
@@ -116,8 +111,12 @@ def faiss_index(description: str, codes: Codes) -> Search:
         index.nflip = int(second)
     index.add(codes.view(np.uint8))
 
+    return _by_faiss(index)
+
+
+def _by_faiss(index: Any) -> Search:
     def search(queries: Codes, k: int, threads: int) -> NDArray[np.int32]:
-        library.omp_set_num_threads(threads)
+        faiss().omp_set_num_threads(threads)
         distances: NDArray[np.int32] = index.search(queries.view(np.uint8), k)[0]
         return distances
 
