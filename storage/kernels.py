@@ -18,10 +18,14 @@ __all__ = ["kernel", "select", "select_each", "sift"]
 
 Words = NDArray[np.uint64]
 
-STRIP: Final = 256
+STRIP: Final = 512
 FINE: Final = 32
 """Rows whose distances are written down, once a strip has one within the threshold."""
 ALL_FINE: Final = U((1 << FINE) - 1)
+PIECE: Final = 4
+"""Times FINE words are read between running ahead: memory answers few requests at once."""
+LINE: Final = 8
+"""Words that memory brings together."""
 AHEAD: Final = 1024
 """Words by which reading runs ahead."""
 FEW: Final = 16
@@ -50,7 +54,7 @@ def select(
     int
         How many rows were noted.
     """
-    noted, near = 0, np.empty(FINE, np.int64)
+    noted, near, rows = 0, np.empty(FINE, np.int64), FINE * (PIECE // queries.shape[1])
     for p in range(place[0], parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
@@ -63,8 +67,6 @@ def select(
                 place[0], place[1] = p, start
                 return noted
             asked = STRIP if here is None else _count(here, start, end)
-            if asked:
-                _run_ahead(codes, stride, queries.shape[1], start)
             if here is not None and asked <= FEW:
                 for w in range(start >> 6, (end + 63) >> 6):
                     rest = here[w]
@@ -74,10 +76,13 @@ def select(
                         _measure(codes, stride, queries, row, row + 1, near)
                         if near[0] <= selection.threshold[0]:
                             noted = _take(flags, groups, row, near[0], parts.rows[p], selection, notes, noted)
-            elif _reached(codes, stride, queries, start, end, selection.threshold[0]):
-                first = parts.rows[p]
+                continue
+            pieces = _reached_pieces(codes, stride, queries, start, end, selection.threshold[0])
+            while pieces:
+                piece, first = start + rows * np.int64(lowest(pieces)), parts.rows[p]
+                pieces, stop = pieces & (pieces - U(1)), min(piece + rows, end)
                 noted = _note(
-                    codes, stride, flags, groups, queries, here, start, end, first, selection, notes, noted, near
+                    codes, stride, flags, groups, queries, here, piece, stop, first, selection, notes, noted, near
                 )
         place[1] = 0
         place[2] += (n + 63) // 64
@@ -132,8 +137,7 @@ def sift(parts: Parts, queries: Words, limit: int, bits: Words) -> None:
         word += (n + 63) // 64
         for start in range(0, n, STRIP):
             end = min(start + STRIP, n)
-            _run_ahead(codes, stride, queries.shape[1], start)
-            if not _reached(codes, stride, queries, start, end, limit):
+            if not _reached_pieces(codes, stride, queries, start, end, limit):
                 for w in range(start >> 6, (end + 63) >> 6):  # a slice would take as long as the strip did
                     here[w] = U(0)
                 continue
@@ -165,7 +169,7 @@ def _note(
     noted: int,
     near: NDArray[np.int64],
 ) -> int:
-    """Note what a strip adds to a selection; return how many are noted now."""
+    """Note what some rows add to a selection; return how many are noted now."""
     for fine in range(start, end, FINE):
         stop, threshold = min(fine + FINE, end), selection.threshold[0]
         word = ~U(0) if bits is None else bits[fine >> 6] >> U(fine & 63)
@@ -247,14 +251,22 @@ def _count(bits: Words, start: int, end: int) -> Any:
 
 
 @inlined
-def _run_ahead(codes: Words, stride: int, words: int, start: int) -> None:
-    for w in range(words):
-        for line in range(0, STRIP, 8):
-            prefetch(codes, w * stride + start + AHEAD + line)
+def _reached_pieces(codes: Words, stride: int, queries: Words, start: int, end: int, limit: int) -> Any:
+    """Which pieces of a strip have a row within `limit` of any query, a bit each; what comes next is asked for."""
+    pieces, words = U(0), queries.shape[1]
+    rows, bit = U(FINE * (PIECE // words)), U(1)
+    for first in range(U(start), U(end), rows):
+        for w in range(words):
+            for line in range(U(0), rows, U(LINE)):
+                prefetch(codes, U(w * stride + AHEAD) + first + line)
+        if _reached(codes, stride, queries, first, min(U(first) + rows, U(end)), limit):
+            pieces |= bit
+        bit <<= U(1)
+    return pieces
 
 
 @inlined
-def _reached(codes: Words, stride: int, queries: Words, start: int, end: int, limit: int) -> Any:
+def _reached(codes: Words, stride: int, queries: Words, start: Any, end: Any, limit: int) -> Any:
     """Whether any row is within `limit` of any query: a negative number leaves its sign in what is joined."""
     first, n, plane, beyond = U(start), U(end - start), U(stride), np.int64(limit) + 1
     signs, words = np.int64(0), queries.shape[1]

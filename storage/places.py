@@ -1,8 +1,9 @@
 """Where the rows of one snapshot lie, as addresses that compiled loops read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,23 +12,39 @@ from storage.rows import CODES, Array, Rows
 from storage.selection import NO_WORDS, Parts
 
 Addresses = NDArray[np.uint64]
-Columns = dict[str, tuple[Addresses, int, list[Array]]]
-"""Of each block of a column the address, and of each value the bytes; with what must be kept at its address."""
+
+
+@dataclass(slots=True)
+class State:
+    """What is known of one state of the database, to be added to.
+
+    Attributes
+    ----------
+    transaction
+        Number that LMDB gives to every transaction that reads it.
+    columns
+        Of each block of a column the address, and of each value the bytes; with what must be kept at its address.
+    cuts
+        Chunks as they were asked for before.
+    """
+
+    transaction: int
+    columns: dict[str, tuple[Addresses, int, list[Array]]] = field(default_factory=dict)
+    cuts: dict[tuple[Any, ...], list["Chunk"]] = field(default_factory=dict)
 
 
 class Known:
-    """What is known of the latest state that was read: each snapshot of the same state has the same addresses."""
+    """The latest state that was read: each snapshot of the same state has the same addresses."""
 
     def __init__(self) -> None:
-        self._latest: tuple[int, Columns] = 0, {}
+        self._latest = State(0)
 
-    def of(self, transaction: int) -> Columns:
-        """Columns known of the state that a transaction of this number reads, to be added to."""
-        state, columns = self._latest
-        if state != transaction:
-            columns = {}
-            self._latest = transaction, columns
-        return columns
+    def of(self, transaction: int) -> State:
+        """State that a transaction of this number reads."""
+        latest = self._latest
+        if latest.transaction != transaction:
+            self._latest = latest = State(transaction)
+        return latest
 
 
 class Places:
@@ -39,12 +56,12 @@ class Places:
         How many there are.
     """
 
-    def __init__(self, table: Rows, known: "Columns") -> None:
-        self._table, self.rows, self._columns = table, table.count, known
+    def __init__(self, table: Rows, known: State) -> None:
+        self._table, self.rows, self._known = table, table.count, known
         bounds = table.layout.bounds(table.count)
         self._starts, self._ends = bounds[:-1], bounds[1:]
 
-    def cut(self, sizes: Iterable[int], columns: Iterable[str], first_row: int = 0) -> list["Chunk"]:
+    def cut(self, sizes: Sequence[int], columns: Iterable[str], first_row: int = 0) -> list["Chunk"]:
         """All rows from `first_row` on, in chunks of the sizes given, the last size again and again.
 
         Parameters
@@ -52,6 +69,12 @@ class Places:
         columns
             Those that will be read beside codes and flags.
         """
+        asked = (*sizes, frozenset(columns), first_row)
+        if asked not in self._known.cuts:
+            self._known.cuts[asked] = self._cut(sizes, columns, first_row)
+        return self._known.cuts[asked]
+
+    def _cut(self, sizes: Sequence[int], columns: Iterable[str], first_row: int) -> list["Chunk"]:
         ends = _ends(first_row, self.rows, sizes)
         cuts = np.unique(np.concatenate([ends, self._starts[self._starts > first_row]]))
         whole = self._chunk(cuts[:-1], np.diff(cuts), columns)
@@ -75,12 +98,12 @@ class Places:
         return Chunk(rows, counts, strides, addresses)
 
     def _addresses(self, name: str, blocks: NDArray[np.int64], offsets: NDArray[np.int64]) -> Addresses:
-        if name not in self._columns:
+        if name not in self._known.columns:
             arrays = list(self._table.arrays(name))
             found = np.array([array.__array_interface__["data"][0] for array in arrays], np.uint64)
             kept = [array for array in arrays if array.base is None]  # copies must stay where they are
-            self._columns[name] = found, arrays[0].itemsize if arrays else 0, kept
-        first, size, _ = self._columns[name]
+            self._known.columns[name] = found, arrays[0].itemsize if arrays else 0, kept
+        first, size, _ = self._known.columns[name]
         return first[blocks] + (offsets * size).view(np.uint64)
 
 

@@ -184,7 +184,8 @@ class _Worker:
     def search(self, chunk: Chunk, limit: int) -> int:
         """Search a chunk, knowing that nothing farther than `limit` matters; return the limit known then."""
         task, selection, parts = self._task, self._selection, chunk.parts(self._task.group_column)
-        lower(selection, limit)
+        if limit < selection.threshold[0]:
+            lower(selection, limit)
         bits = None if task.sieve is None else every(chunk.counts)
         if task.sieve is not None and bits is not None:
             if not task.sieve.first:
