@@ -13,10 +13,8 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.bits import every, keep
-from storage.columns import COLUMNS, DELETED
+from storage.columns import DELETED
 from storage.compiled import at, kernel
-from storage.filter import listed
 from storage.multi_index import (
     ABANDONED,
     BUCKETS,
@@ -32,7 +30,7 @@ from storage.multi_index import (
 from storage.planner import CALL_NS, FREE, MOST_ROWS, predicted_distance, scan_ns
 from storage.pool import thread_count
 from storage.rows import CODES
-from storage.scan import Distances, Found, Rows, Task, sweep
+from storage.scan import Distances, Found, Rows, Task, packed, sweep
 from storage.segment import Segment
 from storage.snapshot import Snapshot
 
@@ -65,9 +63,10 @@ def by_index(
     if not segments:
         return None
     index, limit = _Index(snapshot, segments, budget_ns), min(task.maximum_distance, snapshot.code_length)
+    queries = packed(task.queries)
     wanted = task.k
     for _ in range(ATTEMPTS):
-        near = index.nearest(task.queries, wanted, limit)
+        near = index.nearest(queries, wanted, limit)
         if near is None:
             return None
         found = _passing(snapshot, task, near)
@@ -98,9 +97,7 @@ class _Index:
         self._segments = [
             (segment, _buckets(snapshot, segment)) for segment in sorted(segments, key=lambda one: -one.entry.rows)
         ]
-        bounds = snapshot.layout.bounds(snapshot.rows, segments[-1].entry.end)
-        self._starts, self._counts = bounds[:-1], np.diff(bounds)
-        self._addresses = snapshot.places.each(self._starts, []).addresses[CODES]
+        self._tail = snapshot.places.cut([snapshot.rows], (), segments[-1].entry.end)
 
     def nearest(self, queries: Codes, wanted: int, limit: int) -> _Near | None:
         """Find the `wanted` rows nearest to any query, with all that tie, or all within a limit; None to scan instead.
@@ -114,13 +111,13 @@ class _Index:
             findings = Findings(wanted, state, counts, np.empty(room, np.int64), np.empty(room, np.uint16))
             if not all(self._search(segment, buckets, query, findings) for segment, buckets in self._segments):
                 return None
-            if look_at_all(self._addresses, self._starts, self._counts, query, findings) == ABANDONED:
-                return None
+            for chunk in self._tail:
+                if look_at_all(chunk.addresses[CODES], chunk.rows, chunk.counts, query, findings) == ABANDONED:
+                    return None
             limit = int(state[THRESHOLD])
             pieces.append((findings.rows[: state[NOTED]], findings.distances[: state[NOTED]]))
-        rows, distances = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-        kept = np.flatnonzero(distances <= limit)
-        order = kept[np.argsort(rows[kept])]
+        rows, distances = pieces[0] if len(pieces) == 1 else map(np.concatenate, zip(*pieces, strict=True))
+        order = ascending(rows, distances, limit)
         rows, distances = rows[order], distances[order]
         if len(pieces) > 1:  # a row may be near several queries
             rows, first = np.unique(rows, return_index=True)
@@ -149,25 +146,33 @@ def _buckets(snapshot: Snapshot, segment: Segment) -> Buckets:
     if segment.design.inline:
         return segment.buckets(NO_ADDRESSES, shift)
     first_rows = np.arange(segment.entry.first_row, segment.entry.end, size)
-    return segment.buckets(snapshot.places.each(first_rows, []).addresses[CODES], shift)
+    return segment.buckets(snapshot.places.each(first_rows, [CODES]).addresses[CODES], shift)
 
 
 def _passing(snapshot: Snapshot, task: Task, near: _Near) -> Found:
     """Leave out the rows that were deleted or are no candidates, and say to which group the others belong."""
-    columns = {*(task.sieve.columns if task.sieve else ()), *([task.group_column] if task.group_column else ())}
+    columns = {
+        "flags",
+        *(task.sieve.columns if task.sieve else ()),
+        *([task.group_column] if task.group_column else ()),
+    }
     chunk = snapshot.places.each(near.rows, columns)
-    bits = every(chunk.counts)
-    keep(chunk.counts, chunk.addresses["flags"], NOT_DELETED, bits)
+    flags, groups = np.empty(near.rows.size, np.uint8), np.zeros(near.rows.size, np.uint32)
+    read(chunk.addresses["flags"], flags)
+    bits = (flags & DELETED == 0).astype(np.uint64)
     if task.sieve is not None:
         task.sieve.refine(chunk, bits)
-    groups = np.zeros(near.rows.size, np.uint32)
     if task.group_column:
         read(chunk.addresses[task.group_column], groups)
     kept = bits != 0
     return Found(near.rows[kept], near.distances[kept], groups[kept])
 
 
-NOT_DELETED: Final = listed([flags for flags in range(256) if not flags & DELETED], COLUMNS["flags"])
+@kernel
+def ascending(rows: Rows, distances: Distances, limit: int) -> NDArray[np.int64]:
+    """Places of the rows within a limit, in the order of the rows."""
+    kept = np.flatnonzero(distances <= limit)
+    return kept[np.argsort(rows[kept])]
 
 
 @kernel

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, Codes, unpack, words
+from storage.compiled import U, kernel
 
 MIN_WIDTH, MAX_WIDTH = 4, 24
 
@@ -92,6 +93,16 @@ def lookup(bits: Sequence[int], code_words: int) -> NDArray[np.uint64]:
     for place, bit in enumerate(bits):
         table[bit // 8] |= (octets >> bit % 8 & 1).astype(np.uint64) << np.uint64(place)
     return table
+
+
+@kernel
+def gather(tables: NDArray[np.uint64], code: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(tables,) numbers that some tables of `lookup` gather from a code of (words,)."""
+    gathered = np.zeros(tables.shape[0], np.uint64)
+    for table in range(tables.shape[0]):
+        for octet in range(tables.shape[1]):
+            gathered[table] |= tables[table, octet, (code[octet >> 3] >> U((octet & 7) << 3)) & U(255)]
+    return gathered
 
 
 def _place(dealt: list[list[int]], dependence: NDArray[np.float32]) -> int:

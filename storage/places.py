@@ -22,6 +22,8 @@ class State:
     ----------
     transaction
         Number that LMDB gives to every transaction that reads it.
+    bounds
+        First row of each block, and the end of the last; empty until they are asked for.
     columns
         Of each block of a column the address, and of each value the bytes; with what must be kept at its address.
     cuts
@@ -29,6 +31,7 @@ class State:
     """
 
     transaction: int
+    bounds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     columns: dict[str, tuple[Addresses, int, list[Array]]] = field(default_factory=dict)
     cuts: dict[tuple[Any, ...], list["Chunk"]] = field(default_factory=dict)
 
@@ -58,8 +61,9 @@ class Places:
 
     def __init__(self, table: Rows, known: State) -> None:
         self._table, self.rows, self._known = table, table.count, known
-        bounds = table.layout.bounds(table.count)
-        self._starts, self._ends = bounds[:-1], bounds[1:]
+        if not known.bounds.size:
+            known.bounds = table.layout.bounds(table.count)
+        self._starts, self._ends = known.bounds[:-1], known.bounds[1:]
 
     def cut(self, sizes: Sequence[int], columns: Iterable[str], first_row: int = 0) -> list["Chunk"]:
         """All rows from `first_row` on, in chunks of the sizes given, the last size again and again.
@@ -77,7 +81,7 @@ class Places:
     def _cut(self, sizes: Sequence[int], columns: Iterable[str], first_row: int) -> list["Chunk"]:
         ends = _ends(first_row, self.rows, sizes)
         cuts = np.unique(np.concatenate([ends, self._starts[self._starts > first_row]]))
-        whole = self._chunk(cuts[:-1], np.diff(cuts), columns)
+        whole = self._chunk(cuts[:-1], np.diff(cuts), {CODES, "flags", *columns})
         bounds = np.searchsorted(whole.rows, ends).tolist()
         return [whole.parts_from(*bound) for bound in pairwise(bounds)]
 
@@ -85,16 +89,16 @@ class Places:
         """Some rows in as many pieces, spread evenly: fewer where a block ends."""
         starts = np.unique(np.linspace(0, max(0, self.rows - rows), min(pieces, self.rows), dtype=np.int64))
         ends = self._ends[np.searchsorted(self._starts, starts, side="right") - 1]
-        return self._chunk(starts, np.minimum(ends - starts, rows), columns)
+        return self._chunk(starts, np.minimum(ends - starts, rows), {CODES, "flags", *columns})
 
     def each(self, rows: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
-        """Some rows, each in a part of its own."""
+        """Some rows, each in a part of its own, with these columns only."""
         return self._chunk(rows, np.ones(rows.size, np.int64), columns)
 
     def _chunk(self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
         blocks = np.searchsorted(self._starts, rows, side="right") - 1
         strides, offsets = (self._ends - self._starts)[blocks], rows - self._starts[blocks]
-        addresses = {name: self._addresses(name, blocks, offsets) for name in {CODES, "flags", *columns}}
+        addresses = {name: self._addresses(name, blocks, offsets) for name in columns}
         return Chunk(rows, counts, strides, addresses)
 
     def _addresses(self, name: str, blocks: NDArray[np.int64], offsets: NDArray[np.int64]) -> Addresses:

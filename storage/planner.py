@@ -77,7 +77,7 @@ class Costs:
 
     def affordable(self, budget_ns: float) -> int:
         """How many steps may be done within a budget, at the average load."""
-        return int(np.searchsorted(self.buckets * self._bucket_ns(self.load), budget_ns, side="right")) - 1
+        return int(np.searchsorted(self.buckets, budget_ns / self._bucket_ns(self.load), side="right")) - 1
 
     def ns(self, first: int, end: int, load: float) -> float:
         """Predict the time for steps `first` to `end` - 1; `load` is what buckets near the query hold, others less."""

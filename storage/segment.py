@@ -20,7 +20,7 @@ from storage.buckets import sort_into_buckets
 from storage.durable import write_durably
 from storage.errors import SegmentError
 from storage.multi_index import NO_ADDRESSES, Buckets, Findings, Question, look_at_all, probe
-from storage.partition import Partition, balanced, lookup
+from storage.partition import Partition, balanced, gather, lookup
 from storage.planner import Costs, count_distances
 
 FORMAT: Final = 1
@@ -159,8 +159,7 @@ class Segment:
 
     def question(self, query: NDArray[np.uint64]) -> Question:
         """Ask for one code, (words,)."""
-        octets = np.ascontiguousarray(query, "<u8").view(np.uint8)
-        gathered = np.bitwise_or.reduce(self._tables[:, np.arange(octets.size), octets], axis=1)
+        gathered = gather(self._tables, query)
         substrings = len(self.design.partition.substrings)
         return Question(
             gathered[substrings:] if self.design.inline else query, gathered[:substrings], self.entry.first_row
