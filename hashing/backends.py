@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,12 +18,11 @@ from hashing.network import INPUT_SIZE, LEARNED_BITS, HashNetwork, channels_last
 
 logger = logging.getLogger(__name__)
 
-Backend = Literal["auto", "torch", "bf16", "openvino"]
+Backend = Literal["auto", "torch", "openvino"]
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Images (n, height, width) to learned relaxed bits (n, 96)."""
 
 TORCH_CHUNK, OPENVINO_CHUNK = 2, 4  # images at a time on one core: more of them leave its cache
-BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 and Arm, as Linux names them
 
 
 def backend(network: HashNetwork, device: torch.device, name: Backend = "auto") -> Run:
@@ -35,8 +33,8 @@ def backend(network: HashNetwork, device: torch.device, name: Backend = "auto") 
     network
         In evaluation mode, batch normalisation folded.
     name
-        "torch": fp32. "bf16": the convolutions of the trunk's blocks in bf16, for processors that have it. "openvino":
-        fp32, if the extra `openvino` is installed. "auto": on a GPU torch; else OpenVINO, bf16, torch, the first there.
+        "torch", or "openvino" if the extra `openvino` is installed. "auto": on a GPU torch; else OpenVINO where it is
+        there. All compute in fp32: bf16 changes more than one bit in a hundred (docs/performance.md).
 
     Raises
     ------
@@ -47,24 +45,17 @@ def backend(network: HashNetwork, device: torch.device, name: Backend = "auto") 
         if name not in ("auto", "torch"):
             raise ModelError(f"backend {name} runs on a CPU only: set backend to auto, or device to cpu")
         return _on_gpu(channels_last(network.to(device)), device)
-    available: dict[str, bool] = {"openvino": find_spec("openvino") is not None, "bf16": has_bf16(), "torch": True}
-    chosen = next(one for one, there in available.items() if there) if name == "auto" else name
-    if not available[chosen]:
-        todo = "pip install 'lookalike[openvino]'" if chosen == "openvino" else "this processor lacks it; take torch"
-        raise ModelError(f"backend {chosen} is not to be had: {todo}, or set backend to auto")
+    has_openvino = find_spec("openvino") is not None
+    if name == "openvino" and not has_openvino:
+        raise ModelError("backend openvino is not to be had: pip install 'lookalike[openvino]', or set backend to auto")
+    chosen = "openvino" if has_openvino and name != "torch" else "torch"
     logger.info("encoding by %s", chosen)
-    return {"openvino": _openvino, "bf16": _bf16, "torch": _torch}[chosen](network)
-
-
-def has_bf16() -> bool:
-    """Whether the processor multiplies bf16 numbers itself; elsewhere they are slower than fp32."""
-    try:
-        return not BF16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return False
+    return {"openvino": _openvino, "torch": _torch}[chosen](network)
 
 
 def _on_gpu(network: nn.Module, device: torch.device) -> Run:
+    torch.backends.cudnn.allow_tf32 = False  # ten bits of fraction would change codes, as bf16 does
+
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
             return _relaxed(network, torch.from_numpy(images).to(device))
@@ -82,12 +73,6 @@ def _torch(network: nn.Module) -> Run:
             return _relaxed(laid_out, torch.from_numpy(chunk))
 
     return lambda images: _in_chunks(images, TORCH_CHUNK, lambda chunks: list(pool.map(encode, chunks)))
-
-
-def _bf16(network: HashNetwork) -> Run:
-    """Half the memory and up to a quarter of the time; the first and the last layers stay fp32, for the codes' sake."""
-    network.trunk.blocks = nn.Sequential(_AsBF16(network.trunk.blocks.to(torch.bfloat16)))
-    return _torch(network)
 
 
 def _openvino(network: nn.Module) -> Run:
@@ -116,18 +101,6 @@ def _openvino(network: nn.Module) -> Run:
         return [found[number] for number in range(len(chunks))]
 
     return lambda images: _in_chunks(images, OPENVINO_CHUNK, encode)
-
-
-class _AsBF16(nn.Module):
-    """A module of bf16 weights between others of fp32."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, maps: Tensor) -> Tensor:
-        narrow: Tensor = self.inner(maps.to(torch.bfloat16))
-        return narrow.to(maps.dtype)
 
 
 def _relaxed(network: nn.Module, images: Tensor) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from node.errors import SettingsError
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
-Backend = Literal["auto", "torch", "bf16", "openvino"]  # as in hashing.backends, which loads torch
+Backend = Literal["auto", "torch", "openvino"]  # as in hashing.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     model_path: Path | None = Field(None, description="Hash model (.safetensors); none: the one shipped.")
     code_length: int = Field(64, description="Bits of a code: 16, 32, 48, 64 or 128. Fixed for a database.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where to encode; auto: GPU if any.")
-    encoder_backend: Backend = Field("auto", description="Encode by torch, bf16 or openvino; auto: the quickest there.")
+    encoder_backend: Backend = Field("auto", description="Encode by torch or openvino; auto: the quickest there.")
     map_size_bytes: int = Field(1 << 40, gt=0, description="Upper bound of the database file; sparse, not reserved.")
 
     spool_capacity: int = Field(100_000, ge=1, description="Instances that may wait; above it senders get A700.")

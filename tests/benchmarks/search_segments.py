@@ -161,7 +161,8 @@ def compared(database: Database, source: data.Source, k: int, search: Search) ->
     would empty the caches of all that an index search is but its buckets.
     """
     tasks = [Task(query[None], k, 64) for query in data.queries(source, QUERIES, 64)]
-    ours, scans = [], []
+    ours: list[float] = []
+    scans: list[float] = []
     for _ in range(ROUNDS):
         found, ours_ms = zip(*(timed(database, task, search) for task in tasks), strict=True)
         expected, scan_ms = zip(*(timed(database, task, scan) for task in tasks), strict=True)
