@@ -97,7 +97,7 @@ class Retriever:
         question: Question,
         level: Level,
         where: Filter,
-        relaxed: NDArray[np.floating] | None = None,
+        relaxed: NDArray[np.number] | None = None,
         *,
         count: bool = True,
     ) -> Answer:

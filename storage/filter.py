@@ -38,6 +38,8 @@ class Filter:
     ----------
     modalities, body_parts, sexes
         Values as in DICOM, in upper case; "" stands for none given.
+    manufacturers
+        Values as they came; likewise.
     study_dates
         yyyymmdd, both ends included, None for open; an image without date is in no range.
     undated
@@ -52,6 +54,7 @@ class Filter:
 
     modalities: frozenset[str] | None = None
     body_parts: frozenset[str] | None = None
+    manufacturers: frozenset[str] | None = None
     study_dates: Range | None = None
     undated: bool = False
     sexes: frozenset[str] | None = None
@@ -142,7 +145,11 @@ def undated_studies(snapshot: Snapshot) -> Ordinals:
 
 
 def _value_tests(where: Filter, snapshot: Snapshot) -> Iterator[tuple[str, Condition]]:
-    for column, texts in (("modality", where.modalities), ("body_part", where.body_parts)):
+    for column, texts in (
+        ("modality", where.modalities),
+        ("body_part", where.body_parts),
+        ("manufacturer", where.manufacturers),
+    ):
         if texts is not None:
             yield column, listed(snapshot.term_numbers(column, texts), COLUMNS[column])
     if where.sexes is not None:

@@ -18,6 +18,7 @@ MAP_SIZE_BYTES = 1 << 24
 ONE = np.zeros(1, np.uint32)
 EVERYTHING = Filter(
     modalities=frozenset({""}),
+    manufacturers=frozenset({""}),
     study_dates=(None, None),
     undated=True,
     sexes=frozenset({""}),

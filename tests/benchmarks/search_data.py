@@ -106,6 +106,7 @@ def _make(path: Path, source: Source, rows: int, code_length: int, columns: Any)
 def _columns(generator: Generator, start: int, n: int) -> Iterator[tuple[str, NDArray[Any]]]:
     rows = np.arange(start, start + n)
     yield "modality", generator.integers(1, 5, n)
+    yield "manufacturer", generator.integers(0, 10, n)
     yield "body_part", generator.integers(0, 20, n)
     yield "study_date", generator.integers(2010, 2026, n) * 10_000 + 101
     yield "sex", generator.integers(0, 3, n)
