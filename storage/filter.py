@@ -122,20 +122,20 @@ class Candidates:
         )
         for column, condition in self._tests:
             value_ns = BYTE_NS * np.dtype(COLUMNS[column]).itemsize + (TABLE_NS if condition.table.size else 0)
-            first_ns += _reading_ns(bits, rows, value_ns)
+            first_ns += min(value_ns, _apart_ns(bits, rows, value_ns))
             keep(sample.counts, sample.addresses[column], condition, bits)
         passed = int(np.bitwise_count(bits).sum())
         if not passed:
             return True
         near = k * rows / passed * (1 + log(max(1.0, snapshot.rows / rows * passed / k))) / snapshot.rows
-        all_ns, few_ns = code_ns + near * NEAR_NS, _reading_ns(bits, rows, code_ns)
+        all_ns, few_ns = code_ns + near * NEAR_NS, _apart_ns(bits, rows, code_ns)
         return bool(first_ns + BITS_NS + min(all_ns, few_ns) < all_ns + near * TEST_NS)
 
 
-def _reading_ns(bits: Bits, rows: int, row_ns: float) -> float:
-    """What reading some rows costs for each row there is: by all rows, by the words they are in, or one by one."""
+def _apart_ns(bits: Bits, rows: int, row_ns: float) -> float:
+    """What reading some rows costs for each row there is: by the words they are in, or one by one."""
     words, asked = np.count_nonzero(bits), int(np.bitwise_count(bits).sum())
-    return min(row_ns, words * (64 * row_ns + READ_NS) / rows, asked * READ_NS / rows)
+    return min(words * (64 * row_ns + READ_NS), asked * READ_NS) / rows
 
 
 def count_instances(snapshot: Snapshot, candidates: Candidates, threads: int | None = None) -> int:

@@ -105,6 +105,48 @@ def list_set(counts: NDArray[np.int64], bits: Bits, listing: Listing, place: NDA
 
 
 @kernel
+def list_near_set(
+    parts: Parts,
+    queries: NDArray[np.uint64],
+    limit: int,
+    bits: Bits,
+    most: int,
+    listing: Listing,
+    place: NDArray[np.int64],
+) -> Any:
+    """As `list_near`, among the rows whose bit is set: only words with such rows are looked at.
+
+    Parameters
+    ----------
+    place : (3,)
+        As for `list_set`.
+    """
+    listed, near = U(0), np.empty(FINE, np.int64)
+    for p in range(place[0], parts.rows.size):
+        n, stride, words = parts.counts[p], parts.strides[p], (parts.counts[p] + 63) >> 6
+        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
+        for w in range(place[1], words):
+            word = bits[place[2] + w]
+            if not word:
+                continue
+            if listed + U(64) > U(most):
+                place[0], place[1] = p, w
+                return np.int64(listed)
+            if not _reached(codes, stride, queries, w << 6, min((w << 6) + 64, n), limit):
+                continue
+            for fine in range(w << 6, min((w << 6) + 64, n), FINE):
+                stop = min(fine + FINE, n)
+                _measure(codes, stride, queries, fine, stop, near)
+                for j in range(U(stop - fine)):
+                    listing.parts[listed], listing.places[listed] = p, fine + np.int64(j)
+                    listed += U(near[j] <= limit) & (word >> (U(fine & 63) + j))
+        place[1] = 0
+        place[2] += words
+    place[0] = parts.rows.size
+    return np.int64(listed)
+
+
+@kernel
 def keep_listed(listing: Listing, listed: int, addresses: NDArray[np.uint64], condition: Condition) -> Any:
     """Leave the rows in a list whose value passes, the others out; return how many are left.
 

@@ -12,7 +12,7 @@ from hashing.codes import hamming_distance
 from storage.bits import Condition, count_set, every, keep, rows_of
 from storage.filter import NO_TABLE, listed
 from storage.kernels import STRIP
-from storage.listing import ROOM, keep_listed, list_near, list_set, new_listing, take_listed
+from storage.listing import ROOM, keep_listed, list_near, list_near_set, list_set, new_listing, take_listed
 from tests.invented import codes
 from tests.laid import Laid, addresses, notes, packed_bits, selection
 
@@ -95,12 +95,13 @@ def test_more_rows_are_listed_than_there_is_room_for_in_several_calls() -> None:
     st.integers(1, 3),
     st.integers(1, 60),
     st.booleans(),
+    st.booleans(),
     st.sampled_from([STRIP, 3 * STRIP, ROOM]),
     seeds,
 )
 @settings(deadline=None)
 def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
-    code_length: int, sizes: list[int], n_queries: int, k: int, grouped: bool, most: int, seed: int
+    code_length: int, sizes: list[int], n_queries: int, k: int, grouped: bool, by_bits: bool, most: int, seed: int
 ) -> None:
     n, generator = sum(sizes), np.random.default_rng(seed)
     stored, queries = codes(n, code_length, seed), codes(n_queries, code_length, seed + 1)
@@ -112,14 +113,18 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     chosen, listing, place, room = (
         selection(k, code_length, keep_ties=True),
         new_listing(),
-        np.zeros(2, np.int64),
+        np.zeros(3, np.int64),
         notes(ROOM),
     )
     found: list[tuple[int, int]] = []
 
     while place[0] < len(split):
-        some = list_near(laid.parts(), queries, int(chosen.threshold[0]), most, listing, place)
-        left = keep_listed(listing, some, columns, condition)
+        limit = int(chosen.threshold[0])
+        if by_bits:
+            left = list_near_set(laid.parts(), queries, limit, packed_bits(values == 1, sizes), most, listing, place)
+        else:
+            some = list_near(laid.parts(), queries, limit, most, listing, place)
+            left = keep_listed(listing, some, columns, condition)
         taken = take_listed(laid.parts(), queries, listing, left, chosen, room)
         found += list(zip(room.rows[:taken].tolist(), room.distances[:taken].tolist(), strict=True))
 
@@ -136,6 +141,6 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     assert [row for row, _ in found] == sorted(row for row, _ in found)
 
 
-@pytest.mark.parametrize("loop", [keep, list_near, list_set, keep_listed, take_listed])
+@pytest.mark.parametrize("loop", [keep, list_near, list_near_set, list_set, keep_listed, take_listed])
 def test_other_threads_run_while_a_loop_does(loop: Any) -> None:
     assert loop.targetoptions["nogil"]
