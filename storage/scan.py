@@ -11,7 +11,7 @@ from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.bits import Bits, Condition, count_set, every, keep
 from storage.columns import DELETED
 from storage.kernels import STRIP, select
-from storage.listing import ROOM, Listing, list_near, list_set, new_listing, take_listed
+from storage.listing import ROOM, Listing, list_near, list_near_set, list_set, new_listing, take_listed
 from storage.places import Chunk
 from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
@@ -215,6 +215,9 @@ class _Worker:
             if 2 * count_set(bits) < bits.size:  # less than one in two words
                 self._search_set(chunk, parts, bits)
                 return
+            if 4 * np.count_nonzero(bits) < bits.size:  # `select` looks at strips of four words
+                self._search_words(parts, bits)
+                return
         place = np.zeros(3, np.int64)
         while place[0] < chunk.rows.size:
             self._keep(select(parts, self._queries, bits, self._selection, self._notes, place))
@@ -235,6 +238,14 @@ class _Worker:
         place = np.zeros(3, np.int64)
         while place[0] < chunk.rows.size:
             listed = list_set(chunk.counts, bits, self._listing, place)
+            self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes))
+
+    def _search_words(self, parts: Parts, bits: Bits) -> None:
+        """Look at candidates and the rows right beside them: they lie together."""
+        place = np.zeros(3, np.int64)
+        while place[0] < parts.rows.size:
+            limit = int(self._selection.threshold[0])
+            listed = list_near_set(parts, self._queries, limit, bits, LEAST_LISTED, self._listing, place)
             self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes))
 
     def _keep(self, noted: int) -> None:
