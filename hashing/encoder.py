@@ -74,7 +74,7 @@ class Encoder:
         -------
         (n, ceil(code_length / 64)) uint64
         """
-        return pack(self.relaxed(images, modalities) >= 0)
+        return coded(self.relaxed(images, modalities))
 
     def relaxed(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> NDArray[np.float32]:
         """Pre-codes, shape (n, code_length): their signs are the bits, zero counting as one."""
@@ -84,6 +84,11 @@ class Encoder:
             )
         learned = self._run(images)[:, : learned_length(self.code_length)]
         return joined(learned, modalities)
+
+
+def coded(relaxed: NDArray[np.float32]) -> Codes:
+    """Codes (n, words) of pre-codes (n, code_length): their signs, zero counting as one."""
+    return pack(relaxed >= 0)
 
 
 def export(network: HashNetwork, path: Path, name: str, facts: Mapping[str, str]) -> Model:

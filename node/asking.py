@@ -1,15 +1,17 @@
 """Asking for look-alikes from the command line: of a database here, or of a node over C-FIND."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
+from hashing.codes import pack
 from hashing.model import DEFAULT_MODEL
 from hashing.pixels import PixelError, network_input, sampled_frames
 from node import catalog
@@ -20,6 +22,7 @@ from node.private import Element, PrivateBlock, add_block
 from node.question import Exclusion, Question
 from node.settings import Settings
 from storage.record import Level, patient_key
+from storage.rerank import Stage
 from storage.search import Filter
 from storage.snapshot import Snapshot
 
@@ -44,30 +47,36 @@ class Asking:
     question: Question
 
     @classmethod
-    def of(cls, example: str, k: int, level: str, modality: str, *, other_patients: bool) -> "Asking":
+    def of(
+        cls, example: str, k: int, level: str, modality: str, *, other_patients: bool, ranking: str = ""
+    ) -> "Asking":
         """Read the arguments of the command.
 
         Raises
         ------
         AskingError
-            An unknown level, or a file that is no DICOM file.
+            An unknown level or ranking, or a file that is no DICOM file.
         """
         if level.upper() not in (Level.IMAGE, Level.SERIES, Level.STUDY):
             raise AskingError(f"level {level!r} is not IMAGE, SERIES or STUDY")
+        if ranking.upper() not in {"", *Stage}:
+            raise AskingError(f"ranking {ranking!r} is not {' or '.join(Stage)}")
         file = _read(Path(example)) if Path(example).exists() else None
         uid = str(file.get("SOPInstanceUID", "")) if file is not None else example
         exclusions = frozenset({Exclusion.SELF, Exclusion.PATIENT} if other_patients else {Exclusion.SELF})
-        question = Question(examples=(uid,), maximum_matches=k, exclusions=exclusions)
+        stage = Stage(ranking.upper()) if ranking else None
+        question = Question(examples=(uid,), maximum_matches=k, exclusions=exclusions, ranking=stage)
         return cls(uid, file, Level(level.upper()), modality, question)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the answer."""
+    """One line of the answer; `asymmetric` is the score of the second stage, "" without one."""
 
     rank: str
     distance: str
     score: str
+    asymmetric: str
     values: dict[str, str]
     uid: str
 
@@ -87,14 +96,16 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
         if asking.file is None or snapshot.ordinal(Level.IMAGE, asking.sop_instance_uid) is not None:
             answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)
         else:
-            codes = _encode(settings, asking.file)
+            relaxed = _encode(settings, asking.file)
             where = _without_own_patient(snapshot, asking, where)
-            answer = reading.retriever.nearest(snapshot, codes, asking.question, asking.level, where)
+            codes = pack(relaxed >= 0)
+            answer = reading.retriever.nearest(snapshot, codes, asking.question, asking.level, where, relaxed)
         return [
             Case(
                 rank=str(match.rank),
                 distance=f"{match.distance:g}",
                 score=str(match.score),
+                asymmetric="" if match.asymmetric_score is None else str(match.asymmetric_score),
                 values=catalog.values(snapshot, match.image, SHOWN),
                 uid=match.entity.uid,
             )
@@ -117,25 +128,29 @@ def ask_node(peer: Peer, asking: Asking) -> list[Case]:
             (Element.EXAMPLE_SOP_INSTANCE_UID, asking.sop_instance_uid),
             (Element.MAXIMUM_MATCHES, str(asking.question.maximum_matches)),
             (Element.EXCLUDE, sorted(asking.question.exclusions)),
+            (Element.RANKING, asking.question.ranking or ""),
             (Element.SIMILARITY_RANK, ""),
             (Element.SIMILARITY_SCORE, ""),
+            (Element.ASYMMETRIC_SCORE, ""),
             (Element.HAMMING_DISTANCE, ""),
         ],
     )
     return [_case(response, unique[asking.level]) for response in peer.find(identifier)]
 
 
-def ranked_table(cases: Iterable[Case], asking: Asking) -> Table:
-    """The answer as a table, nearest first, which says that these are other people."""
+def ranked_table(cases: Sequence[Case], asking: Asking) -> Table:
+    """The answer as a table, first rank first, which says that these are other people."""
+    staged = any(case.asymmetric for case in cases)
     title = f"Look-alikes of {asking.sop_instance_uid or 'the file'}"
     table = Table(title=title, caption=WARNING, caption_style="bold yellow")
-    for heading in ("rank", "bits", "score"):
+    for heading in ("rank", "bits", "score", *(["asymmetric"] if staged else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what it is", min_width=16)
     table.add_column(f"{asking.level.lower()} UID", overflow="fold")
     for case in cases:
         shown = " ".join(case.values[keyword] for keyword in SHOWN if case.values.get(keyword))
-        table.add_row(case.rank, case.distance, f"{float(case.score or 'nan'):.3f}", shown, case.uid)
+        scores = [case.score, case.asymmetric][: 1 + staged]
+        table.add_row(case.rank, case.distance, *(f"{float(score or 'nan'):.3f}" for score in scores), shown, case.uid)
     return table
 
 
@@ -145,6 +160,7 @@ def _case(response: Dataset, unique: str) -> Case:
         rank="".join(block.values(Element.SIMILARITY_RANK)),
         distance="".join(block.values(Element.HAMMING_DISTANCE)),
         score="".join(block.values(Element.SIMILARITY_SCORE)),
+        asymmetric="".join(block.values(Element.ASYMMETRIC_SCORE)),
         values={keyword: str(response.get(keyword) or "") for keyword in SHOWN},
         uid=str(response.get(unique, "")),
     )
@@ -167,7 +183,7 @@ def _read(path: Path) -> Dataset:
         raise AskingError(f"{path} is no DICOM file") from error
 
 
-def _encode(settings: Settings, dataset: Dataset) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
+def _encode(settings: Settings, dataset: Dataset) -> NDArray[np.float32]:
     from hashing.encoder import Encoder  # torch is loaded for the one question that needs it
 
     model_path = settings.model_path or DEFAULT_MODEL
@@ -175,6 +191,6 @@ def _encode(settings: Settings, dataset: Dataset) -> "np.ndarray[tuple[int, int]
     try:
         frames = sampled_frames(dataset, settings.max_frames)
         images = np.stack([network_input(dataset, frame) for frame in frames])
-        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
+        return encoder.relaxed(images, [str(dataset.get("Modality") or "")] * len(images))
     except PixelError as error:
         raise AskingError(f"the file cannot be encoded: {error}") from error

@@ -95,6 +95,7 @@ def answer_value(snapshot: Snapshot, question: Question, answer: Answer) -> dict
         "code_length": snapshot.code_length,
         "model": snapshot.model,
         "snapshot": snapshot.identifier,
+        "ranking": answer.stage,
         "matches": [_match(example, match) for match in answer.matches],
     }
 
@@ -118,6 +119,7 @@ def _match(example: Entity, match: Match) -> dict[str, object]:
         "rank": match.rank,
         "distance": match.distance,
         "score": round(match.score, 6),
+        "asymmetric_score": None if match.asymmetric_score is None else round(match.asymmetric_score, 6),
         "patient": patient(example, match.image),
     }
 

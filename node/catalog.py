@@ -55,7 +55,10 @@ def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
     """Filter that lets through only the rows of entities that match all keys, of whatever level."""
     asked = _asked(keys)
     where = Filter(
-        modalities=_listed(asked, "Modality"), body_parts=_listed(asked, "BodyPartExamined"), sexes=_sexes(asked)
+        modalities=_listed(asked, "Modality"),
+        body_parts=_listed(asked, "BodyPartExamined"),
+        manufacturers=_manufacturers(snapshot, asked),
+        sexes=_sexes(asked),
     )
     where = _dated(snapshot, asked, where, check)
     if not asked:
@@ -97,6 +100,14 @@ def _listed(asked: dict[str, str], keyword: str) -> frozenset[str] | None:
         return None
     del asked[keyword]
     return frozenset({value.strip() for value in key.split("\\")} - {""} | ({""} if keyword in REQUIRED else set()))
+
+
+def _manufacturers(snapshot: Snapshot, asked: dict[str, str]) -> frozenset[str] | None:
+    """Take Manufacturer out, whatever its key: rows know the value as it came, and different values are few."""
+    key = asked.pop("Manufacturer", None)
+    if key is None:
+        return None
+    return frozenset(term for term in snapshot.terms("manufacturer") if matches("Manufacturer", key, term))
 
 
 def _sexes(asked: dict[str, str]) -> frozenset[str] | None:

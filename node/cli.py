@@ -140,13 +140,14 @@ def similar(
     level: Annotated[str, typer.Option(help="IMAGE, SERIES or STUDY.")] = "IMAGE",
     modality: Annotated[str, typer.Option(help="Only images of this modality, as CT or CT\\\\MR.")] = "",
     other_patients: Annotated[bool, typer.Option(help="Leave out the example's own patient.")] = False,
+    ranking: Annotated[str, typer.Option(help="HAMMING or ASYMMETRIC.  [default: as the node is set]")] = "",
     server: Server = None,
     home: Home = None,
 ) -> None:
     """Print the cases that look most like an image, from the database of --home or from a running node."""
     from node.asking import Asking, ask_database, ask_node, ranked_table
 
-    asking = Asking.of(example, k, level, modality, other_patients=other_patients)
+    asking = Asking.of(example, k, level, modality, other_patients=other_patients, ranking=ranking)
     if server is not None:
         cases = ask_node(_peer(server, home), asking)
     else:

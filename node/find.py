@@ -106,6 +106,7 @@ class Finder:
             Element.AGGREGATION: str(question.aggregation),
             Element.MODEL_IDENTIFIER: self.retriever.model,
             Element.INDEX_SNAPSHOT: snapshot.identifier,
+            Element.RANKING: str(answer.stage),
             Element.CODE_LENGTH: str(snapshot.code_length),
             Element.COVERAGE: "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE",
             Element.INDEXED_INSTANCES: "" if answer.candidates is None else str(answer.candidates),
@@ -141,8 +142,14 @@ def _similarity(level: Level, match: Match) -> dict[Element, str]:
     }
     return {
         Element.SIMILARITY_RANK: str(match.rank),
-        Element.SIMILARITY_SCORE: f"{match.score:.6f}".rstrip("0").rstrip("."),
+        Element.SIMILARITY_SCORE: _decimal(match.score),
+        Element.ASYMMETRIC_SCORE: "" if match.asymmetric_score is None else _decimal(match.asymmetric_score),
         Element.HAMMING_DISTANCE: str(round(match.distance)),
         Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
         **(best if level != Level.IMAGE else {}),
     }
+
+
+def _decimal(score: float) -> str:
+    """VR DS (PS3.5 section 6.2)."""
+    return f"{score:.6f}".rstrip("0").rstrip(".")

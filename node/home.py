@@ -6,6 +6,7 @@ from hashing.model import DEFAULT_MODEL, Model, read_model
 from node.retriever import Retriever
 from node.settings import Settings
 from storage.database import Database
+from storage.rerank import Stage
 from storage.spool import Spool
 
 
@@ -37,4 +38,4 @@ def open_for_writing(settings: Settings) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """The database as it is, with what answers questions from it."""
     database = Database.open(settings.database_path)
-    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier))
+    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier, Stage(settings.ranking)))

@@ -7,7 +7,7 @@ from threading import Event
 
 import numpy as np
 
-from hashing.encoder import Encoder
+from hashing.encoder import Encoder, coded
 from hashing.network import INPUT_SIZE
 from node.clashes import DROPPED, Policy, settle, uids_of
 from node.decoding import Decoding
@@ -15,6 +15,7 @@ from node.preparation import Prepared, Unusable
 from node.retriever import NO_PIXELS
 from node.settings import Settings
 from storage.database import Appended, Database, Item
+from storage.rerank import in_whole_numbers
 from storage.spool import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -81,10 +82,10 @@ class Indexer:
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
         modalities = [one.record.series.get("Modality", "") for one in prepared for _ in one.images]
-        codes = self.encoder.encode(np.concatenate([one.images for one in prepared]), modalities)
+        relaxed = self.encoder.relaxed(np.concatenate([one.images for one in prepared]), modalities)
         ends = np.cumsum([len(one.images) for one in prepared])
-        for one, part in zip(prepared, np.split(codes, ends[:-1]), strict=True):
-            yield Item(record=one.record, codes=part, previews=one.images, pixel_digest=one.pixel_digest)
+        for one, part in zip(prepared, np.split(relaxed, ends[:-1]), strict=True):
+            yield Item(one.record, coded(part), one.images, one.pixel_digest, in_whole_numbers(part))
 
     def _set_aside(self, entry: Entry, why: Unusable) -> None:
         """An object without pixels keeps its note only: the archive has it, and it is not at fault."""

@@ -40,6 +40,7 @@ class Element(IntEnum):
     EXCLUDE = 0x09
     AGGREGATION = 0x0A
     INDEX_SNAPSHOT = 0x0B
+    RANKING = 0x0C
     SIMILARITY_RANK = 0x20
     SIMILARITY_SCORE = 0x21
     HAMMING_DISTANCE = 0x22
@@ -49,6 +50,7 @@ class Element(IntEnum):
     BEST_MATCH_FRAME_NUMBER = 0x26
     COVERAGE = 0x27
     INDEXED_INSTANCES = 0x28
+    ASYMMETRIC_SCORE = 0x29
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ DEFINITIONS: dict[Element, Definition] = {
     Element.EXCLUDE: Definition("CS", "1-n", "Exclude"),
     Element.AGGREGATION: Definition("CS", "1", "Aggregation"),
     Element.INDEX_SNAPSHOT: Definition("LO", "1", "Index Snapshot"),
+    Element.RANKING: Definition("CS", "1", "Ranking"),
     Element.SIMILARITY_RANK: Definition("IS", "1", "Similarity Rank"),
     Element.SIMILARITY_SCORE: Definition("DS", "1", "Similarity Score"),
     Element.HAMMING_DISTANCE: Definition("IS", "1", "Hamming Distance"),
@@ -81,6 +84,7 @@ DEFINITIONS: dict[Element, Definition] = {
     Element.BEST_MATCH_FRAME_NUMBER: Definition("IS", "1", "Best Match Frame Number"),
     Element.COVERAGE: Definition("CS", "1", "Coverage"),
     Element.INDEXED_INSTANCES: Definition("IS", "1", "Indexed Instances"),
+    Element.ASYMMETRIC_SCORE: Definition("DS", "1", "Asymmetric Score"),
 }
 
 add_private_dict_entries(

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from node.errors import Refusal, Status
 from node.private import FIRST_BLOCK, Element, PrivateBlock
 from storage.record import Level
+from storage.rerank import Stage
 
 DEFAULT_MATCHES = 20
 MOST_MATCHES = 500
@@ -50,6 +51,8 @@ class Question:
         1-based frame numbers of the one example image; empty: all that are indexed.
     maximum_matches, maximum_distance
         K, and Hamming distance in bits or None; both apply.
+    ranking
+        What the matches are ordered by; None: by what the node is set to.
     block
         Private block of the request, for naming the element at fault.
     """
@@ -63,6 +66,7 @@ class Question:
     aggregation: Aggregation = Aggregation.BEST
     model: str = ""
     snapshot: str = ""
+    ranking: Stage | None = None
     block: int = FIRST_BLOCK
 
 
@@ -106,6 +110,7 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
         aggregation=_aggregation(block),
         model="".join(block.values(Element.MODEL_IDENTIFIER)),
         snapshot="".join(block.values(Element.INDEX_SNAPSHOT)),
+        ranking=_ranking(block),
         block=block.block or FIRST_BLOCK,
     )
 
@@ -151,6 +156,15 @@ def _aggregation(block: PrivateBlock) -> Aggregation:
     if len(values) > 1 or values[0] not in set(Aggregation):
         raise _refusal(f"aggregation takes {' or '.join(Aggregation)}", block, Element.AGGREGATION)
     return Aggregation(values[0])
+
+
+def _ranking(block: PrivateBlock) -> Stage | None:
+    values = block.values(Element.RANKING)
+    if len(values) > 1 or not set(values) <= set(Stage):
+        raise _refusal(f"ranking takes {' or '.join(Stage)}", block, Element.RANKING)
+    if values == [Stage.ASYMMETRIC] and _aggregation(block) == Aggregation.MEAN:  # it is the score of one image
+        raise _refusal("ranking ASYMMETRIC goes by the BEST image, not by the MEAN", block, Element.RANKING)
+    return Stage(values[0]) if values else None
 
 
 def _refusal(comment: str, block: PrivateBlock, element: Element) -> Refusal:

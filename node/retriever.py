@@ -12,7 +12,7 @@ from node.catalog import descendants
 from node.errors import Refusal, Status
 from node.keys import UNIQUE
 from node.private import GROUP, Element
-from node.question import MOST_EXAMPLES, Exclusion, Question
+from node.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
 from storage.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
 from storage.rerank import Stage, rerank, shortlist_length
@@ -71,8 +71,8 @@ class Answer:
 class Retriever:
     """Answers questions from a snapshot; needs no network and no model, since examples have codes already."""
 
-    def __init__(self, spool: Spool, model: str) -> None:
-        self.spool, self.model = spool, model
+    def __init__(self, spool: Spool, model: str, ranking: Stage = Stage.HAMMING) -> None:
+        self.spool, self.model, self.ranking = spool, model, ranking
 
     def similar(
         self, snapshot: Snapshot, question: Question, level: Level, where: Filter, *, count: bool = True
@@ -83,12 +83,13 @@ class Retriever:
         ------
         Refusal
             C101, C102, C103, C105: the example cannot be used, and why. C104: other model. C107: other snapshot.
+            A900: it cannot be ranked as asked.
         """
         self._check_state(snapshot, question)
         records = self._example_records(snapshot, question)
-        queries = self._codes(snapshot, question, records)
+        queries, relaxed = self._queries(snapshot, question, records)
         where = exclude(snapshot, records, question, level, where)
-        return self.nearest(snapshot, queries, question, level, where, count=count)
+        return self.nearest(snapshot, queries, question, level, where, relaxed, count=count)
 
     def nearest(
         self,
@@ -97,7 +98,7 @@ class Retriever:
         question: Question,
         level: Level,
         where: Filter,
-        relaxed: NDArray[np.floating] | None = None,
+        relaxed: NDArray[np.number] | None = None,
         *,
         count: bool = True,
     ) -> Answer:
@@ -107,9 +108,12 @@ class Retriever:
         ----------
         queries : (n_queries, words)
         relaxed : (n_queries, at least code length)
-            Outputs of the network that the queries are the signs of: with them, a second stage orders the nearest.
+            Outputs of the network that the queries are the signs of: the second stage, where it is asked for or set,
+            orders the nearest by them.
         """
         k = question.maximum_matches
+        if self._stage(question) == Stage.HAMMING:
+            relaxed = None
         answer = search(
             snapshot,
             queries,
@@ -156,19 +160,38 @@ class Retriever:
                 status, comment = Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT
         return _refusal(status, comment, question, _ELEMENTS[level])
 
-    def _codes(self, snapshot: Snapshot, question: Question, records: Sequence[Record]) -> Codes:
-        if not any(record.frames for record in records):
+    def _queries(
+        self, snapshot: Snapshot, question: Question, records: Sequence[Record]
+    ) -> tuple[Codes, NDArray[np.int8] | None]:
+        """Codes of the frames asked about, and the outputs behind them where a second stage is to have them."""
+        uids = [record.sop_instance_uid for record in records if record.frames]
+        if not uids:
             element = _ELEMENTS[question.example_level]
             raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
-        if not question.frames:
-            return np.concatenate([snapshot.codes_of(record.sop_instance_uid) for record in records])
-        record = records[0]
-        missing = [frame for frame in question.frames if frame - 1 not in record.frames]
-        if missing:
-            comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
-            raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
-        places = [record.frames.index(frame - 1) for frame in question.frames]
-        return snapshot.codes_of(record.sop_instance_uid)[places]
+        asked = _places(question, records[0]) if question.frames else slice(None)
+        codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[asked]
+        if self._stage(question) == Stage.HAMMING:
+            return codes, None
+        outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
+        if len(outputs) == len(uids):
+            return codes, np.concatenate(outputs)[asked]
+        if question.ranking is not None:
+            comment = "no outputs were kept of this example: rank by HAMMING"
+            raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
+        return codes, None
+
+    def _stage(self, question: Question) -> Stage:
+        """As asked, or else as set; a mean over images is ranked by distance, for the second stage sees one image."""
+        by_image = question.aggregation == Aggregation.BEST
+        return question.ranking or (self.ranking if by_image else Stage.HAMMING)
+
+
+def _places(question: Question, record: Record) -> list[int]:
+    """Which of the frames of an instance are asked about."""
+    if not all(frame - 1 in record.frames for frame in question.frames):
+        comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
+        raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
+    return [record.frames.index(frame - 1) for frame in question.frames]
 
 
 def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, asymmetric_score: float | None) -> Match:

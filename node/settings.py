@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     network_timeout_s: float = Field(60, gt=0, description="An association silent for so long is ended.")
     max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
 
+    ranking: Literal["HAMMING", "ASYMMETRIC"] = Field(
+        "HAMMING", description="Order of look-alikes unless the question says: by distance, or by a second stage too."
+    )
+
     model_path: Path | None = Field(None, description="Hash model (.safetensors); none: the one shipped.")
     code_length: int = Field(64, description="Bits of a code: 16, 32, 48, 64 or 128. Fixed for a database.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where to encode; auto: GPU if any.")

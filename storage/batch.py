@@ -30,17 +30,20 @@ class Item:
         The network's input, kept so that a new model can encode it.
     pixel_digest
         64 bits over the network's input: equal for duplicates under other UIDs.
+    outputs : (len(record.frames), code_length) int8 or None
+        What the codes are the signs of, as `storage.rerank.in_whole_numbers` makes it: kept for the second stage.
     """
 
     record: Record
     codes: Codes
     previews: NDArray[np.uint8] | None
     pixel_digest: int
+    outputs: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse codes or previews that are not one a frame."""
+        """Refuse codes, previews or outputs that are not one a frame."""
         frames = len(self.record.frames)
-        for name, array in (("codes", self.codes), ("previews", self.previews)):
+        for name, array in (("codes", self.codes), ("previews", self.previews), ("outputs", self.outputs)):
             if array is not None and len(array) != frames:
                 raise ValueError(f"{len(array)} {name} came for {frames} frames of {self.record.sop_instance_uid}")
 
@@ -155,6 +158,9 @@ class Batch:
         if item.previews is not None:
             for frame, preview in zip(record.frames, item.previews, strict=True):
                 self._tables.put_preview(ordinal, frame, preview)
+        if item.outputs is not None:
+            for frame, outputs in zip(record.frames, item.outputs, strict=True):
+                self._tables.put_outputs(ordinal, frame, outputs)
         self._next_row += len(record.frames)
         self._stored.append((ordinal, item))
 
@@ -214,7 +220,7 @@ class Batch:
             attributes.update(lineage[level][1].attributes)
         columns = {LEVEL_COLUMN[level]: lineage[level][0] for level in LEVELS}
         columns.update({name: number(attributes) for name, number in NUMBERS.items()})
-        columns.update({name: self._term(name, text(attributes)) for name, text in TERMS.items()})
+        columns.update({name: term_number(name, self._terms[name], text(attributes)) for name, text in TERMS.items()})
         return columns
 
     def _refresh(self) -> None:
@@ -226,9 +232,10 @@ class Batch:
             spread = np.repeat([value[name] for value in values], [len(here) for here in rows])
             self._tables.rows.write(name, np.concatenate(rows), spread)
 
-    def _term(self, name: str, text: str) -> int:
-        terms = self._terms[name]
-        if text not in terms and len(terms) > MAX_TERM:
-            logger.warning("%s has %d different values: a further one cannot be filtered by", name, len(terms))
-            return 0
-        return terms.setdefault(text, len(terms))
+
+def term_number(column: str, terms: dict[str, int], text: str) -> int:
+    """Number of a text among the terms of a column, to which it is added."""
+    if text not in terms and len(terms) > MAX_TERM:
+        logger.warning("%s has %d different values: a further one cannot be filtered by", column, len(terms))
+        return 0
+    return terms.setdefault(text, len(terms))

@@ -9,14 +9,18 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from storage.compiled import U, at, count_ones, inlined, kernel, lowest
+from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch, within
 
 Bits = NDArray[np.uint64]
-STRIP: Final = 256
-FEW: Final = 12
-"""Rows of a strip up to which testing each is quicker than testing all."""
-GATHER: Final = U(0x0102040810204080)
-"""Multiplied by eight bytes of 0 or 1, this has them as bits in its highest byte."""
+FEW: Final = U(4)
+"""Rows of a word up to which testing each is quicker than testing all."""
+SPARSE: Final = U(8)
+"""Where fewer words than one in so many have rows, those without are passed over."""
+AT_ONCE: Final = 1024
+"""Rows listed before they are looked at."""
+AHEAD: Final = U(1024)
+"""Rows by which reading a column runs ahead."""
+LINE_BYTES: Final = 64
 
 
 class Condition(NamedTuple):
@@ -24,10 +28,10 @@ class Condition(NamedTuple):
 
     Attributes
     ----------
-    ends : (2,)
-        Least and greatest value meant, of the column's own type.
+    ends : (2 * runs,)
+        First and last of each run of values meant, ascending, of the column's own type; empty for none.
     table : (2**n,) bool
-        Whether a value may be meant, by its distance from the least, modulo the size; empty for all between the ends.
+        Whether a value may be meant, by its distance from the least, modulo the size; empty for all of the runs.
     listed : (values,)
         Values meant, ascending, where the table tells two values apart no more; else empty.
     wanted
@@ -57,31 +61,80 @@ def every(counts: NDArray[np.int64]) -> Bits:
 
 @kernel
 def keep(counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Condition, bits: Bits) -> None:
-    """Clear the bits of rows whose value does not pass; strips without bits are not looked at.
+    """Clear the bits of rows whose value does not pass.
 
     Parameters
     ----------
     counts, addresses : (parts,)
         Rows of each part, and where their values lie.
     """
-    first, meant = 0, np.zeros(STRIP // 8, np.uint64)
-    flip = U(0) if condition.wanted else ~U(0)
+    rows, words = U(0), U(0)
+    for word in bits:
+        rows += count_ones(word)
+        words += U(word != U(0))
+    scattered = bool(words * SPARSE < U(bits.size))
+    if scattered and rows < words * FEW:
+        _keep_listed(counts, addresses, condition, bits)
+    elif condition.ends.size:
+        _keep_words(counts, addresses, condition, bits, scattered)
+    elif condition.wanted:
+        bits[:] = U(0)
+
+
+@kernel
+def _keep_words(
+    counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Condition, bits: Bits, skip: bool
+) -> None:
+    """As `keep`, word by word; `skip` those without bits, if there are many in a row."""
+    low, high, flip = condition.ends[0], condition.ends[1], U(0) if condition.wanted else ~U(0)
+    runs, line, first = U(condition.ends.size), U(LINE_BYTES // condition.ends.itemsize), U(0)
     for p in range(counts.size):
-        n = counts[p]
-        column = carray(at(addresses[p], condition.ends), (n,))
-        for start in range(0, n, STRIP):
-            word, last = first + (start >> 6), first + ((min(start + STRIP, n) + 63) >> 6)
-            ones = U(0)
-            for w in range(word, last):
-                ones += count_ones(bits[w])
-            if ones > U(FEW):
-                _all(column, U(start), U(min(STRIP, n - start)), condition, meant.view(np.uint8))
-                for w in range(word, last):
-                    bits[w] &= _gathered(meant, w - word) ^ flip
-            elif ones:
-                for w in range(word, last):
-                    bits[w] = _each(column, start + ((w - word) << 6), condition, bits[w])
-        first += (n + 63) // 64
+        n = U(counts[p])
+        column = carray(at(addresses[p], condition.ends), (counts[p],))
+        for w in range(n >> U(6)):
+            word, start = bits[first + w], w << U(6)
+            if skip and not word:
+                continue
+            for ahead in range(start + AHEAD, start + AHEAD + U(64), line):
+                prefetch(column, ahead)
+            found = within(column, start, low, high)
+            for run in range(U(2), runs, U(2)):
+                found |= within(column, start, condition.ends[run], condition.ends[run + U(1)])
+            if condition.table.size and word & found:
+                found = _told(column, start, condition, word & found)
+            bits[first + w] = word & (found ^ flip)
+        first += n >> U(6)
+        if n & U(63):
+            bits[first] = _each(column, n & ~U(63), condition, bits[first])
+            first += U(1)
+
+
+@kernel
+def _keep_listed(counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Condition, bits: Bits) -> None:
+    """As `keep`, row by row: values far apart are read many at a time, not one after the other."""
+    parts, places, words = np.empty(AT_ONCE, np.int64), np.empty(AT_ONCE, np.int64), np.empty(AT_ONCE, np.int64)
+    listed, first = U(0), 0
+    for p in range(counts.size):
+        for w in range((counts[p] + 63) >> 6):
+            rest = bits[U(first + w)]
+            while rest:
+                parts[listed], places[listed], words[listed] = p, (w << 6) + np.int64(lowest(rest)), first + w
+                listed += U(1)
+                rest &= rest - U(1)
+                if listed == U(AT_ONCE):
+                    _clear(parts, places, words, listed, addresses, condition, bits)
+                    listed = U(0)
+        first += (counts[p] + 63) >> 6
+    _clear(parts, places, words, listed, addresses, condition, bits)
+
+
+@kernel
+def count_set(bits: Bits) -> Any:
+    """How many bits are set."""
+    ones = U(0)
+    for word in bits:
+        ones += count_ones(word)
+    return np.int64(ones)
 
 
 @kernel
@@ -99,51 +152,66 @@ def rows_of(rows: NDArray[np.int64], counts: NDArray[np.int64], bits: Bits) -> N
     return found[:n]
 
 
+@kernel
+def _clear(
+    parts: NDArray[np.int64],
+    places: NDArray[np.int64],
+    words: NDArray[np.int64],
+    listed: Any,
+    addresses: NDArray[np.uint64],
+    condition: Condition,
+    bits: Bits,
+) -> None:
+    """Clear the bits of rows in a list that do not pass; what is read first does not wait for anything."""
+    values = np.empty(AT_ONCE, condition.ends.dtype)
+    for i in range(listed):
+        column = carray(at(addresses[U(parts[i])], condition.ends), (places[i] + 1,))
+        values[i] = column[U(places[i])]
+    for i in range(listed):
+        failed = U(meant(values[i], condition) != condition.wanted)
+        bits[U(words[i])] &= ~(failed << U(places[i] & 63))
+
+
 @inlined
-def _each(column: NDArray[Any], start: int, condition: Condition, word: Any) -> Any:
+def _each(column: NDArray[Any], start: Any, condition: Condition, word: Any) -> Any:
     """Bits of a word whose rows pass, tested one by one."""
     rest = word
     while rest:
         bit = lowest(rest)
         rest &= rest - U(1)
-        if _meant(column[U(start) + bit], condition) != condition.wanted:
+        if meant(column[start + bit], condition) != condition.wanted:
             word ^= U(1) << bit
     return word
 
 
-@inlined
-def _all(column: NDArray[Any], start: Any, n: Any, condition: Condition, meant: NDArray[np.uint8]) -> None:
-    """Write for each row of a strip whether its value is meant."""
-    low, high = condition.ends[0], condition.ends[1]
-    for j in range(n):
-        value = column[start + j]
-        meant[j] = np.uint8(value >= low) & np.uint8(value <= high)
-    if condition.table.size:
-        base, mask = U(low), U(condition.table.size - 1)
-        for j in range(n):
-            meant[j] &= np.uint8(condition.table[(U(column[start + j]) - base) & mask])
-    if condition.listed.size:
-        for j in range(n):
-            if meant[j]:
-                meant[j] = _meant(column[start + j], condition)
-
-
-@inlined
-def _gathered(meant: Bits, word: int) -> Any:
-    """Bits of 64 bytes of 0 or 1."""
-    bits = U(0)
-    for octet in range(8):
-        bits |= ((meant[word * 8 + octet] * GATHER) >> U(56)) << U(octet * 8)
-    return bits
+@kernel
+def _told(column: NDArray[Any], start: Any, condition: Condition, word: Any) -> Any:
+    """Bits of a word whose value the table knows, and the list behind it."""
+    if count_ones(word) > FEW:
+        base, mask, told = U(condition.ends[0]), U(condition.table.size - 1), U(0)
+        for j in range(U(64)):
+            told |= U(condition.table[(U(column[start + j]) - base) & mask]) << j
+        word &= told
+        if not condition.listed.size:
+            return word
+    rest = word
+    while rest:
+        bit = lowest(rest)
+        rest &= rest - U(1)
+        if not meant(column[start + bit], condition):
+            word ^= U(1) << bit
+    return word
 
 
 @kernel
-def _meant(value: Any, condition: Condition) -> Any:
-    if value < condition.ends[0] or value > condition.ends[1]:
-        return False
+def meant(value: Any, condition: Condition) -> Any:
+    """Whether a value is one of those meant, wanted or not."""
+    inside = np.uint8(0)
+    for run in range(U(0), U(condition.ends.size), U(2)):
+        inside |= np.uint8(condition.ends[run] <= value) & np.uint8(value <= condition.ends[run + U(1)])
     if not condition.table.size:
-        return True
-    if not condition.table[(U(value) - U(condition.ends[0])) & U(condition.table.size - 1)]:
+        return inside != 0
+    if not inside or not condition.table[(U(value) - U(condition.ends[0])) & U(condition.table.size - 1)]:
         return False
     low, high = 0, condition.listed.size
     while low < high:

@@ -12,6 +12,7 @@ from storage.record import Attributes, Level
 COLUMNS: Final[Mapping[str, DTypeLike]] = {
     "modality": np.uint16,  # number of the term, 0 = none
     "body_part": np.uint16,  # number of the term, 0 = none
+    "manufacturer": np.uint16,  # number of the term, 0 = none
     "study_date": np.int32,  # yyyymmdd, 0 = none
     "sex": np.uint8,  # place in SEXES
     "age_years": np.int16,  # whole years, -1 = none
@@ -49,6 +50,11 @@ def body_part(attributes: Attributes) -> str:
     return _term(attributes, "BodyPartExamined")
 
 
+def manufacturer(attributes: Attributes) -> str:
+    """Manufacturer (PS3.3 C.7.5.1) as it came, since a key tells upper from lower case; "" when absent."""
+    return attributes.get("Manufacturer", "")
+
+
 def study_date(attributes: Attributes) -> int:
     """Study Date as yyyymmdd, 0 when absent or no date."""
     day = _date(attributes.get("StudyDate", ""))
@@ -67,15 +73,19 @@ def age_years(attributes: Attributes) -> int:
     return stated if stated >= 0 else _lived(attributes)
 
 
-TERMS: Final[Mapping[str, Callable[[Attributes], str]]] = {"modality": modality, "body_part": body_part}
+TERMS: Final[Mapping[str, Callable[[Attributes], str]]] = {
+    "modality": modality,
+    "body_part": body_part,
+    "manufacturer": manufacturer,
+}
 NUMBERS: Final[Mapping[str, Callable[[Attributes], int]]] = {
     "study_date": study_date,
     "sex": sex,
     "age_years": age_years,
 }
-SOURCES: Final = frozenset(
-    {"Modality", "BodyPartExamined", "StudyDate", "PatientSex", "PatientAge", "PatientBirthDate"}
-)
+SOURCES: Final = frozenset({
+    "Modality", "BodyPartExamined", "Manufacturer", "StudyDate", "PatientSex", "PatientAge", "PatientBirthDate",
+})  # fmt: skip
 """Keywords that the derived columns depend on."""
 
 

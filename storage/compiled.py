@@ -14,6 +14,8 @@ from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 U: Final = np.uint64
+LANES: Final = 64
+"""Elements that `within` tests at once, whatever vectors the processor has."""
 READ, KEEP, DATA = 0, 3, 1
 """Arguments of `llvm.prefetch`: to read, into every cache, data."""
 
@@ -67,11 +69,32 @@ def _prefetch(_typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, index), generate
 
 
+def _within(_typing_context: Any, array: Any, index: Any, low: Any, high: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        lane = context.get_data_type(array.dtype)
+        lanes, place = ir.VectorType(lane, LANES), ir.VectorType(ir.IntType(32), LANES)
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        first = builder.bitcast(builder.gep(data, [arguments[1]]), lanes.as_pointer())
+        values = builder.load(first, align=lane.width // 8)
+
+        def spread(value: Any) -> Any:
+            one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(one, one, ir.Constant(place, [0] * LANES))
+
+        low, high = (context.cast(builder, arguments[n], _signature.args[n], array.dtype) for n in (2, 3))
+        beyond, span = builder.sub(values, spread(low)), spread(builder.sub(high, low))
+        return builder.bitcast(builder.icmp_unsigned("<=", beyond, span), ir.IntType(LANES))
+
+    return types.uint64(array, index, low, high), generate
+
+
 count_ones: Any = intrinsic(_count_ones)
 """Number of set bits, as one machine instruction where there is one (`popcnt`, or `vpopcntq` over a vector)."""
 lowest: Any = intrinsic(_lowest)
 """Place of the lowest set bit of a word that is not 0."""
 at: Any = intrinsic(_at)
 """Pointer to an address, of the type of the elements of an array: what `numba.carray` makes arrays of."""
+within: Any = intrinsic(_within)
+"""Word of the 64 elements of an array from an index on: which lie between two ends, of which the first is not more."""
 prefetch: Any = intrinsic(_prefetch)
 """Bring the cache line of an element near; outside the array this does nothing."""

@@ -14,7 +14,7 @@ from storage.batch import Appended, Batch, Clash, Item
 from storage.columns import DELETED
 from storage.compaction import compact
 from storage.errors import DatabaseFull, FormatError, NoDatabase
-from storage.header import Header
+from storage.header import FORMAT, HEADER, Header
 from storage.invariants import problems
 from storage.places import Known
 from storage.record import LEVELS, Level
@@ -22,14 +22,15 @@ from storage.segment import Entry
 from storage.segments import Segments
 from storage.snapshot import Snapshot
 from storage.tables import Tables, open_handles
+from storage.upgrade import upgraded
 
 __all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 
-HEADER = b"header"
 MAX_READERS = 1024
 TABLES = 16
 SEGMENTS = "segments"
 """Folder of the files of the index."""
+TO_UPGRADE = "start the node once (`lookalike serve`): it brings the database to this format, and nothing is lost"
 
 
 class Database:
@@ -71,7 +72,7 @@ class Database:
         Raises
         ------
         FormatError, ModelMismatch, CodeLengthError
-            It was written by another release or for other codes.
+            It was written by a later release or for other codes; one of an older format is brought to the present one.
         """
         fresh = Header(code_length, model, block_rows, tail_rows)
         path.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,7 @@ class Database:
                     transaction.put(HEADER, fresh.to_bytes(), db=meta)
             header = _header(environment, path)
             header.check(code_length, model)
-            database = cls(path, environment, header)
+            database = cls(path, environment, upgraded(environment, header))
         except BaseException:
             environment.close()
             raise
@@ -98,13 +99,16 @@ class Database:
         ------
         NoDatabase
         FormatError
-            It was written by another release.
+            It was written by a release of another format.
         """
         if not (path / "data.mdb").is_file():
             raise NoDatabase(path)
         environment = _environment(path, map_size=0, readonly=readonly)
         try:
-            return cls(path, environment, _header(environment, path))
+            header = _header(environment, path)
+            if header.format < FORMAT:
+                raise FormatError(path, f"format {header.format}", f"format {FORMAT}", TO_UPGRADE)
+            return cls(path, environment, header)
         except BaseException:
             environment.close()
             raise
@@ -197,6 +201,8 @@ class Database:
             raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)
         if item.codes.dtype != np.uint64 or not np.array_equal(item.codes, prefix(item.codes, expected)):
             raise ValueError(f"codes of {item.record.sop_instance_uid} are not packed: use `hashing.codes.pack`")
+        if item.outputs is not None and (item.outputs.dtype != np.int8 or item.outputs.shape[1] != expected):
+            raise ValueError(f"outputs of {item.record.sop_instance_uid} are not {expected} int8 a frame")
 
     @contextmanager
     def _writing(self) -> Iterator[Tables]:

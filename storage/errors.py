@@ -34,12 +34,15 @@ class NoDatabase(StorageError):  # noqa: N818
 class FormatError(StorageError):
     """The folder holds no database of a format that this release reads."""
 
-    def __init__(self, path: Path, found: str, expected: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        found: str,
+        expected: str,
+        todo: str = "open it with the release that wrote it, or index again into an empty folder",
+    ) -> None:
         self.path, self.found, self.expected = path, found, expected
-        super().__init__(
-            f"database {path}: found {found}, expected {expected}; open it with the release that wrote it, "
-            "or index again into an empty folder"
-        )
+        super().__init__(f"database {path}: found {found}, expected {expected}; {todo}")
 
 
 class ModelMismatch(StorageError):  # noqa: N818

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from storage.bits import Bits, Condition, every, keep, rows_of
 from storage.columns import COLUMNS, FIRST, LEVEL_COLUMN, SEXES
+from storage.listing import Listing, keep_listed
 from storage.places import Chunk
 from storage.pool import share, thread_count
 from storage.record import Level
@@ -20,14 +21,20 @@ Range = tuple[int | None, int | None]
 
 MOST_TABLE: Final = 1 << 22
 """Most entries of a table of wanted values: it stays in the caches."""
+MOST_RUNS: Final = 6
+"""Most runs of wanted values that are compared with one by one."""
 NO_TABLE: Final = np.empty(0, np.bool_)
 SAMPLED: Final = 16
 """Pieces of a sample."""
 SAMPLED_ROWS: Final = 1024
 """Rows of a piece."""
 CHUNK_ROWS: Final = 1 << 20
-BYTE_NS, CODE_NS, FIND_NS = 0.12, 0.5, 60.0
-"""What it costs to test a byte of a column, to look at a word of a code, and to test one row by itself."""
+BYTE_NS, CODE_NS, TABLE_NS = 0.08, 0.75, 1.2
+"""What it costs to read a byte of a column, or a word of a code, among its neighbours; and to look a value up."""
+BITS_NS, READ_NS = 0.1, 50.0
+"""What it costs to have a bit for a row, and to read a value far from others."""
+NEAR_NS, TEST_NS = 150.0, 100.0
+"""What it costs to look again at the strip of a row within the threshold, and to test that row by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,8 @@ class Filter:
     ----------
     modalities, body_parts, sexes
         Values as in DICOM, in upper case; "" stands for none given.
+    manufacturers
+        Values as they came; likewise.
     study_dates
         yyyymmdd, both ends included, None for open; an image without date is in no range.
     undated
@@ -52,6 +61,7 @@ class Filter:
 
     modalities: frozenset[str] | None = None
     body_parts: frozenset[str] | None = None
+    manufacturers: frozenset[str] | None = None
     study_dates: Range | None = None
     undated: bool = False
     sexes: frozenset[str] | None = None
@@ -93,22 +103,39 @@ class Candidates:
         for column, condition in self._tests:
             keep(chunk.counts, chunk.addresses[column], condition, bits)
 
+    def refine_listed(self, chunk: Chunk, listing: Listing, listed: int) -> int:
+        """Leave in a list the rows that pass; return how many."""
+        for column, condition in self._tests:
+            listed = keep_listed(listing, listed, chunk.addresses[column], condition)
+        return listed
+
     def _is_cheaper_first(self, snapshot: Snapshot, k: int) -> bool:
-        """Estimate from a sample what either order costs, in ns."""
-        if not self._tests:
+        """Estimate from a sample what either order costs, in ns a row."""
+        if not self._tests or not snapshot.rows:
             return False
         sample = snapshot.places.sample(SAMPLED, SAMPLED_ROWS, self.columns)
-        bits = every(sample.counts)
-        self.refine(sample, bits)
+        bits, rows, code_ns, first_ns = (
+            every(sample.counts),
+            sample.counts.sum(),
+            CODE_NS * snapshot.code_length / 64,
+            0.0,
+        )
+        for column, condition in self._tests:
+            value_ns = BYTE_NS * np.dtype(COLUMNS[column]).itemsize + (TABLE_NS if condition.table.size else 0)
+            first_ns += min(value_ns, _apart_ns(bits, rows, value_ns))
+            keep(sample.counts, sample.addresses[column], condition, bits)
         passed = int(np.bitwise_count(bits).sum())
         if not passed:
             return True
-        share = passed / sample.counts.sum()
-        strips = np.count_nonzero(np.bitwise_or.reduceat(bits, range(0, bits.size, 4))) / -(-bits.size // 4)
-        scan = snapshot.rows * CODE_NS * snapshot.code_length / 64
-        columns = snapshot.rows * BYTE_NS * sum(np.dtype(COLUMNS[name]).itemsize for name in self.columns)
-        looked_at = k / share * (1 + log(max(1.0, snapshot.rows * share / k)))
-        return bool(columns + strips * scan < scan + looked_at * FIND_NS)
+        near = k * rows / passed * (1 + log(max(1.0, snapshot.rows / rows * passed / k))) / snapshot.rows
+        all_ns, few_ns = code_ns + near * NEAR_NS, _apart_ns(bits, rows, code_ns)
+        return bool(first_ns + BITS_NS + min(all_ns, few_ns) < all_ns + near * TEST_NS)
+
+
+def _apart_ns(bits: Bits, rows: int, row_ns: float) -> float:
+    """What reading some rows costs for each row there is: by the words they are in, or one by one."""
+    words, asked = np.count_nonzero(bits), int(np.bitwise_count(bits).sum())
+    return min(words * (64 * row_ns + READ_NS), asked * READ_NS) / rows
 
 
 def count_instances(snapshot: Snapshot, candidates: Candidates, threads: int | None = None) -> int:
@@ -142,7 +169,11 @@ def undated_studies(snapshot: Snapshot) -> Ordinals:
 
 
 def _value_tests(where: Filter, snapshot: Snapshot) -> Iterator[tuple[str, Condition]]:
-    for column, texts in (("modality", where.modalities), ("body_part", where.body_parts)):
+    for column, texts in (
+        ("modality", where.modalities),
+        ("body_part", where.body_parts),
+        ("manufacturer", where.manufacturers),
+    ):
         if texts is not None:
             yield column, listed(snapshot.term_numbers(column, texts), COLUMNS[column])
     if where.sexes is not None:
@@ -187,11 +218,12 @@ def listed(values: NDArray[Any] | list[int], dtype: DTypeLike, *, wanted: bool =
     """Condition that a value is among some, or is not."""
     among = np.unique(np.asarray(values, dtype))
     if not among.size:
-        return _condition(1, 0, np.dtype(dtype), wanted=wanted)
-    low, high = int(among[0]), int(among[-1])
-    span = high - low + 1
-    if span == among.size:
-        return _condition(low, high, among.dtype, wanted=wanted)
+        return Condition(among, NO_TABLE, among, wanted)
+    gaps = np.flatnonzero(among[1:] - among[:-1] > 1)
+    if gaps.size < MOST_RUNS:
+        ends = np.concatenate([among[:1], np.stack([among[gaps], among[gaps + 1]], axis=1).ravel(), among[-1:]])
+        return Condition(ends, NO_TABLE, among[:0], wanted)
+    span = int(among[-1]) - int(among[0]) + 1
     exact = span <= MOST_TABLE
     size = 1 << (span - 1).bit_length() if exact else max(4096, 1 << min(among.size * 8, MOST_TABLE).bit_length())
     table = np.zeros(size, np.bool_)
@@ -200,4 +232,5 @@ def listed(values: NDArray[Any] | list[int], dtype: DTypeLike, *, wanted: bool =
 
 
 def _condition(low: int, high: int, dtype: np.dtype[Any], *, wanted: bool = True) -> Condition:
-    return Condition(np.array([low, high], dtype), NO_TABLE, np.empty(0, dtype), wanted)
+    ends = [low, high] if low <= high else []
+    return Condition(np.array(ends, dtype), NO_TABLE, np.empty(0, dtype), wanted)

@@ -10,8 +10,15 @@ from hashing.codes import CodeLengthError, words
 from storage.errors import FormatError, ModelMismatch
 from storage.rows import Layout
 
-FORMAT: Final = 1
-"""Number of the on-disk format; a change of any table, key or value raises it."""
+FORMAT: Final = 2
+"""Number of the on-disk format; a change of any table, key or value raises it.
+
+1 was without the column `manufacturer` and without outputs of the network. `storage.upgrade` brings it to 2.
+"""
+
+
+HEADER: Final = b"header"
+"""Its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,8 @@ class Header:
         Fingerprint of the model that made the codes.
     identity
         Random text that tells this database from another one with the same history.
+    format
+        Number of the format it is in.
     """
 
     code_length: int
@@ -33,6 +42,7 @@ class Header:
     block_rows: int
     tail_rows: int
     identity: str = field(default_factory=lambda: secrets.token_hex(4))
+    format: int = FORMAT
 
     def __post_init__(self) -> None:
         """Refuse a code length or cut that no database can have."""
@@ -44,8 +54,8 @@ class Header:
         return Layout(words(self.code_length), self.block_rows, self.tail_rows)
 
     def to_bytes(self) -> bytes:
-        """Pack as JSON with the format number."""
-        return json.dumps({"format": FORMAT, **asdict(self)}).encode()
+        """Pack as JSON."""
+        return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_bytes(cls, value: bytes | None, path: Path) -> "Header":
@@ -54,13 +64,13 @@ class Header:
         Raises
         ------
         FormatError
-            Nothing there, or of another format.
+            Nothing there, or of a format that this release does not know.
         """
         if value is None:
             raise FormatError(path, found="no header", expected=f"format {FORMAT}")
         fields = json.loads(value)
-        found = fields.pop("format")
-        if found != FORMAT:
+        found = fields["format"]
+        if not 1 <= found <= FORMAT:
             raise FormatError(path, found=f"format {found}", expected=f"format {FORMAT}")
         return cls(**fields)
 

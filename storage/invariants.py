@@ -10,7 +10,7 @@ from hashing.codes import prefix
 from storage.columns import COLUMNS, DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
 from storage.record import LEVELS, Level
 from storage.rows import CODES
-from storage.tables import NO_PARENT, Node, Tables
+from storage.tables import NO_PARENT, OF_FRAMES, Node, Tables
 
 Columns = dict[str, NDArray[Any]]
 
@@ -26,7 +26,7 @@ def problems(tables: Tables, code_length: int) -> Iterator[str]:
     columns = {name: _whole(tables, name) for name in COLUMNS}
     if all(len(column) == tables.rows.count for column in columns.values()):
         yield from _row_problems(tables, columns)
-    yield from _preview_problems(tables)
+    yield from _frame_problems(tables)
 
 
 def _block_problems(tables: Tables, code_length: int) -> Iterator[str]:
@@ -98,11 +98,12 @@ def _expected(tables: Tables, ordinal: int, node: Node) -> dict[str, list[Any]]:
     return expected | {"frame": list(node.frames), "flags": [FIRST] * min(n, 1) + [0] * (n - 1)}
 
 
-def _preview_problems(tables: Tables) -> Iterator[str]:
-    for ordinal, frame in tables.previewed():
-        node = tables.node(Level.IMAGE, ordinal)
-        if node is None or frame not in node.frames:
-            yield f"IMAGE {ordinal}: a preview of frame {frame} has no row"
+def _frame_problems(tables: Tables) -> Iterator[str]:
+    for table in OF_FRAMES:
+        for ordinal, frame in tables.framed(table):
+            node = tables.node(Level.IMAGE, ordinal)
+            if node is None or frame not in node.frames:
+                yield f"IMAGE {ordinal}: {table} of frame {frame} have no row"
 
 
 def _whole(tables: Tables, name: str) -> NDArray[Any]:

@@ -14,8 +14,6 @@ from storage.columns import DELETED
 from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
 from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection
 
-__all__ = ["kernel", "select", "select_each", "sift"]
-
 Words = NDArray[np.uint64]
 
 STRIP: Final = 512
@@ -73,11 +71,11 @@ def select(
                     while rest:
                         row = (w << 6) + np.int64(lowest(rest))
                         rest &= rest - U(1)
-                        _measure(codes, stride, queries, row, row + 1, near)
+                        measure(codes, stride, queries, row, row + 1, near)
                         if near[0] <= selection.threshold[0]:
-                            noted = _take(flags, groups, row, near[0], parts.rows[p], selection, notes, noted)
+                            noted = take(flags, groups, row, near[0], parts.rows[p], selection, notes, noted)
                 continue
-            pieces = _reached_pieces(codes, stride, queries, start, end, selection.threshold[0])
+            pieces = reached_pieces(codes, stride, queries, start, end, selection.threshold[0])
             while pieces:
                 piece, first = start + rows * np.int64(lowest(pieces)), parts.rows[p]
                 pieces, stop = pieces & (pieces - U(1)), min(piece + rows, end)
@@ -117,40 +115,13 @@ def select_each(parts: Parts, queries: Words, tile: int, k: int, each: Each, pla
                 notes = Notes(each.rows[q], each.distances[q], groups)
                 for start in range(first, min(first + tile, n), STRIP):
                     end = min(start + STRIP, n)
-                    if _reached(codes, stride, one, start, end, each.thresholds[q, 0]):
+                    if reached(codes, stride, one, start, end, each.thresholds[q, 0]):
                         noted = _note(
                             codes, stride, flags, groups, one, None, start, end, offset, chosen, notes, noted, near
                         )
                 each.noted[q, 0] = noted
         place[1] = 0
     place[0] = parts.rows.size
-
-
-@kernel
-def sift(parts: Parts, queries: Words, limit: int, bits: Words) -> None:
-    """Clear the bits of rows farther than a limit from every query; bits as for `select`."""
-    word, near = 0, np.empty(FINE, np.int64)
-    for p in range(parts.rows.size):
-        n, stride = parts.counts[p], parts.strides[p]
-        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
-        here = bits[word:]
-        word += (n + 63) // 64
-        for start in range(0, n, STRIP):
-            end = min(start + STRIP, n)
-            if not _reached_pieces(codes, stride, queries, start, end, limit):
-                for w in range(start >> 6, (end + 63) >> 6):  # a slice would take as long as the strip did
-                    here[w] = U(0)
-                continue
-            for fine in range(start, end, FINE):
-                stop = min(fine + FINE, end)
-                if not (here[fine >> 6] >> U(fine & 63)) << U(64 - FINE):
-                    continue
-                within = U(0)
-                if _reached(codes, stride, queries, fine, stop, limit):
-                    _measure(codes, stride, queries, fine, stop, near)
-                    for j in range(U(stop - fine)):
-                        within |= U(near[j] <= limit) << j
-                here[fine >> 6] &= ~((ALL_FINE & ~within) << U(fine & 63))
 
 
 @inlined
@@ -173,19 +144,19 @@ def _note(
     for fine in range(start, end, FINE):
         stop, threshold = min(fine + FINE, end), selection.threshold[0]
         word = ~U(0) if bits is None else bits[fine >> 6] >> U(fine & 63)
-        if not word << U(64 - FINE) or not _reached(codes, stride, queries, fine, stop, threshold):
+        if not word << U(64 - FINE) or not reached(codes, stride, queries, fine, stop, threshold):
             continue
-        _measure(codes, stride, queries, fine, stop, near)
+        measure(codes, stride, queries, fine, stop, near)
         for j in range(U(stop - fine)):
             if near[j] > threshold or not word >> j & U(1):
                 continue
-            noted = _take(flags, groups, fine + np.int64(j), near[j], first_row, selection, notes, noted)
+            noted = take(flags, groups, fine + np.int64(j), near[j], first_row, selection, notes, noted)
             threshold = selection.threshold[0]
     return noted
 
 
 @inlined
-def _take(
+def take(
     flags: NDArray[np.uint8],
     groups: NDArray[np.uint32],
     row: Any,
@@ -251,7 +222,7 @@ def _count(bits: Words, start: int, end: int) -> Any:
 
 
 @inlined
-def _reached_pieces(codes: Words, stride: int, queries: Words, start: int, end: int, limit: int) -> Any:
+def reached_pieces(codes: Words, stride: int, queries: Words, start: int, end: int, limit: int) -> Any:
     """Which pieces of a strip have a row within `limit` of any query, a bit each; what comes next is asked for."""
     pieces, words = U(0), queries.shape[1]
     rows, bit = U(FINE * (PIECE // words)), U(1)
@@ -259,14 +230,14 @@ def _reached_pieces(codes: Words, stride: int, queries: Words, start: int, end: 
         for w in range(words):
             for line in range(U(0), rows, U(LINE)):
                 prefetch(codes, U(w * stride + AHEAD) + first + line)
-        if _reached(codes, stride, queries, first, min(U(first) + rows, U(end)), limit):
+        if reached(codes, stride, queries, first, min(U(first) + rows, U(end)), limit):
             pieces |= bit
         bit <<= U(1)
     return pieces
 
 
 @inlined
-def _reached(codes: Words, stride: int, queries: Words, start: Any, end: Any, limit: int) -> Any:
+def reached(codes: Words, stride: int, queries: Words, start: Any, end: Any, limit: int) -> Any:
     """Whether any row is within `limit` of any query: a negative number leaves its sign in what is joined."""
     first, n, plane, beyond = U(start), U(end - start), U(stride), np.int64(limit) + 1
     signs, words = np.int64(0), queries.shape[1]
@@ -293,7 +264,7 @@ def _reached(codes: Words, stride: int, queries: Words, start: Any, end: Any, li
 
 
 @inlined
-def _measure(codes: Words, stride: int, queries: Words, start: Any, end: Any, near: NDArray[np.int64]) -> None:
+def measure(codes: Words, stride: int, queries: Words, start: Any, end: Any, near: NDArray[np.int64]) -> None:
     """Write distances from the nearest query."""
     n = U(end - start)
     for q in range(queries.shape[0]):

@@ -8,7 +8,7 @@ one Hamming distance says something, and is the same every time.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +50,13 @@ def shortlist_length(k: int) -> int:
     return max(LEAST, TIMES * k)
 
 
-def rerank(snapshot: Snapshot, hits: Sequence[Hit], relaxed: NDArray[np.floating], k: int) -> list[Ranked]:
+def rerank(snapshot: Snapshot, hits: Sequence[Hit], relaxed: NDArray[np.number], k: int) -> list[Ranked]:
     """Order hits by the score of their nearest frame, the best k first.
 
     Parameters
     ----------
     relaxed : (queries, bits)
-        Outputs of the network before they became codes; at least as many as a code has bits.
+        Outputs of the network before they became codes, or `in_whole_numbers`; at least as many as a code has bits.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def rerank(snapshot: Snapshot, hits: Sequence[Hit], relaxed: NDArray[np.floating
     return sorted(ranked, key=lambda one: (-one.score, one.hit.distance, key_bytes(one.hit.uid)))[:k]
 
 
-def asymmetric_scores(relaxed: NDArray[np.floating], codes: Codes) -> NDArray[np.float64]:
+def asymmetric_scores(relaxed: NDArray[np.number], codes: Codes) -> NDArray[np.float64]:
     """How well codes agree with the nearest query, each bit counted by how sure the query is of it.
 
     Parameters
@@ -89,10 +89,27 @@ def asymmetric_scores(relaxed: NDArray[np.floating], codes: Codes) -> NDArray[np
     (n,)
         0 to 1: (1 + sum(q b) / sum(|q|)) / 2, with q the query in whole numbers up to 127, and b the bits as -1 and 1.
     """
-    greatest = np.abs(relaxed).max(axis=1, keepdims=True)
-    scaled = np.divide(relaxed, greatest, out=np.zeros_like(relaxed, np.float64), where=greatest > 0)
-    whole = np.rint(scaled * STEPS).astype(np.int64)  # (queries, code_length)
+    whole = in_whole_numbers(relaxed).astype(np.int64)  # (queries, code_length)
     signs = np.where(unpack(codes, relaxed.shape[1]), 1, -1)  # (n, code_length)
     most = np.maximum(np.abs(whole).sum(axis=1, keepdims=True), 1)
     scores: NDArray[np.float64] = ((whole @ signs.T) / most).max(axis=0)
     return (1 + scores) / 2
+
+
+def in_whole_numbers(relaxed: NDArray[Any]) -> NDArray[np.int8]:
+    """Outputs of the network as a score counts them, and as the database keeps them: whole numbers stay as they are.
+
+    Parameters
+    ----------
+    relaxed : (n, bits)
+
+    Returns
+    -------
+    (n, bits) int8
+        -127 to 127, the greatest of each row 127 in magnitude, unless all are 0.
+    """
+    exact = relaxed.astype(np.float64)
+    greatest = np.abs(exact).max(axis=1, keepdims=True)
+    scaled = np.divide(exact, greatest, out=np.zeros_like(exact), where=greatest > 0)
+    whole: NDArray[np.int8] = np.rint(scaled * STEPS).astype(np.int8)
+    return whole

@@ -4,7 +4,7 @@ A row is one code: one frame of one instance. Of each column, the settled rows l
 after the last multiple of `tail_rows` lie in one small tail, so that an append rewrites little.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -137,6 +137,11 @@ class Rows:
         for name, values in columns.items():
             self._append(name, np.asarray(values, _dtype(name)).reshape(self._width(name), added))
         self.count += added
+
+    def fill(self, name: str, values: Callable[[Block], Array]) -> None:
+        """Write a column that is not there yet: (rows,) values of each block."""
+        for block in self.blocks():
+            self._put(name, block.number, np.asarray(values(block), _dtype(name)))
 
     def write(self, name: str, rows: NDArray[np.int64], values: Array) -> None:
         """Set the values of a column, (len(rows),) or (width, len(rows)), at some rows."""

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
-from storage.bits import Bits, Condition, every, keep
+from storage.bits import Bits, Condition, count_set, every, keep
 from storage.columns import DELETED
-from storage.kernels import STRIP, select, sift
+from storage.kernels import STRIP, select
+from storage.listing import ROOM, Listing, list_near, list_near_set, list_set, new_listing, take_listed
 from storage.places import Chunk
 from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
-from storage.selection import UNSEEN, Notes, Selection, lower
+from storage.selection import UNSEEN, Notes, Parts, Selection, lower
 from storage.snapshot import Snapshot
 
 Rows = NDArray[np.int64]
@@ -22,9 +23,10 @@ Distances = NDArray[np.uint16]
 
 SHARES: Final = 8
 """Chunks a thread: enough that one which is held up does little of the work."""
-FIRST_ROWS = 4096
-MOST_ROWS = 1 << 20
-"""Rows of the first and of the largest chunk where a threshold is known between chunks only."""
+MOST_ROWS: Final = 1 << 20
+"""Rows of a chunk whose candidates are bits: these stay in the second-level cache."""
+LEAST_LISTED: Final = STRIP + STRIP // 2
+"""Rows within the threshold that are listed before the sieve is asked about them."""
 NOTED: Final = 16 * STRIP
 """Rows noted in one call: few pages, so that nothing waits for fresh memory."""
 
@@ -44,6 +46,10 @@ class Sieve(Protocol):
 
     def refine(self, chunk: Chunk, bits: Bits) -> None:
         """Clear the bits of rows that are no candidates."""
+        ...
+
+    def refine_listed(self, chunk: Chunk, listing: Listing, listed: int) -> int:
+        """Leave only candidates in a list; return how many."""
         ...
 
 
@@ -130,7 +136,7 @@ def sweep(snapshot: Snapshot, task: Task, *, first_row: int = 0, threads: int | 
     """Go over all rows; what comes back holds every row of the answer, and others."""
     n_threads = thread_count(snapshot.rows, threads)
     columns = {*(task.sieve.columns if task.sieve else ()), *([task.group_column] if task.group_column else ())}
-    chunks = snapshot.places.cut(_sizes(snapshot.rows, n_threads, task.sieve), columns, first_row)
+    chunks = snapshot.places.cut([_size(snapshot.rows, n_threads, task.sieve)], columns, first_row)
     limit = [min(task.maximum_distance, snapshot.code_length)]
     workers = [_Worker(task, limit[0], snapshot.code_length) for _ in range(n_threads)]
 
@@ -142,6 +148,13 @@ def sweep(snapshot: Snapshot, task: Task, *, first_row: int = 0, threads: int | 
     kept = np.flatnonzero(distances <= limit[0])
     kept = kept[np.argsort(rows[kept])]
     return Found(rows[kept], distances[kept], groups[kept])
+
+
+def rehearse(snapshot: Snapshot, task: Task, sieve: Sieve) -> None:
+    """Go over all rows in each way that a search may go, so that every loop is compiled."""
+    worker = _Worker(task, snapshot.code_length, snapshot.code_length)
+    for chunk in snapshot.places.cut([snapshot.rows], sieve.columns):
+        worker.rehearse(chunk, sieve)
 
 
 def check_question(snapshot: Snapshot, queries: Codes, k: int) -> None:
@@ -179,23 +192,81 @@ class _Worker:
         state = np.array([limit]), np.zeros(1, np.int64), np.zeros(code_length + 1, np.int64), best
         self._selection = Selection(task.k, task.keep_ties, *state, np.array([-1, UNSEEN]))
         self._notes = Notes(np.empty(NOTED, np.int64), np.empty(NOTED, np.uint16), np.zeros(NOTED, np.uint32))
+        self._listing, self._farthest = new_listing(), limit
         self._pieces = [(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint32))]
 
     def search(self, chunk: Chunk, limit: int) -> int:
         """Search a chunk, knowing that nothing farther than `limit` matters; return the limit known then."""
-        task, selection, parts = self._task, self._selection, chunk.parts(self._task.group_column)
-        if limit < selection.threshold[0]:
-            lower(selection, limit)
-        bits = None if task.sieve is None else every(chunk.counts)
-        if task.sieve is not None and bits is not None:
-            if not task.sieve.first:
-                sift(parts, self._queries, selection.threshold[0], bits)
-            task.sieve.refine(chunk, bits)
+        if limit < self._selection.threshold[0]:
+            lower(self._selection, limit)
+        sieve, part = self._task.sieve, 0
+        if sieve is not None and not sieve.first:
+            while part < chunk.rows.size and not self._is_settled:  # where all rows are near, that tells nothing
+                self._search_bits(chunk.parts_from(part, part + 1), sieve)
+                part += 1
+            self._search_near(chunk.parts_from(part, chunk.rows.size), sieve)
+        else:
+            self._search_bits(chunk, sieve)
+        return int(self._selection.threshold[0]) + (not self._task.keep_ties)
+
+    def rehearse(self, chunk: Chunk, sieve: Sieve) -> None:
+        """Search a chunk in each way there is."""
+        parts, bits = chunk.parts(), every(chunk.counts)
+        lower(self._selection, int(self._selection.threshold[0]))
+        self._search_bits(chunk, sieve)
+        self._search_near(chunk, sieve)
+        self._search_set(chunk, parts, bits)
+        self._search_words(parts, bits)
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether few rows are within the threshold."""
+        return bool(self._selection.threshold[0] < min(self._farthest, self._selection.counts.size // 2))
+
+    def _search_bits(self, chunk: Chunk, sieve: Sieve | None) -> None:
+        """Ask the sieve about all rows first."""
+        parts, bits = chunk.parts(self._task.group_column), None
+        if sieve is not None:
+            bits = every(chunk.counts)
+            sieve.refine(chunk, bits)
+            if 2 * count_set(bits) < bits.size:  # less than one in two words
+                self._search_set(chunk, parts, bits)
+                return
+            if 4 * np.count_nonzero(bits) < bits.size:  # `select` looks at whole strips
+                self._search_words(parts, bits)
+                return
         place = np.zeros(3, np.int64)
         while place[0] < chunk.rows.size:
-            noted = select(parts, self._queries, bits, selection, self._notes, place)
-            self._pieces.append(tuple(notes[:noted].copy() for notes in self._notes))  # type: ignore[arg-type]
-        return int(selection.threshold[0]) + (not task.keep_ties)
+            self._keep(select(parts, self._queries, bits, self._selection, self._notes, place))
+
+    def _search_near(self, chunk: Chunk, sieve: Sieve) -> None:
+        """Ask the sieve about rows within the threshold only: of few at a time, so that the threshold falls early."""
+        parts, place, most = chunk.parts(self._task.group_column), np.zeros(2, np.int64), LEAST_LISTED
+        while place[0] < chunk.rows.size:
+            limit = int(self._selection.threshold[0])
+            listed = list_near(parts, self._queries, limit, most, self._listing, place)
+            left = sieve.refine_listed(chunk, self._listing, listed)
+            self._keep(take_listed(parts, self._queries, self._listing, left, self._selection, self._notes))
+            if place[0] < chunk.rows.size:
+                most = min(ROOM, LEAST_LISTED + self._task.k * listed // (2 * max(1, left)))
+
+    def _search_set(self, chunk: Chunk, parts: Parts, bits: Bits) -> None:
+        """Look at each candidate by itself: there are few."""
+        place = np.zeros(3, np.int64)
+        while place[0] < chunk.rows.size:
+            listed = list_set(chunk.counts, bits, self._listing, place)
+            self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes))
+
+    def _search_words(self, parts: Parts, bits: Bits) -> None:
+        """Look at candidates and the rows right beside them: they lie together."""
+        place = np.zeros(3, np.int64)
+        while place[0] < parts.rows.size:
+            limit = int(self._selection.threshold[0])
+            listed = list_near_set(parts, self._queries, limit, bits, LEAST_LISTED, self._listing, place)
+            self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes))
+
+    def _keep(self, noted: int) -> None:
+        self._pieces.append(tuple(notes[:noted].copy() for notes in self._notes))  # type: ignore[arg-type]
 
     @property
     def found(self) -> tuple[Rows, Distances, NDArray[np.uint32]]:
@@ -218,10 +289,10 @@ class _Mask:
         start = np.uint64(self._mask.ctypes.data)
         keep(chunk.counts, start + chunk.rows.view(np.uint64), self._set, bits)
 
+    def refine_listed(self, chunk: Chunk, listing: Listing, listed: int) -> int:
+        raise NotImplementedError("a mask is asked first")
 
-def _sizes(rows: int, threads: int, sieve: Sieve | None) -> list[int]:
+
+def _size(rows: int, threads: int, sieve: Sieve | None) -> int:
     even = max(rows // (threads * SHARES if threads > 1 else 1), ALONE)
-    if sieve is None:
-        return [even]
-    doubling = [FIRST_ROWS << step for step in range(MOST_ROWS.bit_length())]
-    return [size for size in doubling if size <= min(even, MOST_ROWS)]
+    return even if sieve is None or not sieve.first else min(even, MOST_ROWS)

@@ -152,6 +152,16 @@ class Snapshot:
         ordinal = self._tables.ordinal(Level.IMAGE, sop_instance_uid)
         return None if ordinal is None else self._tables.preview(ordinal, frame)
 
+    def outputs_of(self, sop_instance_uid: str) -> NDArray[np.int8] | None:
+        """(frames, code_length) outputs of the network behind the codes; None where not those of each frame were kept.
+
+        KeyError when the instance is unknown.
+        """
+        frames, ordinal = self._instance(sop_instance_uid).frames, self._tables.ordinal(Level.IMAGE, sop_instance_uid)
+        assert ordinal is not None
+        found = [outputs for frame in frames if (outputs := self._tables.outputs(ordinal, frame)) is not None]
+        return np.array(found, np.int8) if found and len(found) == len(frames) else None
+
     def blocks(self) -> Iterator[Block]:
         """Yield codes and columns where they lie, in row order; the arrays end with the snapshot."""
         return self._tables.rows.blocks()
@@ -197,6 +207,10 @@ class Snapshot:
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
         """(len(rows),) ordinals of the entities that some rows belong to."""
         return self.gather(LEVEL_COLUMN[level], rows)
+
+    def terms(self, column: str) -> list[str]:
+        """Texts of a column of terms; "" is among them."""
+        return self._tables.terms(column)
 
     def term_numbers(self, column: str, texts: Iterable[str]) -> list[int]:
         """Numbers by which a column knows some texts; unknown texts have none."""

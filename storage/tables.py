@@ -20,6 +20,8 @@ from storage.segment import Entry
 
 MAX_KEY_BYTES: Final = 511  # of LMDB
 ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
+OF_FRAMES: Final = ("previews", "outputs")
+"""Tables by instance and frame: what need not be there."""
 NO_PARENT: Final = -1
 MAX_CACHED: Final = 4096
 
@@ -73,7 +75,7 @@ class Node:
 
 def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | None = None) -> Handles:
     """Open every table; in a write transaction, make those that are missing."""
-    names = ["meta", "rows", "previews", *LEVELS, *(f"{level}:keys" for level in LEVELS)]
+    names = ["meta", "rows", *OF_FRAMES, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
     create = transaction is not None
     handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
     for level in LEVELS[:-1]:
@@ -190,13 +192,14 @@ class Tables:
         self.put(level, ordinal, replace(node, parent=parent))
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
-        """Remove an entity that has no children, with its previews."""
+        """Remove an entity that has no children, with what is kept of its frames."""
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
         self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
         self._unlink(level, ordinal, node.parent)
         for frame in node.frames:
-            self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles["previews"])
+            for table in OF_FRAMES:
+                self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles[table])
 
     def set_counter(self, name: str, value: int) -> None:
         """Store the next free number of a kind."""
@@ -213,9 +216,18 @@ class Tables:
         Image.fromarray(preview).save(octets, "PNG", compress_level=1)  # higher levels: 3x the time, 1/7 less space
         self._put("previews", FRAME_OF.pack(ordinal, frame), octets.getvalue())
 
-    def previewed(self) -> Iterator[tuple[int, int]]:
-        """Yield (instance ordinal, frame) of every preview."""
-        for key in self._transaction.cursor(db=self._handles["previews"]).iternext(values=False):
+    def outputs(self, ordinal: int, frame: int) -> NDArray[np.int8] | None:
+        """(code_length,) outputs of the network for a frame, if they were kept."""
+        found = self._get("outputs", FRAME_OF.pack(ordinal, frame))
+        return None if found is None else np.frombuffer(bytes(found), np.int8)
+
+    def put_outputs(self, ordinal: int, frame: int, outputs: NDArray[np.int8]) -> None:
+        """Keep outputs of the network."""
+        self._put("outputs", FRAME_OF.pack(ordinal, frame), outputs.tobytes())
+
+    def framed(self, table: str) -> Iterator[tuple[int, int]]:
+        """Yield (instance ordinal, frame) of everything in one of `OF_FRAMES`."""
+        for key in self._transaction.cursor(db=self._handles[table]).iternext(values=False):
             yield FRAME_OF.unpack(key)
 
     def terms(self, column: str) -> list[str]:

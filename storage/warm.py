@@ -8,9 +8,9 @@ import numpy as np
 from hashing.codes import Codes, pack
 from storage.database import Database, Item
 from storage.filter import Candidates
-from storage.groups import nearest_groups
-from storage.record import LEVELS, Level, Record
-from storage.scan import nearest
+from storage.indexed import ascending, read
+from storage.record import LEVELS, Record
+from storage.scan import Task, nearest, rehearse
 from storage.search import Filter, search
 from storage.snapshot import Snapshot
 
@@ -18,6 +18,7 @@ MAP_SIZE_BYTES = 1 << 24
 ONE = np.zeros(1, np.uint32)
 EVERYTHING = Filter(
     modalities=frozenset({""}),
+    manufacturers=frozenset({""}),
     study_dates=(None, None),
     undated=True,
     sexes=frozenset({""}),
@@ -48,7 +49,7 @@ def _ask_everything(snapshot: Snapshot, codes: Codes) -> None:
             search(snapshot, codes, 1, level, where, aggregation="MEAN")
     nearest(snapshot, codes, 1)
     nearest(snapshot, codes, 1, np.ones(1, np.bool_))
-    for first in (False, True):
-        candidates = Candidates(EVERYTHING, snapshot)
-        candidates.first = first
-        nearest_groups(snapshot, codes, 1, Level.IMAGE, candidates, snapshot.code_length)
+    rehearse(snapshot, Task(codes, 1, snapshot.code_length), Candidates(EVERYTHING, snapshot))
+    ascending(np.empty(0, np.int64), np.empty(0, np.uint16), 0)
+    for dtype in (np.uint8, np.uint32):
+        read(np.empty(0, np.uint64), np.empty(0, dtype))

@@ -1,6 +1,6 @@
 """A node in this process, filled with a few studies, and a client of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from node.receiver import Receiver
 from node.refusals import Refusals
 from node.retriever import Retriever
 from node.settings import Settings
-from storage.database import Database
+from storage.database import Database, Item
 from storage.spool import Spool
 from tests.archive import instance, uid
 from tests.running import free_port
@@ -39,15 +39,26 @@ MODELS = (StudyRoot, PatientRoot)
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 JANE = {"PatientID": "A", "PatientName": "Doe^Jane", "PatientSex": "F"}
 JOHN = {"PatientID": "B", "PatientName": "Müller^Jörg", "PatientSex": "M"}
-ALL = {"PatientID": "C", "PatientName": "Many^Images", "StudyDate": "19990101", "Modality": "OT", "InstanceNumber": "9"}
+ALL = {
+    "PatientID": "C",
+    "PatientName": "Many^Images",
+    "StudyDate": "19990101",
+    "Modality": "OT",
+    "Manufacturer": "ACME",
+    "InstanceNumber": "9",
+}
 CT_2020 = {"StudyDate": "20200101", "Modality": "CT", "Rows": "512"}
 JUNE = {"StudyDate": "20200615", "InstanceNumber": "1"}
 ITEMS = [
     instance("1.1.1", 0, attributes=JANE | CT_2020 | {"InstanceNumber": "1"}),
     instance("1.1.2", 1, attributes=JANE | CT_2020 | {"InstanceNumber": "2"}),
-    instance("2.1.1", 2, attributes=JANE | {"StudyDate": "20210101", "Modality": "MR", "InstanceNumber": "1"}),
+    instance(
+        "2.1.1",
+        2,
+        attributes=JANE | {"StudyDate": "20210101", "Modality": "MR", "Manufacturer": "Acme ", "InstanceNumber": "1"},
+    ),
     instance("3.1.1", 3, attributes=JOHN | JUNE | {"Modality": "CT", "Rows": "512"}),
-    instance("3.2.1", 9, 4, attributes=JOHN | JUNE | {"Modality": "PT", "Rows": "128"}),
+    instance("3.2.1", 9, 4, attributes=JOHN | JUNE | {"Modality": "PT", "Manufacturer": "Müller", "Rows": "128"}),
 ]
 MANY = [instance(f"5.1.{number}", 0, attributes=ALL) for number in range(1500)]
 EXAMPLE = {Element.EXAMPLE_SOP_INSTANCE_UID: uid("1.1.1")}
@@ -98,7 +109,7 @@ AMPLE_BYTES = 1 << 40  # the tests' own process holds far more than a receiver
 
 
 @contextmanager
-def answering_node(home: Path) -> Iterator[Node]:
+def answering_node(home: Path, items: Sequence[Item] = (*ITEMS, *MANY)) -> Iterator[Node]:
     """A node that listens while in use."""
     settings = Settings(
         home=home,
@@ -109,7 +120,7 @@ def answering_node(home: Path) -> Iterator[Node]:
         receiver_memory_bytes=AMPLE_BYTES,
     )
     with Database.create_or_open(settings.database_path, 64, "model", 1 << 26) as database:
-        database.append([*ITEMS, *MANY])
+        database.append(items)
         spool = Spool(settings.spool_path, capacity=9, free_bytes=0)
         finder = Finder(settings, database, Retriever(spool, "model"))
         receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, 1))

@@ -38,4 +38,5 @@ def item(number: int, code_length: int = 64, frame_codes: Codes | None = None, *
     frames = changes.get("frames", (0,))
     given = codes(len(frames), code_length, seed=number) if frame_codes is None else frame_codes
     previews = np.full((len(frames), 4, 4), number % 256, np.uint8)
-    return Item(record(number, **changes), given, previews, pixel_digest=number)
+    outputs = np.random.default_rng(number).integers(-127, 128, (len(frames), code_length), np.int8)
+    return Item(record(number, **changes), given, previews, pixel_digest=number, outputs=outputs)

@@ -170,6 +170,17 @@ def test_keys_below_the_level_filter_and_come_from_the_nearest_image(node: Node)
     assert ours(response) == {**EXAMPLE, Element.BEST_MATCH_FRAME_NUMBER: "2"}
 
 
+@pytest.mark.parametrize(
+    ("manufacturer", "expected"), [("ACME", "5"), ("acme", ""), ("A*", "5 2"), ("M?ller", "3"), ("M?ller\\ACME", "5 3")]
+)
+def test_look_alikes_of_a_manufacturer_are_matched_as_series_are(node: Node, manufacturer: str, expected: str) -> None:
+    keys = {"SpecificCharacterSet": "ISO_IR 192", "Manufacturer": manufacturer, "StudyInstanceUID": ""}
+
+    found = node.found(identifier("STUDY", EXAMPLE, keys))
+
+    assert [place(response.StudyInstanceUID) for response in found] == expected.split()
+
+
 @pytest.mark.parametrize("level", ["SERIES", "IMAGE"])
 def test_filters_apply_before_the_nearest_are_chosen(node: Node, level: str) -> None:
     request = identifier(level, {**EXAMPLE, Element.MAXIMUM_MATCHES: "2"}, StudyDate="20200615", SeriesInstanceUID="")
@@ -194,6 +205,7 @@ def test_the_question_comes_back_as_it_was_understood(node: Node) -> None:
         Element.EXCLUDE: "SELF\\STUDY",
         Element.AGGREGATION: "BEST",
         Element.INDEX_SNAPSHOT: answered[Element.INDEX_SNAPSHOT],
+        Element.RANKING: "HAMMING",
     }
 
 

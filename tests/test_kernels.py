@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
-from storage.kernels import STRIP, select, select_each, sift
+from storage.kernels import STRIP, select, select_each
 from storage.selection import UNSEEN, Each, Selection, Totals, lower
 from storage.sums import total
 from tests.invented import codes
@@ -114,22 +114,6 @@ def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None
     assert room.distances[:n].max(initial=0) <= 20
 
 
-@given(lengths, sizes_of, st.integers(1, 3), st.floats(0, 1), st.integers(0, 2**32 - 1))
-@settings(deadline=None)
-def test_sifting_leaves_the_rows_within_a_limit(
-    code_length: int, sizes: list[int], n_queries: int, share: float, seed: int
-) -> None:
-    n = sum(sizes)
-    stored, queries = codes(n, code_length, seed), codes(n_queries, code_length, seed + 1)
-    allowed, expected = np.random.default_rng(seed).random(n) < share, twin(stored, queries)
-    limit = int(np.quantile(expected, 0.1))
-    bits, laid = packed_bits(allowed, sizes), Laid(stored, sizes)
-
-    sift(laid.parts(), queries, limit, bits)
-
-    assert bits.tolist() == packed_bits(allowed & (expected <= limit), sizes).tolist()
-
-
 @pytest.mark.parametrize("masked", [False, True])
 def test_totals_add_up_by_group(masked: bool) -> None:
     stored, queries, sizes = codes(1500, 128), codes(2, 128, seed=1), [700, 800]
@@ -146,6 +130,6 @@ def test_totals_add_up_by_group(masked: bool) -> None:
     assert totals.counts.tolist() == [int((kept & (groups == g)).sum()) for g in range(20)]
 
 
-@pytest.mark.parametrize("loop", [select, select_each, sift, total])
+@pytest.mark.parametrize("loop", [select, select_each, total])
 def test_other_threads_run_while_a_kernel_does(loop: object) -> None:
     assert loop.targetoptions["nogil"]  # type: ignore[attr-defined]

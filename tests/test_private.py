@@ -25,7 +25,7 @@ VALUES = {
     "IS": NUMBERS,
     "DS": st.decimals(0, 1, places=6).map(str),
     "LO": st.text("abcXYZ012 .-", min_size=1, max_size=64).map(str.strip).filter(bool),
-    "CS": st.sampled_from(["SELF", "PATIENT", "BEST", "BACKFILLING"]),
+    "CS": st.sampled_from(["SELF", "PATIENT", "BEST", "BACKFILLING", "ASYMMETRIC"]),
 }
 
 

@@ -14,6 +14,7 @@ from node.errors import COMMENT_LENGTH, Refusal, Status
 from node.private import GROUP, Element
 from node.question import MOST_EXAMPLES, MOST_MATCHES, Aggregation, Exclusion, Question, read_question
 from storage.record import Level
+from storage.rerank import Stage
 from tests.archive import identifier
 
 IMAGE, SERIES, STUDY = (
@@ -56,6 +57,7 @@ def test_every_key_is_read() -> None:
         Element.EXCLUDE: ["STUDY", "DUPLICATE"],
         Element.AGGREGATION: "MEAN",
         Element.INDEX_SNAPSHOT: "state",
+        Element.RANKING: "HAMMING",
     }
 
     question = read_question(identifier("SERIES", ours, block=0x33))
@@ -69,6 +71,7 @@ def test_every_key_is_read() -> None:
         aggregation=Aggregation.MEAN,
         model="model",
         snapshot="state",
+        ranking=Stage.HAMMING,
         block=0x33,
     )
 
@@ -103,6 +106,11 @@ def test_without_example_it_is_an_ordinary_query(ours: Ours) -> None:
         ({IMAGE: "1.2", Element.EXCLUDE: ["SELF", "HOSPITAL"]}, Element.EXCLUDE),
         ({IMAGE: "1.2", Element.AGGREGATION: "MEDIAN"}, Element.AGGREGATION),
         ({IMAGE: "1.2", Element.AGGREGATION: ["BEST", "MEAN"]}, Element.AGGREGATION),
+        ({IMAGE: "1.2", Element.RANKING: "asymmetric"}, Element.RANKING),
+        ({IMAGE: "1.2", Element.RANKING: "EUCLIDEAN"}, Element.RANKING),
+        ({IMAGE: "1.2", Element.RANKING: ["HAMMING", "ASYMMETRIC"]}, Element.RANKING),
+        ({IMAGE: "1.2", Element.RANKING: "ASYMMETRIC", Element.AGGREGATION: "MEAN"}, Element.RANKING),
+        ({Element.RANKING: "ASYMMETRIC"}, Element.RANKING),
         ({Element.MAXIMUM_MATCHES: "5"}, Element.MAXIMUM_MATCHES),
         ({Element.MAXIMUM_DISTANCE: "5"}, Element.MAXIMUM_DISTANCE),
         ({Element.EXCLUDE: "STUDY"}, Element.EXCLUDE),

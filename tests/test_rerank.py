@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hashing.codes import CodeLengthError, hamming_distance, pack, unpack
 from storage.database import Database
-from storage.rerank import asymmetric_scores, rerank, shortlist_length
+from storage.rerank import STEPS, asymmetric_scores, in_whole_numbers, rerank, shortlist_length
 from storage.search import search
 from tests.invented import codes, item
 
@@ -31,6 +31,19 @@ def test_a_score_counts_each_bit_by_how_sure_the_query_is_of_it(code_length: int
             undecided = sum(abs(q) for q in whole)
             agreeing.append(agreed / undecided)
         assert score == pytest.approx(max(agreeing))
+
+
+@given(st.sampled_from([16, 128]), seeds)
+@settings(deadline=None)
+def test_outputs_kept_as_whole_numbers_score_as_they_did(code_length: int, seed: int) -> None:
+    relaxed, stored = np.random.default_rng(seed).normal(size=(3, code_length)), codes(9, code_length, seed)
+
+    kept = in_whole_numbers(relaxed)
+
+    assert kept.dtype == np.int8
+    assert np.abs(kept).max(axis=1).tolist() == [STEPS] * 3
+    assert in_whole_numbers(kept).tolist() == kept.tolist()
+    assert asymmetric_scores(kept, stored).tolist() == asymmetric_scores(relaxed, stored).tolist()
 
 
 @given(seeds)

@@ -16,6 +16,7 @@ from node.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
 from node.retriever import Answer, Retriever, spread
 from storage.database import Database, Snapshot
 from storage.record import Level
+from storage.rerank import Stage
 from storage.search import Filter
 from storage.spool import Spool
 from tests.archive import instance, ladder, uid
@@ -144,7 +145,8 @@ def test_the_outputs_behind_a_query_order_the_nearest_anew(retriever: Retriever,
     relaxed[0, :4] *= 9  # the bits in which studies 2, 3 and 4 differ
 
     plain = retriever.nearest(snapshot, ladder(0), about("1.1.1", maximum_matches=9), STUDY, Filter())
-    answer = retriever.nearest(snapshot, ladder(0), about("1.1.1", maximum_matches=3), STUDY, Filter(), relaxed)
+    question = about("1.1.1", maximum_matches=3, ranking=Stage.ASYMMETRIC)
+    answer = retriever.nearest(snapshot, ladder(0), question, STUDY, Filter(), relaxed)
 
     scores = [match.asymmetric_score or 0 for match in answer.matches]
     assert (plain.stage, answer.stage) == ("HAMMING", "ASYMMETRIC")
@@ -153,6 +155,26 @@ def test_the_outputs_behind_a_query_order_the_nearest_anew(retriever: Retriever,
     assert scores == sorted(scores, reverse=True)
     assert set(places(answer)) <= set(places(plain))
     assert scores[0] == 1
+
+
+def test_outputs_that_nobody_asked_to_rank_by_change_nothing(retriever: Retriever, snapshot: Snapshot) -> None:
+    relaxed = np.random.default_rng(0).normal(size=(1, 64))
+
+    answers = [retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), one) for one in (None, relaxed)]
+
+    assert answers[0] == answers[1]
+
+
+def test_what_the_node_is_set_to_yields_where_it_cannot_be_had_and_a_key_does_not(
+    retriever: Retriever, snapshot: Snapshot
+) -> None:
+    retriever.ranking = Stage.ASYMMETRIC  # of examples without outputs
+
+    answer = retriever.similar(snapshot, about("1.1.1"), STUDY, Filter())
+    refusal = refused(retriever, snapshot, about("1.1.1", ranking=Stage.ASYMMETRIC, block=0x42))
+
+    assert answer.stage == Stage.HAMMING
+    assert (refusal.status, refusal.offending) == (Status.DATA_SET_MISMATCH, Tag(GROUP, 0x420C))
 
 
 def test_candidates_are_counted_only_where_that_is_asked_for(retriever: Retriever, snapshot: Snapshot) -> None:

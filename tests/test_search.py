@@ -61,7 +61,13 @@ def cases(draw: st.DrawFn) -> Case:
             "PatientBirthDate": ("19800601", "")[number // 16 % 2],
         }
         study = {"StudyDate": ("20200115", "20200701", "")[number // 4 % 3]}
-        items.append(item(number, code_length, frame_codes=chosen, frames=frames, patient=patient, study=study))
+        series = {
+            "Modality": ("CT", "MR")[number // 2 % 2],
+            "BodyPartExamined": "CHEST",
+            "Manufacturer": ("ACME", "Acme", "")[number // 2 % 3],
+        }
+        changes = {"patient": patient, "study": study, "series": series}
+        items.append(item(number, code_length, frame_codes=chosen, frames=frames, **changes))
     uids = [each.record.sop_instance_uid for each in items]
     removed = generator.permutation(uids)[: draw(st.sampled_from([0, n // 4]))].tolist()
     return Case(code_length, items, removed, draw(st.sampled_from(BLOCKS)))
@@ -146,6 +152,7 @@ one = st.integers(0, 59).map(lambda number: {number})
 CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
     "modalities": st.frozensets(st.sampled_from(["CT", "MR", "US"]), min_size=1),
     "body_parts": st.frozensets(st.sampled_from(["CHEST", "", "HEAD"])),
+    "manufacturers": st.frozensets(st.sampled_from(["ACME", "Acme", "", "other"])),
     "sexes": st.frozensets(st.sampled_from(["M", "F", "", "X"]), min_size=1),
     "study_dates": ends,
     "ages": years,
@@ -185,6 +192,7 @@ def passes(each: Item, asked: dict[str, Any]) -> bool:
     tests: dict[str, Callable[[Any], bool]] = {
         "modalities": lambda wanted: modality(attributes) in wanted,
         "body_parts": lambda wanted: body_part(attributes) in wanted,
+        "manufacturers": lambda wanted: attributes["Manufacturer"] in wanted,
         "sexes": lambda wanted: SEXES[sex(attributes)] in wanted,
         "study_dates": lambda wanted: within(study_date(attributes), 1, wanted),
         "ages": lambda wanted: within(age_years(attributes), 0, wanted),

@@ -8,7 +8,9 @@ import pytest
 
 from storage.bits import every, keep, rows_of
 from storage.database import Database
-from storage.kernels import select, sift
+from storage.indexed import ascending, read
+from storage.kernels import select
+from storage.listing import keep_listed, list_near, list_near_set, list_set, take_listed
 from storage.record import LEVELS
 from storage.search import Filter, search
 from storage.selection import lower
@@ -39,5 +41,6 @@ def test_a_search_after_it_compiles_nothing(tmp_path: Path, code_length: int) ->
 
 
 def signatures() -> list[int]:
-    loops: tuple[Any, ...] = (every, keep, lower, rows_of, select, sift, total)
+    loops: tuple[Any, ...] = (every, keep, lower, rows_of, select, total)
+    loops += (ascending, read, keep_listed, list_near, list_near_set, list_set, take_listed)
     return [len(loop.signatures) for loop in loops]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.kernels import kernel
+from storage.compiled import kernel
 
 Floats = NDArray[np.float32]
 

@@ -12,15 +12,31 @@ from numpy.typing import NDArray
 from hashing.codes import Codes, words
 from storage.columns import COLUMNS, FIRST
 from storage.database import Database
+from storage.filter import Filter
 from storage.rows import CODES
 
 BATCH: Final = 1 << 20
 FLIPPED: Final = 0.1
 """Share of bits in which a clustered code differs from the centre of its cluster."""
 PER_CLUSTER: Final = 1000
-STUDY_ROWS, SERIES_ROWS, PATIENT_ROWS = 40, 10, 100
+STUDY_ROWS, SERIES_ROWS, PATIENT_ROWS = 40, 10, 80
+DAYS: Final = 5844
+"""From 2010 to 2025."""
 SEARCHED: Final = ("flags",)
 """Columns of a database that is only searched for rows."""
+
+FILTERS: Final = {
+    "date, 94 %": Filter(study_dates=(20110101, None)),
+    "sex, 33 %": Filter(sexes=frozenset("M")),
+    "age, 10 %": Filter(ages=(40, 49)),
+    "age and date, 1 %": Filter(ages=(40, 49), study_dates=(20150101, 20161231)),
+    "age, sex and date, 0.04 %": Filter(ages=(40, 40), sexes=frozenset("M"), study_dates=(20150101, 20161231)),
+    "manufacturer, 10 %": Filter(manufacturers=frozenset({"3"})),
+    "100 studies of their own": Filter(studies=np.arange(100, dtype=np.uint32) * 7 + 10),
+    "without one patient": Filter(excluded_patients=np.array([7], np.uint32)),
+    "without 32 duplicates": Filter(excluded_digests=np.arange(32, dtype=np.uint64) * 2**57),
+}
+"""Conditions of about so many of the rows."""
 
 Source = Callable[[Generator, int, int], Codes]
 """(rows, words) codes of so many bits."""
@@ -60,18 +76,22 @@ def flips(generator: Generator, rows: int, code_length: int, share: float = FLIP
     return found
 
 
-def database(folder: Path, name: str, source: Source, rows: int, code_length: int, *, whole: bool = True) -> Database:
+def database(
+    folder: Path, name: str, source: Source, rows: int, code_length: int, *, whole: bool = True, scattered: bool = False
+) -> Database:
     """Open a database of generated rows, made where it is not there yet.
 
     Parameters
     ----------
     whole
         With every column; else only those that finding rows takes.
+    scattered
+        As in `_columns`.
     """
-    path = folder / f"{name}-{code_length}-{rows}{'' if whole else '-rows'}"
+    path = folder / f"{name}-{code_length}-{rows}{'' if whole else '-rows'}{'-scattered' if scattered else ''}"
     if not (path / "made").exists():
         shutil.rmtree(path, ignore_errors=True)
-        _make(path, source, rows, code_length, COLUMNS if whole else SEARCHED)
+        _make(path, source, rows, code_length, COLUMNS if whole else SEARCHED, scattered=scattered)
         (path / "made").touch()
     return Database.open(path)
 
@@ -87,32 +107,58 @@ def all_codes(opened: Database) -> Codes:
         return np.ascontiguousarray(np.concatenate([block.codes for block in snapshot.blocks()], axis=1).T)
 
 
-def _make(path: Path, source: Source, rows: int, code_length: int, columns: Any) -> None:
+def _make(path: Path, source: Source, rows: int, code_length: int, columns: Any, *, scattered: bool) -> None:
     generator = np.random.default_rng(0)
     with Database.create_or_open(path, code_length, "benchmark", 1 << 38) as opened:
         for start in range(0, rows, BATCH):
             n = min(BATCH, rows - start)
-            values = dict(_columns(generator, start, n))
+            values = dict(_columns(start, n, rows, scattered=scattered))
             chosen: dict[str, NDArray[Any]] = {name: values[name] for name in columns}
             with opened._writing() as tables:  # rows alone: a million entities would take minutes
                 tables.rows.append({CODES: source(generator, n, code_length).T, **chosen})
                 tables.set_counter("rows", tables.rows.count)
+                tables.set_terms("manufacturer", ["", *map(str, range(1, 10))])
                 for level, each in (
                     ("PATIENT", PATIENT_ROWS), ("STUDY", STUDY_ROWS), ("SERIES", SERIES_ROWS), ("IMAGE", 1),
                 ):  # fmt: skip
                     tables.set_counter(level, -(-tables.rows.count // each))
 
 
-def _columns(generator: Generator, start: int, n: int) -> Iterator[tuple[str, NDArray[Any]]]:
-    rows = np.arange(start, start + n)
-    yield "modality", generator.integers(1, 5, n)
-    yield "body_part", generator.integers(0, 20, n)
-    yield "study_date", generator.integers(2010, 2026, n) * 10_000 + 101
-    yield "sex", generator.integers(0, 3, n)
-    yield "age_years", generator.integers(0, 100, n)
-    yield from (("patient", rows // PATIENT_ROWS), ("study", rows // STUDY_ROWS), ("series", rows // SERIES_ROWS))
-    yield from (("instance", rows), ("frame", np.zeros(n, np.int32)), ("flags", np.full(n, FIRST)))
-    yield "pixel_digest", generator.integers(0, 2**63, n)
+def _columns(start: int, n: int, rows: int, *, scattered: bool) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Columns of some of all rows, as a hospital has them: in order of arrival, and equal within what they belong to.
+
+    `scattered` draws what is filtered by for each row by itself: no hospital has it so, and nothing is dearer to test.
+    """
+    here = np.arange(start, start + n)
+    patient, study, series = here // PATIENT_ROWS, here // STUDY_ROWS, here // SERIES_ROWS
+    a, b, c = (here, here, here) if scattered else (patient, study, series)
+    yield "modality", 1 + _drawn(c, 4, 1)
+    yield "body_part", _drawn(c, 20, 2)
+    yield "manufacturer", _drawn(c, 10, 3)
+    days = _drawn(b, DAYS, 4) if scattered else np.minimum(DAYS - 1, b * STUDY_ROWS * DAYS // rows + _drawn(b, 3, 4))
+    yield "study_date", _calendar(days)
+    yield "sex", _drawn(a, 3, 5)
+    yield "age_years", _drawn(a, 100, 6)
+    yield from (("patient", patient), ("study", study), ("series", series))
+    yield from (("instance", here), ("frame", np.zeros(n, np.int32)), ("flags", np.full(n, FIRST)))
+    yield "pixel_digest", _drawn(here, 2**63, 7)
+
+
+def _drawn(entities: NDArray[np.int64], most: int, salt: int) -> NDArray[np.uint64]:
+    """A number below `most` for each entity, the same whenever it is asked for: SplitMix64."""
+    mixed = (entities.astype(np.uint64) + np.uint64(salt << 40)) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed ^ (mixed >> np.uint64(31))) % np.uint64(most)
+
+
+def _calendar(days: NDArray[Any]) -> NDArray[np.int64]:
+    """Days since the first of 2010 as yyyymmdd."""
+    dates = np.datetime64("2010-01-01") + days.astype(np.int64)
+    months = dates.astype("datetime64[M]")
+    year, month = months.astype("datetime64[Y]").astype(np.int64) + 1970, months.astype(np.int64) % 12 + 1
+    found: NDArray[np.int64] = year * 10_000 + month * 100 + (dates - months).astype(np.int64) + 1
+    return found
 
 
 def _cut(codes: Codes, code_length: int) -> Codes:

@@ -16,6 +16,8 @@ from storage.search import search
 from tests.invented import codes, item
 
 CODE_LENGTH = 100
+CT_EARLY = Filter(modalities=frozenset({"CT"}), study_dates=(20200101, 20200430))
+OF_A_MANUFACTURER = Filter(manufacturers=frozenset({"Müller & Co"}))
 
 
 def write(path: Path) -> None:
@@ -25,6 +27,7 @@ def write(path: Path) -> None:
         *(item(number, CODE_LENGTH) for number in range(9)),
         item(9, CODE_LENGTH, frames=(0, 3, 6), patient=odd),
         item(10, CODE_LENGTH, frames=()),
+        item(12, CODE_LENGTH, series={"Modality": "CT", "Manufacturer": "Müller & Co"}),
         item(16, CODE_LENGTH, patient_key="\\\\2.25.44", patient=odd),
     ]
     with Database.create_or_open(path, CODE_LENGTH, "golden", 2**24, block_rows=8, tail_rows=4) as database:
@@ -51,7 +54,9 @@ def tell(database: Database) -> dict[str, Any]:
                 for level in Level
             },
             "instances": {each.uid: _instance(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
-            "answers": {level: _answer(snapshot, level) for level in Level},
+            "answers": {level: _answer(snapshot, level, CT_EARLY) for level in Level},
+            "outputs": {each.uid: _outputs(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
+            "of a manufacturer": {level: _answer(snapshot, level, OF_A_MANUFACTURER) for level in Level},
         }
     return dict(json.loads(json.dumps(told)))
 
@@ -73,8 +78,12 @@ def _instance(snapshot: Snapshot, uid: str) -> dict[str, Any]:
     }
 
 
-def _answer(snapshot: Snapshot, level: Level) -> list[Any]:
-    where = Filter(modalities=frozenset({"CT"}), study_dates=(20200101, 20200430))
+def _outputs(snapshot: Snapshot, uid: str) -> list[list[int]] | None:
+    outputs = snapshot.outputs_of(uid)
+    return None if outputs is None else outputs.tolist()
+
+
+def _answer(snapshot: Snapshot, level: Level, where: Filter) -> list[Any]:
     answer = search(snapshot, codes(1, CODE_LENGTH, seed=99), 4, level, where)
     return [
         answer.candidates,

@@ -1,0 +1,204 @@
+"""The second ranking stage as a caller asks for it, against a plain twin."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import UID
+from pynetdicom.dsutils import encode
+from rich.console import Console
+
+from hashing.codes import hamming_distance, pack, unpack
+from node.asking import Asking, AskingError, ask_node, ranked_table
+from node.errors import Status
+from node.peers import Peer
+from node.private import GROUP, Element
+from node.question import Question
+from node.retriever import Retriever
+from storage.database import Database, Item
+from storage.record import Level
+from storage.rerank import Stage, in_whole_numbers, shortlist_length
+from storage.search import Filter
+from storage.spool import Spool
+from tests.answering import SYNTAXES, Node, answering_node, ours
+from tests.archive import identifier, instance, uid
+
+K = 30
+EXAMPLE = "1.1.1"
+
+
+def alike(n: int, seed: int, outputs: bool = True) -> list[Item]:
+    """Images of as many studies, of which each differs from the first in few bits: many are equally far."""
+    generator = np.random.default_rng(seed)
+    relaxed = in_whole_numbers(generator.normal(size=(n, 64)))
+    bits = (relaxed[:1] >= 0) ^ (generator.random((n, 64)) < 0.06)
+    bits[0] = relaxed[0] >= 0
+    codes = pack(bits)
+    items = [instance(f"{number}.1.1", 0, PatientID=str(number)) for number in range(1, n + 1)]
+    return [
+        replace(item, codes=codes[i : i + 1], outputs=relaxed[i : i + 1] if outputs else None)
+        for i, item in enumerate(items)
+    ]
+
+
+def twin(items: Sequence[Item], k: int) -> list[tuple[float, int, str]]:
+    """Score, distance and UID of the best of the nearest by what the first item is sure of."""
+    example, *others = items
+    assert example.outputs is not None
+    query = example.outputs[0].tolist()
+    scored = []
+    for other in others:
+        bits = unpack(other.codes, 64)[0].tolist()
+        agreeing = sum(abs(q) for q, bit in zip(query, bits, strict=True) if (q >= 0) == bit)
+        distance = int(hamming_distance(example.codes[0], other.codes)[0])
+        scored.append((agreeing / sum(map(abs, query)), distance, other.record.study_instance_uid))
+    nearest = sorted(scored, key=lambda one: one[1:])[: shortlist_length(k)]
+    return sorted(nearest, key=lambda one: (-round(one[0], 9), *one[1:]))[:k]
+
+
+@pytest.fixture(scope="module")
+def items() -> list[Item]:
+    return alike(300, seed=0)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Iterator[Node]:
+    with answering_node(tmp_path_factory.mktemp("node"), items) as node:
+        yield node
+
+
+def asked(ranking: str, **more: str) -> dict[Element, str | list[str]]:
+    returned = (Element.SIMILARITY_RANK, Element.SIMILARITY_SCORE, Element.ASYMMETRIC_SCORE, Element.HAMMING_DISTANCE)
+    return {
+        Element.EXAMPLE_SOP_INSTANCE_UID: uid(EXAMPLE),
+        Element.MAXIMUM_MATCHES: str(K),
+        Element.RANKING: ranking,
+        **dict.fromkeys(returned, ""),
+        **{Element[name]: value for name, value in more.items()},
+    }
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_the_nearest_come_in_the_order_of_the_second_stage_with_its_scores(
+    node: Node, items: list[Item], syntax: UID
+) -> None:
+    found = node.found(identifier("STUDY", asked("ASYMMETRIC"), StudyInstanceUID=""), syntax=syntax)
+
+    expected = twin(items, K)
+    answered = [ours(response) for response in found]
+    assert [response.StudyInstanceUID for response in found] == [study for _, _, study in expected]
+    assert [one[Element.SIMILARITY_RANK] for one in answered] == [str(rank) for rank in range(1, K + 1)]
+    assert [one[Element.HAMMING_DISTANCE] for one in answered] == [str(distance) for _, distance, _ in expected]
+    assert [float(one[Element.SIMILARITY_SCORE]) for one in answered] == [
+        round(1 - distance / 64, 6) for _, distance, _ in expected
+    ]
+    assert [float(one[Element.ASYMMETRIC_SCORE]) for one in answered] == [round(score, 6) for score, _, _ in expected]
+    assert {one[Element.RANKING] for one in answered} == {"ASYMMETRIC"}
+
+
+def test_the_same_question_gives_the_same_bytes_and_without_ranking_the_order_of_distance(node: Node) -> None:
+    request = identifier("STUDY", asked("ASYMMETRIC"), StudyInstanceUID="")
+
+    first, again = (
+        [encode(one, is_implicit_vr=True, is_little_endian=True) for one in node.found(request)] for _ in range(2)
+    )
+    plain = [ours(response) for response in node.found(identifier("STUDY", asked(""), StudyInstanceUID=""))]
+
+    distances = [int(one[Element.HAMMING_DISTANCE]) for one in plain]
+    assert first == again
+    assert distances == sorted(distances)
+    assert {one[Element.RANKING] for one in plain} == {"HAMMING"}
+    assert {one[Element.ASYMMETRIC_SCORE] for one in plain} == {""}
+
+
+def test_a_node_may_be_set_to_the_second_stage_and_a_question_asks_for_the_first(
+    node: Node, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.finder.retriever, "ranking", Stage.ASYMMETRIC)
+
+    by_default, by_key, by_mean = (
+        [ours(response) for response in node.found(identifier("STUDY", keys, StudyInstanceUID=""))]
+        for keys in (asked(""), asked("HAMMING"), asked("", AGGREGATION="MEAN"))
+    )
+
+    assert [int(one[Element.HAMMING_DISTANCE]) for one in by_default] == [one[1] for one in twin(items, K)]
+    assert {one[Element.RANKING] for one in by_default} == {"ASYMMETRIC"}
+    assert {one[Element.RANKING] for one in by_key + by_mean} == {"HAMMING"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "comment"),
+    [
+        (asked("EUCLIDEAN"), "ranking takes HAMMING or ASYMMETRIC"),
+        (asked("ASYMMETRIC", AGGREGATION="MEAN"), "ranking ASYMMETRIC goes by the BEST image, not by the MEAN"),
+    ],
+)
+def test_a_ranking_that_cannot_be_is_refused_with_its_element_and_what_can(
+    node: Node, keys: dict[Element, str | list[str]], comment: str
+) -> None:
+    [refused], found = node.ask(identifier("STUDY", keys))
+
+    assert (refused.Status, refused.OffendingElement) == (Status.DATA_SET_MISMATCH, GROUP << 16 | 0x100C)
+    assert (refused.ErrorComment, found) == (comment, [])
+
+
+def test_the_command_asks_a_node_for_the_second_stage_and_shows_its_score(node: Node, items: list[Item]) -> None:
+    peer = Peer(node.settings.ae_title, node.settings.host, node.settings.port)
+    asking = Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False, ranking="asymmetric")
+    plainly = Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False)
+
+    cases = ask_node(peer, asking)
+    plain = ask_node(peer, plainly)
+
+    assert [case.uid for case in cases] == [study for _, _, study in twin(items, 5)]
+    assert f"{float(cases[0].asymmetric):.3f}" in printed(ranked_table(cases, asking))
+    assert "asymmetric" not in printed(ranked_table(plain, plainly))
+    with pytest.raises(AskingError, match="HAMMING or ASYMMETRIC"):
+        Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False, ranking="best")
+
+
+def printed(table: object) -> str:
+    console = Console(width=200, file=StringIO())
+    console.print(table)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return str(text)
+
+
+@given(n=st.integers(2, 200), k=st.sampled_from([1, 3, 40]), seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=25)
+def test_the_second_stage_orders_what_its_twin_orders_each_time(
+    tmp_path_factory: pytest.TempPathFactory, n: int, k: int, seed: int
+) -> None:
+    items, folder = alike(n, seed), tmp_path_factory.mktemp("database")
+    question = Question((uid(EXAMPLE),), maximum_matches=k, ranking=Stage.ASYMMETRIC)
+    retriever = Retriever(Spool(folder / "spool", 9, 0), "model")
+    with Database.create_or_open(folder / "database", 64, "model", 1 << 24) as database:
+        database.append(items)
+        with database.snapshot() as snapshot:
+            answers = [retriever.similar(snapshot, question, Level.STUDY, Filter()) for _ in range(2)]
+
+    told = [(match.asymmetric_score, match.distance, match.entity.uid) for match in answers[0].matches]
+    expected: list[object] = [(pytest.approx(score), distance, study) for score, distance, study in twin(items, k)]
+    assert answers[0] == answers[1]
+    assert told == expected
+
+
+def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path) -> None:
+    base = alike(40, seed=3)
+    example = instance(EXAMPLE, 0, 0, PatientID="1")
+    outputs = np.concatenate([base[1].outputs, base[0].outputs])
+    two = replace(example, codes=np.concatenate([base[1].codes, base[0].codes]), outputs=outputs)
+    question = Question((uid(EXAMPLE),), frames=(2,), maximum_matches=5, ranking=Stage.ASYMMETRIC)
+    with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
+        database.append([two, *base[1:]])
+        with database.snapshot() as snapshot:
+            answer = Retriever(Spool(tmp_path / "spool", 9, 0), "model").similar(
+                snapshot, question, Level.STUDY, Filter()
+            )
+
+    assert [match.entity.uid for match in answer.matches] == [study for _, _, study in twin(base, 5)]
