@@ -1,6 +1,5 @@
 """Where objects are built: each role of the node, ready to run."""
 
-import fcntl
 import logging
 import signal
 import threading
@@ -10,6 +9,7 @@ from hashing.model import DEFAULT_MODEL
 from node.entity import Entity
 from node.find import Finder
 from node.home import open_for_reading, open_for_writing, open_spool
+from node.kernels import make_ready
 from node.lifeline import die_with_parent
 from node.pressure import Pressure
 from node.receiver import Receiver
@@ -17,7 +17,6 @@ from node.refusals import Refusals
 from node.roles import Role, announced
 from node.settings import Settings
 from storage.builder import keep_built
-from storage.warm import warm_up
 
 WRITE_EVERY_S = 1.0
 
@@ -72,17 +71,8 @@ def _run_web(settings: Settings, stop: threading.Event, _number: int) -> None:
 
 
 def _make_kernels_ready(settings: Settings, code_length: int) -> None:
-    """Load the search kernels while images can be received already; a query that comes before waits for them.
-
-    One process does it after the other: on a first start one compiles for half a minute, and the others load that.
-    """
-
-    def in_turn() -> None:
-        with (settings.run_path / "kernels.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            warm_up(code_length)
-
-    threading.Thread(target=in_turn, name="kernels", daemon=True).start()
+    """Load the search kernels while images can be received already; a query that comes before does so for itself."""
+    threading.Thread(target=make_ready, args=[settings.run_path, code_length], name="kernels", daemon=True).start()
 
 
 RUNNERS: dict[Role, Callable[[Settings, threading.Event, int], None]] = {

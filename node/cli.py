@@ -195,6 +195,8 @@ def _log() -> None:
     logging.basicConfig(
         level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    for quoting in ("pynetdicom.utils", "pynetdicom.fsm"):  # a traceback for each odd octet; ours say it in a line
+        logging.getLogger(quoting).setLevel(logging.CRITICAL)
     for package in ("node", "storage", "hashing"):
         logging.getLogger(package).setLevel(logging.INFO)
 

@@ -13,17 +13,19 @@ import logging
 import os
 import select
 import struct
-from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.fsm import InvalidEventError
 
 from node.errors import Refusal
+from node.message import Handed, ProtocolError, Reception, Stored
 from node.octets import Octets, PeerGoneError, PeerSilentError
 from node.store_message import (
     COMMAND,
@@ -42,28 +44,11 @@ logger = logging.getLogger(__name__)
 
 BUFFER_BYTES: Final = 1 << 19
 MOST_COMMAND_BYTES: Final = 1 << 16  # a C-FIND or C-STORE command set takes some 200
-MOST_IDENTIFIER_BYTES: Final = 1 << 24  # data sets that pynetdicom keeps in memory
 MOST_PDU_BYTES: Final = 1 << 20  # of PDUs without data: 128 presentation contexts of 100 transfer syntaxes take less
 POLL_S: Final = 0.5  # how late a timer may be noticed
+OVER: Final = ("Sta1", "Sta13")  # no transport connection; awaiting its end (PS3.8 9.2.1)
 PDU_HEADER: Final = struct.Struct(">BxI")  # type, length (PS3.8 9.3.1)
 VALUE_HEADER: Final = struct.Struct(">IBB")  # length, presentation context, message control header (9.3.5.1, E.2)
-
-
-class ProtocolError(Exception):
-    """The peer sent what PS3.8 does not allow; the association is aborted."""
-
-
-class Reception(Protocol):
-    """An instance that arrives."""
-
-    def write(self, piece: memoryview) -> None:
-        """Take some of the data set; the piece is valid during the call only."""
-
-    def finish(self) -> Refusal | None:
-        """Return once it is durable, or why it is not kept."""
-
-    def abandon(self) -> None:
-        """Forget it: the rest will not come."""
 
 
 class Store(Protocol):
@@ -82,7 +67,7 @@ class UpperLayer(DULServiceProvider):
         self._run_loop_delay = 0  # the loop of pynetdicom sleeps so long each time round; ours blocks in `_wait`
         self._store, self._timeout_s = store, timeout_s
         self._octets: Octets | None = None
-        self._message: _Stored | _Handed | None = None
+        self._message: Stored | Handed | None = None
         self._command = bytearray()
         self.closed: Future[None] = Future()
         """Done when the connection is closed, which may be before anybody asks."""
@@ -93,13 +78,17 @@ class UpperLayer(DULServiceProvider):
 
     def run_reactor(self) -> None:
         """Serve until the connection is closed."""
-        connection: Any = self.socket
-        self._octets = Octets(connection.socket, BUFFER_BYTES, self._timeout_s)
-        self._poll.register(connection.socket, select.POLLIN)
+        connection, nothing = cast("Any", self.socket).socket, cast("Any", None)
+        self._octets = Octets(connection, BUFFER_BYTES, self._timeout_s)
+        self._poll.register(connection, select.POLLIN)
         try:
             super().run_reactor()
+        except InvalidEventError as error:  # PS3.8 table 9-10 has no such case
+            logger.warning("association from %s ends: %s", self.assoc.requestor.ae_title, error)
         finally:
             self._drop_message()
+            connection.close()  # pynetdicom's does not where the peer went first
+            self.to_user_queue.put(nothing)  # whoever still awaits the request of an association need not
             self.assoc._reactor_checkpoint.set()
             self.closed.set_result(None)
             with self._bell_lock:
@@ -113,6 +102,15 @@ class UpperLayer(DULServiceProvider):
         with self._bell_lock:
             if self._bell is not None:
                 os.eventfd_write(self._bell, 1)
+
+    def _process_recv_primitive(self) -> bool:
+        """Take the next of what is to be sent; of an association that has ended, nothing is."""
+        if self.state_machine.current_state not in OVER:
+            return super()._process_recv_primitive()
+        with suppress(Empty):
+            while True:
+                self.to_provider_queue.get_nowait()
+        return False
 
     def _is_transport_event(self) -> bool:
         """Whether something was read; called each time round, when nothing is to be sent."""
@@ -212,13 +210,13 @@ class UpperLayer(DULServiceProvider):
         elements = read_command(command_set)
         request = read_store_request(elements)
         if request is None:
-            self._message = _Handed(self.assoc, context_id, command_set)
+            self._message = Handed(self.assoc, context_id, command_set)
         else:
             if self.assoc.dimse.msg_queue.empty() and self.peek_next_pdu() is None:
                 self.assoc._reactor_checkpoint.clear()  # nothing to do for the thread of the association: it sleeps
             syntax = self.assoc._accepted_cx[context_id].transfer_syntax[0]
             reception = self._store.begin(request, syntax, self.assoc.requestor.ae_title)
-            self._message = _Stored(context_id, reception, lambda refusal: self._answer(context_id, request, refusal))
+            self._message = Stored(context_id, reception, lambda refusal: self._answer(context_id, request, refusal))
         if not has_data_set(elements):
             self._finish()
 
@@ -254,47 +252,3 @@ class UpperLayer(DULServiceProvider):
         logger.warning("association from %s ends: %s", self.assoc.requestor.ae_title, why)
         self.event_queue.put(event)
         self.assoc._reactor_checkpoint.set()
-
-
-class _Stored:
-    """A C-STORE request under way: its data set goes to the receiver."""
-
-    def __init__(self, context_id: int, reception: Reception, answer: Callable[[Refusal | None], None]) -> None:
-        self.context_id, self._reception, self._answer = context_id, reception, answer
-        self.take, self.abandon = reception.write, reception.abandon
-
-    def finish(self) -> None:
-        """Answer, once it is durable."""
-        self._answer(self._reception.finish())
-
-
-class _Handed:
-    """Any other message: it goes to pynetdicom, as its own upper layer would hand it on (DT-2)."""
-
-    def __init__(self, association: Association, context_id: int, command_set: bytes) -> None:
-        self.context_id, self._association, self._size = context_id, association, 0
-        self._hand_on(COMMAND | LAST, command_set)
-
-    def take(self, piece: memoryview) -> None:
-        """Hand a piece of the data set on, as a fragment that is not the last."""
-        self._size += len(piece)
-        if self._size > MOST_IDENTIFIER_BYTES:
-            raise ProtocolError(f"a data set of more than {MOST_IDENTIFIER_BYTES} bytes in a message that stores none")
-        self._hand_on(0, bytes(piece))
-
-    def finish(self) -> None:
-        """End the data set, and wake the thread that serves the message."""
-        if self._association.dimse.message is not None:
-            self._hand_on(LAST, b"")
-        self._association._reactor_checkpoint.set()
-
-    def abandon(self) -> None:
-        """Do nothing: what pynetdicom holds goes with the association."""
-
-    def _hand_on(self, control: int, piece: bytes) -> None:
-        fragment = P_DATA()
-        fragment.presentation_data_value_list = [[self.context_id, bytes([control]) + piece]]  # type: ignore[list-item]
-        try:
-            self._association.dimse.receive_primitive(fragment)
-        except Exception as error:  # whatever reading a command set of anything raises
-            raise ProtocolError("a message that cannot be decoded") from error

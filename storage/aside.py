@@ -1,6 +1,7 @@
 """What could not be indexed, each with a note that says why."""
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,8 @@ from storage.durable import folder_names, sync_folder, write_durably
 
 REASON: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class SetAside:
     uids
         SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, as far as known.
     path
-        File that holds the bytes, None when they were not kept.
+        File that holds the bytes, None when they were not kept or somebody took them away.
     """
 
     name: str
@@ -90,19 +93,20 @@ class Aside:
         if not keep:
             entry.unlink(missing_ok=True)
             return
-        kept = self._path / entry.name
+        kept = self._path / f"{entry.stem}.dcm"
         try:
             entry.rename(kept)
-        except FileNotFoundError:  # another process, opening the spool, was quicker to repair
-            if not kept.exists():
-                raise
+        except FileNotFoundError:
+            if not kept.exists():  # where it does, another process, opening the spool, was quicker to repair
+                logger.warning("%s was taken out of the spool by somebody else: only the note is kept", entry.name)
         sync_folder(self._path)
 
     def _read(self, name: str) -> SetAside:
         note = json.loads((self._path / name).read_bytes())
         stem = name.partition("_")[0]
-        path = self._path / f"{stem}.dcm" if note["keep"] else None
-        return SetAside(stem, note["reason"], note["detail"], note["uids"], note["received_ns"], path)
+        path = self._path / f"{stem}.dcm"
+        kept = path if note["keep"] and path.exists() else None
+        return SetAside(stem, note["reason"], note["detail"], note["uids"], note["received_ns"], kept)
 
     def _names(self) -> list[str]:
         return sorted(name for name in folder_names(self._path) if name.endswith(".json"))

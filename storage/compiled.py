@@ -28,6 +28,11 @@ def kernel(function: Function) -> Function:
         return cast("Function", njit(nogil=True)(function))
 
 
+def is_kept(kernel: Any) -> bool:
+    """Whether the machine code of a kernel is kept for other processes."""
+    return kernel.stats.cache_path is not None
+
+
 def inlined(function: Function) -> Function:
     """Compile into every kernel that calls it."""
     return cast("Function", njit(nogil=True, inline="always")(function))

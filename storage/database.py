@@ -1,9 +1,11 @@
 """Codes and records in one LMDB environment, durable and searchable where they lie: one process writes, many read."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import lmdb
@@ -26,6 +28,7 @@ from storage.upgrade import upgraded
 
 __all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 
+DATA = "data.mdb"
 MAX_READERS = 1024
 TABLES = 16
 SEGMENTS = "segments"
@@ -75,20 +78,16 @@ class Database:
             It was written by a later release or for other codes; one of an older format is brought to the present one.
         """
         fresh = Header(code_length, model, block_rows, tail_rows)
-        path.mkdir(parents=True, exist_ok=True)
+        _make(path, fresh, map_size)
         environment = _environment(path, map_size=map_size, readonly=False)
         try:
-            with environment.begin(write=True) as transaction:  # all or nothing: a kill leaves no half database
-                if transaction.stat()["entries"] == 0:
-                    meta = open_handles(environment, transaction)["meta"]
-                    transaction.put(HEADER, fresh.to_bytes(), db=meta)
+            _begin(environment, fresh)  # of an environment that another release left empty
             header = _header(environment, path)
             header.check(code_length, model)
             database = cls(path, environment, upgraded(environment, header))
         except BaseException:
             environment.close()
             raise
-        _sync_folders(path)
         return database
 
     @classmethod
@@ -101,7 +100,7 @@ class Database:
         FormatError
             It was written by a release of another format.
         """
-        if not (path / "data.mdb").is_file():
+        if not (path / DATA).is_file():
             raise NoDatabase(path)
         environment = _environment(path, map_size=0, readonly=readonly)
         try:
@@ -211,6 +210,36 @@ class Database:
                 yield Tables(transaction, self._handles, self.header.layout)
         except lmdb.MapFullError as error:
             raise DatabaseFull(self.path, self._environment.info()["map_size"]) from error
+
+
+def _make(path: Path, header: Header, map_size: int) -> None:
+    """Make a database where there is none: it gets its name once it is whole and durable."""
+    path.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        if not (path / DATA).exists():
+            with TemporaryDirectory(dir=path, prefix="new-") as folder:
+                with _environment(Path(folder), map_size=map_size, readonly=False) as environment:
+                    _begin(environment, header)
+                    environment.sync(True)
+                (Path(folder) / DATA).rename(path / DATA)
+    _sync_folders(path)
+
+
+def _begin(environment: lmdb.Environment, header: Header) -> None:
+    with environment.begin(write=True) as transaction:  # all or nothing: a kill leaves no half database
+        if transaction.stat()["entries"] == 0:
+            meta = open_handles(environment, transaction)["meta"]
+            transaction.put(HEADER, header.to_bytes(), db=meta)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _environment(path: Path, *, map_size: int, readonly: bool) -> lmdb.Environment:

@@ -43,9 +43,17 @@ class Entry:
 
     @property
     def received_ns(self) -> int:
-        """Time of arrival, nanoseconds since the epoch; of a file that somebody laid here, that of its last change."""
+        """Time of arrival, nanoseconds since the epoch; of a file that somebody laid here, that of its last change.
+
+        Now, if somebody has taken that file away again.
+        """
         arrived = self.path.name.partition("-")[0]
-        return int(arrived) if arrived.isdecimal() else self.path.stat().st_mtime_ns
+        if arrived.isdecimal():
+            return int(arrived)
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return time.time_ns()
 
 
 class Spool:

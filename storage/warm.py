@@ -2,8 +2,11 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import get_ident
+from typing import Any
 
 import numpy as np
+from numba.core.event import Listener, install_listener
 
 from hashing.codes import Codes, pack
 from storage.database import Database, Item
@@ -27,6 +30,34 @@ EVERYTHING = Filter(
     excluded_digests=ONE.astype(np.uint64),
 )
 """Asks something of a column of each type."""
+
+
+class _MustCompileError(Exception):
+    """A kernel is not in the cache."""
+
+
+class _Loading(Listener):
+    """Stops Numba before it compiles in this thread; in others, questions go on."""
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
+
+    def on_start(self, _event: Any) -> None:
+        if get_ident() == self._thread:
+            raise _MustCompileError
+
+    def on_end(self, _event: Any) -> None:
+        """Do nothing."""
+
+
+def load(code_length: int) -> bool:
+    """Make the kernels ready from Numba's cache only: where that lacks one, compile nothing and return False."""
+    try:
+        with install_listener("numba:compile", _Loading()):
+            warm_up(code_length)
+    except _MustCompileError:
+        return False
+    return True
 
 
 def warm_up(code_length: int) -> None:

@@ -301,3 +301,17 @@ def test_a_file_that_somebody_laid_into_the_queue_waits_like_the_others(tmp_path
     assert entry.received_ns == 7_000_000_000
     assert queue.set_aside(entry, "not-readable", "no data set", {}, keep=True).reason == "not-readable"
     assert len(queue) == 0
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "00000000000000000042-7-0.dcm"])
+def test_an_entry_that_somebody_takes_away_again_harms_nothing(tmp_path: Path, name: str) -> None:
+    queue = spool_at(tmp_path)
+    (tmp_path / "incoming" / name).write_text("hello")
+    [entry] = queue.take(10)
+    entry.path.unlink()
+
+    assert entry.received_ns > 0
+    note = queue.set_aside(entry, "not-readable", "FileNotFoundError", {}, keep=True)
+
+    assert (note.reason, note.path) == ("not-readable", None)
+    assert len(queue) == 0

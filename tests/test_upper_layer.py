@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -242,6 +243,19 @@ def test_what_ps3_8_forbids_ends_this_association_only(wires: Wires, spool: Spoo
     other.socket.sendall(p_data(value(ECHO, 3, ECHO_COMMAND)))
     assert other.status() == 0
     assert len(spool) == 0
+
+
+@pytest.mark.parametrize("ending", [b"", BAD["unknown PDU type"]], ids=["leaves", "goes on with garbage"])
+@pytest.mark.parametrize("title", ["LOOKALIKE", "é"], ids=["good request", "garbled request"])
+def test_who_asks_for_an_association_and_does_not_wait_keeps_no_thread(node: Node, title: str, ending: bytes) -> None:
+    asked = associate_rq("?" * 16).replace(b"?" * 16, title.encode().ljust(16))
+    before = threading.active_count()
+
+    for _ in range(30):
+        with socket.create_connection((node.settings.host, node.settings.port)) as connection:
+            connection.sendall(asked + ending)
+
+    wait_for(lambda: threading.active_count() <= before)
 
 
 def test_a_sender_that_goes_away_in_the_middle_leaves_nothing(wires: Wires, spool: Spool) -> None:

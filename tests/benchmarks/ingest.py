@@ -39,9 +39,6 @@ REACH = {("CT", 1): 2.5, ("CT", 4): 4.0, ("CR", 1): 1.5}
 """What our rate, durable, is to be over pynetdicom's."""
 
 WITHOUT_SYNC = "import os; os.fdatasync = os.fsync = lambda file: None; "
-ROLE = (
-    "from node.application import become_role; from node.roles import Role; from node.settings import load_settings; "
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +163,9 @@ def our_receivers(home: Path, patch: str = "", number: int | None = None) -> Ite
     environment = os.environ | {"LOOKALIKE_HOME": str(home), "LOOKALIKE_PORT": str(settings.port)}
     peer = Peer(settings.ae_title, settings.host, settings.port)
     with ExitStack() as stack:
+        command = [sys.executable, "-c", f"{patch}from node.cli import main; main()", "role", "dicom", "--number"]
         running = [
-            stack.enter_context(
-                started(
-                    [sys.executable, "-c", f"{patch}{ROLE}become_role(Role.DICOM, load_settings(), {one})"],
-                    peer,
-                    home.with_suffix(f".{one}.log"),
-                    environment,
-                )
-            )
+            stack.enter_context(started([*command, str(one)], peer, home.with_suffix(f".{one}.log"), environment))
             for one in [*processes(settings, Role.DICOM)][:number]
         ]
         yield Server(peer, tuple(running), lambda: emptied(settings.spool_path / "incoming"))

@@ -1,0 +1,57 @@
+"""Search kernels in a role of the node: compiled elsewhere, loaded here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node import kernels
+from node.kernels import make_ready
+from storage.warm import load, warm_up
+from tests.running import REPOSITORY
+from tests.test_warm import signatures
+
+READY = """
+import sys
+from pathlib import Path
+from node.kernels import make_ready
+from storage import bits, kernels, selection, sums
+make_ready(Path(sys.argv[1]), 64)
+loops = bits.every, bits.keep, bits.rows_of, kernels.select, kernels.sift, selection.lower, sums.total
+print(*(list(loop.stats.cache_misses.values()) for loop in loops if not loop.stats.cache_hits))
+"""
+
+
+@pytest.mark.slow
+def test_a_role_compiles_nothing_though_the_cache_is_empty(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", READY, str(tmp_path)]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    found = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
+
+    assert found.stdout.strip() == ""
+
+
+def test_what_is_in_the_cache_is_loaded_without_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm_up(64)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be compiled"))
+
+    make_ready(tmp_path, 64)
+
+    assert load(64)
+
+
+def test_where_no_cache_can_be_written_no_other_process_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "load", lambda _: False)
+    monkeypatch.setattr(kernels, "is_kept", lambda _: False)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it could not keep what it compiles"))
+
+    make_ready(tmp_path, 64)
+
+    assert min(signatures()) > 0
