@@ -82,7 +82,7 @@ RUNNERS: dict[Role, Callable[[Settings, threading.Event, int], None]] = {
 }
 
 
-def become_role(role: Role, settings: Settings, number: int = 1) -> None:
-    """Run a role as a child of the supervisor: it ends when the supervisor does, however that comes about."""
-    die_with_parent()
+def become_role(role: Role, settings: Settings, number: int, supervisor: int) -> None:
+    """Run a role as a child of the supervisor, by its process number: it ends when the supervisor does."""
+    die_with_parent(supervisor)
     run_role(role, settings, number)

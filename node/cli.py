@@ -81,13 +81,13 @@ def serve(
 
 
 @app.command(hidden=True)
-def role(name: str, number: int = 1) -> None:
+def role(name: str, number: int, supervisor: int) -> None:
     """Run one role, as a child of `serve`."""
     from node.application import become_role
     from node.roles import Role
 
     _log()
-    become_role(Role(name), load_settings(), number)
+    become_role(Role(name), load_settings(), number, supervisor)
 
 
 @app.command(epilog="Example: lookalike check --home /srv/lookalike")

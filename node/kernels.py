@@ -7,6 +7,7 @@ import ctypes
 import fcntl
 import gc
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def make_ready(run_path: Path, code_length: int) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not load(code_length):
             if is_kept(select):
-                subprocess.run([sys.executable, "-m", "node.kernels", str(code_length)], check=False)
+                subprocess.run([sys.executable, "-m", "node.kernels", str(code_length), str(os.getpid())], check=False)
             warm_up(code_length)
     give_back()
     logger.info("search kernels are ready after %.1f s", time.monotonic() - started)
@@ -61,5 +62,5 @@ def _code_of_the_compiler() -> Iterator[tuple[int, int]]:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    die_with_parent(int(sys.argv[2]))
     warm_up(int(sys.argv[1]))

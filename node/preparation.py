@@ -182,7 +182,7 @@ def start_worker(memory_bytes: int) -> None:
 
     from node.lifeline import die_with_parent
 
-    die_with_parent()
+    die_with_parent(os.getppid())  # the server of forks, which has just made this process
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # decoders print a page for a damaged file, and could fill the disk of the log
         os.dup2(silence, stream)

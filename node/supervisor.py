@@ -102,7 +102,7 @@ class Supervisor:
             name = title(child.role, child.number)
             logger.error("%s ended with status %d; starting it again in %.1f s", name, code, child.pause_s)
         if child.process is None and now >= child.not_before_s:
-            command = [sys.executable, "-m", "node", "role", str(child.role), "--number", str(child.number)]
+            command = [sys.executable, "-m", "node", "role", str(child.role), str(child.number), str(os.getpid())]
             child.process = subprocess.Popen(command, env=os.environ | self._environment())
             child.started_s = now
 

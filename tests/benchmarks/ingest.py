@@ -163,9 +163,11 @@ def our_receivers(home: Path, patch: str = "", number: int | None = None) -> Ite
     environment = os.environ | {"LOOKALIKE_HOME": str(home), "LOOKALIKE_PORT": str(settings.port)}
     peer = Peer(settings.ae_title, settings.host, settings.port)
     with ExitStack() as stack:
-        command = [sys.executable, "-c", f"{patch}from node.cli import main; main()", "role", "dicom", "--number"]
+        command = [sys.executable, "-c", f"{patch}from node.cli import main; main()", "role", "dicom"]
         running = [
-            stack.enter_context(started([*command, str(one)], peer, home.with_suffix(f".{one}.log"), environment))
+            stack.enter_context(
+                started([*command, str(one), str(os.getpid())], peer, home.with_suffix(f".{one}.log"), environment)
+            )
             for one in [*processes(settings, Role.DICOM)][:number]
         ]
         yield Server(peer, tuple(running), lambda: emptied(settings.spool_path / "incoming"))
