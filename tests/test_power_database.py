@@ -38,7 +38,7 @@ def test_after_a_cut_everything_acknowledged_is_in_the_database_or_in_the_spool(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(5))
 def test_after_any_cut_everything_acknowledged_is_in_the_database_or_in_the_spool(seed: int, tmp_path: Path) -> None:
-    for promised, image in images(record(tmp_path, 60, seed), 3, random.Random(seed)):
+    for promised, image in images(record(tmp_path, 30, seed), 2, random.Random(seed)):
         check(promised, image)
 
 
