@@ -41,7 +41,7 @@ class Pressure:
         """The fullest resource of all, as it was a moment ago."""
         now = time.monotonic()
         if now >= self._level_until_s:
-            memory = Level("memory", resident_bytes() / self._settings.receiver_memory_bytes)
+            memory = Level("memory", own_bytes() / self._settings.receiver_memory_bytes)
             self._level = max(memory, self.spool_level(), key=lambda level: level.share)
             self._level_until_s = now + LEVEL_AGE_S
         return self._level
@@ -69,6 +69,7 @@ class Pressure:
         return level.resource == "memory" and level.share >= 1
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process."""
-    return int(STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def own_bytes() -> int:
+    """Resident memory of this process without that of mapped files, such as the database: the system can drop it."""
+    resident, of_files = map(int, STATM.read_bytes().split()[1:3])
+    return (resident - of_files) * os.sysconf("SC_PAGE_SIZE")

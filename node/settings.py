@@ -53,7 +53,9 @@ class Settings(BaseSettings):
 
     spool_capacity: int = Field(100_000, ge=1, description="Instances that may wait; above it senders get A700.")
     spool_free_bytes: int = Field(1 << 30, ge=0, description="Disk space kept free; below it senders get A700.")
-    receiver_memory_bytes: int = Field(1 << 30, gt=0, description="Resident memory of a receiver; above it A700.")
+    receiver_memory_bytes: int = Field(
+        1 << 30, gt=0, description="Memory of a receiver, without mapped files; above it A700."
+    )
     busy_share: float = Field(0.8, gt=0, lt=1, description="Part of these three limits above which responses wait.")
     closed_share: float = Field(0.95, gt=0, description="Part above which associations that store are rejected.")
     longest_delay_s: float = Field(2.0, ge=0, le=10, description="How long a response waits at the limit itself.")

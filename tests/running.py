@@ -19,7 +19,7 @@ from node.roles import Role, processes, running_pid, title
 from node.settings import Settings
 from node.status import NodeStatus, read_status
 
-READY_S = 120
+READY_S = 300
 REPOSITORY = Path(__file__).resolve().parents[1]
 PEERS_REQUIRED = "LOOKALIKE_PEERS_REQUIRED"
 

@@ -1,5 +1,6 @@
 """Back-pressure in its order: responses wait, associations that store are rejected, A700; and recovery by itself."""
 
+import mmap
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from node.pressure import Level, Pressure, resident_bytes
+from node.pressure import Level, Pressure, own_bytes
 from node.refusals import read_refusals
 from node.settings import Settings
 from node.store_message import StoreRequest
@@ -67,12 +68,23 @@ def test_a_disk_that_fills_up_is_noticed_before_it_is_full(tmp_path: Path) -> No
 
 def test_memory_counts_too(tmp_path: Path) -> None:
     spool = filled(tmp_path, 0)
-    tight = pressure_of(spool, receiver_memory_bytes=resident_bytes() // 2)
+    tight = pressure_of(spool, receiver_memory_bytes=own_bytes() // 2)
 
     assert tight.level().resource == "memory"
     assert tight.is_out_of_memory()
     refusal = store_with(spool, receiver_memory_bytes=1)
     assert refusal == (0xA700, "busy, retry")
+
+
+def test_pages_of_a_mapped_file_do_not_count_as_memory(tmp_path: Path) -> None:
+    path, size = tmp_path / "mapped", 64 << 20
+    path.write_bytes(bytes(size))
+    before = own_bytes()
+
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[::4096]) == 0
+
+        assert own_bytes() - before < size // 2
 
 
 def store_with(spool: Spool, **values: Any) -> tuple[int, str] | None:
