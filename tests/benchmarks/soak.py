@@ -20,6 +20,8 @@ from tests.running import RunningNode, run_peer, running_node
 
 SENDERS = 4
 QUICK_MINUTES, MINUTES = 1.0, 30.0
+WAITING = 2000
+"""Instances that may wait: receiving is quicker than indexing, so most of the time senders are held back."""
 GROWTH_REACH = 0.9
 """What was there after the first round, over what is there in the end; some growth is the allocator's."""
 
@@ -43,7 +45,7 @@ def main() -> None:
         for seed, part in enumerate(parts):
             for _ in write_samples(part, 1, seed):
                 pass
-        with running_node(folder / "home") as node:
+        with running_node(folder / "home", spool_capacity=str(WAITING)) as node:
             rows = soak(node, parts, minutes * 60)
     publish(rows, options.json)
 
