@@ -37,7 +37,7 @@ from storage.database import Database, Item
 from storage.record import Level
 from storage.rerank import in_whole_numbers
 from tests.benchmarks.report import Row, arguments, publish
-from tests.running import RunningNode, run_peer, running_node
+from tests.running import RunningNode, run_peer, running_node, wait_until
 
 CORES = len(os.sched_getaffinity(0))
 ENCODINGS = {
@@ -50,6 +50,7 @@ ENCODINGS = {
 DISTINCT = 24
 REACH = 0.7
 BATCH = 32
+LONGEST_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +180,7 @@ def written(folder: Path, encoding: str, sources: Sequence[Dataset], count: int,
         path.unlink()
     paths = []
     for number, dataset in islice(enumerate(cycle(encoded)), count):
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(
-            f"{dataset.StudyInstanceUID}.{number}"
-        )
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.1{root}{number:06d}")
         paths.append(folder / f"{number:04d}.dcm")
         dataset.save_as(paths[-1], enforce_file_format=True)
     return paths
@@ -226,8 +225,7 @@ def searchable(node: RunningNode, paths: list[Path]) -> float:
     expected = indexed() + len(paths)
     started = time.perf_counter()
     send(node, paths)
-    while indexed() < expected:
-        time.sleep(0.005)
+    wait_until(lambda: indexed() >= expected, "every instance to be searchable", LONGEST_S)
     elapsed = time.perf_counter() - started
     database.close()
     return len(paths) / elapsed
