@@ -56,6 +56,11 @@ def pack(bits: NDArray[np.bool_]) -> Codes:
     return octets.view("<u8").astype(np.uint64, copy=False)
 
 
+def coded(relaxed: NDArray[np.floating]) -> Codes:
+    """Codes (n, words) of what a network puts out, (n, code_length): its signs, zero counting as one."""
+    return pack(relaxed >= 0)
+
+
 def unpack(codes: Codes, code_length: int) -> NDArray[np.bool_]:
     """Undo `pack`.
 

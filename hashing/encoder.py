@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from hashing.backends import Backend, backend
-from hashing.codes import Codes, pack
+from hashing.codes import Codes, coded
 from hashing.modality import joined, learned_length
 from hashing.model import ARCHITECTURE, DEFAULT_MODEL, Model, ModelError, read_model
 from hashing.network import CODE_LENGTHS, INPUT_SIZE, ConvolutionNorm, HashNetwork
@@ -84,11 +84,6 @@ class Encoder:
             )
         learned = self._run(images)[:, : learned_length(self.code_length)]
         return joined(learned, modalities)
-
-
-def coded(relaxed: NDArray[np.float32]) -> Codes:
-    """Codes (n, words) of pre-codes (n, code_length): their signs, zero counting as one."""
-    return pack(relaxed >= 0)
 
 
 def export(network: HashNetwork, path: Path, name: str, facts: Mapping[str, str]) -> Model:

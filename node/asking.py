@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.codes import pack
+from hashing.codes import coded
 from hashing.model import DEFAULT_MODEL
 from hashing.pixels import PixelError, network_input, sampled_frames
 from node import catalog
@@ -98,8 +98,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
         else:
             relaxed = _encode(settings, asking.file)
             where = _without_own_patient(snapshot, asking, where)
-            codes = pack(relaxed >= 0)
-            answer = reading.retriever.nearest(snapshot, codes, asking.question, asking.level, where, relaxed)
+            answer = reading.retriever.nearest(snapshot, coded(relaxed), asking.question, asking.level, where, relaxed)
         return [
             Case(
                 rank=str(match.rank),

@@ -7,7 +7,8 @@ from threading import Event
 
 import numpy as np
 
-from hashing.encoder import Encoder, coded
+from hashing.codes import coded
+from hashing.encoder import Encoder
 from hashing.network import INPUT_SIZE
 from node.clashes import DROPPED, Policy, settle, uids_of
 from node.decoding import Decoding

@@ -19,7 +19,6 @@ Words = NDArray[np.uint64]
 STRIP: Final = 512
 FINE: Final = 32
 """Rows whose distances are written down, once a strip has one within the threshold."""
-ALL_FINE: Final = U((1 << FINE) - 1)
 PIECE: Final = 4
 """Times FINE words are read between running ahead: memory answers few requests at once."""
 LINE: Final = 8

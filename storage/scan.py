@@ -11,7 +11,7 @@ from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.bits import Bits, Condition, count_set, every, keep
 from storage.columns import DELETED
 from storage.kernels import STRIP, select
-from storage.listing import ROOM, Listing, list_near, list_near_set, list_set, new_listing, take_listed
+from storage.listing import ROOM, Listing, keep_listed, list_near, list_near_set, list_set, new_listing, take_listed
 from storage.places import Chunk
 from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
@@ -286,11 +286,13 @@ class _Mask:
         self._set = Condition(np.ones(2, np.uint8), np.empty(0, np.bool_), np.empty(0, np.uint8), True)
 
     def refine(self, chunk: Chunk, bits: Bits) -> None:
-        start = np.uint64(self._mask.ctypes.data)
-        keep(chunk.counts, start + chunk.rows.view(np.uint64), self._set, bits)
+        keep(chunk.counts, self._addresses(chunk), self._set, bits)
 
     def refine_listed(self, chunk: Chunk, listing: Listing, listed: int) -> int:
-        raise NotImplementedError("a mask is asked first")
+        return int(keep_listed(listing, listed, self._addresses(chunk), self._set))
+
+    def _addresses(self, chunk: Chunk) -> NDArray[np.uint64]:
+        return np.uint64(self._mask.ctypes.data) + chunk.rows.view(np.uint64)
 
 
 def _size(rows: int, threads: int, sieve: Sieve | None) -> int:

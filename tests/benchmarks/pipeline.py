@@ -26,7 +26,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLossl
 from rich.console import Console
 from rich.table import Table
 
-from hashing.encoder import Encoder, coded
+from hashing.codes import coded
+from hashing.encoder import Encoder
 from hashing.frames import stored_frame
 from hashing.network import INPUT_SIZE
 from hashing.pixels import decode, preprocess
