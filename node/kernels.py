@@ -18,7 +18,7 @@ from typing import Final
 
 from node.lifeline import die_with_parent
 from storage.compiled import is_kept
-from storage.kernels import select
+from storage.listing import select
 from storage.warm import load, warm_up
 
 LOCK: Final = "kernels.lock"

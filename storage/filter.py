@@ -31,10 +31,10 @@ SAMPLED_ROWS: Final = 1024
 CHUNK_ROWS: Final = 1 << 20
 BYTE_NS, CODE_NS, TABLE_NS = 0.08, 0.75, 1.2
 """What it costs to read a byte of a column, or a word of a code, among its neighbours; and to look a value up."""
-BITS_NS, READ_NS = 0.1, 50.0
+BITS_NS, READ_NS = 0.1, 40.0
 """What it costs to have a bit for a row, and to read a value far from others."""
-NEAR_NS, TEST_NS = 150.0, 100.0
-"""What it costs to look again at the strip of a row within the threshold, and to test that row by itself."""
+NEAR_NS, TEST_NS = 50.0, 70.0
+"""What it costs to list a row within the threshold, and to test one of its values by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ class Candidates:
         if not passed:
             return True
         near = k * rows / passed * (1 + log(max(1.0, snapshot.rows / rows * passed / k))) / snapshot.rows
-        all_ns, few_ns = code_ns + near * NEAR_NS, _apart_ns(bits, rows, code_ns)
-        return bool(first_ns + BITS_NS + min(all_ns, few_ns) < all_ns + near * TEST_NS)
+        near_ns = code_ns + near * (NEAR_NS + len(self._tests) * TEST_NS)
+        return bool(first_ns + BITS_NS + _apart_ns(bits, rows, code_ns) < near_ns)
 
 
 def _apart_ns(bits: Bits, rows: int, row_ns: float) -> float:

@@ -12,94 +12,34 @@ from numpy.typing import NDArray
 
 from storage.columns import DELETED
 from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
-from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection
+from storage.selection import NO_FLAGS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection
 
 Words = NDArray[np.uint64]
 
 STRIP: Final = 512
-FINE: Final = 32
-"""Rows whose distances are written down, once a strip has one within the threshold."""
-PIECE: Final = 4
-"""Times FINE words are read between running ahead: memory answers few requests at once."""
+PIECE: Final = 128
+"""Words read, at most, between running ahead: memory answers few requests at once."""
 LINE: Final = 8
 """Words that memory brings together."""
 AHEAD: Final = 1024
 """Words by which reading runs ahead."""
-FEW: Final = 16
-"""Rows of a strip up to which looking at each is quicker than looking at the strip."""
-
-
-@kernel
-def select(
-    parts: Parts, queries: Words, bits: Words | None, selection: Selection, notes: Notes, place: NDArray[np.int64]
-) -> int:
-    """Note the rows that may be among the k nearest to any of the queries, and lower the threshold.
-
-    The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order.
-
-    Parameters
-    ----------
-    queries : (queries, words)
-    bits
-        One bit for each row to consider, each part beginning with a word of its own; None for all.
-    place : (3,)
-        Part, row in it and word of bits to begin with, 0 at first; after the call, where to go on if the notes were
-        full, or as many parts as there are.
-
-    Returns
-    -------
-    int
-        How many rows were noted.
-    """
-    noted, near, rows = 0, np.empty(FINE, np.int64), FINE * (PIECE // queries.shape[1])
-    for p in range(place[0], parts.rows.size):
-        n, stride = parts.counts[p], parts.strides[p]
-        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
-        flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
-        groups = carray(at(parts.groups[p], NO_GROUPS), (n,)) if parts.groups.size else NO_GROUPS
-        here = None if bits is None else bits[place[2] :]
-        for start in range(place[1], n, STRIP):
-            end = min(start + STRIP, n)
-            if noted + STRIP > notes.rows.size:
-                place[0], place[1] = p, start
-                return noted
-            asked = STRIP if here is None else _count(here, start, end)
-            if here is not None and asked <= FEW:
-                for w in range(start >> 6, (end + 63) >> 6):
-                    rest = here[w]
-                    while rest:
-                        row = (w << 6) + np.int64(lowest(rest))
-                        rest &= rest - U(1)
-                        measure(codes, stride, queries, row, row + 1, near)
-                        if near[0] <= selection.threshold[0]:
-                            noted = take(flags, groups, row, near[0], parts.rows[p], selection, notes, noted)
-                continue
-            pieces = reached_pieces(codes, stride, queries, start, end, selection.threshold[0])
-            while pieces:
-                piece, first = start + rows * np.int64(lowest(pieces)), parts.rows[p]
-                pieces, stop = pieces & (pieces - U(1)), min(piece + rows, end)
-                noted = _note(
-                    codes, stride, flags, groups, queries, here, piece, stop, first, selection, notes, noted, near
-                )
-        place[1] = 0
-        place[2] += (n + 63) // 64
-    place[0] = parts.rows.size
-    return noted
 
 
 @kernel
 def select_each(parts: Parts, queries: Words, tile: int, k: int, each: Each, place: NDArray[np.int64]) -> None:
-    """`select` for each query by itself, tile by tile, so that all of them read a tile while it is near.
+    """Note what may be among the k nearest to each query, tile by tile, so that all read a tile while it is near.
+
+    Thresholds fall as soon as enough are counted below them; no heap, and equal distances keep their order.
 
     Parameters
     ----------
     tile
         Rows that stay in the second-level cache.
     place : (2,)
-        Part and row to begin with, as for `select`.
+        Part and row in it to begin with, 0 at first; after the call, where to go on if the notes were full, or as many
+        parts as there are.
     """
     best, last, groups = np.empty(0, np.uint16), np.empty(2, np.int64), np.empty(0, np.uint32)
-    near = np.empty(FINE, np.int64)
     for p in range(place[0], parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
@@ -114,44 +54,19 @@ def select_each(parts: Parts, queries: Words, tile: int, k: int, each: Each, pla
                 notes = Notes(each.rows[q], each.distances[q], groups)
                 for start in range(first, min(first + tile, n), STRIP):
                     end = min(start + STRIP, n)
-                    if reached(codes, stride, one, start, end, each.thresholds[q, 0]):
-                        noted = _note(
-                            codes, stride, flags, groups, one, None, start, end, offset, chosen, notes, noted, near
-                        )
+                    if not reached(codes, stride, one, start, end, each.thresholds[q, 0]):
+                        continue
+                    for word in range(start, end, 64):
+                        near = near_rows(codes, stride, one, word, min(word + 64, end), each.thresholds[q, 0])
+                        while near:
+                            row = word + np.int64(lowest(near))
+                            near &= near - U(1)
+                            distance = least_distance(codes, stride, one, row)
+                            if distance <= each.thresholds[q, 0]:
+                                noted = take(flags, groups, row, distance, offset, chosen, notes, noted)
                 each.noted[q, 0] = noted
         place[1] = 0
     place[0] = parts.rows.size
-
-
-@inlined
-def _note(
-    codes: Words,
-    stride: int,
-    flags: NDArray[np.uint8],
-    groups: NDArray[np.uint32],
-    queries: Words,
-    bits: Words | None,
-    start: int,
-    end: int,
-    first_row: int,
-    selection: Selection,
-    notes: Notes,
-    noted: int,
-    near: NDArray[np.int64],
-) -> int:
-    """Note what some rows add to a selection; return how many are noted now."""
-    for fine in range(start, end, FINE):
-        stop, threshold = min(fine + FINE, end), selection.threshold[0]
-        word = ~U(0) if bits is None else bits[fine >> 6] >> U(fine & 63)
-        if not word << U(64 - FINE) or not reached(codes, stride, queries, fine, stop, threshold):
-            continue
-        measure(codes, stride, queries, fine, stop, near)
-        for j in range(U(stop - fine)):
-            if near[j] > threshold or not word >> j & U(1):
-                continue
-            noted = take(flags, groups, fine + np.int64(j), near[j], first_row, selection, notes, noted)
-            threshold = selection.threshold[0]
-    return noted
 
 
 @inlined
@@ -212,19 +127,16 @@ def _advances(selection: Selection, group: int, distance: int) -> bool:
 
 
 @inlined
-def _count(bits: Words, start: int, end: int) -> Any:
-    """How many rows of a strip have their bit set."""
-    ones = U(0)
-    for word in range(U(start >> 6), U((end + 63) >> 6)):
-        ones += count_ones(bits[word])
-    return np.int64(ones)
+def piece_rows(words: int) -> int:
+    """Rows of a piece, given the words of a code: none lies in two words of bits."""
+    return PIECE // 4 * (4 // words)
 
 
 @inlined
 def reached_pieces(codes: Words, stride: int, queries: Words, start: int, end: int, limit: int) -> Any:
     """Which pieces of a strip have a row within `limit` of any query, a bit each; what comes next is asked for."""
     pieces, words = U(0), queries.shape[1]
-    rows, bit = U(FINE * (PIECE // words)), U(1)
+    rows, bit = U(piece_rows(words)), U(1)
     for first in range(U(start), U(end), rows):
         for w in range(words):
             for line in range(U(0), rows, U(LINE)):
@@ -263,12 +175,39 @@ def reached(codes: Words, stride: int, queries: Words, start: Any, end: Any, lim
 
 
 @inlined
-def measure(codes: Words, stride: int, queries: Words, start: Any, end: Any, near: NDArray[np.int64]) -> None:
-    """Write distances from the nearest query."""
-    n = U(end - start)
+def near_rows(codes: Words, stride: int, queries: Words, start: Any, end: Any, limit: int) -> Any:
+    """Which of at most 64 rows are within `limit` of any query, a bit each."""
+    first, n, plane, near, words = U(start), U(end - start), U(stride), U(0), queries.shape[1]
     for q in range(queries.shape[0]):
+        a = queries[q, 0]
+        if words == 1:
+            for j in range(n):
+                near |= U(np.int64(count_ones(codes[first + j] ^ a)) <= limit) << j
+            continue
+        b, second = queries[q, 1], first + plane
+        if words == 2:
+            for j in range(n):
+                ones = count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b)
+                near |= U(np.int64(ones) <= limit) << j
+            continue
+        c, third = queries[q, 2], second + plane
+        d, fourth = queries[q, words - 1], third + plane
         for j in range(n):
-            distance = np.int64(0)
-            for w in range(queries.shape[1]):
-                distance += np.int64(count_ones(codes[U(w * stride + start) + j] ^ queries[q, w]))
-            near[j] = distance if q == 0 else min(near[j], distance)
+            ones = (
+                count_ones(codes[first + j] ^ a) + count_ones(codes[second + j] ^ b) + count_ones(codes[third + j] ^ c)
+            )
+            ones += count_ones(codes[fourth + j] ^ d) if words == 4 else U(0)
+            near |= U(np.int64(ones) <= limit) << j
+    return near
+
+
+@inlined
+def least_distance(codes: Words, stride: Any, queries: Words, row: Any) -> Any:
+    """Distance of a row from the nearest query."""
+    least = np.int64(UNSEEN)
+    for q in range(queries.shape[0]):
+        distance = np.int64(0)
+        for w in range(queries.shape[1]):
+            distance += np.int64(count_ones(codes[U(w) * U(stride) + U(row)] ^ queries[q, w]))
+        least = min(least, distance)
+    return least

@@ -11,16 +11,18 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.bits import Bits, Condition, meant
-from storage.compiled import U, at, count_ones, kernel, lowest, prefetch
-from storage.kernels import FINE, PIECE, STRIP, measure, reached, reached_pieces, take
+from storage.compiled import U, at, inlined, kernel, lowest, prefetch
+from storage.kernels import LINE, STRIP, least_distance, near_rows, piece_rows, reached_pieces, take
 from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, Notes, Parts, Selection
 
 ROOM: Final = 16 * STRIP
 """Rows listed in one call at most."""
-BEFORE: Final = U(16)
+BEFORE: Final = U(32)
 """Rows of a list by which reading runs ahead."""
-UNREACHED: Final = 1 << 30
-"""More than any distance."""
+WORDS_AHEAD: Final = 16
+"""Words of bits with rows by which reading runs ahead."""
+LEAST_LISTED: Final = STRIP + STRIP // 2
+"""Rows within the threshold that are listed before it is lowered, or the sieve asked about them."""
 
 
 class Listing(NamedTuple):
@@ -42,17 +44,49 @@ def new_listing() -> Listing:
 
 
 @kernel
+def select(
+    parts: Parts,
+    queries: NDArray[np.uint64],
+    selection: Selection,
+    listing: Listing,
+    notes: Notes,
+    place: NDArray[np.int64],
+) -> Any:
+    """Note the rows that may be among the k nearest to any of the queries, and lower the threshold; return how many.
+
+    The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order.
+
+    Parameters
+    ----------
+    place : (2,)
+        Part and row in it to begin with, 0 at first; after the call, where to go on if the notes were full, or as many
+        parts as there are.
+    """
+    noted = 0
+    while place[0] < parts.rows.size and noted + STRIP <= notes.rows.size:
+        most = min(LEAST_LISTED, notes.rows.size - noted)
+        listed = list_near(parts, queries, selection.threshold[0], most, listing, place)
+        noted = take_listed(parts, queries, listing, listed, selection, notes, noted)
+    return noted
+
+
+@kernel
 def list_near(
-    parts: Parts, queries: NDArray[np.uint64], limit: int, most: int, listing: Listing, place: NDArray[np.int64]
+    parts: Parts,
+    queries: NDArray[np.uint64],
+    limit: int,
+    most: int,
+    listing: Listing,
+    place: NDArray[np.int64],
 ) -> Any:
     """List rows within a limit of any query, `most` at most, which is STRIP at least; return how many.
 
     Parameters
     ----------
     place : (2,)
-        Part and row in it to begin with, 0 at first; after the call, where to go on, or as many parts as there are.
+        As for `select`.
     """
-    listed, near, rows = U(0), np.empty(FINE, np.int64), FINE * (PIECE // queries.shape[1])
+    listed, rows = U(0), piece_rows(queries.shape[1])
     for p in range(place[0], parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
@@ -65,14 +99,13 @@ def list_near(
             while pieces:
                 piece = start + rows * np.int64(lowest(pieces))
                 pieces &= pieces - U(1)
-                for fine in range(piece, min(piece + rows, end), FINE):
-                    stop = min(fine + FINE, end)
-                    if not reached(codes, stride, queries, fine, stop, limit):
-                        continue
-                    measure(codes, stride, queries, fine, stop, near)
-                    for j in range(U(stop - fine)):
-                        listing.parts[listed], listing.places[listed] = p, fine + np.int64(j)
-                        listed += U(near[j] <= limit)
+                stop = min(piece + rows, end)
+                for first in range(piece, stop, 64):
+                    near = near_rows(codes, stride, queries, first, min(first + 64, stop), limit)
+                    while near:
+                        listing.parts[listed], listing.places[listed] = p, first + np.int64(lowest(near))
+                        listed += U(1)
+                        near &= near - U(1)
         place[1] = 0
     place[0] = parts.rows.size
     return np.int64(listed)
@@ -115,32 +148,38 @@ def list_near_set(
     listing: Listing,
     place: NDArray[np.int64],
 ) -> Any:
-    """As `list_near`, among the rows whose bit is set: only words with such rows are looked at.
+    """As `list_near`, but only words with such rows are looked at.
 
     Parameters
     ----------
     place : (3,)
         As for `list_set`.
     """
-    listed, near = U(0), np.empty(FINE, np.int64)
+    listed = U(0)
     for p in range(place[0], parts.rows.size):
         n, stride, words = parts.counts[p], parts.strides[p], (parts.counts[p] + 63) >> 6
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
+        lead, asked = place[1], 0
         for w in range(place[1], words):
             word = bits[place[2] + w]
             if not word:
                 continue
+            while asked < WORDS_AHEAD and lead < words:
+                if bits[place[2] + lead]:
+                    asked += 1
+                    for plane in range(queries.shape[1]):
+                        for line in range(0, 64, LINE):
+                            prefetch(codes, U(plane * stride + (lead << 6) + line))
+                lead += 1
+            asked -= 1
             if listed + U(64) > U(most):
                 place[0], place[1] = p, w
                 return np.int64(listed)
-            if not reached(codes, stride, queries, w << 6, min((w << 6) + 64, n), limit):
-                continue
-            for fine in range(w << 6, min((w << 6) + 64, n), FINE):
-                stop = min(fine + FINE, n)
-                measure(codes, stride, queries, fine, stop, near)
-                for j in range(U(stop - fine)):
-                    listing.parts[listed], listing.places[listed] = p, fine + np.int64(j)
-                    listed += U(near[j] <= limit) & (word >> (U(fine & 63) + j))
+            near = word & near_rows(codes, stride, queries, w << 6, min((w << 6) + 64, n), limit)
+            while near:
+                listing.parts[listed], listing.places[listed] = p, (w << 6) + np.int64(lowest(near))
+                listed += U(1)
+                near &= near - U(1)
         place[1] = 0
         place[2] += words
     place[0] = parts.rows.size
@@ -151,48 +190,60 @@ def list_near_set(
 def keep_listed(listing: Listing, listed: int, addresses: NDArray[np.uint64], condition: Condition) -> Any:
     """Leave the rows in a list whose value passes, the others out; return how many are left.
 
+    What is read first does not wait for what is decided by it.
+
     Parameters
     ----------
     addresses : (parts,)
         Where the values of each part lie.
     """
-    left = U(0)
+    values, left = np.empty(listed, condition.ends.dtype), U(0)
+    for i in range(U(listed)):
+        if i + BEFORE < U(listed):
+            ahead = U(listing.places[i + BEFORE])
+            prefetch(_column(addresses, listing.parts[i + BEFORE], ahead, condition), ahead)
+        place = U(listing.places[i])
+        values[i] = _column(addresses, listing.parts[i], place, condition)[place]
     for i in range(U(listed)):
         part, place = listing.parts[i], listing.places[i]
-        column = carray(at(addresses[U(part)], condition.ends), (place + 1,))
         listing.parts[left], listing.places[left] = part, place
-        left += U(meant(column[U(place)], condition) == condition.wanted)
+        left += U(meant(values[i], condition) == condition.wanted)
     return np.int64(left)
+
+
+@inlined
+def _column(addresses: NDArray[np.uint64], part: Any, place: Any, condition: Condition) -> Any:
+    """Values of a part up to a place."""
+    return carray(at(addresses[U(part)], condition.ends), (np.int64(place) + 1,))
 
 
 @kernel
 def take_listed(
-    parts: Parts, queries: NDArray[np.uint64], listing: Listing, listed: int, selection: Selection, notes: Notes
+    parts: Parts,
+    queries: NDArray[np.uint64],
+    listing: Listing,
+    listed: int,
+    selection: Selection,
+    notes: Notes,
+    noted: int,
 ) -> Any:
-    """Note the rows in a list that may be among the nearest, as `storage.kernels.select` does; return how many.
+    """Note the rows in a list that may be among the nearest, after so many others; return how many are noted then.
 
-    `notes` has room for them all.
+    There must be room for all of the list.
     """
-    noted, near = 0, np.empty(ROOM, np.int64)
+    near = np.empty(listed, np.int64)
     for i in range(U(listed)):
         if i + BEFORE < U(listed):
             a = U(listing.parts[i + BEFORE])
             ahead = carray(at(parts.codes[a], NO_WORDS), (parts.strides[a],))
             prefetch(ahead, U(listing.places[i + BEFORE]))
-        p, place, least = U(listing.parts[i]), U(listing.places[i]), np.int64(UNREACHED)
-        stride = U(parts.strides[p])
-        codes = carray(at(parts.codes[p], NO_WORDS), (np.int64(stride) * queries.shape[1],))
-        for q in range(queries.shape[0]):
-            distance = np.int64(0)
-            for w in range(queries.shape[1]):
-                distance += np.int64(count_ones(codes[U(w) * stride + place] ^ queries[q, w]))
-            least = min(least, distance)
-        near[i] = least
+        p = U(listing.parts[i])
+        codes = carray(at(parts.codes[p], NO_WORDS), (parts.strides[p] * queries.shape[1],))
+        near[i] = least_distance(codes, parts.strides[p], queries, listing.places[i])
     for i in range(U(listed)):
         if near[i] <= selection.threshold[0]:
             p, n = listing.parts[i], parts.counts[listing.parts[i]]
             flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
             groups = carray(at(parts.groups[p], NO_GROUPS), (n,)) if parts.groups.size else NO_GROUPS
-            row = listing.places[i]
-            noted = take(flags, groups, row, near[i], parts.rows[p], selection, notes, noted)
+            noted = take(flags, groups, listing.places[i], near[i], parts.rows[p], selection, notes, noted)
     return noted

@@ -27,7 +27,7 @@ class State:
     columns
         Of each block of a column the address, and of each value the bytes; with what must be kept at its address.
     cuts
-        Chunks as they were asked for before.
+        Chunks and samples as they were asked for before.
     """
 
     transaction: int
@@ -87,9 +87,13 @@ class Places:
 
     def sample(self, pieces: int, rows: int, columns: Iterable[str]) -> "Chunk":
         """Some rows in as many pieces, spread evenly: fewer where a block ends."""
-        starts = np.unique(np.linspace(0, max(0, self.rows - rows), min(pieces, self.rows), dtype=np.int64))
-        ends = self._ends[np.searchsorted(self._starts, starts, side="right") - 1]
-        return self._chunk(starts, np.minimum(ends - starts, rows), {CODES, "flags", *columns})
+        asked = (pieces, rows, frozenset(columns), "sample")
+        if asked not in self._known.cuts:
+            starts = np.unique(np.linspace(0, max(0, self.rows - rows), min(pieces, self.rows), dtype=np.int64))
+            ends = self._ends[np.searchsorted(self._starts, starts, side="right") - 1]
+            drawn = self._chunk(starts, np.minimum(ends - starts, rows), {CODES, "flags", *columns})
+            self._known.cuts[asked] = [drawn]
+        return self._known.cuts[asked][0]
 
     def each(self, rows: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
         """Some rows, each in a part of its own, with these columns only."""

@@ -10,8 +10,19 @@ from numpy.typing import NDArray
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.bits import Bits, Condition, count_set, every, keep
 from storage.columns import DELETED
-from storage.kernels import STRIP, select
-from storage.listing import ROOM, Listing, keep_listed, list_near, list_near_set, list_set, new_listing, take_listed
+from storage.kernels import STRIP
+from storage.listing import (
+    LEAST_LISTED,
+    ROOM,
+    Listing,
+    keep_listed,
+    list_near,
+    list_near_set,
+    list_set,
+    new_listing,
+    select,
+    take_listed,
+)
 from storage.places import Chunk
 from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
@@ -23,10 +34,10 @@ Distances = NDArray[np.uint16]
 
 SHARES: Final = 8
 """Chunks a thread: enough that one which is held up does little of the work."""
-MOST_ROWS: Final = 1 << 20
-"""Rows of a chunk whose candidates are bits: these stay in the second-level cache."""
-LEAST_LISTED: Final = STRIP + STRIP // 2
-"""Rows within the threshold that are listed before the sieve is asked about them."""
+MOST_ROWS: Final = 1 << 22
+"""Rows of a chunk whose candidates are bits: these stay in the caches."""
+FEW_OF_A_WORD: Final = 2
+"""Candidates in 64 rows up to which looking at each is quicker than looking at all of them."""
 NOTED: Final = 16 * STRIP
 """Rows noted in one call: few pages, so that nothing waits for fresh memory."""
 
@@ -192,7 +203,7 @@ class _Worker:
         state = np.array([limit]), np.zeros(1, np.int64), np.zeros(code_length + 1, np.int64), best
         self._selection = Selection(task.k, task.keep_ties, *state, np.array([-1, UNSEEN]))
         self._notes = Notes(np.empty(NOTED, np.int64), np.empty(NOTED, np.uint16), np.zeros(NOTED, np.uint32))
-        self._listing, self._farthest = new_listing(), limit
+        self._listing = new_listing()
         self._pieces = [(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint32))]
 
     def search(self, chunk: Chunk, limit: int) -> int:
@@ -200,44 +211,46 @@ class _Worker:
         if limit < self._selection.threshold[0]:
             lower(self._selection, limit)
         sieve, part = self._task.sieve, 0
-        if sieve is not None and not sieve.first:
+        if sieve is None:
+            self._search_all(chunk)
+        elif sieve.first:
+            self._search_bits(chunk, sieve)
+        else:
             while part < chunk.rows.size and not self._is_settled:  # where all rows are near, that tells nothing
                 self._search_bits(chunk.parts_from(part, part + 1), sieve)
                 part += 1
             self._search_near(chunk.parts_from(part, chunk.rows.size), sieve)
-        else:
-            self._search_bits(chunk, sieve)
         return int(self._selection.threshold[0]) + (not self._task.keep_ties)
 
     def rehearse(self, chunk: Chunk, sieve: Sieve) -> None:
         """Search a chunk in each way there is."""
         parts, bits = chunk.parts(), every(chunk.counts)
         lower(self._selection, int(self._selection.threshold[0]))
+        self._search_all(chunk)
         self._search_bits(chunk, sieve)
         self._search_near(chunk, sieve)
-        self._search_set(chunk, parts, bits)
+        self._search_set(parts, bits)
         self._search_words(parts, bits)
 
     @property
     def _is_settled(self) -> bool:
-        """Whether few rows are within the threshold."""
-        return bool(self._selection.threshold[0] < min(self._farthest, self._selection.counts.size // 2))
+        """Whether few rows are within the threshold: of unlike codes, 3 in 100."""
+        return bool(self._selection.threshold[0] <= self._selection.counts.size * 3 // 8)
 
-    def _search_bits(self, chunk: Chunk, sieve: Sieve | None) -> None:
+    def _search_bits(self, chunk: Chunk, sieve: Sieve) -> None:
         """Ask the sieve about all rows first."""
-        parts, bits = chunk.parts(self._task.group_column), None
-        if sieve is not None:
-            bits = every(chunk.counts)
-            sieve.refine(chunk, bits)
-            if 2 * count_set(bits) < bits.size:  # less than one in two words
-                self._search_set(chunk, parts, bits)
-                return
-            if 4 * np.count_nonzero(bits) < bits.size:  # `select` looks at whole strips
-                self._search_words(parts, bits)
-                return
-        place = np.zeros(3, np.int64)
+        parts, bits = chunk.parts(self._task.group_column), every(chunk.counts)
+        sieve.refine(chunk, bits)
+        if count_set(bits) < FEW_OF_A_WORD * np.count_nonzero(bits):
+            self._search_set(parts, bits)
+        else:
+            self._search_words(parts, bits)
+
+    def _search_all(self, chunk: Chunk) -> None:
+        """Look at every row."""
+        parts, place = chunk.parts(self._task.group_column), np.zeros(2, np.int64)
         while place[0] < chunk.rows.size:
-            self._keep(select(parts, self._queries, bits, self._selection, self._notes, place))
+            self._keep(select(parts, self._queries, self._selection, self._listing, self._notes, place))
 
     def _search_near(self, chunk: Chunk, sieve: Sieve) -> None:
         """Ask the sieve about rows within the threshold only: of few at a time, so that the threshold falls early."""
@@ -246,16 +259,16 @@ class _Worker:
             limit = int(self._selection.threshold[0])
             listed = list_near(parts, self._queries, limit, most, self._listing, place)
             left = sieve.refine_listed(chunk, self._listing, listed)
-            self._keep(take_listed(parts, self._queries, self._listing, left, self._selection, self._notes))
+            self._take(parts, left)
             if place[0] < chunk.rows.size:
-                most = min(ROOM, LEAST_LISTED + self._task.k * listed // (2 * max(1, left)))
+                most = min(ROOM, LEAST_LISTED + self._task.k * listed // max(1, left))
 
-    def _search_set(self, chunk: Chunk, parts: Parts, bits: Bits) -> None:
-        """Look at each candidate by itself: there are few."""
+    def _search_set(self, parts: Parts, bits: Bits) -> None:
+        """Look at each candidate by itself: they lie apart."""
         place = np.zeros(3, np.int64)
-        while place[0] < chunk.rows.size:
-            listed = list_set(chunk.counts, bits, self._listing, place)
-            self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes))
+        while place[0] < parts.rows.size:
+            listed = list_set(parts.counts, bits, self._listing, place)
+            self._take(parts, listed)
 
     def _search_words(self, parts: Parts, bits: Bits) -> None:
         """Look at candidates and the rows right beside them: they lie together."""
@@ -263,7 +276,10 @@ class _Worker:
         while place[0] < parts.rows.size:
             limit = int(self._selection.threshold[0])
             listed = list_near_set(parts, self._queries, limit, bits, LEAST_LISTED, self._listing, place)
-            self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes))
+            self._take(parts, listed)
+
+    def _take(self, parts: Parts, listed: int) -> None:
+        self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes, 0))
 
     def _keep(self, noted: int) -> None:
         self._pieces.append(tuple(notes[:noted].copy() for notes in self._notes))  # type: ignore[arg-type]

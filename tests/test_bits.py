@@ -125,7 +125,7 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
         else:
             some = list_near(laid.parts(), queries, limit, most, listing, place)
             left = keep_listed(listing, some, columns, condition)
-        taken = take_listed(laid.parts(), queries, listing, left, chosen, room)
+        taken = take_listed(laid.parts(), queries, listing, left, chosen, room, 0)
         found += list(zip(room.rows[:taken].tolist(), room.distances[:taken].tolist(), strict=True))
 
     kept = np.flatnonzero(~deleted & (values == 1))

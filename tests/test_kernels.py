@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
-from storage.kernels import STRIP, select, select_each
+from storage.kernels import STRIP, select_each
+from storage.listing import new_listing, select
 from storage.selection import UNSEEN, Each, Selection, Totals, lower
 from storage.sums import total
 from tests.invented import codes
@@ -22,13 +23,11 @@ def twin(stored: Codes, queries: Codes) -> NDArray[np.int64]:
     return least
 
 
-def noted(
-    laid: Laid, queries: Codes, bits: NDArray[np.uint64] | None, chosen: Selection, capacity: int
-) -> list[tuple[int, int, int]]:
+def noted(laid: Laid, queries: Codes, chosen: Selection, capacity: int) -> list[tuple[int, int, int]]:
     """(row, distance, group) of everything noted, in as many calls as the capacity asks for."""
-    parts, place, room, found = laid.parts(), np.zeros(3, np.int64), notes(capacity), []
+    parts, place, room, found = laid.parts(), np.zeros(2, np.int64), notes(capacity), []
     while place[0] < len(parts.rows):
-        n = select(parts, queries, bits, chosen, room, place)
+        n = select(parts, queries, chosen, new_listing(), room, place)
         found += list(zip(*(each[:n].tolist() for each in room), strict=True))
     return found
 
@@ -39,29 +38,27 @@ def noted(
     st.integers(1, 3),
     st.integers(1, 900),
     st.sampled_from(["rows", "runs", "table"]),
-    st.booleans(),
     st.sampled_from([STRIP, 5 * STRIP]),
     st.integers(0, 2**32 - 1),
 )
 @settings(deadline=None)
 def test_selection_notes_every_row_of_the_answer(
-    code_length: int, sizes: list[int], n_queries: int, k: int, kind: str, masked: bool, capacity: int, seed: int
+    code_length: int, sizes: list[int], n_queries: int, k: int, kind: str, capacity: int, seed: int
 ) -> None:
     n, generator = sum(sizes), np.random.default_rng(seed)
     stored, queries = codes(n, code_length, seed), codes(n_queries, code_length, seed + 1)
-    allowed = generator.random(n) < generator.choice([0.03, 0.5])
     deleted = generator.random(n) < 0.1
     labels = generator.integers(0, 1 + n // 3, n, dtype=np.uint32) if kind == "table" else np.arange(n) // 3
     groups = None if kind == "rows" else labels.astype(np.uint32)
     labels = np.arange(n) if groups is None else groups
-    expected, kept = twin(stored, queries), ~deleted & (allowed if masked else True)
+    expected, kept = twin(stored, queries), ~deleted
     best = np.full(n, UNSEEN, np.int64)
     np.minimum.at(best, labels[kept], expected[kept])
     reached = np.sort(best[best <= code_length])
     chosen = selection(k, code_length, n if kind == "table" else 0, keep_ties=True)
     laid = Laid(stored, sizes, deleted, groups)
 
-    found = noted(laid, queries, packed_bits(allowed, sizes) if masked else None, chosen, capacity)
+    found = noted(laid, queries, chosen, capacity)
 
     farthest = reached[k - 1] if k <= len(reached) else code_length
     answer = np.flatnonzero(kept & (expected == best[labels]) & (expected <= farthest))
@@ -95,7 +92,7 @@ def test_queries_one_by_one_and_all_at_once_find_the_same(
     select_each(laid.parts(), queries, STRIP, k, each, np.zeros(2, np.int64))
 
     for q in range(m):
-        alone = noted(laid, queries[q : q + 1], None, selection(k, code_length), 5 * STRIP)
+        alone = noted(laid, queries[q : q + 1], selection(k, code_length), 5 * STRIP)
         rows, distances = (values[q, : each.noted[q, 0]].tolist() for values in (each.rows, each.distances))
         assert list(zip(rows, distances, strict=True)) == [(row, distance) for row, distance, _ in alone]
 
@@ -105,10 +102,10 @@ def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None
     expected, chosen = twin(stored, queries), selection(50, 64)
     laid = Laid(stored, [500, 500])
     first, room = laid.parts(0, 1), notes(1000)
-    select(first, queries, None, chosen, room, np.zeros(3, np.int64))
+    select(first, queries, chosen, new_listing(), room, np.zeros(2, np.int64))
 
     lower(chosen, 20)
-    n = select(laid.parts(1), queries, None, chosen, room, np.zeros(3, np.int64))
+    n = select(laid.parts(1), queries, chosen, new_listing(), room, np.zeros(2, np.int64))
 
     assert set(np.flatnonzero(expected[500:] < chosen.threshold[0] + 1) + 500) <= set(room.rows[:n].tolist())
     assert room.distances[:n].max(initial=0) <= 20

@@ -17,9 +17,9 @@ READY = """
 import sys
 from pathlib import Path
 from node.kernels import make_ready
-from storage import bits, kernels, selection, sums
+from storage import bits, listing, selection, sums
 make_ready(Path(sys.argv[1]), 64)
-loops = bits.every, bits.keep, bits.rows_of, kernels.select, kernels.sift, selection.lower, sums.total
+loops = bits.every, bits.keep, bits.rows_of, listing.list_set, listing.select, selection.lower, sums.total
 print(*(list(loop.stats.cache_misses.values()) for loop in loops if not loop.stats.cache_hits))
 """
 

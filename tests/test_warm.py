@@ -9,8 +9,7 @@ import pytest
 from storage.bits import every, keep, rows_of
 from storage.database import Database
 from storage.indexed import ascending, read
-from storage.kernels import select
-from storage.listing import keep_listed, list_near, list_near_set, list_set, take_listed
+from storage.listing import keep_listed, list_near, list_near_set, list_set, select, take_listed
 from storage.record import LEVELS
 from storage.search import Filter, search
 from storage.selection import lower

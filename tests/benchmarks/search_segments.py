@@ -5,14 +5,16 @@ kept for the next run (`--folder`).
 """
 
 import argparse
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.builder import build, codes_between, trusted
@@ -61,7 +63,8 @@ def segments(bench: Bench) -> Iterator[Row]:
             for inline in (True, False) if rows == bench.sizes[0] else (True,):
                 with bench.open(f"clusters-{per_cluster}", source, rows, inline=inline) as database:
                     for k in (10, 100, 1000):
-                        ours, plain = compared(database, source, k, lambda s, t: indexed(s, t, ENDLESS_NS))
+                        times = compared(database, source, k, {"ours": indexed, "scan": scan})
+                        ours, plain = times["ours"], times["scan"]
                         work = f"64 bit, {rows:.0e} rows in clusters of {per_cluster}, 1 thread, k={k}"
                         work += "" if inline else ", codes not in the segment"
                         yield Row(work, "ms", ours, {"scan": plain}, None, plain / ours, reach[k] if inline else None)
@@ -80,8 +83,8 @@ def planner(bench: Bench) -> Iterator[Row]:
     for kind, (source, asked) in kinds.items():
         with bench.open(kind.split(",")[0].replace(" ", "-"), source, rows) as database:
             for k in (10, 100, 1000, 10_000):
-                ours, plain = compared(database, asked, k, lambda s, t: find(s, t, threads=1))
-                alone, _ = compared(database, asked, k, lambda s, t: indexed(s, t, ENDLESS_NS))
+                times = compared(database, asked, k, {"ours": planned, "index": indexed, "scan": scan})
+                ours, alone, plain = times["ours"], times["index"], times["scan"]
                 work = f"planner, 64 bit, {rows:.0e} rows, {kind}, 1 thread, k={k}"
                 yield Row(work, "ms", ours, {"scan": plain, "index": alone}, None, min(plain, alone) / ours, 1 / 1.2)
 
@@ -143,9 +146,14 @@ def few(generator: np.random.Generator, n: int, code_length: int) -> Codes:
     return data.uniform(np.random.default_rng(5), 10, code_length)[generator.integers(0, 10, n)]
 
 
-def indexed(snapshot: Snapshot, task: Task, budget_ns: float) -> Found:
+def planned(snapshot: Snapshot, task: Task) -> Found:
+    """Search by whichever way the planner takes."""
+    return find(snapshot, task, threads=1)
+
+
+def indexed(snapshot: Snapshot, task: Task) -> Found:
     """Search by index, or by scan where so many rows tie that the index gives up."""
-    found = by_index(snapshot, task, threads=1, budget_ns=budget_ns)
+    found = by_index(snapshot, task, threads=1, budget_ns=ENDLESS_NS)
     return scan(snapshot, task) if found is None else found
 
 
@@ -154,23 +162,28 @@ def scan(snapshot: Snapshot, task: Task) -> Found:
     return sweep(snapshot, task, threads=1)
 
 
-def compared(database: Database, source: data.Source, k: int, search: Search) -> tuple[float, float]:
-    """Median milliseconds of a search and of the scan, a snapshot each; both find the same distances.
+def compared(database: Database, source: data.Source, k: int, searches: Mapping[str, Search]) -> dict[str, float]:
+    """Median milliseconds of each search, a snapshot each; all find the same distances.
 
     Queries of one kind follow each other, as they do where segments serve, and the kinds take turns: a scan after each
-    would empty the caches of all that an index search is but its buckets.
+    would empty the caches of all that an index search is but its buckets. A round before is not counted: it brings the
+    pages of a file that was just made into the tables of this process.
     """
     tasks = [Task(query[None], k, 64) for query in data.queries(source, QUERIES, 64)]
-    ours: list[float] = []
-    scans: list[float] = []
-    for _ in range(ROUNDS):
-        found, ours_ms = zip(*(timed(database, task, search) for task in tasks), strict=True)
-        expected, scan_ms = zip(*(timed(database, task, scan) for task in tasks), strict=True)
-        for one, other in zip(found, expected, strict=True):
-            assert np.array_equal(np.sort(one.distances)[:k], np.sort(other.distances)[:k])
-        ours += ours_ms
-        scans += scan_ms
-    return median(ours), median(scans)
+    times: dict[str, list[float]] = {name: [] for name in searches}
+    expected = [scan_once(database, task) for task in tasks]
+    for counted in (False, *[True] * ROUNDS):
+        for name, search in searches.items():
+            for task, nearest in zip(tasks, expected, strict=True):
+                found, ms = timed(database, task, search)
+                assert np.array_equal(np.sort(found.distances)[:k], nearest)
+                times[name] += [ms] * counted
+    return {name: median(of_search) for name, of_search in times.items()}
+
+
+def scan_once(database: Database, task: Task) -> NDArray[np.uint16]:
+    """Distances of the nearest, ascending."""
+    return np.sort(timed(database, task, scan)[0].distances)[: task.k]
 
 
 def timed(database: Database, task: Task, search: Search) -> tuple[Found, float]:
@@ -192,7 +205,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         sizes = (1 << 20, 1 << 21) if options.quick else (10_000_000, 100_000_000)
         bench = Bench(options.folder or Path(temporary), sizes)
-        rows = [row for name in options.sections or SECTIONS for row in SECTIONS[name](bench)]
+        rows = []
+        for name in options.sections or SECTIONS:
+            for row in SECTIONS[name](bench):
+                rows.append(row)
+                print(f"{row.work}: {row.ours:.3g} {row.unit}", file=sys.stderr, flush=True)  # a full run takes minutes
     publish(rows, options.json)
 
 
