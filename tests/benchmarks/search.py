@@ -46,6 +46,8 @@ class Bench:
     ----------
     sizes
         Rows of the databases: ten and a hundred million, or what takes two minutes.
+    repeats, least_ms
+        How often all runs of a comparison take their turn at least, and for how long: noisy moments shall weigh little.
     codes
         Real codes, or None.
     """
@@ -53,6 +55,7 @@ class Bench:
     folder: Path
     sizes: tuple[int, int]
     repeats: int
+    least_ms: float
     machine: peers.Machine
     codes: Codes | None
 
@@ -62,9 +65,9 @@ class Bench:
 
     def times(self, runs: Runs, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
         """Median milliseconds of each, in turn; once before to warm up."""
-        for run in runs.values():
-            run()
-        return interleaved({name: partial(milliseconds, run, clock) for name, run in runs.items()}, self.repeats)
+        once_ms = sum(milliseconds(run, time.perf_counter) for run in runs.values())
+        repeats = max(self.repeats, int(self.least_ms / once_ms))
+        return interleaved({name: partial(milliseconds, run, clock) for name, run in runs.items()}, repeats)
 
 
 def scan(bench: Bench) -> Iterator[Row]:
@@ -279,9 +282,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        sizes, repeats = ((100_000, 1_000_000), 5) if options.quick else ((10_000_000, 100_000_000), 9)
+        sizes, least = ((100_000, 1_000_000), (5, 200)) if options.quick else ((10_000_000, 100_000_000), (9, 3000))
         codes = None if options.codes is None else pack(np.load(options.codes))
-        bench = Bench(folder, sizes, repeats, peers.Machine(Path(temporary)), codes)
+        bench = Bench(folder, sizes, *least, peers.Machine(Path(temporary)), codes)
         for code_length in (64, 128, 256):
             warm_up(code_length)
         rows = []
