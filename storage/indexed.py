@@ -32,6 +32,7 @@ from storage.pool import thread_count
 from storage.rows import CODES
 from storage.scan import Distances, Found, Rows, Task, packed, sweep
 from storage.segment import Segment
+from storage.selection import ascending
 from storage.snapshot import Snapshot
 
 ATTEMPTS: Final = 3
@@ -166,13 +167,6 @@ def _passing(snapshot: Snapshot, task: Task, near: _Near) -> Found:
         read(chunk.addresses[task.group_column], groups)
     kept = bits != 0
     return Found(near.rows[kept], near.distances[kept], groups[kept])
-
-
-@kernel
-def ascending(rows: Rows, distances: Distances, limit: int) -> NDArray[np.int64]:
-    """Places of the rows within a limit, in the order of the rows."""
-    kept = np.flatnonzero(distances <= limit)
-    return kept[np.argsort(rows[kept])]
 
 
 @kernel

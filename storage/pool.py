@@ -32,6 +32,9 @@ def share(pieces: Iterable[Piece], workers: list[Worker], work: Callable[[Worker
         for piece in waiting:
             work(worker, piece)
 
+    if len(workers) == 1:
+        run(workers[0])
+        return
     others = [_threads().submit(run, worker) for worker in workers[1:]]
     try:
         run(workers[0])

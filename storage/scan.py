@@ -26,7 +26,7 @@ from storage.listing import (
 from storage.places import Chunk
 from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
-from storage.selection import UNSEEN, Notes, Parts, Selection, lower
+from storage.selection import UNSEEN, Notes, Parts, Selection, ascending, lower
 from storage.snapshot import Snapshot
 
 Rows = NDArray[np.int64]
@@ -155,9 +155,9 @@ def sweep(snapshot: Snapshot, task: Task, *, first_row: int = 0, threads: int | 
         limit[0] = min(limit[0], worker.search(chunk, limit[0]))
 
     share(chunks, workers, work)
-    rows, distances, groups = (np.concatenate(parts) for parts in zip(*(w.found for w in workers), strict=True))
-    kept = np.flatnonzero(distances <= limit[0])
-    kept = kept[np.argsort(rows[kept])]
+    pieces = [piece for worker in workers for piece in worker.pieces]
+    rows, distances, groups = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    kept = ascending(rows, distances, limit[0])
     return Found(rows[kept], distances[kept], groups[kept])
 
 
@@ -204,7 +204,7 @@ class _Worker:
         self._selection = Selection(task.k, task.keep_ties, *state, np.array([-1, UNSEEN]))
         self._notes = Notes(np.empty(NOTED, np.int64), np.empty(NOTED, np.uint16), np.zeros(NOTED, np.uint32))
         self._listing = new_listing()
-        self._pieces = [(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint32))]
+        self.pieces = [(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint32))]
 
     def search(self, chunk: Chunk, limit: int) -> int:
         """Search a chunk, knowing that nothing farther than `limit` matters; return the limit known then."""
@@ -282,13 +282,9 @@ class _Worker:
         self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes, 0))
 
     def _keep(self, noted: int) -> None:
-        self._pieces.append(tuple(notes[:noted].copy() for notes in self._notes))  # type: ignore[arg-type]
-
-    @property
-    def found(self) -> tuple[Rows, Distances, NDArray[np.uint32]]:
-        """All that was noted."""
-        rows, distances, groups = zip(*self._pieces, strict=True)
-        return np.concatenate(rows), np.concatenate(distances), np.concatenate(groups)
+        if noted:
+            rows, distances, groups = self._notes
+            self.pieces.append((rows[:noted].copy(), distances[:noted].copy(), groups[:noted].copy()))
 
 
 class _Mask:

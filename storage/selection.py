@@ -119,3 +119,10 @@ def lower(selection: Selection, limit: int) -> None:
     while selection.threshold[0] > limit:
         selection.within[0] -= selection.counts[selection.threshold[0]]
         selection.threshold[0] -= 1
+
+
+@kernel
+def ascending(rows: NDArray[np.int64], distances: NDArray[np.uint16], limit: int) -> NDArray[np.int64]:
+    """Places of the rows within a limit, in the order of the rows."""
+    kept = np.flatnonzero(distances <= limit)
+    return kept[np.argsort(rows[kept])]

@@ -11,10 +11,11 @@ from numba.core.event import Listener, install_listener
 from hashing.codes import Codes, pack
 from storage.database import Database, Item
 from storage.filter import Candidates
-from storage.indexed import ascending, read
+from storage.indexed import read
 from storage.record import LEVELS, Record
 from storage.scan import Task, nearest, rehearse
 from storage.search import Filter, search
+from storage.selection import ascending
 from storage.snapshot import Snapshot
 
 MAP_SIZE_BYTES = 1 << 24

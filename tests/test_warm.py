@@ -8,11 +8,11 @@ import pytest
 
 from storage.bits import every, keep, rows_of
 from storage.database import Database
-from storage.indexed import ascending, read
+from storage.indexed import read
 from storage.listing import keep_listed, list_near, list_near_set, list_set, select, take_listed
 from storage.record import LEVELS
 from storage.search import Filter, search
-from storage.selection import lower
+from storage.selection import ascending, lower
 from storage.sums import total
 from storage.warm import warm_up
 from tests.invented import codes, item
