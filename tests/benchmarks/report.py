@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -46,12 +47,34 @@ def interleaved(runs: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
     return {name: median(values) for name, values in figures.items()}
 
 
-def arguments(description: str) -> argparse.Namespace:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """`--quick` and `--json FILE`."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="the same rows at a smaller size, two minutes at most")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object a row")
-    return parser.parse_args()
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--quick", action="store_true", help="the same rows at a smaller size, two minutes at most")
+    options.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object a row")
+    return options
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """What every benchmark is told."""
+    return parser(description).parse_args()
+
+
+def search_parser(description: str | None, sections: Iterable[str]) -> argparse.ArgumentParser:
+    """Besides, names of sections, `--folder DIR` and `--data DIR`."""
+    options = parser(description)
+    choices = [*sections, []]
+    options.add_argument("sections", nargs="*", choices=choices, metavar="SECTION", help="all, where none is named")
+    options.add_argument("--folder", type=Path, help="keep the databases here for the next run (20 GB)")
+    options.add_argument("--data", type=Path, help="sets of images, as for `hashing train`: search among codes of them")
+    return options
+
+
+def followed(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, each told as soon as it is there: a full run takes minutes."""
+    for row in rows:
+        print(f"{row.work}: {row.ours:.3g} {row.unit}", file=sys.stderr, flush=True)
+        yield row
 
 
 def publish(rows: Sequence[Row], file: Path | None) -> None:

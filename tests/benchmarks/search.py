@@ -4,8 +4,6 @@ Sections can be named (`scan batch filters ...`), and databases kept for the nex
 is measured in its own processor time, which other work on the machine disturbs little; what two do, by the clock.
 """
 
-import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashing.codes import Codes, pack
+from hashing.codes import Codes
 from storage.database import Database
 from storage.each import nearest_each
 from storage.filter import Candidates, Filter, count_instances
@@ -26,7 +24,7 @@ from storage.snapshot import Snapshot
 from storage.warm import warm_up
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
-from tests.benchmarks.report import Row, interleaved, publish
+from tests.benchmarks.report import Row, followed, interleaved, publish, search_parser
 from tests.benchmarks.search_plot import plot
 
 K = 100
@@ -270,28 +268,17 @@ def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> floa
 
 def main() -> None:
     """Run the sections asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION", help="all, where none is named"
-    )
-    parser.add_argument("--quick", action="store_true", help="the same rows at a smaller size, two minutes at most")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object a row")
-    parser.add_argument("--folder", type=Path, help="keep the databases here for the next run (14 GB)")
-    parser.add_argument("--codes", type=Path, help="codes of real images: .npy of (images, 64) booleans")
+    parser = search_parser(__doc__, SECTIONS)
     parser.add_argument("--plot", type=Path, help="draw latency against rows into this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         sizes, least = ((100_000, 1_000_000), (5, 200)) if options.quick else ((10_000_000, 100_000_000), (9, 3000))
-        codes = None if options.codes is None else pack(np.load(options.codes))
+        codes = None if options.data is None else data.real(options.data, folder / "images")
         bench = Bench(folder, sizes, *least, peers.Machine(Path(temporary)), codes)
         for code_length in (64, 128, 256):
             warm_up(code_length)
-        rows = []
-        for name in options.sections or SECTIONS:
-            for row in SECTIONS[name](bench):
-                rows.append(row)
-                print(f"{row.work}: {row.ours:.3g} {row.unit}", file=sys.stderr, flush=True)  # a full run takes minutes
+        rows = [row for name in options.sections or SECTIONS for row in followed(SECTIONS[name](bench))]
     publish(rows, options.json)
     if options.plot:
         plot(rows, options.plot)

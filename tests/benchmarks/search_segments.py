@@ -4,8 +4,6 @@ One thread on both sides; the codes are those of `tests.benchmarks.search_data`.
 kept for the next run (`--folder`).
 """
 
-import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +22,7 @@ from storage.scan import Found, Task, sweep
 from storage.segment import Entry, Segment, design_for
 from storage.snapshot import Snapshot
 from tests.benchmarks import search_data as data
-from tests.benchmarks.report import Row, publish
+from tests.benchmarks.report import Row, followed, publish, search_parser
 
 Search = Callable[[Snapshot, Task], Found]
 
@@ -38,10 +36,11 @@ REACH = {"ten million": {10: 25, 100: 15, 1000: 3}, "a hundred million": {10: 10
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where databases are made, and of how many rows: ten and a hundred million, or what takes two minutes."""
+    """Where databases are made, of how many rows (ten and a hundred million, or less), and codes of real images."""
 
     folder: Path
     sizes: tuple[int, int]
+    codes: Codes | None
 
     def open(self, name: str, source: data.Source, rows: int, *, inline: bool = True) -> Database:
         """Open a generated database with one segment of all full blocks, built and checked where it is not yet."""
@@ -68,6 +67,19 @@ def segments(bench: Bench) -> Iterator[Row]:
                         work = f"64 bit, {rows:.0e} rows in clusters of {per_cluster}, 1 thread, k={k}"
                         work += "" if inline else ", codes not in the segment"
                         yield Row(work, "ms", ours, {"scan": plain}, None, plain / ours, reach[k] if inline else None)
+
+
+def real(bench: Bench) -> Iterator[Row]:
+    """As `segments`, of codes of real images with noise, where they are given."""
+    if bench.codes is None:
+        return
+    rows, source = bench.sizes[0], data.repeated(bench.codes)
+    with bench.open("real-noisy", source, rows) as database:
+        for k in (10, 100, 1000):
+            times = compared(database, source, k, {"ours": planned, "index": indexed, "scan": scan})
+            work = f"64 bit, {rows:.0e} noisy codes of {len(bench.codes)} real images, 1 thread, k={k}"
+            ours, plain = times.pop("ours"), times["scan"]
+            yield Row(work, "ms", ours, times, None, plain / ours)
 
 
 def planner(bench: Bench) -> Iterator[Row]:
@@ -129,6 +141,7 @@ def opening(bench: Bench) -> Iterator[Row]:
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "segments": segments,
+    "real": real,
     "planner": planner,
     "building": building,
     "opening": opening,
@@ -196,20 +209,13 @@ def timed(database: Database, task: Task, search: Search) -> tuple[Found, float]
 
 def main() -> None:
     """Run the sections asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION", help="all, if none is named")
-    parser.add_argument("--quick", action="store_true", help="the same rows at a smaller size, two minutes at most")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object a row")
-    parser.add_argument("--folder", type=Path, help="keep the databases here for the next run (20 GB)")
-    options = parser.parse_args()
+    options = search_parser(__doc__, SECTIONS).parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         sizes = (1 << 20, 1 << 21) if options.quick else (10_000_000, 100_000_000)
-        bench = Bench(options.folder or Path(temporary), sizes)
-        rows = []
-        for name in options.sections or SECTIONS:
-            for row in SECTIONS[name](bench):
-                rows.append(row)
-                print(f"{row.work}: {row.ours:.3g} {row.unit}", file=sys.stderr, flush=True)  # a full run takes minutes
+        folder = options.folder or Path(temporary)
+        codes = None if options.data is None else data.real(options.data, folder / "images")
+        bench = Bench(folder, sizes, codes)
+        rows = [row for name in options.sections or SECTIONS for row in followed(SECTIONS[name](bench))]
     publish(rows, options.json)
 
 
