@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
-from storage.measuring import STRIP, Lying, address_of, ask_for_codes, distance_at, near_rows, seen_before
-from storage.selection import NO_WORDS
 
-AHEAD: Final = 32
+AHEAD: Final = 64
 """Buckets asked for before the first of them is read: memory answers many requests in the time of one."""
-ABANDONED, FULL = -1, -2
+STRIP: Final = 64
+"""Rows looked at together where rows are scanned, and asked for together."""
+LINE: Final = 8
+"""Words that memory brings together."""
+ABANDONED: Final = -1
 THRESHOLD, WITHIN, NOTED, BUCKETS, ROWS = range(5)
+NO_WORDS: Final = np.empty(0, np.uint64)
 NO_ADDRESSES: Final = np.empty(0, np.uint64)
 
 
@@ -170,10 +173,9 @@ def _look(
     bounds: NDArray[np.uint64],
 ) -> bool:
     """Look into every bucket of substring j that differs in `radius` bits; fetch some while reading others."""
-    numbers, masks, width = buckets.numbers, buckets.masks, buckets.places[2, j]
-    starts, rows = U(buckets.places[0, j]), U(buckets.places[1, j])
+    numbers, blocks, shift = buckets.numbers, buckets.blocks, U(buckets.shift)
+    starts, rows, width = U(buckets.places[0, j]), U(buckets.places[1, j]), buckets.places[2, j]
     codes = buckets.codes[j] if buckets.codes.size else U(0)
-    lying = Lying(codes, numbers, rows, buckets.blocks, U(buckets.shift))
     code, state, limit = question.code, findings.state, findings.state[THRESHOLD]
     key, turn = question.keys[j], 0
     flips, end = (U(1) << U(radius)) - U(1), U(1) << U(width)
@@ -183,52 +185,27 @@ def _look(
         for i in range(U(n)):
             bounds[0, i], bounds[1, i] = U(numbers[here[i]]), U(numbers[here[i] + U(1)])
             if codes:
-                ask_for_codes(lying, bounds[0, i], bounds[1, i], 1)
+                for place in range(bounds[0, i], min(bounds[1, i], bounds[0, i] + U(STRIP)), U(LINE)):
+                    _fetch(codes + (place << U(3)))
             else:
                 prefetch(numbers, rows + bounds[0, i])
         turn = 1 - turn
         ahead, flips = _fetch_starts(numbers, starts, key, flips, end, ring[turn])
         if not codes:
-            for i in range(U(n)):
-                ask_for_codes(lying, bounds[0, i], bounds[1, i], code.size)
+            _fetch_codes(numbers, rows, bounds, n, blocks, shift, code.size)
         state[BUCKETS] += n
         for i in range(U(n)):
             state[ROWS] += np.int64(bounds[1, i] - bounds[0, i])
             if state[ROWS] > most_rows:
                 return False
-            limit = _look_into(lying, question, findings, masks, radius, j, bounds[0, i], bounds[1, i], limit)
-            if limit == FULL:
-                return False
+            for place in range(bounds[0, i], bounds[1, i]):
+                address = _address(codes, U(place), numbers, rows, blocks, shift)
+                distance = _distance(address, shift, code)
+                if distance <= limit and not _seen_before(address, shift, code, buckets.masks, radius, j):
+                    if state[NOTED] == findings.rows.size:
+                        return False
+                    limit = _note(findings, question.first_row + np.int64(numbers[rows + place]), distance)
     return True
-
-
-@inlined
-def _look_into(
-    lying: Lying,
-    question: Question,
-    findings: Findings,
-    masks: Codes,
-    radius: int,
-    j: int,
-    first: np.uint64,
-    end: np.uint64,
-    limit: np.int64,
-) -> np.int64:
-    """Note the near rows of one bucket; return the threshold then, or FULL when there is no room for a row."""
-    code, shift = question.code, lying.shift
-    for start in range(first, end, U(STRIP)):
-        near = near_rows(lying, U(start), min(U(start) + U(STRIP), end), code, limit)
-        while near:
-            place = U(start) + lowest(near)
-            near &= near - U(1)
-            address = address_of(lying, place)
-            distance = distance_at(address, shift, code)
-            if distance <= limit and not seen_before(address, shift, code, masks, radius, j):
-                if findings.state[NOTED] == findings.rows.size:
-                    return np.int64(FULL)
-                row = np.int64(lying.numbers[lying.rows + place])
-                limit = _note(findings, question.first_row + row, distance)
-    return limit
 
 
 @inlined
@@ -253,6 +230,70 @@ def _fetch_starts(
             carried = flips + (U(1) << place)
             flips = (((carried ^ flips) >> U(2)) >> place) | carried
     return n, flips
+
+
+@inlined
+def _fetch_codes(
+    numbers: NDArray[np.uint32],
+    rows: np.uint64,
+    bounds: NDArray[np.uint64],
+    n: int,
+    blocks: NDArray[np.uint64],
+    shift: np.uint64,
+    words: int,
+) -> None:
+    for i in range(U(n)):
+        for place in range(bounds[0, i], min(bounds[1, i], bounds[0, i] + U(AHEAD))):
+            address = _stored(blocks, shift, U(numbers[rows + place]))
+            for w in range(U(words)):
+                _fetch(address + (w << (shift + U(3))))
+
+
+@inlined
+def _fetch(address: np.uint64) -> None:
+    prefetch(carray(at(address, NO_WORDS), (1,)), 0)
+
+
+@inlined
+def _address(
+    codes: np.uint64,
+    place: np.uint64,
+    numbers: NDArray[np.uint32],
+    rows: np.uint64,
+    blocks: NDArray[np.uint64],
+    shift: np.uint64,
+) -> np.uint64:
+    """Address of the code at a place among those of a substring."""
+    return codes + (place << U(3)) if codes else _stored(blocks, shift, U(numbers[rows + place]))
+
+
+@inlined
+def _stored(blocks: NDArray[np.uint64], shift: np.uint64, row: np.uint64) -> np.uint64:
+    """Address of the first word of a code in the database; each further word is one plane of its block on."""
+    return blocks[row >> shift] + ((row & ((U(1) << shift) - U(1))) << U(3))  # type: ignore[no-any-return]
+
+
+@inlined
+def _distance(address: np.uint64, shift: np.uint64, code: NDArray[np.uint64]) -> np.int64:
+    distance = np.int64(0)
+    for w in range(U(code.size)):
+        distance += np.int64(count_ones(carray(at(address + (w << (shift + U(3))), NO_WORDS), (1,))[0] ^ code[w]))
+    return distance
+
+
+@inlined
+def _seen_before(
+    address: np.uint64, shift: np.uint64, code: NDArray[np.uint64], masks: Codes, radius: int, j: int
+) -> bool:
+    """Whether an earlier step has looked at a code: one of its other substrings is nearer, or as near and earlier."""
+    seen = False
+    for other in range(masks.shape[0]):
+        apart = np.int64(0)
+        for w in range(U(code.size)):
+            word = carray(at(address + (w << (shift + U(3))), NO_WORDS), (1,))[0] ^ code[w]
+            apart += np.int64(count_ones(word & masks[other, w]))
+        seen |= bool(apart < radius + np.int64(other < j))
+    return seen
 
 
 @inlined
