@@ -15,18 +15,8 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.columns import DELETED
 from storage.compiled import at, kernel
-from storage.multi_index import (
-    ABANDONED,
-    BUCKETS,
-    NO_ADDRESSES,
-    NOTED,
-    ROWS,
-    THRESHOLD,
-    Buckets,
-    Findings,
-    look_at_all,
-    probe,
-)
+from storage.findings import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, look_at_all
+from storage.multi_index import NO_ADDRESSES, Buckets, probe
 from storage.planner import CALL_NS, FREE, MOST_ROWS, predicted_distance, scan_ns
 from storage.pool import thread_count
 from storage.rows import CODES

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
+from storage.findings import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, note
+from storage.selection import NO_WORDS
 
 AHEAD: Final = 64
 """Buckets asked for before the first of them is read: memory answers many requests in the time of one."""
-STRIP: Final = 64
-"""Rows looked at together where rows are scanned, and asked for together."""
+MOST_ASKED: Final = 64
+"""Rows of a bucket that are asked for before it is read."""
 LINE: Final = 8
 """Words that memory brings together."""
-ABANDONED: Final = -1
-THRESHOLD, WITHIN, NOTED, BUCKETS, ROWS = range(5)
-NO_WORDS: Final = np.empty(0, np.uint64)
 NO_ADDRESSES: Final = np.empty(0, np.uint64)
 
 
@@ -72,29 +71,6 @@ class Question(NamedTuple):
     first_row: int
 
 
-class Findings(NamedTuple):
-    """The k nearest so far and all that tie with the k-th, changed by each call of `probe`.
-
-    Attributes
-    ----------
-    k
-        How many are wanted.
-    state : (5,) int64
-        THRESHOLD, the greatest distance that may still matter; how many rows are WITHIN it; how many are NOTED; how
-        many BUCKETS and ROWS were looked at.
-    counts : (code_length + 1,) int64
-        How many are at each distance up to the threshold.
-    rows, distances : (capacity,)
-        Noted rows, from the front; some may be beyond the threshold by now.
-    """
-
-    k: int
-    state: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    distances: NDArray[np.uint16]
-
-
 @kernel
 def probe(buckets: Buckets, question: Question, findings: Findings, first: int, end: int, most_rows: int) -> int:
     """Do steps `first` to `end` - 1, or as many as are needed.
@@ -120,48 +96,6 @@ def probe(buckets: Buckets, question: Question, findings: Findings, first: int, 
 
 
 @kernel
-def look_at_all(
-    addresses: NDArray[np.uint64],
-    first_rows: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    code: NDArray[np.uint64],
-    findings: Findings,
-) -> int:
-    """Add the rows of some blocks to the findings, one by one; ABANDONED when too many were noted, else 0.
-
-    Parameters
-    ----------
-    addresses, first_rows, counts : (blocks,)
-        Where the codes of each lie, plane by plane; its first row, and how many.
-    """
-    for b in range(addresses.size):
-        n, stride = U(counts[b]), U(counts[b])
-        words = carray(at(addresses[b], NO_WORDS), (counts[b] * code.size,))
-        for start in range(U(0), n, U(STRIP)):
-            end, limit = min(U(start) + U(STRIP), n), findings.state[THRESHOLD]
-            if code.size == 1 and not _is_near(words, U(start), end, code[0], limit):
-                continue
-            for row in range(U(start), end):
-                distance = np.int64(0)
-                for w in range(U(code.size)):
-                    distance += np.int64(count_ones(words[w * stride + row] ^ code[w]))
-                if distance <= limit:
-                    if findings.state[NOTED] == findings.rows.size:
-                        return ABANDONED
-                    limit = _note(findings, first_rows[b] + np.int64(row), distance)
-    return 0
-
-
-@inlined
-def _is_near(words: NDArray[np.uint64], start: np.uint64, end: np.uint64, code: np.uint64, limit: np.int64) -> bool:
-    """Whether any of some rows is within the limit: a negative number leaves its sign in what is joined."""
-    signs, n = np.int64(0), end - start
-    for j in range(n):
-        signs |= np.int64(count_ones(words[start + j] ^ code)) - limit - np.int64(1)
-    return bool(signs < 0)
-
-
-@kernel
 def _look(
     buckets: Buckets,
     question: Question,
@@ -184,11 +118,7 @@ def _look(
         n, here = ahead, ring[turn]
         for i in range(U(n)):
             bounds[0, i], bounds[1, i] = U(numbers[here[i]]), U(numbers[here[i] + U(1)])
-            if codes:
-                for place in range(bounds[0, i], min(bounds[1, i], bounds[0, i] + U(STRIP)), U(LINE)):
-                    _fetch(codes + (place << U(3)))
-            else:
-                prefetch(numbers, rows + bounds[0, i])
+            _fetch_bucket(codes, numbers, rows, bounds[0, i], bounds[1, i])
         turn = 1 - turn
         ahead, flips = _fetch_starts(numbers, starts, key, flips, end, ring[turn])
         if not codes:
@@ -204,7 +134,7 @@ def _look(
                 if distance <= limit and not _seen_before(address, shift, code, buckets.masks, radius, j):
                     if state[NOTED] == findings.rows.size:
                         return False
-                    limit = _note(findings, question.first_row + np.int64(numbers[rows + place]), distance)
+                    limit = note(findings, question.first_row + np.int64(numbers[rows + place]), distance)
     return True
 
 
@@ -230,6 +160,18 @@ def _fetch_starts(
             carried = flips + (U(1) << place)
             flips = (((carried ^ flips) >> U(2)) >> place) | carried
     return n, flips
+
+
+@inlined
+def _fetch_bucket(
+    codes: np.uint64, numbers: NDArray[np.uint32], rows: np.uint64, start: np.uint64, end: np.uint64
+) -> None:
+    """Ask for the codes of a bucket, or for its rows where the codes are in the database."""
+    if codes:
+        for place in range(start, min(end, start + U(MOST_ASKED)), U(LINE)):
+            _fetch(codes + (place << U(3)))
+    else:
+        prefetch(numbers, rows + start)
 
 
 @inlined
@@ -294,18 +236,3 @@ def _seen_before(
             apart += np.int64(count_ones(word & masks[other, w]))
         seen |= bool(apart < radius + np.int64(other < j))
     return seen
-
-
-@inlined
-def _note(findings: Findings, row: np.int64, distance: np.int64) -> np.int64:
-    """Note a row, and lower the threshold while enough are nearer; return it."""
-    state, counts = findings.state, findings.counts
-    findings.rows[state[NOTED]], findings.distances[state[NOTED]] = row, distance
-    state[NOTED] += 1
-    counts[distance] += 1
-    threshold, within = state[THRESHOLD], state[WITHIN] + 1
-    while threshold >= 0 and within - counts[threshold] >= findings.k:
-        within -= counts[threshold]
-        threshold -= 1
-    state[THRESHOLD], state[WITHIN] = threshold, within
-    return threshold  # type: ignore[no-any-return]

@@ -19,7 +19,8 @@ from hashing.codes import Codes, words
 from storage.buckets import sort_into_buckets
 from storage.durable import write_durably
 from storage.errors import SegmentError
-from storage.multi_index import NO_ADDRESSES, Buckets, Findings, Question, look_at_all, probe
+from storage.findings import Findings, look_at_all
+from storage.multi_index import NO_ADDRESSES, Buckets, Question, probe
 from storage.partition import Partition, balanced, gather, lookup
 from storage.planner import Costs, count_distances
 

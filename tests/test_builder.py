@@ -14,7 +14,8 @@ from storage import builder
 from storage.builder import RATIO, SEAL_ROWS, alone, build, due, faults, keep_built, settled, verify
 from storage.database import Database
 from storage.errors import SegmentsBusy
-from storage.multi_index import look_at_all, probe
+from storage.findings import look_at_all
+from storage.multi_index import probe
 from storage.rows import Layout
 from storage.search import search
 from storage.segment import Entry

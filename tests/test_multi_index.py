@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hashing.codes import hamming_distance
-from storage.multi_index import ABANDONED, NO_ADDRESSES, NOTED, ROWS, THRESHOLD, Findings, probe
+from storage.findings import ABANDONED, NOTED, ROWS, THRESHOLD, Findings
+from storage.multi_index import NO_ADDRESSES, probe
 from storage.segment import Segment
 from tests.indexing import KINDS, invented
 from tests.invented import codes
