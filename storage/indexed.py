@@ -125,7 +125,7 @@ class _Index:
         if step == ABANDONED or step > state[THRESHOLD]:
             return bool(step != ABANDONED)
         part = findings.k / self._rows
-        distance = min(int(state[THRESHOLD]), predicted_distance(segment.sample, query, part, self._code_length))
+        distance = min(int(state[THRESHOLD]), predicted_distance(segment.sample, query, part))
         if costs.ns(step, distance + 1, state[ROWS] / max(1, state[BUCKETS])) > self._budget_ns:
             return False
         return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)

@@ -8,13 +8,14 @@ says. What the remaining steps cost follows from how many buckets they look into
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.compiled import count_ones, kernel
+from storage.compiled import LANES, U, count_ones, kernel, within
+from storage.selection import UNSEEN
 
 SCAN_NS: Final = 0.6
 """What a scan takes for one word, on one core: reading it from memory."""
@@ -88,19 +89,36 @@ class Costs:
         return BUCKET_NS + load * self.row_ns
 
 
-def predicted_distance(sample: Codes, query: NDArray[np.uint64], part: float, code_length: int) -> int:
+def predicted_distance(sample: Codes, query: NDArray[np.uint64], part: float) -> int:
     """Distance within which a part of the rows lies, by a (words, sampled) sample of their codes."""
-    within = np.cumsum(count_distances(sample, query, np.zeros(code_length + 1, np.int64)))
     wanted = min(max(1.0, part * sample.shape[1]), float(sample.shape[1]))
-    return int(np.searchsorted(within, wanted))
+    room = -(-sample.shape[1] // LANES) * LANES
+    return int(distance_within(sample, query, wanted, np.empty(room, np.uint16)))
 
 
 @kernel
-def count_distances(codes: Codes, query: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Add to how many of (words, n) codes are at each distance; return it."""
-    for row in range(codes.shape[1]):
-        distance = np.int64(0)
-        for w in range(codes.shape[0]):
-            distance += np.int64(count_ones(codes[w, row] ^ query[w]))
-        counts[distance] += 1
-    return counts
+def distance_within(codes: Codes, query: NDArray[np.uint64], wanted: float, distances: NDArray[np.uint16]) -> Any:
+    """Least distance within which at least `wanted` of (words, n) codes lie.
+
+    Parameters
+    ----------
+    distances : (m,)
+        Room, for n or more and a multiple of LANES.
+    """
+    n, words = U(codes.shape[1]), U(codes.shape[0])
+    distances[n:] = UNSEEN
+    for row in range(n):
+        distances[row] = np.uint16(count_ones(codes[0, row] ^ query[0]))
+    for w in range(U(1), words):
+        for row in range(n):
+            distances[row] += np.uint16(count_ones(codes[w, row] ^ query[w]))
+    low, high = np.int64(0), np.int64(codes.shape[0] * 64)
+    while low < high:
+        middle, found = (low + high) // 2, U(0)
+        for row in range(U(0), U(distances.size), U(LANES)):
+            found += count_ones(within(distances, row, np.uint16(0), np.uint16(middle)))
+        if found < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low

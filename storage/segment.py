@@ -22,7 +22,7 @@ from storage.errors import SegmentError
 from storage.findings import Findings, look_at_all
 from storage.multi_index import NO_ADDRESSES, Buckets, Question, probe
 from storage.partition import Partition, balanced, gather, lookup
-from storage.planner import Costs, count_distances
+from storage.planner import Costs, predicted_distance
 
 FORMAT: Final = 1
 MAGIC: Final = b"MULTIIDX"
@@ -183,7 +183,7 @@ class Segment:
         query, no_rows = np.zeros(self.design.words, np.uint64), np.empty(0, np.int64)
         probe(self.buckets(NO_ADDRESSES, 0), self.question(query), findings, 0, 0, 0)
         look_at_all(NO_ADDRESSES, no_rows, no_rows, query, findings)
-        count_distances(self.sample, query, counts)
+        predicted_distance(self.sample, query, 1.0)
 
     def differences(self, blocks: Blocks) -> Iterator[str]:
         """Compute every section again from the codes, and yield which differ."""

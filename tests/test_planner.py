@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hashing.codes import hamming_distance
-from storage.planner import Costs, count_distances, predicted_distance, scan_ns
+from storage.planner import Costs, predicted_distance, scan_ns
 from tests.invented import codes
 
 
@@ -50,8 +50,6 @@ def test_the_distance_predicted_is_that_within_which_the_part_of_the_sample_lies
     planes = np.ascontiguousarray(sample.T)
 
     for part in (1.0, 0.5, 0.1, 0.001):
-        assert predicted_distance(planes, query, part, code_length) == distances[round(part * 1000) - 1]
-    assert predicted_distance(planes, query, 1e-9, code_length) == distances[0]
-    assert predicted_distance(planes, query, 7.0, code_length) == distances[-1]
-    counted = count_distances(planes, query, np.zeros(code_length + 1, np.int64))
-    assert counted.tolist() == np.bincount(distances, minlength=code_length + 1).tolist()
+        assert predicted_distance(planes, query, part) == distances[round(part * 1000) - 1]
+    assert predicted_distance(planes, query, 1e-9) == distances[0]
+    assert predicted_distance(planes, query, 7.0) == distances[-1]

@@ -6,15 +6,11 @@ is measured in its own processor time, which other work on the machine disturbs 
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from hashing.codes import Codes
-from storage.database import Database
 from storage.each import nearest_each
 from storage.filter import Candidates, Filter, count_instances
 from storage.groups import mean_groups, nearest_groups
@@ -24,48 +20,17 @@ from storage.snapshot import Snapshot
 from storage.warm import warm_up
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
-from tests.benchmarks.report import Row, followed, interleaved, publish, search_parser
+from tests.benchmarks import search_segments as segments
+from tests.benchmarks.report import Row, followed, publish, search_parser
+from tests.benchmarks.search_bench import Bench, K, Runs, Section
 from tests.benchmarks.search_plot import plot
+from tests.benchmarks.search_scaling import scaling
 
-K = 100
 BATCH = 32
 ONE_THREAD = {1: (0.9, 2.8), 2: (None, 2.3), 4: (None, 2.0)}
 TWO_THREADS = {1: (0.85, 5.0)}
 """Least share of the speed of reading, and least ratio to faiss, by words of a code."""
 GAINS = {64: 3.0, 128: None, 256: None}
-Runs = Mapping[str, Callable[[], object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What every section needs.
-
-    Attributes
-    ----------
-    sizes
-        Rows of the databases: ten and a hundred million, or what takes two minutes.
-    repeats, least_ms
-        How often all runs of a comparison take their turn at least, and for how long: noisy moments shall weigh little.
-    codes
-        Real codes, or None.
-    """
-
-    folder: Path
-    sizes: tuple[int, int]
-    repeats: int
-    least_ms: float
-    machine: peers.Machine
-    codes: Codes | None
-
-    def open(self, name: str, source: data.Source, rows: int, code_length: int, **options: bool) -> Database:
-        """Open a generated database."""
-        return data.database(self.folder, name, source, rows, code_length, **options)
-
-    def times(self, runs: Runs, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
-        """Median milliseconds of each, in turn; once before to warm up."""
-        once_ms = sum(milliseconds(run, time.perf_counter) for run in runs.values())
-        repeats = max(self.repeats, int(self.least_ms / once_ms))
-        return interleaved({name: partial(milliseconds, run, clock) for name, run in runs.items()}, repeats)
 
 
 def scan(bench: Bench) -> Iterator[Row]:
@@ -195,75 +160,19 @@ def opening(bench: Bench) -> Iterator[Row]:
     yield Row(f"open {rows:.0e} rows of 64 bit and answer", "ms", ours, {}, 1000, 1000 / ours, 1)
 
 
-def indexes(bench: Bench) -> Iterator[Row]:
-    """Approximate peers, with the share of the hundred nearest that they find, beside the exact scan."""
-    rows = min(bench.sizes[0] // 10, MOST_BUILT)
-    source = data.clustered(rows, 0)
-    with bench.open("clustered", source, rows, 64) as database, database.snapshot() as snapshot:
-        codes, query = data.all_codes(database), data.queries(source, 1, 64)
-        exact = nearest(snapshot, query, K)[1]
-        made = {name: peers.faiss_index(name, codes) for name in peers.INDEXES}
-        made["usearch HNSW"] = peers.usearch_hnsw(codes)
-        made["usearch exact"] = peers.usearch_exact(codes)
-        runs: dict[str, Callable[[], object]] = {"ours": partial(nearest, snapshot, query, K, threads=1)}
-        runs |= {name: partial(search, query, K, 1) for name, search in made.items()}
-        times = bench.times(runs, time.thread_time)
-        for name, search in made.items():
-            hits = np.ravel(search(query, K, 1))  # usearch answers a single query without its first axis
-            recall = np.count_nonzero((hits >= 0) & (hits <= exact[-1])) / K
-            work = f"64 bit, {rows:.0e} clustered rows, 1 thread, k={K}, {name} (finds {recall:.0%})"
-            yield Row(work, "ms", times["ours"], {name: times[name]}, None, times[name] / times["ours"])
-
-
-def scaling(bench: Bench) -> Iterator[Row]:
-    """Latency against rows, for the plot; also of codes of real images, where they are given."""
-    sources = {"uniform": data.uniform} | ({} if bench.codes is None else {"real, noisy": data.repeated(bench.codes)})
-    for kind, source in sources.items():
-        sizes = [size for size in SCALES if size <= bench.sizes[1]] if kind == "uniform" else bench.sizes[:1]
-        for rows in sizes:
-            with bench.open(kind.replace(", ", "-"), source, rows, 64, whole=False) as database:
-                times = _scaled(bench, database, source, rows)
-            ours = times.pop("ours")
-            work = f"{kind} codes, 64 bit, {rows} rows, 1 thread, k={K}"
-            yield Row(work, "ms", ours, times, None, times["faiss flat"] / ours)
-
-
-def _scaled(bench: Bench, database: Database, source: data.Source, rows: int) -> dict[str, float]:
-    codes, query = data.all_codes(database), data.queries(source, 1, 64)
-    flat = peers.faiss_flat(codes)
-    with database.snapshot() as snapshot:
-        ours = partial(nearest, snapshot, query, K, threads=1)
-        runs: dict[str, Callable[[], object]] = {"ours": ours, "faiss flat": partial(flat, query, K, 1)}
-        if rows <= MOST_SLOW:
-            runs["usearch exact"] = partial(peers.usearch_exact(codes), query, K, 1)
-            runs["numpy"] = partial(by_numpy, codes, query)
-        return bench.times(runs, time.thread_time)
-
-
-SCALES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
-MOST_SLOW = 1_000_000
-MOST_BUILT = 200_000
-SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+SECTIONS: dict[str, Section] = {
     "scan": scan,
     "batch": batch,
     "filters": filters,
     "groups": groups,
     "opening": opening,
-    "indexes": indexes,
+    "segments": segments.segments,
+    "real": segments.real,
+    "planner": segments.planner,
+    "building": segments.building,
+    "reopening": segments.reopening,
     "scaling": scaling,
 }
-
-
-def by_numpy(codes: Codes, query: Codes) -> None:
-    """The nearest codes, in plain numpy."""
-    np.argpartition(np.bitwise_count(codes ^ query).sum(axis=1), K)[:K]
-
-
-def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """How long a call takes."""
-    started = clock()
-    work()
-    return (clock() - started) * 1e3
 
 
 def main() -> None:
@@ -273,7 +182,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        sizes, least = ((100_000, 1_000_000), (5, 200)) if options.quick else ((10_000_000, 100_000_000), (9, 3000))
+        sizes, least = ((1 << 20, 1 << 21), (5, 200)) if options.quick else ((10_000_000, 100_000_000), (9, 3000))
         codes = None if options.data is None else data.real(options.data, folder / "images")
         bench = Bench(folder, sizes, *least, peers.Machine(Path(temporary)), codes)
         for code_length in (64, 128, 256):

@@ -22,7 +22,6 @@ from storage.rows import CODES
 BATCH: Final = 1 << 20
 FLIPPED: Final = 0.1
 """Share of bits in which a clustered code differs from the centre of its cluster."""
-PER_CLUSTER: Final = 1000
 REAL_SETS: Final = ("nih14k", "paediatric", "dafh")
 REAL_IMAGES: Final = 1000
 """Of each set."""
@@ -55,12 +54,12 @@ def uniform(generator: Generator, rows: int, code_length: int) -> Codes:
     return _cut(codes, code_length)
 
 
-def clustered(rows: int, seed: int) -> Source:
-    """Codes around as many centres as `rows` has thousands, a tenth of their bits flipped."""
+def clustered(centres: int, seed: int) -> Source:
+    """Codes around so many centres, a tenth of their bits flipped."""
 
     def draw(generator: Generator, n: int, code_length: int) -> Codes:
-        centres = uniform(np.random.default_rng(seed), max(1, rows // PER_CLUSTER), code_length)
-        return _cut(centres[generator.integers(0, len(centres), n)] ^ flips(generator, n, code_length), code_length)
+        middles = uniform(np.random.default_rng(seed), centres, code_length)
+        return _cut(middles[generator.integers(0, centres, n)] ^ flips(generator, n, code_length), code_length)
 
     return draw
 

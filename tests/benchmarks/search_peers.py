@@ -21,7 +21,8 @@ from storage.rows import CODES
 
 Search = Callable[[Codes, int, int], NDArray[Any]]
 """(queries, k, threads) to (queries, k) distances."""
-INDEXES = ("HNSW 16 64", "IVF 256 4", "IVF 256 16", "MultiHash 16 1", "MultiHash 16 2")
+QUICKLY_BUILT = ("IVF 256 4", "IVF 256 16", "MultiHash 21 1", "MultiHash 21 2")
+SLOWLY_BUILT = ("HNSW 16 64", "HNSW 16 256")
 
 SOURCE = """
 #include <stdint.h>

@@ -1,66 +1,42 @@
-"""How fast are segments beside a scan? python -m tests.benchmarks.search_segments [--quick] [--json FILE].
+"""Sections of the search benchmark: segments beside a scan, one thread on both sides."""
 
-One thread on both sides; the codes are those of `tests.benchmarks.search_data`. Sections can be named, and databases
-kept for the next run (`--folder`).
-"""
-
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.builder import build, codes_between, trusted
+from storage.builder import codes_between
 from storage.database import Database
 from storage.indexed import by_index, find
 from storage.scan import Found, Task, sweep
 from storage.segment import Entry, Segment, design_for
 from storage.snapshot import Snapshot
 from tests.benchmarks import search_data as data
-from tests.benchmarks.report import Row, followed, publish, search_parser
+from tests.benchmarks.report import Row
+from tests.benchmarks.search_bench import Bench
 
 Search = Callable[[Snapshot, Task], Found]
 
 ENDLESS_NS = 1e15
 """What a scan is said to cost where the index is to be used whatever it costs."""
 QUERIES, ROUNDS = 20, 3
+CLUSTERS = 1_000, 10_000
+"""Codes around one centre."""
 SORTED = 4.0
 """Million codes a second that a core is to sort."""
 REACH = {"ten million": {10: 25, 100: 15, 1000: 3}, "a hundred million": {10: 100, 100: 60, 1000: 20}}
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where databases are made, of how many rows (ten and a hundred million, or less), and codes of real images."""
-
-    folder: Path
-    sizes: tuple[int, int]
-    codes: Codes | None
-
-    def open(self, name: str, source: data.Source, rows: int, *, inline: bool = True) -> Database:
-        """Open a generated database with one segment of all full blocks, built and checked where it is not yet."""
-        kind = f"{name}-{'inline' if inline else 'rows'}"
-        data.database(self.folder, kind, source, rows, 64, whole=False).close()
-        with Database.open(self.folder / f"{kind}-64-{rows}-rows", readonly=False) as opened:
-            build(opened, inline=inline, whole=True)
-        reader = Database.open(opened.path)
-        with reader.snapshot() as snapshot:
-            assert trusted(reader, snapshot)
-        return reader
-
-
 def segments(bench: Bench) -> Iterator[Row]:
     """The nearest rows of clustered codes: by index, and by scan."""
     for rows, reach in zip(bench.sizes, REACH.values(), strict=True):
-        for per_cluster in (data.PER_CLUSTER, 10 * data.PER_CLUSTER):
-            source = data.clustered(rows * data.PER_CLUSTER // per_cluster, 0)
+        for per_cluster in CLUSTERS:
             for inline in (True, False) if rows == bench.sizes[0] else (True,):
-                with bench.open(f"clusters-{per_cluster}", source, rows, inline=inline) as database:
+                database, source = bench.clusters(rows, per_cluster, inline=inline)
+                with database:
                     for k in (10, 100, 1000):
                         times = compared(database, source, k, {"ours": indexed, "scan": scan})
                         ours, plain = times["ours"], times["scan"]
@@ -74,7 +50,7 @@ def real(bench: Bench) -> Iterator[Row]:
     if bench.codes is None:
         return
     rows, source = bench.sizes[0], data.repeated(bench.codes)
-    with bench.open("real-noisy", source, rows) as database:
+    with bench.segmented("real-noisy", source, rows) as database:
         for k in (10, 100, 1000):
             times = compared(database, source, k, {"ours": planned, "index": indexed, "scan": scan})
             work = f"64 bit, {rows:.0e} noisy codes of {len(bench.codes)} real images, 1 thread, k={k}"
@@ -85,15 +61,16 @@ def real(bench: Bench) -> Iterator[Row]:
 def planner(bench: Bench) -> Iterator[Row]:
     """The way chosen, beside the better of both ways, on friendly and on hostile codes."""
     rows = bench.sizes[0]
+    clustered = data.clustered(rows // min(CLUSTERS), 0)
     kinds = {
-        "clustered": (data.clustered(rows, 0), data.clustered(rows, 0)),
+        "clustered": (clustered, clustered),
         "uniform": (data.uniform, data.uniform),
-        "clustered, asked for uniform ones": (data.clustered(rows, 0), data.uniform),
+        "clustered, asked for uniform ones": (clustered, data.uniform),
         "ten different": (few, few),
         "ten different, asked for uniform ones": (few, data.uniform),
     }
     for kind, (source, asked) in kinds.items():
-        with bench.open(kind.split(",")[0].replace(" ", "-"), source, rows) as database:
+        with bench.segmented(kind.split(",")[0].replace(" ", "-"), source, rows) as database:
             for k in (10, 100, 1000, 10_000):
                 times = compared(database, asked, k, {"ours": planned, "index": indexed, "scan": scan})
                 ours, alone, plain = times["ours"], times["index"], times["scan"]
@@ -104,10 +81,8 @@ def planner(bench: Bench) -> Iterator[Row]:
 def building(bench: Bench) -> Iterator[Row]:
     """Codes a second of processor time, and bytes a code, those in the database included."""
     rows = bench.sizes[0]
-    with (
-        bench.open(f"clusters-{data.PER_CLUSTER}", data.clustered(rows, 0), rows) as database,
-        database.snapshot() as snapshot,
-    ):
+    database, _ = bench.clusters(rows, min(CLUSTERS))
+    with database, database.snapshot() as snapshot:
         (entry,) = snapshot.segment_entries
         blocks = codes_between(snapshot, 0, entry.rows)
         for inline, most in ((True, 45.0), (False, 22.0)):
@@ -120,11 +95,11 @@ def building(bench: Bench) -> Iterator[Row]:
             yield Row(f"size of {name}", "bytes/code", octets, {}, None, most / octets, 1)
 
 
-def opening(bench: Bench) -> Iterator[Row]:
+def reopening(bench: Bench) -> Iterator[Row]:
     """From nothing to the first answer, which is a scan's, and to the end of the check that lets segments be used."""
     rows = bench.sizes[1]
-    source = data.clustered(rows, 0)
-    with bench.open(f"clusters-{data.PER_CLUSTER}", source, rows) as database:
+    database, source = bench.clusters(rows, min(CLUSTERS))
+    with database:
         path, (entry,) = database.path, entries(database)
     query = data.queries(source, 1, 64)
     started = time.perf_counter()
@@ -137,15 +112,6 @@ def opening(bench: Bench) -> Iterator[Row]:
     segment, started = Segment(database.segments.folder, entry, 64), time.perf_counter()
     segment.check()
     yield Row(f"check a segment of {entry.rows:.0e} rows", "ms", (time.perf_counter() - started) * 1e3)
-
-
-SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "segments": segments,
-    "real": real,
-    "planner": planner,
-    "building": building,
-    "opening": opening,
-}
 
 
 def entries(database: Database) -> list[Entry]:
@@ -205,19 +171,3 @@ def timed(database: Database, task: Task, search: Search) -> tuple[Found, float]
     with database.snapshot() as snapshot:
         found = search(snapshot, task)
     return found, (time.perf_counter() - started) * 1e3
-
-
-def main() -> None:
-    """Run the sections asked for."""
-    options = search_parser(__doc__, SECTIONS).parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        sizes = (1 << 20, 1 << 21) if options.quick else (10_000_000, 100_000_000)
-        folder = options.folder or Path(temporary)
-        codes = None if options.data is None else data.real(options.data, folder / "images")
-        bench = Bench(folder, sizes, codes)
-        rows = [row for name in options.sections or SECTIONS for row in followed(SECTIONS[name](bench))]
-    publish(rows, options.json)
-
-
-if __name__ == "__main__":
-    main()
