@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.benchmarks.report import Row
 
+EXACT = ("ours", "our scan", "faiss flat", "numpy", "usearch exact")
 SCALED = re.compile(r"64 bit, (\d+) clustered rows, .*, beside ")
 
 
@@ -21,11 +22,14 @@ def plot(rows: Sequence[Row], file: Path) -> None:
             for name, figure in {"ours": row.ours, **row.peers}.items():
                 lines[name][int(found[1])] = figure
     pyplot: Any = import_module("matplotlib.pyplot")
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    colours = iter(pyplot.get_cmap("tab20").colors)
     for name, points in lines.items():
-        width = 2.5 if name.startswith("our") else 1
-        axes.loglog(points.keys(), points.values(), marker="o", label=name, linewidth=width)
+        width, style = (2.5 if name.startswith("our") else 1), ("-" if name in EXACT else "--")
+        label = name if name in EXACT else f"{name} (approximate)"
+        x, y = zip(*points.items(), strict=True)
+        axes.loglog(x, y, style, marker="o", label=label, linewidth=width, color=next(colours))
     axes.set(xlabel="rows (64 bit, clusters of 1,000)", ylabel="ms a query, k = 100, one thread")
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     figure.savefig(file, dpi=110)
