@@ -88,6 +88,23 @@ def evaluate(
     typer.echo(evaluation.table(results))
 
 
+@app.command(epilog="Example: python -m hashing stages hashing/models/lookalike-1.safetensors --data ~/images")
+def stages(
+    model: Path,
+    data: Data,
+    output: Output = Path("runs"),
+    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Print how well each ranking stage orders the nearest of validation images, as a Markdown table."""
+    from hashing import staging
+    from hashing.encoder import Encoder
+
+    encoder = Encoder.load(model, code_length=code_length)
+    results = list(staging.evaluate_stages(encoder, tuple(sets.split(",")), data, output / "cache"))
+    typer.echo(staging.table(results))
+
+
 @app.command(epilog="Example: python -m hashing compare hashing/experiments/nih_logits.toml --data ~/images")
 def compare(
     experiments: Annotated[list[Path], typer.Argument(help="TOML files, as in hashing/experiments.")],
