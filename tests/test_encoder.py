@@ -19,6 +19,7 @@ from hashing.modality import joined
 from hashing.model import ARCHITECTURE, DEFAULT_MODEL, ModelError, read_model
 from hashing.network import CODE_LENGTHS, LEARNED_BITS, HashNetwork
 from hashing.pixels import network_input
+from hashing.train import CLASSES
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
 MODALITIES = ["CT", "DX", ""]
@@ -50,6 +51,17 @@ def test_an_image_has_one_code_and_the_same_class_scores_in_whatever_batch(encod
 
     assert np.array_equal(together.codes, alone.codes)
     assert np.array_equal(together.class_scores, alone.class_scores)
+
+
+def test_class_scores_of_an_image_sum_to_one_and_are_kept_in_a_byte_each(encoder: Encoder) -> None:
+    encoding = encoder.encode(IMAGES, MODALITIES)
+
+    kept = encoding.outputs.class_scores
+    assert encoder.model.classes == CLASSES
+    assert encoding.class_scores.shape == (3, len(CLASSES))
+    assert np.allclose(encoding.class_scores.sum(axis=1), 1, atol=1e-6)
+    assert kept is not None
+    assert np.allclose((kept / 255.0) ** 2, encoding.class_scores, atol=1 / 255)
 
 
 def test_parts_of_an_encoding_are_those_of_their_images(encoder: Encoder) -> None:
