@@ -1,4 +1,4 @@
-"""Command line of the hashing package: train, export, evaluate, compare."""
+"""Command line of the hashing package: train, export, classify, evaluate, compare."""
 
 import logging
 from pathlib import Path
@@ -50,9 +50,25 @@ def train(
 def export(weights: Path, model: Path, name: Annotated[str, typer.Option(help="Name of the model.")]) -> None:
     """Write trained weights as a model file that the node loads."""
     from hashing import encoder
-    from hashing.train import trained_network
+    from hashing.train import CLASSES, trained_network
 
-    written = encoder.export(trained_network(weights), model, name, {"weights": weights.name})
+    network = trained_network(weights)
+    written = encoder.export(network, model, name, {"weights": weights.name}, CLASSES[: network.n_classes])
+    typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
+
+
+@app.command(
+    epilog="Example: python -m hashing classify my-model.safetensors hashing/experiments/first.toml --data ~/images"
+)
+def classify(model: Path, experiment: Experiment, data: Data, output: Output = Path("runs")) -> None:
+    """Give a model file the classifier of an experiment, in place; codes stay the same, the fingerprint does not."""
+    from hashing import encoder
+    from hashing import train as training
+    from hashing.model import read_model
+
+    network, name = training.trained_network(model), read_model(model).name
+    training.classify(network, training.Experiment.read(experiment), data, output)
+    written = encoder.export(network, model, name, {"experiment": experiment.name}, training.CLASSES)
     typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
 
 
@@ -70,6 +86,23 @@ def evaluate(
     encoder = Encoder.load(model, code_length=128)
     results = list(evaluation.evaluate(encoder, tuple(sets.split(",")), data, output / "cache"))
     typer.echo(evaluation.table(results))
+
+
+@app.command(epilog="Example: python -m hashing stages hashing/models/lookalike-1.safetensors --data ~/images")
+def stages(
+    model: Path,
+    data: Data,
+    output: Output = Path("runs"),
+    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Print how well each ranking stage orders the nearest of validation images, as a Markdown table."""
+    from hashing import staging
+    from hashing.encoder import Encoder
+
+    encoder = Encoder.load(model, code_length=code_length)
+    results = list(staging.evaluate_stages(encoder, tuple(sets.split(",")), data, output / "cache"))
+    typer.echo(staging.table(results))
 
 
 @app.command(epilog="Example: python -m hashing compare hashing/experiments/nih_logits.toml --data ~/images")

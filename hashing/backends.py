@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashing.model import ModelError
-from hashing.network import INPUT_SIZE, LEARNED_BITS, HashNetwork, channels_last
+from hashing.network import INPUT_SIZE, HashNetwork, channels_last
 
 logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "torch", "openvino"]
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Images (n, height, width) to learned relaxed bits (n, 96)."""
+"""Images (n, height, width) to what the network puts out, (n, 96 + n_classes): relaxed learned bits, class logits."""
 
 TORCH_CHUNK, OPENVINO_CHUNK = 2, 4  # images at a time on one core: more of them leave its cache
 
@@ -58,24 +58,24 @@ def _on_gpu(network: nn.Module, device: torch.device) -> Run:
 
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return _relaxed(network, torch.from_numpy(images).to(device))
+            return _outputs(network, torch.from_numpy(images).to(device))
 
     return run
 
 
-def _torch(network: nn.Module) -> Run:
+def _torch(network: HashNetwork) -> Run:
     """Each core has images of its own: cores that share one wait for each other, most of all on a busy machine."""
     laid_out = channels_last(network)
     pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(torch.set_num_threads, 1))
 
     def encode(chunk: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return _relaxed(laid_out, torch.from_numpy(chunk))
+            return _outputs(laid_out, torch.from_numpy(chunk))
 
-    return lambda images: _in_chunks(images, TORCH_CHUNK, lambda chunks: list(pool.map(encode, chunks)))
+    return lambda images: _in_chunks(images, TORCH_CHUNK, network.width, lambda chunks: list(pool.map(encode, chunks)))
 
 
-def _openvino(network: nn.Module) -> Run:
+def _openvino(network: HashNetwork) -> Run:
     import openvino  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     shape = [OPENVINO_CHUNK, 1, INPUT_SIZE, INPUT_SIZE]
@@ -100,21 +100,22 @@ def _openvino(network: nn.Module) -> Run:
         queue.wait_all()
         return [found[number] for number in range(len(chunks))]
 
-    return lambda images: _in_chunks(images, OPENVINO_CHUNK, encode)
+    return lambda images: _in_chunks(images, OPENVINO_CHUNK, network.width, encode)
 
 
-def _relaxed(network: nn.Module, images: Tensor) -> NDArray[np.float32]:
+def _outputs(network: nn.Module, images: Tensor) -> NDArray[np.float32]:
     batch = images.unsqueeze(1).contiguous(memory_format=torch.channels_last)
-    relaxed: Tensor = network(batch)
-    return np.asarray(relaxed.float().cpu().numpy(), np.float32)
+    outputs: Tensor = network(batch)
+    return np.asarray(outputs.float().cpu().numpy(), np.float32)
 
 
 def _in_chunks(
     images: NDArray[np.uint8],
     size: int,
+    width: int,
     encode: Callable[[list[NDArray[np.uint8]]], list[NDArray[np.float32]]],
 ) -> NDArray[np.float32]:
     """Chunks all of one size, the last filled up: an image's code must not depend on how many came with it."""
     filled = np.concatenate([images, np.zeros((-len(images) % size, *images.shape[1:]), np.uint8)])
     chunks = [filled[at : at + size] for at in range(0, len(filled), size)]
-    return np.concatenate([np.empty((0, LEARNED_BITS), np.float32), *encode(chunks)])[: len(images)]
+    return np.concatenate([np.empty((0, width), np.float32), *encode(chunks)])[: len(images)]

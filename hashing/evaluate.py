@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from hashing import datasets
-from hashing.codes import Codes, pack, prefix
+from hashing.codes import prefix
 from hashing.datasets import Dataset
-from hashing.encoder import Encoder
+from hashing.encoder import Encoder, Encoding
 from hashing.examples import modality_of
 from hashing.judgement import judge, truth_of
 from hashing.network import CODE_LENGTHS
@@ -51,7 +51,7 @@ def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) 
     for name in names:
         dataset = datasets.load(name, root, cache)
         truth = truth_of(dataset)
-        codes = _encode(encoder, dataset, name)
+        codes = encode_all(encoder, dataset, name).codes
         for task in reported_tasks(truth):
             resampling = Resampling(truth.groups[task.queries], np.random.default_rng(0))
             chance = float(np.nanmean(judge(task, by_chance(len(codes)))["MAP"]))
@@ -72,6 +72,18 @@ def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) 
                 )
 
 
+def encode_all(encoder: Encoder, dataset: Dataset, name: str) -> Encoding:
+    """All images of a set; those of the parts that are not asked about come cheap."""
+    rows = np.arange(len(dataset.images))
+    batches = np.array_split(rows, -(-len(rows) // BATCH))
+    modalities = [modality_of(dataset.kind_names[kind]) for kind in dataset.kinds]
+    parts = [
+        encoder.encode(dataset.images[batch], [modalities[row] for row in batch])
+        for batch in progress(batches, f"encoding {name}", len(batches))
+    ]
+    return Encoding.joined(parts)
+
+
 def table(results: list[Result]) -> str:
     """Results as a Markdown table."""
     lines = [
@@ -84,15 +96,3 @@ def table(results: list[Result]) -> str:
         for one in results
     ]
     return "\n".join(lines)
-
-
-def _encode(encoder: Encoder, dataset: Dataset, name: str) -> Codes:
-    """Codes of all images; those of the other parts than train and test are not asked for, but cheap."""
-    rows = np.arange(len(dataset.images))
-    batches = np.array_split(rows, -(-len(rows) // BATCH))
-    modalities = [modality_of(dataset.kind_names[kind]) for kind in dataset.kinds]
-    relaxed = [
-        encoder.relaxed(dataset.images[batch], [modalities[row] for row in batch])
-        for batch in progress(batches, f"encoding {name}", len(batches))
-    ]
-    return pack(np.concatenate(relaxed) >= 0)

@@ -20,7 +20,7 @@ from hashing.network import CODE_LENGTHS, FEATURES, EfficientNetLite0, HashLayer
 from hashing.progress import progress
 from hashing.sampling import rarity
 
-AT_ONCE = 32  # images through the trunk
+AT_ONCE, THROUGH_TRUNK = 32, 2  # images varied, and encoded, at a time: more of them leave a core's cache
 LEAST_SPREAD = 1e-2  # of a feature: a quieter one is not blown up
 
 
@@ -86,8 +86,7 @@ def train_head(layer: HashLayer, material: Material, head: Head) -> None:
     torch.manual_seed(head.seed)
     lengths = tuple(map(learned_length, CODE_LENGTHS))
     hash_loss = NestedOrthogonalLoss(material.weights.shape[1], lengths, seed=head.seed)
-    mean, spread = material.features.mean(dim=0), material.features.std(dim=0) + LEAST_SPREAD
-    standard = (material.features - mean) / spread
+    standard, mean, spread = standardised(material.features)
     layer.load_state_dict(HashLayer(FEATURES, max(lengths)).state_dict())  # from this seed, whatever was before
     layer.train().requires_grad_(requires_grad=True)
     optimizer = torch.optim.AdamW(layer.parameters(), lr=head.learning_rate, weight_decay=1e-4)
@@ -103,6 +102,12 @@ def train_head(layer: HashLayer, material: Material, head: Head) -> None:
         optimizer.step()
         schedule.step()
     _take_raw_features(layer.eval(), mean, spread)
+
+
+def standardised(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (n, 1280) less their mean, by their spread; and these, (1280,) each."""
+    mean, spread = features.mean(dim=0), features.std(dim=0) + LEAST_SPREAD
+    return (features - mean) / spread, mean, spread
 
 
 def relation_loss(relaxed: Tensor, features: Tensor) -> Tensor:
@@ -138,7 +143,8 @@ def material(
         kinds = np.array([sets[number].kinds[row] for number, row in some])
         varied = vary(roughen(torch.from_numpy(images).unsqueeze(1).float(), kinds, rng), head.size, rng)
         with torch.inference_mode():
-            features.append(trunk(varied.to(memory_format=torch.channels_last)))
+            chunks = torch.split(varied.to(memory_format=torch.channels_last), THROUGH_TRUNK)
+            features += [trunk(chunk) for chunk in chunks]
     return Material(torch.cat(features).clone(), torch.from_numpy(weights), torch.from_numpy(chances / head.draws))
 
 

@@ -1,6 +1,7 @@
 """The model file: what names it, its weights left alone; free of torch, for all processes but the one that encodes."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,13 @@ class Model:
         Given by whoever exported it.
     fingerprint
         First 16 hexadecimal digits of the SHA-256 of the file: codes of different fingerprints are never compared.
+    classes
+        Names of the classes that it gives scores of; none in a model that gives codes only.
     """
 
     name: str
     fingerprint: str
+    classes: tuple[str, ...] = ()
 
     @property
     def identifier(self) -> str:
@@ -37,7 +41,7 @@ class Model:
 
 
 def read_model(path: Path = DEFAULT_MODEL) -> Model:
-    """Name and fingerprint of a model file, without loading its weights.
+    """Name, fingerprint and classes of a model file, without loading its weights.
 
     Raises
     ------
@@ -55,4 +59,4 @@ def read_model(path: Path = DEFAULT_MODEL) -> Model:
         raise ModelError(f"{path} is damaged or no safetensors file: {error}") from error
     if facts.get("architecture") != ARCHITECTURE:
         raise ModelError(f"{path} is of architecture {facts.get('architecture')}, expected {ARCHITECTURE}")
-    return Model(facts.get("name", path.stem), fingerprint)
+    return Model(facts.get("name", path.stem), fingerprint, tuple(json.loads(facts.get("classes", "[]"))))

@@ -3,7 +3,8 @@
 The trunk is EfficientNet-Lite0 (Tan and Le, ICML 2019, in its variant without squeeze-and-excitation and with ReLU6).
 """
 
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -44,15 +45,41 @@ STEM_CHANNELS = 32
 
 
 class HashNetwork(nn.Module):
-    """Images to 96 relaxed bits; with those of the modality between them they make codes of 128 and, cut, less."""
+    """Images to 96 relaxed bits; with those of the modality between them they make codes of 128 and, cut, less.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    n_classes
+        Classes that a linear classifier beside the hash layer knows; none without one.
+    """
+
+    def __init__(self, n_classes: int = 0) -> None:
         super().__init__()
         self.trunk = EfficientNetLite0()
         self.hash_layer = HashLayer(FEATURES, LEARNED_BITS)
+        self.classifier = nn.Linear(FEATURES, n_classes) if n_classes else None
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> Self:
+        """The network that has these weights, in fp32, with a classifier if they are of one with it."""
+        bias = weights.get("classifier.bias")
+        network = cls(0 if bias is None else len(bias))
+        own = network.state_dict()
+        network.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in weights.items()})
+        return network
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes it gives logits of."""
+        return 0 if self.classifier is None else self.classifier.out_features
+
+    @property
+    def width(self) -> int:
+        """Numbers it puts out for an image: 96 + n_classes."""
+        return LEARNED_BITS + self.n_classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Relaxed codes of a batch.
+        """Relaxed codes of a batch, and its class logits where there is a classifier.
 
         Parameters
         ----------
@@ -61,11 +88,13 @@ class HashNetwork(nn.Module):
 
         Returns
         -------
-        (batch, 96) float
-            Learned pre-codes, each centred by batch normalisation; bit = value >= 0. See `hashing.modality`.
+        (batch, 96 + n_classes) float
+            Learned pre-codes, each centred by batch normalisation; bit = value >= 0. See `hashing.modality`. Then
+            logits.
         """
-        relaxed: Tensor = self.hash_layer(self.trunk(images))
-        return relaxed
+        features = self.trunk(images)
+        relaxed: Tensor = self.hash_layer(features)
+        return relaxed if self.classifier is None else torch.cat([relaxed, self.classifier(features)], dim=1)
 
 
 class HashLayer(nn.Sequential):

@@ -1,4 +1,4 @@
-"""Training of the shipped model: stages of the one training loop, then a hash layer on the finished trunk."""
+"""Training of the shipped model: stages of the one training loop, then a hash layer and a classifier on its trunk."""
 
 import tomllib
 from collections.abc import Iterator
@@ -14,19 +14,29 @@ from torch.nn import functional
 
 from hashing import datasets
 from hashing.augmentation import disguise, vary
+from hashing.classifier import Classifier, train_classifier
 from hashing.datasets import LABELS, Dataset
 from hashing.examples import KINDS
-from hashing.head import Head, class_shares, material, train_head
+from hashing.head import Head, Material, class_shares, material, train_head
 from hashing.loop import Batch, Learner, Schedule, fit
 from hashing.methods.orthogonal import NestedOrthogonalLoss
 from hashing.modality import learned_length
-from hashing.network import CODE_LENGTHS, FEATURES, LEARNED_BITS, HashLayer, HashNetwork
+from hashing.network import (
+    CODE_LENGTHS,
+    FEATURES,
+    LEARNED_BITS,
+    EfficientNetLite0,
+    HashLayer,
+    HashNetwork,
+    channels_last,
+)
 from hashing.progress import progress
 from hashing.sampling import rarity
 from hashing.sources import scaled
 from hashing.trunk import imagenet_trunk, leading_blocks
 
-N_CLASSES = len(LABELS) + len(KINDS)
+CLASSES = LABELS + KINDS
+N_CLASSES = len(CLASSES)
 MOST_VALIDATED = 512
 """Images whose loss is looked at after each epoch."""
 
@@ -68,11 +78,14 @@ class Experiment:
         Share of an image's target given to its kind (chest radiograph, head MR ...); its labels get the rest.
     head
         The hash layer, which is learned anew after the stages.
+    classifier
+        What gives class scores, learned beside it.
     """
 
     name: str
     stages: tuple[Stage, ...]
     head: Head
+    classifier: Classifier
     seed: int
     batch: int
     frozen_blocks: int
@@ -92,6 +105,7 @@ class Experiment:
         )
         head = values.pop("head")
         values["head"] = Head(**(head | {name: tuple(head[name]) for name in ("datasets", "omitted")}))
+        values["classifier"] = Classifier(**values["classifier"])
         return cls(name=path.stem, **values)
 
 
@@ -120,19 +134,22 @@ def train(experiment: Experiment, root: Path, output: Path) -> HashNetwork:
         source = StageSource(experiment, stage, _sets(stage.datasets, root, output), experiment.seed + number)
         folder = output / f"{experiment.name}-{number}"
         fit(learner, stage.schedule, source.steps, source, source.score, experiment.seed + number, folder)
-    rng = np.random.default_rng(experiment.seed + len(experiment.stages))
-    sets = _sets(experiment.head.datasets, root, output)
-    learned = material(network.trunk, sets, experiment.head, experiment.kind_share, rng)
+    learned = _material(network.trunk, experiment, root, output)
     train_head(network.hash_layer, learned, experiment.head)
+    network.classifier = train_classifier(learned, experiment.classifier)
     _save(network, output / f"{experiment.name}.safetensors")
     return network.eval()
 
 
+def classify(network: HashNetwork, experiment: Experiment, root: Path, output: Path) -> None:
+    """Give a finished network the classifier of an experiment; trunk and hash layer stay as they are."""
+    learned = _material(channels_last(network.trunk), experiment, root, output)
+    network.classifier = train_classifier(learned, experiment.classifier)
+
+
 def trained_network(path: Path) -> HashNetwork:
-    """The network in weights that `train` wrote."""
-    network = HashNetwork()
-    network.load_state_dict(load_file(path))
-    return network
+    """The network in weights that `train` wrote, or in a model file."""
+    return HashNetwork.of(load_file(path))
 
 
 class Heads(nn.Module):
@@ -211,6 +228,13 @@ class StageSource:
         shares = class_shares(labels, kinds, self.experiment.kind_share)
         nobody = torch.zeros(len(pairs), dtype=torch.int64)  # the objective asks for no patients
         return Batch(pictures.to(memory_format=torch.channels_last), torch.from_numpy(shares), nobody)
+
+
+def _material(trunk: EfficientNetLite0, experiment: Experiment, root: Path, output: Path) -> Material:
+    """What the hash layer and the classifier learn from."""
+    rng = np.random.default_rng(experiment.seed + len(experiment.stages))
+    sets = _sets(experiment.head.datasets, root, output)
+    return material(trunk, sets, experiment.head, experiment.kind_share, rng)
 
 
 def _sets(names: tuple[str, ...], root: Path, output: Path) -> list[Dataset]:

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.codes import coded
 from hashing.model import DEFAULT_MODEL
 from hashing.pixels import PixelError, network_input, sampled_frames
+from hashing.stages import Stage
 from node import catalog
 from node.errors import NodeError
 from node.home import open_for_reading
@@ -22,9 +22,11 @@ from node.private import Element, PrivateBlock, add_block
 from node.question import Exclusion, Question
 from node.settings import Settings
 from storage.record import Level, patient_key
-from storage.rerank import Stage
 from storage.search import Filter
 from storage.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from hashing.encoder import Encoding
 
 SHOWN = (
     "Modality", "BodyPartExamined", "StudyDate", "PatientSex", "PatientAge", "StudyDescription", "SeriesDescription",
@@ -60,7 +62,7 @@ class Asking:
         if level.upper() not in (Level.IMAGE, Level.SERIES, Level.STUDY):
             raise AskingError(f"level {level!r} is not IMAGE, SERIES or STUDY")
         if ranking.upper() not in {"", *Stage}:
-            raise AskingError(f"ranking {ranking!r} is not {' or '.join(Stage)}")
+            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Stage)}")
         file = _read(Path(example)) if Path(example).exists() else None
         uid = str(file.get("SOPInstanceUID", "")) if file is not None else example
         exclusions = frozenset({Exclusion.SELF, Exclusion.PATIENT} if other_patients else {Exclusion.SELF})
@@ -71,12 +73,12 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the answer; `asymmetric` is the score of the second stage, "" without one."""
+    """One line of the answer; `ranking_score` is that of the second stage, "" without one."""
 
     rank: str
     distance: str
     score: str
-    asymmetric: str
+    ranking_score: str
     values: dict[str, str]
     uid: str
 
@@ -96,15 +98,17 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
         if asking.file is None or snapshot.ordinal(Level.IMAGE, asking.sop_instance_uid) is not None:
             answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)
         else:
-            relaxed = _encode(settings, asking.file)
+            encoding = _encode(settings, asking.file)
             where = _without_own_patient(snapshot, asking, where)
-            answer = reading.retriever.nearest(snapshot, coded(relaxed), asking.question, asking.level, where, relaxed)
+            answer = reading.retriever.nearest(
+                snapshot, encoding.codes, asking.question, asking.level, where, encoding.outputs
+            )
         return [
             Case(
                 rank=str(match.rank),
                 distance=f"{match.distance:g}",
                 score=str(match.score),
-                asymmetric="" if match.asymmetric_score is None else str(match.asymmetric_score),
+                ranking_score="" if match.ranking_score is None else str(match.ranking_score),
                 values=catalog.values(snapshot, match.image, SHOWN),
                 uid=match.entity.uid,
             )
@@ -130,7 +134,7 @@ def ask_node(peer: Peer, asking: Asking) -> list[Case]:
             (Element.RANKING, asking.question.ranking or ""),
             (Element.SIMILARITY_RANK, ""),
             (Element.SIMILARITY_SCORE, ""),
-            (Element.ASYMMETRIC_SCORE, ""),
+            (Element.RANKING_SCORE, ""),
             (Element.HAMMING_DISTANCE, ""),
         ],
     )
@@ -139,16 +143,16 @@ def ask_node(peer: Peer, asking: Asking) -> list[Case]:
 
 def ranked_table(cases: Sequence[Case], asking: Asking) -> Table:
     """The answer as a table, first rank first, which says that these are other people."""
-    staged = any(case.asymmetric for case in cases)
+    staged = any(case.ranking_score for case in cases)
     title = f"Look-alikes of {asking.sop_instance_uid or 'the file'}"
     table = Table(title=title, caption=WARNING, caption_style="bold yellow")
-    for heading in ("rank", "bits", "score", *(["asymmetric"] if staged else [])):
+    for heading in ("rank", "bits", "score", *(["ranking"] if staged else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what it is", min_width=16)
     table.add_column(f"{asking.level.lower()} UID", overflow="fold")
     for case in cases:
         shown = " ".join(case.values[keyword] for keyword in SHOWN if case.values.get(keyword))
-        scores = [case.score, case.asymmetric][: 1 + staged]
+        scores = [case.score, case.ranking_score][: 1 + staged]
         table.add_row(case.rank, case.distance, *(f"{float(score or 'nan'):.3f}" for score in scores), shown, case.uid)
     return table
 
@@ -159,7 +163,7 @@ def _case(response: Dataset, unique: str) -> Case:
         rank="".join(block.values(Element.SIMILARITY_RANK)),
         distance="".join(block.values(Element.HAMMING_DISTANCE)),
         score="".join(block.values(Element.SIMILARITY_SCORE)),
-        asymmetric="".join(block.values(Element.ASYMMETRIC_SCORE)),
+        ranking_score="".join(block.values(Element.RANKING_SCORE)),
         values={keyword: str(response.get(keyword) or "") for keyword in SHOWN},
         uid=str(response.get(unique, "")),
     )
@@ -182,7 +186,7 @@ def _read(path: Path) -> Dataset:
         raise AskingError(f"{path} is no DICOM file") from error
 
 
-def _encode(settings: Settings, dataset: Dataset) -> NDArray[np.float32]:
+def _encode(settings: Settings, dataset: Dataset) -> "Encoding":
     from hashing.encoder import Encoder  # torch is loaded for the one question that needs it
 
     model_path = settings.model_path or DEFAULT_MODEL
@@ -190,6 +194,6 @@ def _encode(settings: Settings, dataset: Dataset) -> NDArray[np.float32]:
     try:
         frames = sampled_frames(dataset, settings.max_frames)
         images = np.stack([network_input(dataset, frame) for frame in frames])
-        return encoder.relaxed(images, [str(dataset.get("Modality") or "")] * len(images))
+        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
     except PixelError as error:
         raise AskingError(f"the file cannot be encoded: {error}") from error

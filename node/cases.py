@@ -119,7 +119,7 @@ def _match(example: Entity, match: Match) -> dict[str, object]:
         "rank": match.rank,
         "distance": match.distance,
         "score": round(match.score, 6),
-        "asymmetric_score": None if match.asymmetric_score is None else round(match.asymmetric_score, 6),
+        "ranking_score": None if match.ranking_score is None else round(match.ranking_score, 6),
         "patient": patient(example, match.image),
     }
 

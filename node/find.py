@@ -143,7 +143,7 @@ def _similarity(level: Level, match: Match) -> dict[Element, str]:
     return {
         Element.SIMILARITY_RANK: str(match.rank),
         Element.SIMILARITY_SCORE: _decimal(match.score),
-        Element.ASYMMETRIC_SCORE: "" if match.asymmetric_score is None else _decimal(match.asymmetric_score),
+        Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
         Element.HAMMING_DISTANCE: str(round(match.distance)),
         Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
         **(best if level != Level.IMAGE else {}),

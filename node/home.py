@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from hashing.model import DEFAULT_MODEL, Model, read_model
+from hashing.stages import Stage
 from node.retriever import Retriever
 from node.settings import Settings
 from storage.database import Database
-from storage.rerank import Stage
 from storage.spool import Spool
 
 

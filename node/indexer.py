@@ -7,7 +7,6 @@ from threading import Event
 
 import numpy as np
 
-from hashing.codes import coded
 from hashing.encoder import Encoder
 from hashing.network import INPUT_SIZE
 from node.clashes import DROPPED, Policy, settle, uids_of
@@ -16,7 +15,6 @@ from node.preparation import Prepared, Unusable
 from node.retriever import NO_PIXELS
 from node.settings import Settings
 from storage.database import Appended, Database, Item
-from storage.rerank import in_whole_numbers
 from storage.spool import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -83,10 +81,11 @@ class Indexer:
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
         modalities = [one.record.series.get("Modality", "") for one in prepared for _ in one.images]
-        relaxed = self.encoder.relaxed(np.concatenate([one.images for one in prepared]), modalities)
-        ends = np.cumsum([len(one.images) for one in prepared])
-        for one, part in zip(prepared, np.split(relaxed, ends[:-1]), strict=True):
-            yield Item(one.record, coded(part), one.images, one.pixel_digest, in_whole_numbers(part))
+        encoding = self.encoder.encode(np.concatenate([one.images for one in prepared]), modalities)
+        ends = np.cumsum([len(one.images) for one in prepared]).tolist()
+        for one, part in zip(prepared, encoding.split(ends[:-1]), strict=True):
+            kept = part.outputs
+            yield Item(one.record, part.codes, one.images, one.pixel_digest, kept.relaxed, kept.class_scores)
 
     def _set_aside(self, entry: Entry, why: Unusable) -> None:
         """An object without pixels keeps its note only: the archive has it, and it is not at fault."""

@@ -50,7 +50,7 @@ class Element(IntEnum):
     BEST_MATCH_FRAME_NUMBER = 0x26
     COVERAGE = 0x27
     INDEXED_INSTANCES = 0x28
-    ASYMMETRIC_SCORE = 0x29
+    RANKING_SCORE = 0x29
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ DEFINITIONS: dict[Element, Definition] = {
     Element.BEST_MATCH_FRAME_NUMBER: Definition("IS", "1", "Best Match Frame Number"),
     Element.COVERAGE: Definition("CS", "1", "Coverage"),
     Element.INDEXED_INSTANCES: Definition("IS", "1", "Indexed Instances"),
-    Element.ASYMMETRIC_SCORE: Definition("DS", "1", "Asymmetric Score"),
+    Element.RANKING_SCORE: Definition("DS", "1", "Ranking Score"),
 }
 
 add_private_dict_entries(

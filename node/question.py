@@ -6,10 +6,10 @@ from enum import StrEnum
 
 from pydicom.dataset import Dataset
 
+from hashing.stages import Stage
 from node.errors import Refusal, Status
 from node.private import FIRST_BLOCK, Element, PrivateBlock
 from storage.record import Level
-from storage.rerank import Stage
 
 DEFAULT_MATCHES = 20
 MOST_MATCHES = 500
@@ -161,10 +161,11 @@ def _aggregation(block: PrivateBlock) -> Aggregation:
 def _ranking(block: PrivateBlock) -> Stage | None:
     values = block.values(Element.RANKING)
     if len(values) > 1 or not set(values) <= set(Stage):
-        raise _refusal(f"ranking takes {' or '.join(Stage)}", block, Element.RANKING)
-    if values == [Stage.ASYMMETRIC] and _aggregation(block) == Aggregation.MEAN:  # it is the score of one image
-        raise _refusal("ranking ASYMMETRIC goes by the BEST image, not by the MEAN", block, Element.RANKING)
-    return Stage(values[0]) if values else None
+        raise _refusal(f"ranking takes {', '.join(Stage)}", block, Element.RANKING)
+    stage = Stage(values[0]) if values else None
+    if stage not in (None, Stage.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # they score one image
+        raise _refusal(f"ranking {stage} goes by the BEST image, not by the MEAN", block, Element.RANKING)
+    return stage
 
 
 def _refusal(comment: str, block: PrivateBlock, element: Element) -> Refusal:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.tag import Tag
 
 from hashing.codes import Codes
+from hashing.stages import Outputs, Stage, shortlist_length
 from node.catalog import descendants
 from node.errors import Refusal, Status
 from node.keys import UNIQUE
@@ -15,7 +15,7 @@ from node.private import GROUP, Element
 from node.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
 from storage.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
-from storage.rerank import Stage, rerank, shortlist_length
+from storage.rerank import rerank
 from storage.search import Filter, Hit, search
 from storage.spool import Spool
 
@@ -31,15 +31,15 @@ class Match:
     Attributes
     ----------
     rank
-        1 is the nearest; equal distances are ranked by UID, or by the asymmetric score where there is one.
+        1 is the nearest; equal distances are ranked by UID, or by the score of a second stage where there is one.
     distance
         Hamming distance in bits (a mean of such for MEAN).
     score
         1 - distance / code length.
     entity
         The study, series or image asked for; `image` is its nearest image and `frame` the 0-based frame in it.
-    asymmetric_score
-        0 to 1, where a second stage ranked the matches (`storage.rerank`): bits the query is sure of count more.
+    ranking_score
+        0 to 1, where a second stage ranked the matches (`storage.rerank`): its score.
     """
 
     rank: int
@@ -48,7 +48,7 @@ class Match:
     entity: Entity
     image: Entity
     frame: int
-    asymmetric_score: float | None = None
+    ranking_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Answer:
     candidates
         How many instances were candidates, None where they were not to be counted.
     stage
-        What the order comes from: distance, or the asymmetric score over the nearest by distance.
+        What the order comes from: distance, or the score of a second stage over the nearest by distance.
     """
 
     matches: tuple[Match, ...]
@@ -87,9 +87,9 @@ class Retriever:
         """
         self._check_state(snapshot, question)
         records = self._example_records(snapshot, question)
-        queries, relaxed = self._queries(snapshot, question, records)
+        queries, outputs = self._queries(snapshot, question, records)
         where = exclude(snapshot, records, question, level, where)
-        return self.nearest(snapshot, queries, question, level, where, relaxed, count=count)
+        return self.nearest(snapshot, queries, question, level, where, outputs, count=count)
 
     def nearest(
         self,
@@ -98,7 +98,7 @@ class Retriever:
         question: Question,
         level: Level,
         where: Filter,
-        relaxed: NDArray[np.number] | None = None,
+        outputs: Outputs | None = None,
         *,
         count: bool = True,
     ) -> Answer:
@@ -107,29 +107,32 @@ class Retriever:
         Parameters
         ----------
         queries : (n_queries, words)
-        relaxed : (n_queries, at least code length)
-            Outputs of the network that the queries are the signs of: the second stage, where it is asked for or set,
-            orders the nearest by them.
+        outputs
+            Of the network, one for each query: a second stage, where one is asked for or set, orders the nearest by
+            them.
+
+        Raises
+        ------
+        Refusal
+            A900: the outputs do not suffice for the stage asked for.
         """
-        k = question.maximum_matches
-        if self._stage(question) == Stage.HAMMING:
-            relaxed = None
+        k, stage = question.maximum_matches, self._stage(question, outputs)
         answer = search(
             snapshot,
             queries,
-            k if relaxed is None else shortlist_length(k),
+            k if stage == Stage.HAMMING else shortlist_length(k),
             level,
             where,
             question.maximum_distance,
             question.aggregation.value,
             count=count,
         )
-        if relaxed is None:
+        if outputs is None or stage == Stage.HAMMING:
             ranked: list[tuple[Hit, float | None]] = [(hit, None) for hit in answer.hits]
         else:
-            ranked = [(one.hit, one.score) for one in rerank(snapshot, answer.hits, relaxed, k)]
+            ranked = [(one.hit, one.score) for one in rerank(snapshot, answer.hits, outputs, stage, k)]
         matches = tuple(_match(snapshot, level, rank, *one) for rank, one in enumerate(ranked, start=1))
-        return Answer(matches, answer.candidates, Stage.HAMMING if relaxed is None else Stage.ASYMMETRIC)
+        return Answer(matches, answer.candidates, stage)
 
     def _check_state(self, snapshot: Snapshot, question: Question) -> None:
         if question.model and question.model != self.model:
@@ -162,7 +165,7 @@ class Retriever:
 
     def _queries(
         self, snapshot: Snapshot, question: Question, records: Sequence[Record]
-    ) -> tuple[Codes, NDArray[np.int8] | None]:
+    ) -> tuple[Codes, Outputs | None]:
         """Codes of the frames asked about, and the outputs behind them where a second stage is to have them."""
         uids = [record.sop_instance_uid for record in records if record.frames]
         if not uids:
@@ -170,18 +173,21 @@ class Retriever:
             raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
         asked = _places(question, records[0]) if question.frames else slice(None)
         codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[asked]
-        if self._stage(question) == Stage.HAMMING:
+        if self._wanted(question) == Stage.HAMMING:
             return codes, None
         outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
-        if len(outputs) == len(uids):
-            return codes, np.concatenate(outputs)[asked]
-        if question.ranking is not None:
-            comment = "no outputs were kept of this example: rank by HAMMING"
-            raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
-        return codes, None
+        return codes, Outputs.joined(outputs)[asked] if len(outputs) == len(uids) else None
 
-    def _stage(self, question: Question) -> Stage:
-        """As asked, or else as set; a mean over images is ranked by distance, for the second stage sees one image."""
+    def _stage(self, question: Question, outputs: Outputs | None) -> Stage:
+        """The stage that is wanted; where it was only set, the furthest that what is known of the queries allows."""
+        wanted, possible = self._wanted(question), (Stage.HAMMING,) if outputs is None else outputs.stages
+        if wanted not in possible and question.ranking is not None:
+            comment = f"too little was kept of this example: rank by {possible[-1]}"
+            raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
+        return wanted if wanted in possible else possible[-1]
+
+    def _wanted(self, question: Question) -> Stage:
+        """As asked, or else as set; a mean over images is ranked by distance, for a second stage sees one image."""
         by_image = question.aggregation == Aggregation.BEST
         return question.ranking or (self.ranking if by_image else Stage.HAMMING)
 
@@ -194,12 +200,12 @@ def _places(question: Question, record: Record) -> list[int]:
     return [record.frames.index(frame - 1) for frame in question.frames]
 
 
-def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, asymmetric_score: float | None) -> Match:
+def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length
-    return Match(rank, hit.distance, score, entity, image, hit.frame, asymmetric_score)
+    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score)
 
 
 def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, level: Level, where: Filter) -> Filter:

@@ -41,8 +41,8 @@ class Settings(BaseSettings):
     network_timeout_s: float = Field(60, gt=0, description="An association silent for so long is ended.")
     max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
 
-    ranking: Literal["HAMMING", "ASYMMETRIC"] = Field(
-        "HAMMING", description="Order of look-alikes unless the question says: by distance, or by a second stage too."
+    ranking: Literal["HAMMING", "ASYMMETRIC", "CLASSES"] = Field(
+        "HAMMING", description="Order of look-alikes unless the question says: HAMMING, ASYMMETRIC or CLASSES."
     )
 
     model_path: Path | None = Field(None, description="Hash model (.safetensors); none: the one shipped.")

@@ -31,7 +31,9 @@ class Item:
     pixel_digest
         64 bits over the network's input: equal for duplicates under other UIDs.
     outputs : (len(record.frames), code_length) int8 or None
-        What the codes are the signs of, as `storage.rerank.in_whole_numbers` makes it: kept for the second stage.
+        What the codes are the signs of, as `hashing.stages.in_whole_numbers` makes it: kept for the second stage.
+    class_scores : (len(record.frames), n_classes) uint8 or None
+        As `hashing.stages.in_eight_bits` makes them, kept beside the outputs; None of a model without classes.
     """
 
     record: Record
@@ -39,13 +41,17 @@ class Item:
     previews: NDArray[np.uint8] | None
     pixel_digest: int
     outputs: NDArray[np.int8] | None = None
+    class_scores: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse codes, previews or outputs that are not one a frame."""
+        """Refuse codes, previews, outputs or class scores that are not one a frame, and scores without outputs."""
         frames = len(self.record.frames)
-        for name, array in (("codes", self.codes), ("previews", self.previews), ("outputs", self.outputs)):
+        for name in ("codes", "previews", "outputs", "class_scores"):
+            array = getattr(self, name)
             if array is not None and len(array) != frames:
                 raise ValueError(f"{len(array)} {name} came for {frames} frames of {self.record.sop_instance_uid}")
+        if self.class_scores is not None and self.outputs is None:
+            raise ValueError(f"class scores of {self.record.sop_instance_uid} came without outputs beside them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +165,9 @@ class Batch:
             for frame, preview in zip(record.frames, item.previews, strict=True):
                 self._tables.put_preview(ordinal, frame, preview)
         if item.outputs is not None:
-            for frame, outputs in zip(record.frames, item.outputs, strict=True):
-                self._tables.put_outputs(ordinal, frame, outputs)
+            scores = [None] * len(record.frames) if item.class_scores is None else item.class_scores
+            for frame, *kept in zip(record.frames, item.outputs, scores, strict=True):
+                self._tables.put_outputs(ordinal, frame, *kept)
         self._next_row += len(record.frames)
         self._stored.append((ordinal, item))
 

@@ -202,6 +202,8 @@ class Database:
             raise ValueError(f"codes of {item.record.sop_instance_uid} are not packed: use `hashing.codes.pack`")
         if item.outputs is not None and (item.outputs.dtype != np.int8 or item.outputs.shape[1] != expected):
             raise ValueError(f"outputs of {item.record.sop_instance_uid} are not {expected} int8 a frame")
+        if item.class_scores is not None and (item.class_scores.dtype != np.uint8 or item.class_scores.ndim != 2):
+            raise ValueError(f"class scores of {item.record.sop_instance_uid} are not uint8, a row a frame")
 
     @contextmanager
     def _writing(self) -> Iterator[Tables]:

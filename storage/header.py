@@ -13,7 +13,8 @@ from storage.rows import Layout
 FORMAT: Final = 2
 """Number of the on-disk format; a change of any table, key or value raises it.
 
-1 was without the column `manufacturer` and without outputs of the network. `storage.upgrade` brings it to 2.
+1 was without the column `manufacturer` and without outputs of the network (in 2, class scores may follow these).
+`storage.upgrade` brings it to 2.
 """
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
+from hashing.stages import Outputs
 from storage.columns import LEVEL_COLUMN
 from storage.errors import SnapshotError
 from storage.header import Header
@@ -152,15 +153,18 @@ class Snapshot:
         ordinal = self._tables.ordinal(Level.IMAGE, sop_instance_uid)
         return None if ordinal is None else self._tables.preview(ordinal, frame)
 
-    def outputs_of(self, sop_instance_uid: str) -> NDArray[np.int8] | None:
-        """(frames, code_length) outputs of the network behind the codes; None where not those of each frame were kept.
+    def outputs_of(self, sop_instance_uid: str) -> Outputs | None:
+        """Outputs of the network for each frame, and class scores if kept; None where not those of each frame were.
 
         KeyError when the instance is unknown.
         """
         frames, ordinal = self._instance(sop_instance_uid).frames, self._tables.ordinal(Level.IMAGE, sop_instance_uid)
         assert ordinal is not None
         found = [outputs for frame in frames if (outputs := self._tables.outputs(ordinal, frame)) is not None]
-        return np.array(found, np.int8) if found and len(found) == len(frames) else None
+        if not found or len(found) < len(frames):
+            return None
+        relaxed, scores = np.split(np.array(found), [self.code_length], axis=1)
+        return Outputs(relaxed, scores.view(np.uint8) if scores.shape[1] else None)
 
     def blocks(self) -> Iterator[Block]:
         """Yield codes and columns where they lie, in row order; the arrays end with the snapshot."""
@@ -203,6 +207,16 @@ class Snapshot:
         """(len(rows), words) codes at some rows."""
         codes: Codes = self._tables.rows.gather(CODES, rows).T
         return codes
+
+    def class_scores_at(self, rows: NDArray[np.int64], n_classes: int) -> NDArray[np.uint8]:
+        """(len(rows), n_classes) class scores at some rows; zeros where not so many were kept."""
+        scores = np.zeros((len(rows), n_classes), np.uint8)
+        places = zip(self.gather("instance", rows).tolist(), self.gather("frame", rows).tolist(), strict=True)
+        for number, place in enumerate(places):
+            kept = self._tables.outputs(*place)
+            if kept is not None and len(kept) == self.code_length + n_classes:
+                scores[number] = kept[self.code_length :].view(np.uint8)
+        return scores
 
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
         """(len(rows),) ordinals of the entities that some rows belong to."""

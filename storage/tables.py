@@ -217,13 +217,16 @@ class Tables:
         self._put("previews", FRAME_OF.pack(ordinal, frame), octets.getvalue())
 
     def outputs(self, ordinal: int, frame: int) -> NDArray[np.int8] | None:
-        """(code_length,) outputs of the network for a frame, if they were kept."""
+        """(code_length + n_classes,) outputs of the network for a frame, if they were kept; see `put_outputs`."""
         found = self._get("outputs", FRAME_OF.pack(ordinal, frame))
         return None if found is None else np.frombuffer(bytes(found), np.int8)
 
-    def put_outputs(self, ordinal: int, frame: int, outputs: NDArray[np.int8]) -> None:
-        """Keep outputs of the network."""
-        self._put("outputs", FRAME_OF.pack(ordinal, frame), outputs.tobytes())
+    def put_outputs(
+        self, ordinal: int, frame: int, outputs: NDArray[np.int8], class_scores: NDArray[np.uint8] | None
+    ) -> None:
+        """Keep outputs of the network: a signed byte a bit, then an unsigned one a class where there are scores."""
+        octets = outputs.tobytes() + (b"" if class_scores is None else class_scores.tobytes())
+        self._put("outputs", FRAME_OF.pack(ordinal, frame), octets)
 
     def framed(self, table: str) -> Iterator[tuple[int, int]]:
         """Yield (instance ordinal, frame) of everything in one of `OF_FRAMES`."""

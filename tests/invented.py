@@ -8,6 +8,8 @@ from hashing.codes import Codes, pack
 from storage.database import Item
 from storage.record import Record, patient_key
 
+N_CLASSES = 5
+
 
 def codes(n: int, code_length: int = 64, seed: int = 0) -> Codes:
     """Random codes."""
@@ -34,9 +36,10 @@ def record(number: int, **changes: Any) -> Record:
 
 
 def item(number: int, code_length: int = 64, frame_codes: Codes | None = None, **changes: Any) -> Item:
-    """Return an instance with random codes, or those given, one for each frame."""
+    """Return an instance with random codes, or those given, one for each frame; every third is without class scores."""
     frames = changes.get("frames", (0,))
     given = codes(len(frames), code_length, seed=number) if frame_codes is None else frame_codes
     previews = np.full((len(frames), 4, 4), number % 256, np.uint8)
     outputs = np.random.default_rng(number).integers(-127, 128, (len(frames), code_length), np.int8)
-    return Item(record(number, **changes), given, previews, pixel_digest=number, outputs=outputs)
+    scores = np.random.default_rng(number).integers(0, 256, (len(frames), N_CLASSES), np.uint8) if number % 3 else None
+    return Item(record(number, **changes), given, previews, number, outputs, scores)

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from storage.compaction import compact
 from storage.database import Database, Item
 from storage.record import Level
 from storage.search import Hit, search
-from tests.invented import codes, item
+from tests.invented import N_CLASSES, codes, item
 
 MAP_SIZE = 2**28
 
@@ -38,7 +39,9 @@ def told(database: Database) -> dict[str, Any]:
         }
         for level in Level:
             hits = search(snapshot, codes(2, 100), 7, level).hits
-            found[level] = [tuple(getattr(hit, name) for name in Hit.__slots__ if name != "row") for hit in hits]
+            scores = snapshot.class_scores_at(np.array([hit.row for hit in hits], np.int64), N_CLASSES)
+            values = [[getattr(hit, name) for name in Hit.__slots__ if name != "row"] for hit in hits]
+            found[level] = list(zip(values, scores.tolist(), strict=True))
         return found
 
 

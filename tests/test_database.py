@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hashing.codes import CodeLengthError
 from storage.database import Appended, Clash, Database, Item
@@ -24,7 +26,7 @@ from storage.errors import DatabaseFull, FormatError, ModelMismatch, NoDatabase,
 from storage.header import FORMAT
 from storage.record import Level, Record, patient_key
 from tests.formats import golden
-from tests.invented import codes, item, record
+from tests.invented import N_CLASSES, codes, item, record
 
 MAP_SIZE = 2**28
 
@@ -40,7 +42,7 @@ def appended(new: int, known: int = 0, clashing: tuple[Clash, ...] = (), conflic
 
 
 def stored(database: Database) -> dict[str, tuple[Record | None, list[list[int]], list[Any], Any]]:
-    """Record, codes, previews and outputs of every instance, by SOP Instance UID."""
+    """Record, codes, previews, outputs and class scores of every instance, by SOP Instance UID."""
     with database.snapshot() as snapshot:
         found = {}
         for entity in snapshot.entities(Level.IMAGE):
@@ -53,9 +55,13 @@ def stored(database: Database) -> dict[str, tuple[Record | None, list[list[int]]
                 kept,
                 snapshot.codes_of(entity.uid).tolist(),
                 listed,
-                None if outputs is None else outputs.tolist(),
+                None if outputs is None else listed_outputs(outputs.relaxed, outputs.class_scores),
             )
         return found
+
+
+def listed_outputs(relaxed: NDArray[np.int8], class_scores: NDArray[np.uint8] | None) -> Any:
+    return relaxed.tolist(), None if class_scores is None else class_scores.tolist()
 
 
 def expected(items: list[Item]) -> dict[str, tuple[Record | None, list[list[int]], list[Any], Any]]:
@@ -64,7 +70,7 @@ def expected(items: list[Item]) -> dict[str, tuple[Record | None, list[list[int]
             each.record,
             each.codes.tolist(),
             [None] * len(each.record.frames) if each.previews is None else each.previews.tolist(),
-            None if each.outputs is None or not each.record.frames else each.outputs.tolist(),
+            None if each.outputs is None or not each.record.frames else listed_outputs(each.outputs, each.class_scores),
         )
         for each in items
     }
@@ -125,6 +131,25 @@ def test_appending_twice_changes_nothing(tmp_path: Path) -> None:
 
         with database.snapshot() as snapshot:
             assert (snapshot.identifier, snapshot.rows) == (before, 2)
+
+
+def test_class_scores_are_told_for_rows_and_are_zeros_where_there_are_none_or_others(tmp_path: Path) -> None:
+    items = [item(0), item(1, frames=(0, 4)), item(2), replace(item(4), outputs=None, class_scores=None)]
+    other = item(2, content_digest=b"other", frames=(1,))
+    with create(tmp_path) as database:
+        database.append(items)
+        database.remove(["2.25.22"])
+        database.append([replace(other, class_scores=np.full((1, N_CLASSES), 9, np.uint8))])
+
+        with database.snapshot() as snapshot:
+            rows = np.array([2, 0, 4, 1, 5])  # row 3 is that of the image removed
+            told, wider = snapshot.class_scores_at(rows, N_CLASSES), snapshot.class_scores_at(rows, N_CLASSES + 1)
+
+    kept = items[1].class_scores
+    assert kept is not None
+    unknown = [0] * N_CLASSES
+    assert told.tolist() == [kept[1].tolist(), unknown, unknown, kept[0].tolist(), [9] * N_CLASSES]
+    assert not wider.any()
 
 
 def test_the_identifier_names_the_state(tmp_path: Path) -> None:
@@ -370,6 +395,14 @@ def test_other_models_and_lengths_are_refused(tmp_path: Path) -> None:
             database.append([item(1, frame_codes=codes(1).astype(np.uint32))])
         with pytest.raises(ValueError, match="2 codes"):
             item(1, frame_codes=codes(2))
+        with pytest.raises(ValueError, match="2 class_scores came for 1 frames"):
+            replace(item(1), class_scores=np.zeros((2, 5), np.uint8))
+        with pytest.raises(ValueError, match="without outputs"):
+            replace(item(1), outputs=None)
+        odd_scores: tuple[NDArray[Any], ...] = (np.zeros((1, 5), np.int8), np.zeros(1, np.uint8))
+        for odd in odd_scores:
+            with pytest.raises(ValueError, match="not uint8"):
+                database.append([replace(item(1), class_scores=odd)])
     with create(tmp_path / "short", code_length=48) as database, pytest.raises(ValueError, match="not packed"):
         database.append([item(1, frame_codes=codes(1, 64))])
 

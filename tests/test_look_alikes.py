@@ -59,10 +59,8 @@ def gallery(images: Iterable[tuple[Dataset, str, str, Iterable[str], float | Non
         levels.append(level)
     encoder = Encoder.load()
     batches = np.array_split(np.arange(len(inputs)), len(inputs) // 16 + 1)
-    codes = np.concatenate(
-        [encoder.encode(np.stack([inputs[i] for i in batch]), [modalities[i] for i in batch]) for batch in batches]
-    )
-    return Gallery(codes, kinds, patients, findings, levels)
+    encodings = [encoder.encode(np.stack([inputs[i] for i in one]), [modalities[i] for i in one]) for one in batches]
+    return Gallery(np.concatenate([one.codes for one in encodings]), kinds, patients, findings, levels)
 
 
 def share_of_same_kind(known: Gallery, nearest: NDArray[np.int64], kinds: Iterable[str]) -> Mapping[str, float]:

@@ -33,6 +33,27 @@ def test_an_image_becomes_96_values_whatever_its_size() -> None:
     assert shapes == [(2, 96)] * 3
 
 
+def test_a_classifier_adds_its_logits_behind_the_bits_which_stay_what_they_are() -> None:
+    network = HashNetwork(n_classes=5).eval()
+    images = torch.rand(2, 1, 64, 64) * 255
+    with torch.inference_mode():
+        outputs = network(images)
+        network.classifier = None
+
+        assert (outputs.shape, network.width) == ((2, 96 + 5), 96)
+        assert torch.equal(outputs[:, :96], network(images))
+
+
+def test_a_network_of_given_weights_has_a_classifier_if_they_are_of_one() -> None:
+    for n_classes in (0, 5):
+        half = {name: tensor.half() for name, tensor in HashNetwork(n_classes).state_dict().items()}
+
+        same = HashNetwork.of(half)
+
+        assert same.n_classes == n_classes
+        assert all(torch.equal(one, half[name].to(one.dtype)) for name, one in same.state_dict().items())
+
+
 def test_fused_and_trained_networks_are_the_same_function() -> None:
     torch.manual_seed(0)
     network = HashNetwork()

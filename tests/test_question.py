@@ -10,11 +10,11 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from hashing.stages import Stage
 from node.errors import COMMENT_LENGTH, Refusal, Status
 from node.private import GROUP, Element
 from node.question import MOST_EXAMPLES, MOST_MATCHES, Aggregation, Exclusion, Question, read_question
 from storage.record import Level
-from storage.rerank import Stage
 from tests.archive import identifier
 
 IMAGE, SERIES, STUDY = (
@@ -110,6 +110,7 @@ def test_without_example_it_is_an_ordinary_query(ours: Ours) -> None:
         ({IMAGE: "1.2", Element.RANKING: "EUCLIDEAN"}, Element.RANKING),
         ({IMAGE: "1.2", Element.RANKING: ["HAMMING", "ASYMMETRIC"]}, Element.RANKING),
         ({IMAGE: "1.2", Element.RANKING: "ASYMMETRIC", Element.AGGREGATION: "MEAN"}, Element.RANKING),
+        ({IMAGE: "1.2", Element.RANKING: "CLASSES", Element.AGGREGATION: "MEAN"}, Element.RANKING),
         ({Element.RANKING: "ASYMMETRIC"}, Element.RANKING),
         ({Element.MAXIMUM_MATCHES: "5"}, Element.MAXIMUM_MATCHES),
         ({Element.MAXIMUM_DISTANCE: "5"}, Element.MAXIMUM_DISTANCE),

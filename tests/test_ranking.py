@@ -1,5 +1,6 @@
 """The second ranking stage as a caller asks for it, against a plain twin."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import StringIO
@@ -9,56 +10,80 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.uid import UID
 from pynetdicom.dsutils import encode
 from rich.console import Console
 
 from hashing.codes import hamming_distance, pack, unpack
-from node.asking import Asking, AskingError, ask_node, ranked_table
+from hashing.stages import Stage, in_eight_bits, in_whole_numbers, shortlist_length
+from node.asking import Asking, AskingError, ask_database, ask_node, ranked_table
 from node.errors import Status
 from node.peers import Peer
 from node.private import GROUP, Element
 from node.question import Question
 from node.retriever import Retriever
+from node.sending import files
+from node.settings import Settings
 from storage.database import Database, Item
 from storage.record import Level
-from storage.rerank import Stage, in_whole_numbers, shortlist_length
 from storage.search import Filter
 from storage.spool import Spool
 from tests.answering import SYNTAXES, Node, answering_node, ours
 from tests.archive import identifier, instance, uid
+from tests.running import running_node
 
 K = 30
 EXAMPLE = "1.1.1"
+STAGES = (Stage.ASYMMETRIC, Stage.CLASSES)
 
 
-def alike(n: int, seed: int, outputs: bool = True) -> list[Item]:
-    """Images of as many studies, of which each differs from the first in few bits: many are equally far."""
+def alike(n: int, seed: int) -> list[Item]:
+    """Images of as many studies, of which each differs from the first in few bits: many are equally far.
+
+    Of each four, three have the same class scores: many agree equally.
+    """
     generator = np.random.default_rng(seed)
     relaxed = in_whole_numbers(generator.normal(size=(n, 64)))
     bits = (relaxed[:1] >= 0) ^ (generator.random((n, 64)) < 0.06)
     bits[0] = relaxed[0] >= 0
-    codes = pack(bits)
+    codes, scores = pack(bits), in_eight_bits(generator.dirichlet(np.full(6, 0.4), n))
+    scores = scores[np.where(np.arange(n) % 4, 0, np.arange(n))]
     items = [instance(f"{number}.1.1", 0, PatientID=str(number)) for number in range(1, n + 1)]
     return [
-        replace(item, codes=codes[i : i + 1], outputs=relaxed[i : i + 1] if outputs else None)
+        replace(item, codes=codes[i : i + 1], outputs=relaxed[i : i + 1], class_scores=scores[i : i + 1])
         for i, item in enumerate(items)
     ]
 
 
-def twin(items: Sequence[Item], k: int) -> list[tuple[float, int, str]]:
-    """Score, distance and UID of the best of the nearest by what the first item is sure of."""
+def twin(items: Sequence[Item], k: int, stage: Stage = Stage.ASYMMETRIC) -> list[tuple[float, int, str]]:
+    """Score, distance and UID of the best of the nearest by what the first item is sure of, or by its classes."""
     example, *others = items
-    assert example.outputs is not None
-    query = example.outputs[0].tolist()
     scored = []
     for other in others:
-        bits = unpack(other.codes, 64)[0].tolist()
-        agreeing = sum(abs(q) for q, bit in zip(query, bits, strict=True) if (q >= 0) == bit)
         distance = int(hamming_distance(example.codes[0], other.codes)[0])
-        scored.append((agreeing / sum(map(abs, query)), distance, other.record.study_instance_uid))
-    nearest = sorted(scored, key=lambda one: one[1:])[: shortlist_length(k)]
-    return sorted(nearest, key=lambda one: (-round(one[0], 9), *one[1:]))[:k]
+        sure, classes = round(surely(example, other), 9), round(overlap(example, other), 9)
+        keys = (classes, sure) if stage == Stage.CLASSES else (sure, sure)
+        scored.append((*keys, distance, other.record.study_instance_uid))
+    nearest = sorted(scored, key=lambda one: one[2:])[: shortlist_length(k)]
+    best = sorted(nearest, key=lambda one: (-one[0], -one[1], *one[2:]))[:k]
+    return [(score, distance, study) for score, _, distance, study in best]
+
+
+def surely(example: Item, other: Item) -> float:
+    """Share of what the example is sure of that another agrees with."""
+    assert example.outputs is not None
+    query, bits = example.outputs[0].tolist(), unpack(other.codes, 64)[0].tolist()
+    return float(sum(abs(q) for q, bit in zip(query, bits, strict=True) if (q >= 0) == bit) / sum(map(abs, query)))
+
+
+def overlap(example: Item, other: Item) -> float:
+    """Cosine of two images' class scores as they are kept."""
+    assert example.class_scores is not None
+    assert other.class_scores is not None
+    p, q = example.class_scores[0].tolist(), other.class_scores[0].tolist()
+    dot, *squares = (sum(a * b for a, b in zip(*pair, strict=True)) for pair in ((p, q), (p, p), (q, q)))
+    return float(dot / math.sqrt(squares[0] * squares[1]))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +98,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Iterato
 
 
 def asked(ranking: str, **more: str) -> dict[Element, str | list[str]]:
-    returned = (Element.SIMILARITY_RANK, Element.SIMILARITY_SCORE, Element.ASYMMETRIC_SCORE, Element.HAMMING_DISTANCE)
+    returned = (Element.SIMILARITY_RANK, Element.SIMILARITY_SCORE, Element.RANKING_SCORE, Element.HAMMING_DISTANCE)
     return {
         Element.EXAMPLE_SOP_INSTANCE_UID: uid(EXAMPLE),
         Element.MAXIMUM_MATCHES: str(K),
@@ -83,13 +108,14 @@ def asked(ranking: str, **more: str) -> dict[Element, str | list[str]]:
     }
 
 
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_the_nearest_come_in_the_order_of_the_second_stage_with_its_scores(
-    node: Node, items: list[Item], syntax: UID
+    node: Node, items: list[Item], syntax: UID, stage: Stage
 ) -> None:
-    found = node.found(identifier("STUDY", asked("ASYMMETRIC"), StudyInstanceUID=""), syntax=syntax)
+    found = node.found(identifier("STUDY", asked(stage), StudyInstanceUID=""), syntax=syntax)
 
-    expected = twin(items, K)
+    expected = twin(items, K, stage)
     answered = [ours(response) for response in found]
     assert [response.StudyInstanceUID for response in found] == [study for _, _, study in expected]
     assert [one[Element.SIMILARITY_RANK] for one in answered] == [str(rank) for rank in range(1, K + 1)]
@@ -97,8 +123,8 @@ def test_the_nearest_come_in_the_order_of_the_second_stage_with_its_scores(
     assert [float(one[Element.SIMILARITY_SCORE]) for one in answered] == [
         round(1 - distance / 64, 6) for _, distance, _ in expected
     ]
-    assert [float(one[Element.ASYMMETRIC_SCORE]) for one in answered] == [round(score, 6) for score, _, _ in expected]
-    assert {one[Element.RANKING] for one in answered} == {"ASYMMETRIC"}
+    assert [float(one[Element.RANKING_SCORE]) for one in answered] == [round(score, 6) for score, _, _ in expected]
+    assert {one[Element.RANKING] for one in answered} == {stage}
 
 
 def test_the_same_question_gives_the_same_bytes_and_without_ranking_the_order_of_distance(node: Node) -> None:
@@ -113,7 +139,7 @@ def test_the_same_question_gives_the_same_bytes_and_without_ranking_the_order_of
     assert first == again
     assert distances == sorted(distances)
     assert {one[Element.RANKING] for one in plain} == {"HAMMING"}
-    assert {one[Element.ASYMMETRIC_SCORE] for one in plain} == {""}
+    assert {one[Element.RANKING_SCORE] for one in plain} == {""}
 
 
 def test_a_node_may_be_set_to_the_second_stage_and_a_question_asks_for_the_first(
@@ -134,8 +160,9 @@ def test_a_node_may_be_set_to_the_second_stage_and_a_question_asks_for_the_first
 @pytest.mark.parametrize(
     ("keys", "comment"),
     [
-        (asked("EUCLIDEAN"), "ranking takes HAMMING or ASYMMETRIC"),
+        (asked("EUCLIDEAN"), "ranking takes HAMMING, ASYMMETRIC, CLASSES"),
         (asked("ASYMMETRIC", AGGREGATION="MEAN"), "ranking ASYMMETRIC goes by the BEST image, not by the MEAN"),
+        (asked("CLASSES", AGGREGATION="MEAN"), "ranking CLASSES goes by the BEST image, not by the MEAN"),
     ],
 )
 def test_a_ranking_that_cannot_be_is_refused_with_its_element_and_what_can(
@@ -149,16 +176,16 @@ def test_a_ranking_that_cannot_be_is_refused_with_its_element_and_what_can(
 
 def test_the_command_asks_a_node_for_the_second_stage_and_shows_its_score(node: Node, items: list[Item]) -> None:
     peer = Peer(node.settings.ae_title, node.settings.host, node.settings.port)
-    asking = Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False, ranking="asymmetric")
+    asking = Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False, ranking="classes")
     plainly = Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False)
 
     cases = ask_node(peer, asking)
     plain = ask_node(peer, plainly)
 
-    assert [case.uid for case in cases] == [study for _, _, study in twin(items, 5)]
-    assert f"{float(cases[0].asymmetric):.3f}" in printed(ranked_table(cases, asking))
-    assert "asymmetric" not in printed(ranked_table(plain, plainly))
-    with pytest.raises(AskingError, match="HAMMING or ASYMMETRIC"):
+    assert [case.uid for case in cases] == [study for _, _, study in twin(items, 5, Stage.CLASSES)]
+    assert f"{float(cases[0].ranking_score):.3f}" in printed(ranked_table(cases, asking))
+    assert "ranking" not in printed(ranked_table(plain, plainly))
+    with pytest.raises(AskingError, match="HAMMING, ASYMMETRIC, CLASSES"):
         Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False, ranking="best")
 
 
@@ -169,31 +196,36 @@ def printed(table: object) -> str:
     return str(text)
 
 
-@given(n=st.integers(2, 200), k=st.sampled_from([1, 3, 40]), seed=st.integers(0, 2**32 - 1))
+@given(
+    n=st.integers(2, 200), k=st.sampled_from([1, 3, 40]), seed=st.integers(0, 2**32 - 1), stage=st.sampled_from(STAGES)
+)
 @settings(deadline=None, max_examples=25)
 def test_the_second_stage_orders_what_its_twin_orders_each_time(
-    tmp_path_factory: pytest.TempPathFactory, n: int, k: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, n: int, k: int, seed: int, stage: Stage
 ) -> None:
     items, folder = alike(n, seed), tmp_path_factory.mktemp("database")
-    question = Question((uid(EXAMPLE),), maximum_matches=k, ranking=Stage.ASYMMETRIC)
+    question = Question((uid(EXAMPLE),), maximum_matches=k, ranking=stage)
     retriever = Retriever(Spool(folder / "spool", 9, 0), "model")
     with Database.create_or_open(folder / "database", 64, "model", 1 << 24) as database:
         database.append(items)
         with database.snapshot() as snapshot:
             answers = [retriever.similar(snapshot, question, Level.STUDY, Filter()) for _ in range(2)]
 
-    told = [(match.asymmetric_score, match.distance, match.entity.uid) for match in answers[0].matches]
-    expected: list[object] = [(pytest.approx(score), distance, study) for score, distance, study in twin(items, k)]
+    told = [(match.ranking_score, match.distance, match.entity.uid) for match in answers[0].matches]
+    expected: list[object] = [(pytest.approx(score), *rest) for score, *rest in twin(items, k, stage)]
     assert answers[0] == answers[1]
     assert told == expected
 
 
-def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path, stage: Stage) -> None:
     base = alike(40, seed=3)
     example = instance(EXAMPLE, 0, 0, PatientID="1")
-    outputs = np.concatenate([base[1].outputs, base[0].outputs])
-    two = replace(example, codes=np.concatenate([base[1].codes, base[0].codes]), outputs=outputs)
-    question = Question((uid(EXAMPLE),), frames=(2,), maximum_matches=5, ranking=Stage.ASYMMETRIC)
+    codes, outputs, class_scores = (
+        np.concatenate([getattr(base[i], name) for i in (1, 0)]) for name in ("codes", "outputs", "class_scores")
+    )
+    two = replace(example, codes=codes, outputs=outputs, class_scores=class_scores)
+    question = Question((uid(EXAMPLE),), frames=(2,), maximum_matches=5, ranking=stage)
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
         database.append([two, *base[1:]])
         with database.snapshot() as snapshot:
@@ -201,4 +233,23 @@ def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path) -> None:
                 snapshot, question, Level.STUDY, Filter()
             )
 
-    assert [match.entity.uid for match in answer.matches] == [study for _, _, study in twin(base, 5)]
+    assert [match.entity.uid for match in answer.matches] == [study for _, _, study in twin(base, 5, stage)]
+
+
+def test_what_a_node_receives_is_kept_with_class_scores_and_a_file_has_its_own(phantoms: Path, tmp_path: Path) -> None:
+    paths = list(files(phantoms))[:5]
+    with running_node(tmp_path) as node:
+        stored = list(node.peer.store(paths[:4]))
+        node.wait_indexed()
+        known = str(dcmread(stored[0].path, stop_before_pixels=True).SOPInstanceUID)
+
+        by_uid = ask_node(node.peer, Asking.of(known, 3, "IMAGE", "", other_patients=False, ranking="CLASSES"))
+        by_file = ask_database(
+            Settings(home=tmp_path), Asking.of(str(paths[4]), 4, "IMAGE", "", other_patients=False, ranking="CLASSES")
+        )
+
+    for cases, expected in ((by_uid, 3), (by_file, 4)):
+        scores = [float(case.ranking_score) for case in cases]
+        assert len(scores) == expected
+        assert scores == sorted(scores, reverse=True)
+        assert 0 < min(scores) <= max(scores) <= 1

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pydicom.tag import Tag
 
 from hashing.codes import unpack
+from hashing.stages import Outputs, Stage, in_whole_numbers
 from node.errors import Refusal, Status
 from node.private import GROUP
 from node.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
 from node.retriever import Answer, Retriever, spread
 from storage.database import Database, Snapshot
 from storage.record import Level
-from storage.rerank import Stage
 from storage.search import Filter
 from storage.spool import Spool
 from tests.archive import instance, ladder, uid
@@ -146,11 +146,11 @@ def test_the_outputs_behind_a_query_order_the_nearest_anew(retriever: Retriever,
 
     plain = retriever.nearest(snapshot, ladder(0), about("1.1.1", maximum_matches=9), STUDY, Filter())
     question = about("1.1.1", maximum_matches=3, ranking=Stage.ASYMMETRIC)
-    answer = retriever.nearest(snapshot, ladder(0), question, STUDY, Filter(), relaxed)
+    answer = retriever.nearest(snapshot, ladder(0), question, STUDY, Filter(), Outputs(in_whole_numbers(relaxed)))
 
-    scores = [match.asymmetric_score or 0 for match in answer.matches]
+    scores = [match.ranking_score or 0 for match in answer.matches]
     assert (plain.stage, answer.stage) == ("HAMMING", "ASYMMETRIC")
-    assert {match.asymmetric_score for match in plain.matches} == {None}
+    assert {match.ranking_score for match in plain.matches} == {None}
     assert [match.rank for match in answer.matches] == [1, 2, 3]
     assert scores == sorted(scores, reverse=True)
     assert set(places(answer)) <= set(places(plain))
@@ -158,9 +158,9 @@ def test_the_outputs_behind_a_query_order_the_nearest_anew(retriever: Retriever,
 
 
 def test_outputs_that_nobody_asked_to_rank_by_change_nothing(retriever: Retriever, snapshot: Snapshot) -> None:
-    relaxed = np.random.default_rng(0).normal(size=(1, 64))
+    outputs = Outputs(in_whole_numbers(np.random.default_rng(0).normal(size=(1, 64))))
 
-    answers = [retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), one) for one in (None, relaxed)]
+    answers = [retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), one) for one in (None, outputs)]
 
     assert answers[0] == answers[1]
 
@@ -168,13 +168,22 @@ def test_outputs_that_nobody_asked_to_rank_by_change_nothing(retriever: Retrieve
 def test_what_the_node_is_set_to_yields_where_it_cannot_be_had_and_a_key_does_not(
     retriever: Retriever, snapshot: Snapshot
 ) -> None:
-    retriever.ranking = Stage.ASYMMETRIC  # of examples without outputs
+    without_classes = Outputs(np.ones((1, 64), np.int8))
+    for stage in (Stage.ASYMMETRIC, Stage.CLASSES):
+        retriever.ranking = stage  # of examples of which nothing was kept
 
-    answer = retriever.similar(snapshot, about("1.1.1"), STUDY, Filter())
-    refusal = refused(retriever, snapshot, about("1.1.1", ranking=Stage.ASYMMETRIC, block=0x42))
+        answer = retriever.similar(snapshot, about("1.1.1"), STUDY, Filter())
+        refusal = refused(retriever, snapshot, about("1.1.1", ranking=stage, block=0x42))
 
-    assert answer.stage == Stage.HAMMING
-    assert (refusal.status, refusal.offending) == (Status.DATA_SET_MISMATCH, Tag(GROUP, 0x420C))
+        assert answer.stage == Stage.HAMMING
+        assert (refusal.status, refusal.offending) == (Status.DATA_SET_MISMATCH, Tag(GROUP, 0x420C))
+        assert refusal.comment == "too little was kept of this example: rank by HAMMING"
+
+    partly = retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), without_classes)
+    question = about("1.1.1", ranking=Stage.CLASSES)
+    with pytest.raises(Refusal, match="rank by ASYMMETRIC"):
+        retriever.nearest(snapshot, ladder(0), question, STUDY, Filter(), without_classes)
+    assert partly.stage == Stage.ASYMMETRIC
 
 
 def test_candidates_are_counted_only_where_that_is_asked_for(retriever: Retriever, snapshot: Snapshot) -> None:

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from hashing import datasets
+from hashing.__main__ import app
 from hashing.datasets import FINDINGS
 from hashing.encoder import Encoder, export
 from hashing.evaluate import evaluate, table
-from hashing.train import Experiment, train, trained_network
+from hashing.model import read_model
+from hashing.network import HashNetwork
+from hashing.train import CLASSES, Experiment, train, trained_network
 
 EXPERIMENT = """
 seed = 1
@@ -49,6 +55,14 @@ batch = 8
 learning_rate = 1e-3
 noise = 0.1
 relation_weight = 10.0
+seed = 1
+
+[classifier]
+steps = 4
+batch = 8
+learning_rate = 1e-3
+weight_decay = 1e-2
+noise = 0.1
 seed = 1
 """
 
@@ -92,11 +106,31 @@ def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_p
     before, after = first.state_dict(), second.state_dict()
     assert before["trunk.stem.convolution.weight"].equal(after["trunk.stem.convolution.weight"])  # frozen
     assert not before["trunk.head.convolution.weight"].equal(after["trunk.head.convolution.weight"])
-    export(trained_network(tmp_path / "runs/tiny.safetensors"), tmp_path / "tiny-model.safetensors", "tiny", {})
+    network = trained_network(tmp_path / "runs/tiny.safetensors")
+    export(network, tmp_path / "tiny-model.safetensors", "tiny", {}, CLASSES)
     encoder = Encoder.load(tmp_path / "tiny-model.safetensors", 128, "cpu")
     results = list(evaluate(encoder, ("nih14k",), public, tmp_path / "runs/cache"))
     assert {one.code_length for one in results} == {16, 32, 48, 64, 128}
     assert "| nih14k | P-A | DB-seen | 16 |" in table(results)
+
+
+def test_a_finished_model_gets_a_classifier_and_keeps_its_other_weights(public: Path, tmp_path: Path) -> None:
+    experiment, model = tmp_path / "tiny.toml", tmp_path / "model.safetensors"
+    experiment.write_text(EXPERIMENT + SCHEDULE + HEAD + STAGE.format(draws=0, wide="false"))
+    export(HashNetwork(), model, "mine", {})
+    before, files = load_file(model), set()
+
+    for _ in range(2):
+        arguments = ["classify", str(model), str(experiment), "--data", str(public), "--output", str(tmp_path / "runs")]
+        outcome = CliRunner().invoke(app, arguments)
+        files.add(model.read_bytes())
+
+    after = load_file(model)
+    assert outcome.exit_code == 0, outcome.output
+    assert (read_model(model).name, read_model(model).classes) == ("mine", CLASSES)
+    assert set(after) - set(before) == {"classifier.weight", "classifier.bias"}
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert len(files) == 1, "the second run gives the same file"
 
 
 def test_a_group_on_both_sides_of_the_split_is_an_error_that_names_it(public: Path, tmp_path: Path) -> None:
@@ -111,7 +145,7 @@ def test_a_group_on_both_sides_of_the_split_is_an_error_that_names_it(public: Pa
 
 def test_an_unknown_key_of_an_experiment_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "odd.toml"
-    file.write_text(EXPERIMENT + SCHEDULE + HEAD.replace("seed", "sed") + STAGE.format(draws=0, wide="false"))
+    file.write_text(EXPERIMENT + SCHEDULE + HEAD.replace("seed", "sed", 1) + STAGE.format(draws=0, wide="false"))
     with pytest.raises(TypeError, match="sed"):
         Experiment.read(file)
 

@@ -20,7 +20,7 @@ from hashing.codes import Codes, pack, unpack
 from hashing.encoder import Encoder
 from hashing.modality import joined
 from hashing.model import DEFAULT_MODEL
-from hashing.network import HashNetwork
+from hashing.network import LEARNED_BITS, HashNetwork
 from hashing.pixels import network_input
 from node.samples import samples
 from tests.benchmarks.report import Row, arguments, interleaved, publish
@@ -41,7 +41,7 @@ def main() -> None:
     batch = np.resize(images, (BATCH, *images.shape[1:]))
     runs: dict[str, Callable[[], float]] = {"reference": lambda: rate(reference.encode, batch)}
     for name in names:
-        runs[name] = lambda encoder=encoders[name]: rate(encoder.encode, batch)  # type: ignore[misc]
+        runs[name] = lambda encoder=encoders[name]: rate(coding(encoder), batch)  # type: ignore[misc]
     rates = interleaved(runs, 3 if options.quick else 9)
     plain = rates.pop("reference")
     rows = [
@@ -50,7 +50,7 @@ def main() -> None:
     ]
     modalities = ["CT"] * len(images)
     expected = unpack(reference.encode(images, modalities), CODE_LENGTH)
-    others = {name: encoder.encode for name, encoder in encoders.items()} | {BF16: Reference(bf16=True).encode}
+    others = {name: coding(encoder) for name, encoder in encoders.items()} | {BF16: Reference(bf16=True).encode}
     for kind, encode in others.items():
         differing = 1e3 * (unpack(encode(images, modalities), CODE_LENGTH) != expected).mean()
         rows.append(Row(f"bits that {kind} gives otherwise, of 1,000", "bits", differing, limit=MOST_DIFFERING))
@@ -61,9 +61,7 @@ class Reference:
     """The network as it is defined; or, to show why it is no backend, with the blocks of its trunk in bf16."""
 
     def __init__(self, *, bf16: bool = False) -> None:
-        network = HashNetwork()
-        state = network.state_dict()
-        network.load_state_dict({name: one.to(state[name].dtype) for name, one in load_file(DEFAULT_MODEL).items()})
+        network = HashNetwork.of(load_file(DEFAULT_MODEL))
         if bf16:
             network.trunk.blocks = nn.Sequential(AsBF16(network.trunk.blocks.to(torch.bfloat16)))
         self.network = network.eval()
@@ -71,7 +69,7 @@ class Reference:
     def encode(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> Codes:
         """Codes of 128 bits."""
         with torch.inference_mode():
-            learned = self.network(torch.from_numpy(images).unsqueeze(1)).numpy()
+            learned = self.network(torch.from_numpy(images).unsqueeze(1)).numpy()[:, :LEARNED_BITS]
         return pack(joined(learned, modalities) >= 0)
 
 
@@ -91,6 +89,11 @@ class AsBF16(nn.Module):
 def phantoms(count: int) -> NDArray[np.uint8]:
     """Network inputs, of every modality."""
     return np.stack([network_input(sample.dataset) for sample in islice(samples(count), 0, 3 * count, 3)])
+
+
+def coding(encoder: Encoder) -> Callable[[NDArray[np.uint8], Sequence[str]], Codes]:
+    """Images and their modalities to codes."""
+    return lambda images, modalities: encoder.encode(images, modalities).codes
 
 
 def rate(encode: Callable[[NDArray[np.uint8], Sequence[str]], Codes], images: NDArray[np.uint8]) -> float:

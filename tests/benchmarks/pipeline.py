@@ -26,7 +26,6 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLossl
 from rich.console import Console
 from rich.table import Table
 
-from hashing.codes import coded
 from hashing.encoder import Encoder
 from hashing.frames import stored_frame
 from hashing.network import INPUT_SIZE
@@ -36,7 +35,6 @@ from node.roles import Role
 from node.samples import samples
 from storage.database import Database, Item
 from storage.record import Level
-from storage.rerank import in_whole_numbers
 from tests.benchmarks.report import Row, arguments, publish
 from tests.running import RunningNode, run_peer, running_node, wait_until
 
@@ -132,10 +130,10 @@ class Bench:
         ready = [outcome for path in paths if isinstance(outcome := prepare(path, 0, INPUT_SIZE, 1), Prepared)]
         images = np.concatenate([one.images for one in ready])
         batches = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]
-        relaxed = self.encoder.relaxed(images, ["CT"] * len(images))
+        encoding = self.encoder.encode(images, ["CT"] * len(images))
         items = [
-            Item(one.record, coded(part), one.images, one.pixel_digest, in_whole_numbers(part))
-            for one, part in zip(ready, np.split(relaxed, len(ready)), strict=True)
+            Item(one.record, part.codes, one.images, one.pixel_digest, part.outputs.relaxed, part.outputs.class_scores)
+            for one, part in zip(ready, encoding.split(range(1, len(ready))), strict=True)
         ]
         decoding = timed(lambda: [stored_frame(dataset) for dataset in datasets])
         seconds = {

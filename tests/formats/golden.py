@@ -80,7 +80,7 @@ def _instance(snapshot: Snapshot, uid: str) -> dict[str, Any]:
 
 def _outputs(snapshot: Snapshot, uid: str) -> list[list[int]] | None:
     outputs = snapshot.outputs_of(uid)
-    return None if outputs is None else outputs.tolist()
+    return None if outputs is None else outputs.relaxed.tolist()
 
 
 def _answer(snapshot: Snapshot, level: Level, where: Filter) -> list[Any]:
