@@ -80,7 +80,7 @@ def real(root: Path, cache: Path) -> Codes:
         modalities = [modality_of(images.kind_names[kind]) for kind in images.kinds[rows]]
         batches = np.array_split(np.arange(REAL_IMAGES), REAL_IMAGES // 50)
         found += [
-            encoder.encode(images.images[rows[batch]], [modalities[place] for place in batch])
+            encoder.encode(images.images[rows[batch]], [modalities[place] for place in batch]).codes
             for batch in progress(batches, f"encoding {name}", len(batches))
         ]
     return np.concatenate(found)
