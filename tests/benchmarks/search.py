@@ -23,6 +23,7 @@ from tests.benchmarks import search_peers as peers
 from tests.benchmarks import search_segments as segments
 from tests.benchmarks.report import Row, followed, publish, search_parser
 from tests.benchmarks.search_bench import Bench, K, Runs, Section
+from tests.benchmarks.search_images import real_codes
 from tests.benchmarks.search_plot import plot
 from tests.benchmarks.search_scaling import scaling
 
@@ -183,7 +184,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         sizes, least = ((1 << 20, 1 << 21), (5, 200)) if options.quick else ((10_000_000, 100_000_000), (9, 3000))
-        codes = None if options.data is None else data.real(options.data, folder / "images")
+        codes = None if options.data is None else real_codes(options.data, folder / "images")
         bench = Bench(folder, sizes, *least, peers.Machine(Path(temporary)), codes)
         for code_length in (64, 128, 256):
             warm_up(code_length)

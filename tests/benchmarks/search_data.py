@@ -9,11 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from hashing import datasets
 from hashing.codes import Codes, words
-from hashing.encoder import Encoder
-from hashing.examples import modality_of
-from hashing.progress import progress
 from storage.columns import COLUMNS, FIRST
 from storage.database import Database
 from storage.filter import Filter
@@ -22,9 +18,6 @@ from storage.rows import CODES
 BATCH: Final = 1 << 20
 FLIPPED: Final = 0.1
 """Share of bits in which a clustered code differs from the centre of its cluster."""
-REAL_SETS: Final = ("nih14k", "paediatric", "dafh")
-REAL_IMAGES: Final = 1000
-"""Of each set."""
 STUDY_ROWS, SERIES_ROWS, PATIENT_ROWS = 40, 10, 80
 DAYS: Final = 5844
 """From 2010 to 2025."""
@@ -62,28 +55,6 @@ def clustered(centres: int, seed: int) -> Source:
         return _cut(middles[generator.integers(0, centres, n)] ^ flips(generator, n, code_length), code_length)
 
     return draw
-
-
-def real(root: Path, cache: Path) -> Codes:
-    """Codes of 64 bit that the shipped model gives to real images, as many of each set.
-
-    Parameters
-    ----------
-    root, cache
-        As for `hashing.datasets.load`.
-    """
-    encoder = Encoder.load(code_length=64)
-    found = []
-    for name in REAL_SETS:
-        images = datasets.load(name, root, cache)
-        rows = np.linspace(0, len(images.images) - 1, REAL_IMAGES, dtype=np.int64)
-        modalities = [modality_of(images.kind_names[kind]) for kind in images.kinds[rows]]
-        batches = np.array_split(np.arange(REAL_IMAGES), REAL_IMAGES // 50)
-        found += [
-            encoder.encode(images.images[rows[batch]], [modalities[place] for place in batch]).codes
-            for batch in progress(batches, f"encoding {name}", len(batches))
-        ]
-    return np.concatenate(found)
 
 
 def repeated(codes: Codes) -> Source:
