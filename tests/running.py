@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +35,9 @@ def free_port() -> int:
 
 def program(name: str) -> str:
     """Path of a peer's program; where it is missing the test is skipped, or fails if peers are required."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    own = sysconfig.get_path("scripts")  # where pynetdicom puts programs of the names of DCMTK's
+    folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder != own]
+    path = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin", "/usr/local/sbin"]))
     if path is None:
         message = f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc"
         if os.environ.get(PEERS_REQUIRED):
