@@ -69,7 +69,7 @@ class Aside:
         """Finish what was interrupted between a note and its bytes."""
         waiting = {path.stem: path for path in self._incoming.iterdir()}
         for name in self._names():
-            entry = waiting.get(name.partition("_")[0])
+            entry = waiting.get(_stem(name))
             if entry is not None:
                 note = json.loads((self._path / name).read_bytes())
                 self._settle(entry, keep=note["keep"])
@@ -80,7 +80,7 @@ class Aside:
 
     def reasons(self) -> Counter[str]:
         """How many notes there are, by reason."""
-        return Counter(name.split("_")[1] for name in self._names())
+        return Counter(name.rsplit("_", 2)[1] for name in self._names())
 
     def find(self, sop_instance_uid: str) -> SetAside | None:
         """Latest note on an instance."""
@@ -103,10 +103,15 @@ class Aside:
 
     def _read(self, name: str) -> SetAside:
         note = json.loads((self._path / name).read_bytes())
-        stem = name.partition("_")[0]
+        stem = _stem(name)
         path = self._path / f"{stem}.dcm"
         kept = path if note["keep"] and path.exists() else None
         return SetAside(stem, note["reason"], note["detail"], note["uids"], note["received_ns"], kept)
 
     def _names(self) -> list[str]:
         return sorted(name for name in folder_names(self._path) if name.endswith(".json"))
+
+
+def _stem(name: str) -> str:
+    """Of the entry that a note is about: it may hold the mark that neither a reason nor a UID holds."""
+    return name.rsplit("_", 2)[0]

@@ -290,17 +290,19 @@ def test_an_entry_tells_when_it_arrived() -> None:
     assert Entry(Path("00000000000000000042-7-0.dcm")).received_ns == 42
 
 
-def test_a_file_that_somebody_laid_into_the_queue_waits_like_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["notes.txt", "my_own_notes.txt"])
+def test_a_file_that_somebody_laid_into_the_queue_waits_like_the_others(tmp_path: Path, name: str) -> None:
     queue = spool_at(tmp_path)
-    stray = tmp_path / "incoming" / "notes.txt"
+    stray = tmp_path / "incoming" / name
     stray.write_text("hello")
     os.utime(stray, ns=(5_000_000_000, 7_000_000_000))
 
     [entry] = queue.take(10)
 
     assert entry.received_ns == 7_000_000_000
-    assert queue.set_aside(entry, "not-readable", "no data set", {}, keep=True).reason == "not-readable"
-    assert len(queue) == 0
+    note = queue.set_aside(entry, "not-readable", "no data set", {}, keep=True)
+    assert queue.reasons() == {"not-readable": 1}
+    assert [note.path and note.path.read_text(), len(queue)] == ["hello", 0]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "00000000000000000042-7-0.dcm"])
