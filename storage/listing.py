@@ -1,7 +1,7 @@
-"""Rows listed one by one, where few of a chunk are left: found, tested and taken by compiled loops.
+"""Rows listed one by one: those that are near, or set, are found, tested and taken by compiled loops.
 
-What is listed lies far apart in memory. Loops over a list have no branch that depends on what they read, so that many
-reads are under way at once.
+Few rows of a search are near, so what is listed lies far apart in memory. Loops over a list have no branch that depends
+on what they read, so that many reads are under way at once.
 """
 
 from typing import Any, Final, NamedTuple

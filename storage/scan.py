@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
-from storage.bits import Bits, Condition, count_set, every, keep
+from storage.bits import Bits, count_set, every
 from storage.columns import DELETED
 from storage.kernels import STRIP
 from storage.listing import (
     LEAST_LISTED,
     ROOM,
     Listing,
-    keep_listed,
     list_near,
     list_near_set,
     list_set,
@@ -23,6 +22,7 @@ from storage.listing import (
     select,
     take_listed,
 )
+from storage.mask import Mask
 from storage.places import Chunk
 from storage.pool import ALONE, share, thread_count
 from storage.rows import Block
@@ -137,7 +137,7 @@ def nearest(
     """
     check_question(snapshot, queries, k)
     limit = snapshot.code_length if maximum_distance is None else maximum_distance
-    task = Task(queries, k, limit, sieve=None if mask is None else _Mask(mask))
+    task = Task(queries, k, limit, sieve=None if mask is None else Mask(mask))
     found = sweep(snapshot, task, first_row=first_row, threads=threads)
     first = np.argsort(found.distances, kind="stable")[:k]
     return found.rows[first], found.distances[first]
@@ -272,11 +272,12 @@ class _Worker:
 
     def _search_words(self, parts: Parts, bits: Bits) -> None:
         """Look at candidates and the rows right beside them: they lie together."""
-        place = np.zeros(3, np.int64)
+        place, most = np.zeros(3, np.int64), LEAST_LISTED
         while place[0] < parts.rows.size:
             limit = int(self._selection.threshold[0])
-            listed = list_near_set(parts, self._queries, limit, bits, LEAST_LISTED, self._listing, place)
+            listed = list_near_set(parts, self._queries, limit, bits, most, self._listing, place)
             self._take(parts, listed)
+            most = min(ROOM, 2 * most)
 
     def _take(self, parts: Parts, listed: int) -> None:
         self._keep(take_listed(parts, self._queries, self._listing, listed, self._selection, self._notes, 0))
@@ -285,26 +286,6 @@ class _Worker:
         if noted:
             rows, distances, groups = self._notes
             self.pieces.append((rows[:noted].copy(), distances[:noted].copy(), groups[:noted].copy()))
-
-
-class _Mask:
-    """Candidates given row by row."""
-
-    columns: tuple[str, ...] = ()
-    first = True
-
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
-        self._mask = np.ascontiguousarray(mask).view(np.uint8)
-        self._set = Condition(np.ones(2, np.uint8), np.empty(0, np.bool_), np.empty(0, np.uint8), True)
-
-    def refine(self, chunk: Chunk, bits: Bits) -> None:
-        keep(chunk.counts, self._addresses(chunk), self._set, bits)
-
-    def refine_listed(self, chunk: Chunk, listing: Listing, listed: int) -> int:
-        return int(keep_listed(listing, listed, self._addresses(chunk), self._set))
-
-    def _addresses(self, chunk: Chunk) -> NDArray[np.uint64]:
-        return np.uint64(self._mask.ctypes.data) + chunk.rows.view(np.uint64)
 
 
 def _size(rows: int, threads: int, sieve: Sieve | None) -> int:
