@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,15 +34,23 @@ def free_port() -> int:
 
 def program(name: str) -> str:
     """Path of a peer's program; where it is missing the test is skipped, or fails if peers are required."""
-    own = sysconfig.get_path("scripts")  # where pynetdicom puts programs of the names of DCMTK's
-    folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder != own]
-    path = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin", "/usr/local/sbin"]))
+    folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/sbin", "/usr/local/sbin"]
+    path = next(
+        (found for folder in folders if (found := shutil.which(name, path=folder)) and not _is_python(found)), None
+    )
     if path is None:
         message = f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc"
         if os.environ.get(PEERS_REQUIRED):
             pytest.fail(message)
         pytest.skip(message)
     return path
+
+
+def _is_python(path: str) -> bool:
+    """Whether a program is a Python script: pynetdicom has some by the names of DCMTK's."""
+    with Path(path).open("rb") as program:
+        first = program.readline(200)
+    return first.startswith(b"#!") and b"python" in first
 
 
 def wait_until(condition: Callable[[], bool], what: str, limit_s: float = READY_S) -> None:
