@@ -16,6 +16,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 U: Final = np.uint64
 LANES: Final = 64
 """Elements that `within` tests at once, whatever vectors the processor has."""
+LINE: Final = 8
+"""Words that memory brings together."""
 READ, KEEP, DATA = 0, 3, 1
 """Arguments of `llvm.prefetch`: to read, into every cache, data."""
 

@@ -11,7 +11,7 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.columns import DELETED
-from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
+from storage.compiled import LINE, U, at, count_ones, inlined, kernel, lowest, prefetch
 from storage.selection import NO_FLAGS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection
 
 Words = NDArray[np.uint64]
@@ -19,8 +19,6 @@ Words = NDArray[np.uint64]
 STRIP: Final = 512
 PIECE: Final = 128
 """Words read, at most, between running ahead: memory answers few requests at once."""
-LINE: Final = 8
-"""Words that memory brings together."""
 AHEAD: Final = 1024
 """Words by which reading runs ahead."""
 

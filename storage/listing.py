@@ -11,8 +11,8 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.bits import Bits, Condition, meant
-from storage.compiled import U, at, inlined, kernel, lowest, prefetch
-from storage.kernels import LINE, STRIP, least_distance, near_rows, piece_rows, reached_pieces, take
+from storage.compiled import LINE, U, at, inlined, kernel, lowest, prefetch
+from storage.kernels import STRIP, least_distance, near_rows, piece_rows, reached_pieces, take
 from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, Notes, Parts, Selection
 
 ROOM: Final = 16 * STRIP
@@ -148,7 +148,7 @@ def list_near_set(
     listing: Listing,
     place: NDArray[np.int64],
 ) -> Any:
-    """As `list_near`, but only words with such rows are looked at.
+    """As `list_near`, among the rows whose bit is set: only words with such rows are looked at.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetch
+from storage.compiled import LINE, U, at, count_ones, inlined, kernel, lowest, prefetch
 from storage.findings import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, note
 from storage.selection import NO_WORDS
 
@@ -21,8 +21,6 @@ AHEAD: Final = 64
 """Buckets asked for before the first of them is read: memory answers many requests in the time of one."""
 MOST_ASKED: Final = 64
 """Rows of a bucket that are asked for before it is read."""
-LINE: Final = 8
-"""Words that memory brings together."""
 NO_ADDRESSES: Final = np.empty(0, np.uint64)
 
 

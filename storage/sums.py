@@ -16,7 +16,7 @@ STRIP: Final = 64
 
 @kernel
 def total(parts: Parts, queries: NDArray[np.uint64], bits: NDArray[np.uint64] | None, totals: Totals) -> None:
-    """Add the distances of the rows to the totals of their groups; bits as for `select`."""
+    """Add the distances of the rows whose bit is set, or of all, to the totals of their groups."""
     word, near = 0, np.empty(STRIP, np.int64)
     for p in range(parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
