@@ -8,9 +8,10 @@ from hashing.codes import Codes
 from storage.kernels import STRIP, select_each
 from storage.places import Chunk
 from storage.pool import share, thread_count
-from storage.scan import Distances, Rows, check_question, packed
-from storage.selection import Each
+from storage.scan import check_question
+from storage.selection import Each, packed
 from storage.snapshot import Snapshot
+from storage.task import Distances, Rows
 
 TILE_WORDS: Final = 16_384
 """Words of codes that all queries look at in turn: 128 KiB, a part of the second-level cache."""

@@ -11,10 +11,10 @@ from storage.indexed import find
 from storage.places import Chunk
 from storage.pool import share, thread_count
 from storage.record import Level
-from storage.scan import Distances, Found, Rows, Task, packed
-from storage.selection import UNSEEN, Totals
+from storage.selection import UNSEEN, Totals, packed
 from storage.snapshot import Snapshot
 from storage.sums import total
+from storage.task import Distances, Found, Rows, Task
 
 
 def nearest_groups(

@@ -20,10 +20,11 @@ from storage.multi_index import NO_ADDRESSES, Buckets, probe
 from storage.planner import CALL_NS, FREE, MOST_ROWS, predicted_distance, scan_ns
 from storage.pool import thread_count
 from storage.rows import CODES
-from storage.scan import Distances, Found, Rows, Task, packed, sweep
+from storage.scan import sweep
 from storage.segment import Segment
-from storage.selection import ascending
+from storage.selection import NO_GROUPS, ascending, packed
 from storage.snapshot import Snapshot
+from storage.task import Distances, Found, Rows, Task
 
 ATTEMPTS: Final = 3
 SPARE: Final = 1.5
@@ -108,8 +109,7 @@ class _Index:
             limit = int(state[THRESHOLD])
             pieces.append((findings.rows[: state[NOTED]], findings.distances[: state[NOTED]]))
         rows, distances = pieces[0] if len(pieces) == 1 else map(np.concatenate, zip(*pieces, strict=True))
-        order = ascending(rows, distances, limit)
-        rows, distances = rows[order], distances[order]
+        rows, distances, _ = ascending(rows, distances, NO_GROUPS, limit)
         if len(pieces) > 1:  # a row may be near several queries
             rows, first = np.unique(rows, return_index=True)
             distances = np.minimum.reduceat(distances, first) if rows.size else distances
@@ -148,15 +148,16 @@ def _passing(snapshot: Snapshot, task: Task, near: _Near) -> Found:
         *([task.group_column] if task.group_column else ()),
     }
     chunk = snapshot.places.each(near.rows, columns)
-    flags, groups = np.empty(near.rows.size, np.uint8), np.zeros(near.rows.size, np.uint32)
+    flags, groups = np.empty(near.rows.size, np.uint8), NO_GROUPS
     read(chunk.addresses["flags"], flags)
     bits = (flags & DELETED == 0).astype(np.uint64)
     if task.sieve is not None:
         task.sieve.refine(chunk, bits)
     if task.group_column:
+        groups = np.empty(near.rows.size, np.uint32)
         read(chunk.addresses[task.group_column], groups)
     kept = bits != 0
-    return Found(near.rows[kept], near.distances[kept], groups[kept])
+    return Found(near.rows[kept], near.distances[kept], groups[kept] if groups.size else groups)
 
 
 @kernel

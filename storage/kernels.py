@@ -11,16 +11,18 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.columns import DELETED
-from storage.compiled import LINE, U, at, count_ones, inlined, kernel, lowest, prefetch
+from storage.compiled import U, at, count_ones, inlined, kernel, lowest
 from storage.selection import NO_FLAGS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection
 
 Words = NDArray[np.uint64]
 
 STRIP: Final = 512
-PIECE: Final = 128
-"""Words read, at most, between running ahead: memory answers few requests at once."""
-AHEAD: Final = 1024
-"""Words by which reading runs ahead."""
+STRETCH: Final = 128 * STRIP
+"""Rows that are looked at before those found are listed."""
+MOST_PIECE: Final = 128
+"""Rows looked at in one place, at most, before the next one's turn."""
+STREAMS: Final = 4
+"""Places that are read in turn, planes of long codes among them."""
 
 
 @kernel
@@ -127,22 +129,28 @@ def _advances(selection: Selection, group: int, distance: int) -> bool:
 @inlined
 def piece_rows(words: int) -> int:
     """Rows of a piece, given the words of a code: none lies in two words of bits."""
-    return PIECE // 4 * (4 // words)
+    return MOST_PIECE if words < 3 else MOST_PIECE // 2
 
 
-@inlined
-def reached_pieces(codes: Words, stride: int, queries: Words, start: int, end: int, limit: int) -> Any:
-    """Which pieces of a strip have a row within `limit` of any query, a bit each; what comes next is asked for."""
-    pieces, words = U(0), queries.shape[1]
-    rows, bit = U(piece_rows(words)), U(1)
-    for first in range(U(start), U(end), rows):
-        for w in range(words):
-            for line in range(U(0), rows, U(LINE)):
-                prefetch(codes, U(w * stride + AHEAD) + first + line)
-        if reached(codes, stride, queries, first, min(U(first) + rows, U(end)), limit):
-            pieces |= bit
+@kernel
+def reach(
+    codes: Words, stride: int, queries: Words, start: int, end: int, limit: int, strips: NDArray[np.uint64]
+) -> None:
+    """Find which pieces of a stretch have a row within `limit` of any query: of each strip a word, of each piece a bit.
+
+    The stretch is read in several streams, a piece of each in turn: a processor that follows one alone asks memory for
+    too little at once.
+    """
+    words, bit = queries.shape[1], U(1)
+    rows, lane = piece_rows(words), STRETCH // max(1, STREAMS // words)
+    strips[:] = U(0)
+    for offset in range(0, lane, rows):
+        if offset % STRIP == 0:
+            bit = U(1)
+        for first in range(start + offset, end, lane):
+            if reached(codes, stride, queries, first, min(first + rows, end), limit):
+                strips[U(first - start) // U(STRIP)] |= bit
         bit <<= U(1)
-    return pieces
 
 
 @inlined

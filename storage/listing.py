@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from storage.bits import Bits, Condition, meant
 from storage.compiled import LINE, U, at, inlined, kernel, lowest, prefetch
-from storage.kernels import STRIP, least_distance, near_rows, piece_rows, reached_pieces, take
+from storage.kernels import STRETCH, STRIP, least_distance, near_rows, piece_rows, reach, take
 from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, Notes, Parts, Selection
 
 ROOM: Final = 16 * STRIP
@@ -32,15 +32,18 @@ class Listing(NamedTuple):
     ----------
     parts, places : (ROOM,) int64
         The part that a row lies in, and where.
+    pieces : (STRETCH / STRIP,) uint64
+        What `reach` found in the stretch that is being listed.
     """
 
     parts: NDArray[np.int64]
     places: NDArray[np.int64]
+    pieces: NDArray[np.uint64]
 
 
 def new_listing() -> Listing:
     """Room for a list."""
-    return Listing(np.empty(ROOM, np.int64), np.empty(ROOM, np.int64))
+    return Listing(np.empty(ROOM, np.int64), np.empty(ROOM, np.int64), np.empty(STRETCH // STRIP, np.uint64))
 
 
 @kernel
@@ -50,19 +53,21 @@ def select(
     selection: Selection,
     listing: Listing,
     notes: Notes,
+    noted: int,
     place: NDArray[np.int64],
 ) -> Any:
-    """Note the rows that may be among the k nearest to any of the queries, and lower the threshold; return how many.
+    """Note the rows that may be among the k nearest to any of the queries, after so many others; return how many then.
 
     The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order.
 
     Parameters
     ----------
+    listing
+        The same until all parts are gone over.
     place : (2,)
         Part and row in it to begin with, 0 at first; after the call, where to go on if the notes were full, or as many
         parts as there are.
     """
-    noted = 0
     while place[0] < parts.rows.size and noted + STRIP <= notes.rows.size:
         most = min(LEAST_LISTED, notes.rows.size - noted)
         listed = list_near(parts, queries, selection.threshold[0], most, listing, place)
@@ -83,6 +88,10 @@ def list_near(
 
     Parameters
     ----------
+    limit
+        Not more than in the call before.
+    listing
+        The same until all parts are gone over.
     place : (2,)
         As for `select`.
     """
@@ -94,8 +103,9 @@ def list_near(
             if listed + U(STRIP) > U(most):
                 place[0], place[1] = p, start
                 return np.int64(listed)
-            end = min(start + STRIP, n)
-            pieces = reached_pieces(codes, stride, queries, start, end, limit)
+            if start % STRETCH == 0:
+                reach(codes, stride, queries, start, min(start + STRETCH, n), limit, listing.pieces)
+            end, pieces = min(start + STRIP, n), listing.pieces[start % STRETCH // STRIP]
             while pieces:
                 piece = start + rows * np.int64(lowest(pieces))
                 pieces &= pieces - U(1)

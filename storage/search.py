@@ -11,9 +11,10 @@ from hashing.codes import Codes
 from storage.filter import Candidates, Filter, count_instances
 from storage.groups import best_rows, mean_groups, nearest_groups
 from storage.record import Level
-from storage.scan import Found, check_question
+from storage.scan import check_question
 from storage.snapshot import Snapshot
 from storage.tables import key_bytes
+from storage.task import Found
 
 __all__ = ["Aggregation", "Answer", "CodeIndex", "Filter", "Hit", "search"]
 

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hashing.codes import Codes
 from storage.compiled import kernel
 
 UNSEEN: Final = 65535
@@ -122,7 +123,15 @@ def lower(selection: Selection, limit: int) -> None:
 
 
 @kernel
-def ascending(rows: NDArray[np.int64], distances: NDArray[np.uint16], limit: int) -> NDArray[np.int64]:
-    """Places of the rows within a limit, in the order of the rows."""
+def ascending(
+    rows: NDArray[np.int64], distances: NDArray[np.uint16], groups: NDArray[np.uint32], limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint32]]:
+    """Rows within a limit in their order, with their distances and groups, copied."""
     kept = np.flatnonzero(distances <= limit)
-    return kept[np.argsort(rows[kept])]
+    order = kept[np.argsort(rows[kept])]
+    return rows[order], distances[order], groups[order] if groups.size else groups.copy()
+
+
+def packed(queries: Codes) -> Codes:
+    """Queries as every kernel is compiled for: contiguous and writable."""
+    return np.require(queries, np.uint64, ["C", "W"])

@@ -13,10 +13,11 @@ from storage.database import Database, Item
 from storage.filter import Candidates
 from storage.indexed import read
 from storage.record import LEVELS, Record
-from storage.scan import Task, nearest, rehearse
+from storage.scan import nearest, rehearse
 from storage.search import Filter, search
-from storage.selection import ascending
+from storage.selection import NO_GROUPS, ascending
 from storage.snapshot import Snapshot
+from storage.task import Task
 
 MAP_SIZE_BYTES = 1 << 24
 ONE = np.zeros(1, np.uint32)
@@ -82,6 +83,6 @@ def _ask_everything(snapshot: Snapshot, codes: Codes) -> None:
     nearest(snapshot, codes, 1)
     nearest(snapshot, codes, 1, np.ones(1, np.bool_))
     rehearse(snapshot, Task(codes, 1, snapshot.code_length), Candidates(EVERYTHING, snapshot))
-    ascending(np.empty(0, np.int64), np.empty(0, np.uint16), 0)
+    ascending(np.empty(0, np.int64), np.empty(0, np.uint16), NO_GROUPS, 0)
     for dtype in (np.uint8, np.uint32):
         read(np.empty(0, np.uint64), np.empty(0, dtype))

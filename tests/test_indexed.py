@@ -16,8 +16,9 @@ from storage.columns import LEVEL_COLUMN
 from storage.filter import Candidates, Filter
 from storage.indexed import by_index, find
 from storage.record import LEVELS, Level
-from storage.scan import Found, Task, sweep
+from storage.scan import sweep
 from storage.search import search
+from storage.task import Found, Task
 from tests.indexing import BLOCK_ROWS, KINDS, always_indexed, checked, create, empty_database, invented, items
 from tests.invented import codes, item
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
-from storage.kernels import STRIP, select_each
+from storage.kernels import STRETCH, STRIP, select_each
 from storage.listing import new_listing, select
 from storage.selection import UNSEEN, Each, Selection, Totals, lower
 from storage.sums import total
@@ -26,8 +26,9 @@ def twin(stored: Codes, queries: Codes) -> NDArray[np.int64]:
 def noted(laid: Laid, queries: Codes, chosen: Selection, capacity: int) -> list[tuple[int, int, int]]:
     """(row, distance, group) of everything noted, in as many calls as the capacity asks for."""
     parts, place, room, found = laid.parts(), np.zeros(2, np.int64), notes(capacity), []
+    listing = new_listing()
     while place[0] < len(parts.rows):
-        n = select(parts, queries, chosen, new_listing(), room, place)
+        n = select(parts, queries, chosen, listing, room, 0, place)
         found += list(zip(*(each[:n].tolist() for each in room), strict=True))
     return found
 
@@ -97,15 +98,37 @@ def test_queries_one_by_one_and_all_at_once_find_the_same(
         assert list(zip(rows, distances, strict=True)) == [(row, distance) for row, distance, _ in alone]
 
 
+@given(
+    lengths,
+    st.sampled_from([STRETCH - 1, STRETCH, STRETCH + 1, STRETCH + STRIP + 1, 2 * STRETCH + 65]),
+    st.integers(1, 2000),
+    st.sampled_from([STRIP, 5 * STRIP]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None, max_examples=12)
+def test_selection_goes_over_stretch_after_stretch(code_length: int, n: int, k: int, capacity: int, seed: int) -> None:
+    stored, query = codes(n, code_length, seed), codes(1, code_length, seed + 1)
+    chosen, expected = selection(k, code_length, keep_ties=True), twin(stored, query)
+
+    found = noted(Laid(stored, [n]), query, chosen, capacity)
+
+    farthest = np.partition(expected, k - 1)[k - 1]
+    rows = [row for row, _, _ in found]
+    assert chosen.threshold[0] == farthest
+    assert set(np.flatnonzero(expected <= farthest).tolist()) <= set(rows)
+    assert rows == sorted(rows)
+    assert all(distance == expected[row] for row, distance, _ in found)
+
+
 def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None:
     stored, queries = codes(1000), codes(1, seed=1)
     expected, chosen = twin(stored, queries), selection(50, 64)
     laid = Laid(stored, [500, 500])
     first, room = laid.parts(0, 1), notes(1000)
-    select(first, queries, chosen, new_listing(), room, np.zeros(2, np.int64))
+    select(first, queries, chosen, new_listing(), room, 0, np.zeros(2, np.int64))
 
     lower(chosen, 20)
-    n = select(laid.parts(1), queries, chosen, new_listing(), room, np.zeros(2, np.int64))
+    n = select(laid.parts(1), queries, chosen, new_listing(), room, 0, np.zeros(2, np.int64))
 
     assert set(np.flatnonzero(expected[500:] < chosen.threshold[0] + 1) + 500) <= set(room.rows[:n].tolist())
     assert room.distances[:n].max(initial=0) <= 20

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.indexed import find
-from storage.scan import Task, nearest
+from storage.scan import nearest
 from storage.snapshot import Snapshot
+from storage.task import Task
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
 from tests.benchmarks.report import Row

@@ -11,9 +11,10 @@ from hashing.codes import Codes
 from storage.builder import codes_between
 from storage.database import Database
 from storage.indexed import by_index, find
-from storage.scan import Found, Task, sweep
+from storage.scan import sweep
 from storage.segment import Entry, Segment, design_for
 from storage.snapshot import Snapshot
+from storage.task import Found, Task
 from tests.benchmarks import search_data as data
 from tests.benchmarks.report import Row
 from tests.benchmarks.search_bench import Bench
