@@ -3,18 +3,22 @@
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.kernels import STRIP, select_each
+from storage.nibbles import MOST, PLANES, TOGETHER, aligned, is_quicker, tables
 from storage.places import Chunk
 from storage.pool import share, thread_count
 from storage.scan import check_question
-from storage.selection import Each, packed
+from storage.selection import Each, Parts, packed
 from storage.snapshot import Snapshot
 from storage.task import Distances, Rows
+from storage.tiles import select_each, select_each_by_table
 
 TILE_WORDS: Final = 16_384
 """Words of codes that all queries look at in turn: 128 KiB, a part of the second-level cache."""
+SPLIT_WORDS: Final = 2048
+"""The same where codes are split into nibbles: 32 KiB of these, the first-level cache."""
 CHUNK_ROWS: Final = 1 << 20
 """Rows of a call; fewer than 32 bits count."""
 
@@ -46,8 +50,12 @@ class _Worker:
 
     def __init__(self, queries: Codes, k: int, code_length: int) -> None:
         n, width = queries.shape
-        self._queries, self._k, self._tile = packed(queries), k, TILE_WORDS // width // STRIP * STRIP
-        capacity = self._tile + max(self._tile // 4, STRIP)
+        self._queries, self._k, self._tile = packed(queries), k, TILE_WORDS // width
+        capacity = self._tile + self._tile // 4
+        by_table = n >= TOGETHER and is_quicker()
+        self._tables = tables(self._queries) if by_table else None
+        self._nibbles = aligned(SPLIT_WORDS * PLANES if by_table else 0)
+        self._limits = np.full(n + TOGETHER - 1, min(code_length, MOST), np.uint8)
         self._each = Each(
             thresholds=np.full((n, 1), code_length),
             withins=np.zeros((n, 1), np.int64),
@@ -61,12 +69,19 @@ class _Worker:
     def search(self, chunk: Chunk) -> None:
         place = np.zeros(2, np.int64)
         while place[0] < chunk.rows.size:
-            select_each(chunk.parts(), self._queries, self._tile, self._k, self._each, place)
+            self._select(chunk.parts(), place)
             for q, (n,) in enumerate(self._each.noted.tolist()):
                 if n:
                     rows = self._each.rows[q, :n] + chunk.rows[0]
                     self.found[q].append((rows, self._each.distances[q, :n].copy()))
             self._each.noted[:] = 0
+
+    def _select(self, parts: Parts, place: NDArray[np.int64]) -> None:
+        if self._tables is None:
+            select_each(parts, self._queries, self._tile, self._k, self._each, place)
+        else:
+            room = self._tables, self._nibbles, self._limits
+            select_each_by_table(parts, self._queries, *room, self._k, self._each, place)
 
 
 def _first(k: int, found: list[list[tuple[Rows, Distances]]]) -> tuple[Rows, Distances]:

@@ -7,12 +7,11 @@ Rows go in strips that fit the first-level cache: a strip without a row within t
 from typing import Any, Final
 
 import numpy as np
-from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.columns import DELETED
-from storage.compiled import U, at, count_ones, inlined, kernel, lowest
-from storage.selection import NO_FLAGS, NO_WORDS, UNSEEN, Each, Notes, Parts, Selection
+from storage.compiled import U, count_ones, inlined, kernel
+from storage.selection import UNSEEN, Notes, Selection
 
 Words = NDArray[np.uint64]
 
@@ -23,50 +22,6 @@ MOST_PIECE: Final = 128
 """Rows looked at in one place, at most, before the next one's turn."""
 STREAMS: Final = 4
 """Places that are read in turn, planes of long codes among them."""
-
-
-@kernel
-def select_each(parts: Parts, queries: Words, tile: int, k: int, each: Each, place: NDArray[np.int64]) -> None:
-    """Note what may be among the k nearest to each query, tile by tile, so that all read a tile while it is near.
-
-    Thresholds fall as soon as enough are counted below them; no heap, and equal distances keep their order.
-
-    Parameters
-    ----------
-    tile
-        Rows that stay in the second-level cache.
-    place : (2,)
-        Part and row in it to begin with, 0 at first; after the call, where to go on if the notes were full, or as many
-        parts as there are.
-    """
-    best, last, groups = np.empty(0, np.uint16), np.empty(2, np.int64), np.empty(0, np.uint32)
-    for p in range(place[0], parts.rows.size):
-        n, stride = parts.counts[p], parts.strides[p]
-        codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
-        flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
-        for first in range(place[1], n, tile):
-            if each.noted.max() + tile > each.rows.shape[1]:
-                place[0], place[1] = p, first
-                return
-            for q in range(queries.shape[0]):
-                one, noted, offset = queries[q : q + 1], each.noted[q, 0], parts.rows[p] - parts.rows[0]
-                chosen = Selection(k, False, each.thresholds[q], each.withins[q], each.counts[q], best, last)
-                notes = Notes(each.rows[q], each.distances[q], groups)
-                for start in range(first, min(first + tile, n), STRIP):
-                    end = min(start + STRIP, n)
-                    if not reached(codes, stride, one, start, end, each.thresholds[q, 0]):
-                        continue
-                    for word in range(start, end, 64):
-                        near = near_rows(codes, stride, one, word, min(word + 64, end), each.thresholds[q, 0])
-                        while near:
-                            row = word + np.int64(lowest(near))
-                            near &= near - U(1)
-                            distance = least_distance(codes, stride, one, row)
-                            if distance <= each.thresholds[q, 0]:
-                                noted = take(flags, groups, row, distance, offset, chosen, notes, noted)
-                each.noted[q, 0] = noted
-        place[1] = 0
-    place[0] = parts.rows.size
 
 
 @inlined

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
-from storage.kernels import STRETCH, STRIP, select_each
+from storage.kernels import STRETCH, STRIP
 from storage.listing import new_listing, select
-from storage.selection import UNSEEN, Each, Selection, Totals, lower
+from storage.selection import UNSEEN, Selection, Totals, lower
 from storage.sums import total
 from tests.invented import codes
 from tests.laid import Laid, notes, packed_bits, selection
@@ -72,32 +72,6 @@ def test_selection_notes_every_row_of_the_answer(
         assert (distance, group) == (expected[row], 0 if groups is None else groups[row])
 
 
-@given(lengths, sizes_of, st.integers(1, 300), st.integers(0, 2**32 - 1))
-@settings(deadline=None)
-def test_queries_one_by_one_and_all_at_once_find_the_same(
-    code_length: int, sizes: list[int], k: int, seed: int
-) -> None:
-    n, m = sum(sizes), 5
-    stored, queries = codes(n, code_length, seed), codes(m, code_length, seed + 1)
-    deleted = np.random.default_rng(seed).random(n) < 0.1
-    laid = Laid(stored, sizes, deleted)
-    each = Each(
-        thresholds=np.full((m, 1), code_length),
-        withins=np.zeros((m, 1), np.int64),
-        counts=np.zeros((m, code_length + 1), np.int64),
-        rows=np.empty((m, n + STRIP), np.uint32),
-        distances=np.empty((m, n + STRIP), np.uint16),
-        noted=np.zeros((m, 1), np.int64),
-    )
-
-    select_each(laid.parts(), queries, STRIP, k, each, np.zeros(2, np.int64))
-
-    for q in range(m):
-        alone = noted(laid, queries[q : q + 1], selection(k, code_length), 5 * STRIP)
-        rows, distances = (values[q, : each.noted[q, 0]].tolist() for values in (each.rows, each.distances))
-        assert list(zip(rows, distances, strict=True)) == [(row, distance) for row, distance, _ in alone]
-
-
 @given(
     lengths,
     st.sampled_from([STRETCH - 1, STRETCH, STRETCH + 1, STRETCH + STRIP + 1, 2 * STRETCH + 65]),
@@ -150,6 +124,6 @@ def test_totals_add_up_by_group(masked: bool) -> None:
     assert totals.counts.tolist() == [int((kept & (groups == g)).sum()) for g in range(20)]
 
 
-@pytest.mark.parametrize("loop", [select, select_each, total])
+@pytest.mark.parametrize("loop", [select, total])
 def test_other_threads_run_while_a_kernel_does(loop: object) -> None:
     assert loop.targetoptions["nogil"]  # type: ignore[attr-defined]

@@ -299,7 +299,7 @@ def test_the_nearest_rows_come_in_order_of_distance_and_row(
 def test_queries_asked_together_are_answered_as_one_by_one(
     case: Case, asked: tuple[int, int], k: int, threads: int
 ) -> None:
-    queries = codes(asked[0], case.code_length, seed=asked[1])
+    queries = codes(2 * asked[0], case.code_length, seed=asked[1])
 
     with snapshot_of(case) as snapshot:
         together = nearest_each(snapshot, queries, k, threads=threads)
