@@ -6,15 +6,13 @@ rows, these are looked at, and if too few of them are left it is asked for more.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.columns import DELETED
-from storage.compiled import at, kernel
 from storage.findings import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, look_at_all
 from storage.multi_index import NO_ADDRESSES, Buckets, probe
 from storage.planner import CALL_NS, FREE, MOST_ROWS, predicted_distance, scan_ns
@@ -54,11 +52,11 @@ def by_index(
     segments = snapshot.segments if budget_ns > CALL_NS else []
     if not segments:
         return None
-    index, limit = _Index(snapshot, segments, budget_ns), min(task.maximum_distance, snapshot.code_length)
+    index, limit = _of(snapshot, segments), min(task.maximum_distance, snapshot.code_length)
     queries = packed(task.queries)
     wanted = task.k
     for _ in range(ATTEMPTS):
-        near = index.nearest(queries, wanted, limit)
+        near = index.nearest(queries, wanted, limit, budget_ns)
         if near is None:
             return None
         found = _passing(snapshot, task, near)
@@ -84,14 +82,14 @@ class _Index:
     The sooner many near rows are known, the less is looked at.
     """
 
-    def __init__(self, snapshot: Snapshot, segments: Sequence[Segment], budget_ns: float) -> None:
-        self._rows, self._code_length, self._budget_ns = snapshot.rows, snapshot.code_length, budget_ns
+    def __init__(self, snapshot: Snapshot, segments: Sequence[Segment]) -> None:
+        self._rows, self._code_length = snapshot.rows, snapshot.code_length
         self._segments = [
             (segment, _buckets(snapshot, segment)) for segment in sorted(segments, key=lambda one: -one.entry.rows)
         ]
         self._tail = snapshot.places.cut([snapshot.rows], (), segments[-1].entry.end)
 
-    def nearest(self, queries: Codes, wanted: int, limit: int) -> _Near | None:
+    def nearest(self, queries: Codes, wanted: int, limit: int, budget_ns: float) -> _Near | None:
         """Find the `wanted` rows nearest to any query, with all that tie, or all within a limit; None to scan instead.
 
         What is nearest to any query is among what is nearest to each.
@@ -101,7 +99,7 @@ class _Index:
             room = ROOM + 8 * wanted
             state, counts = np.array([limit, 0, 0, 0, 0]), np.zeros(self._code_length + 1, np.int64)
             findings = Findings(wanted, state, counts, np.empty(room, np.int64), np.empty(room, np.uint16))
-            if not all(self._search(segment, buckets, query, findings) for segment, buckets in self._segments):
+            if not all(self._search(*one, query, findings, budget_ns) for one in self._segments):
                 return None
             for chunk in self._tail:
                 if look_at_all(chunk.addresses[CODES], chunk.rows, chunk.counts, query, findings) == ABANDONED:
@@ -115,20 +113,28 @@ class _Index:
             distances = np.minimum.reduceat(distances, first) if rows.size else distances
         return _Near(rows, distances, limit)
 
-    def _search(self, segment: Segment, buckets: Buckets, query: NDArray[np.uint64], findings: Findings) -> bool:
+    def _search(
+        self, segment: Segment, buckets: Buckets, query: NDArray[np.uint64], findings: Findings, budget_ns: float
+    ) -> bool:
         """Search one segment; False as soon as a scan is the better way."""
         costs, state = segment.costs, findings.state
         state[BUCKETS] = state[ROWS] = 0
-        question, most_rows = segment.question(query), int(self._budget_ns / costs.row_ns)
-        free = costs.affordable(FREE * self._budget_ns)
+        question, most_rows = segment.question(query), int(budget_ns / costs.row_ns)
+        free = costs.affordable(FREE * budget_ns)
         step = probe(buckets, question, findings, 0, free, int(MOST_ROWS * most_rows))
         if step == ABANDONED or step > state[THRESHOLD]:
             return bool(step != ABANDONED)
         part = findings.k / self._rows
         distance = min(int(state[THRESHOLD]), predicted_distance(segment.sample, query, part))
-        if costs.ns(step, distance + 1, state[ROWS] / max(1, state[BUCKETS])) > self._budget_ns:
+        if costs.ns(step, distance + 1, state[ROWS] / max(1, state[BUCKETS])) > budget_ns:
             return False
         return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)
+
+
+def _of(snapshot: Snapshot, segments: Sequence[Segment]) -> _Index:
+    """The index of a state of the database: of more segments once their files are checked."""
+    names = tuple(segment.entry.name for segment in segments)
+    return snapshot.places.remember(names, lambda: _Index(snapshot, segments))
 
 
 def _buckets(snapshot: Snapshot, segment: Segment) -> Buckets:
@@ -142,29 +148,13 @@ def _buckets(snapshot: Snapshot, segment: Segment) -> Buckets:
 
 def _passing(snapshot: Snapshot, task: Task, near: _Near) -> Found:
     """Leave out the rows that were deleted or are no candidates, and say to which group the others belong."""
-    columns = {
-        "flags",
-        *(task.sieve.columns if task.sieve else ()),
-        *([task.group_column] if task.group_column else ()),
-    }
-    chunk = snapshot.places.each(near.rows, columns)
-    flags, groups = np.empty(near.rows.size, np.uint8), NO_GROUPS
-    read(chunk.addresses["flags"], flags)
-    bits = (flags & DELETED == 0).astype(np.uint64)
+    kept = snapshot.places.values("flags", near.rows) & DELETED == 0
     if task.sieve is not None:
-        task.sieve.refine(chunk, bits)
-    if task.group_column:
-        groups = np.empty(near.rows.size, np.uint32)
-        read(chunk.addresses[task.group_column], groups)
-    kept = bits != 0
-    return Found(near.rows[kept], near.distances[kept], groups[kept] if groups.size else groups)
-
-
-@kernel
-def read(addresses: NDArray[np.uint64], values: NDArray[Any]) -> None:
-    """Read one value from each address."""
-    for place in range(addresses.size):
-        values[place] = carray(at(addresses[place], values), (1,))[0]
+        bits = kept.astype(np.uint64)
+        task.sieve.refine(snapshot.places.each(near.rows, task.sieve.columns), bits)
+        kept = bits != 0
+    rows, distances = (near.rows, near.distances) if kept.all() else (near.rows[kept], near.distances[kept])
+    return Found(rows, distances, snapshot.places.values(task.group_column, rows) if task.group_column else NO_GROUPS)
 
 
 def _entities(found: Found, task: Task) -> int:

@@ -1,17 +1,21 @@
 """Where the rows of one snapshot lie, as addresses that compiled loops read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TypeVar, cast
 
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
+from storage.columns import COLUMNS
+from storage.compiled import at, kernel
 from storage.rows import CODES, Array, Rows
 from storage.selection import NO_WORDS, Parts
 
 Addresses = NDArray[np.uint64]
+Kept = TypeVar("Kept")
 
 
 @dataclass(slots=True)
@@ -26,14 +30,14 @@ class State:
         First row of each block, and the end of the last; empty until they are asked for.
     columns
         Of each block of a column the address, and of each value the bytes; with what must be kept at its address.
-    cuts
-        Chunks and samples as they were asked for before.
+    kept
+        What else was made of it: chunks and samples as they were asked for before.
     """
 
     transaction: int
     bounds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     columns: dict[str, tuple[Addresses, int, list[Array]]] = field(default_factory=dict)
-    cuts: dict[tuple[Any, ...], list["Chunk"]] = field(default_factory=dict)
+    kept: dict[Hashable, object] = field(default_factory=dict)
 
 
 class Known:
@@ -74,9 +78,7 @@ class Places:
             Those that will be read beside codes and flags.
         """
         asked = (*sizes, frozenset(columns), first_row)
-        if asked not in self._known.cuts:
-            self._known.cuts[asked] = self._cut(sizes, columns, first_row)
-        return self._known.cuts[asked]
+        return self.remember(asked, lambda: self._cut(sizes, columns, first_row))
 
     def _cut(self, sizes: Sequence[int], columns: Iterable[str], first_row: int) -> list["Chunk"]:
         ends = _ends(first_row, self.rows, sizes)
@@ -88,16 +90,30 @@ class Places:
     def sample(self, pieces: int, rows: int, columns: Iterable[str]) -> "Chunk":
         """Some rows in as many pieces, spread evenly: fewer where a block ends."""
         asked = (pieces, rows, frozenset(columns), "sample")
-        if asked not in self._known.cuts:
-            starts = np.unique(np.linspace(0, max(0, self.rows - rows), min(pieces, self.rows), dtype=np.int64))
-            ends = self._ends[np.searchsorted(self._starts, starts, side="right") - 1]
-            drawn = self._chunk(starts, np.minimum(ends - starts, rows), {CODES, "flags", *columns})
-            self._known.cuts[asked] = [drawn]
-        return self._known.cuts[asked][0]
+        return self.remember(asked, lambda: self._sample(pieces, rows, columns))
 
     def each(self, rows: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
         """Some rows, each in a part of its own, with these columns only."""
         return self._chunk(rows, np.ones(rows.size, np.int64), columns)
+
+    def values(self, name: str, rows: NDArray[np.int64]) -> Array:
+        """(rows,) values of a column at some rows."""
+        first, _, _ = self._column(name)
+        values = np.empty(rows.size, COLUMNS[name])
+        read(rows, self._known.bounds, first, values)
+        return values
+
+    def remember(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What was made of this state before, by the same key; or made now."""
+        kept = self._known.kept
+        if key not in kept:
+            kept[key] = make()
+        return cast("Kept", kept[key])
+
+    def _sample(self, pieces: int, rows: int, columns: Iterable[str]) -> "Chunk":
+        starts = np.unique(np.linspace(0, max(0, self.rows - rows), min(pieces, self.rows), dtype=np.int64))
+        ends = self._ends[np.searchsorted(self._starts, starts, side="right") - 1]
+        return self._chunk(starts, np.minimum(ends - starts, rows), {CODES, "flags", *columns})
 
     def _chunk(self, rows: NDArray[np.int64], counts: NDArray[np.int64], columns: Iterable[str]) -> "Chunk":
         blocks = np.searchsorted(self._starts, rows, side="right") - 1
@@ -106,13 +122,16 @@ class Places:
         return Chunk(rows, counts, strides, addresses)
 
     def _addresses(self, name: str, blocks: NDArray[np.int64], offsets: NDArray[np.int64]) -> Addresses:
+        first, size, _ = self._column(name)
+        return first[blocks] + (offsets * size).view(np.uint64)
+
+    def _column(self, name: str) -> tuple[Addresses, int, list[Array]]:
         if name not in self._known.columns:
             arrays = list(self._table.arrays(name))
             found = np.array([array.__array_interface__["data"][0] for array in arrays], np.uint64)
             kept = [array for array in arrays if array.base is None]  # copies must stay where they are
             self._known.columns[name] = found, arrays[0].itemsize if arrays else 0, kept
-        first, size, _ = self._known.columns[name]
-        return first[blocks] + (offsets * size).view(np.uint64)
+        return self._known.columns[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +160,21 @@ class Chunk:
         """As the kernels take them."""
         groups = NO_WORDS if group_column is None else self.addresses[group_column]
         return Parts(self.rows, self.counts, self.strides, self.addresses[CODES], self.addresses["flags"], groups)
+
+
+@kernel
+def read(rows: NDArray[np.int64], bounds: NDArray[np.int64], addresses: Addresses, values: Array) -> None:
+    """Read the value of each row, given the first row of each block, and where its first value lies."""
+    for i in range(rows.size):
+        low, high = 0, addresses.size - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if bounds[middle] <= rows[i]:
+                low = middle
+            else:
+                high = middle - 1
+        offset = rows[i] - bounds[low]
+        values[i] = carray(at(addresses[low], values), (offset + 1,))[offset]
 
 
 def _ends(first_row: int, rows: int, sizes: Iterable[int]) -> list[int]:

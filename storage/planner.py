@@ -5,9 +5,12 @@ the question is how far the k-th nearest is: no farther than that of those found
 says. What the remaining steps cost follows from how many buckets they look into.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import comb
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -56,15 +59,15 @@ class Costs:
     inline: bool
 
     @cached_property
-    def buckets(self) -> NDArray[np.float64]:
-        """(steps + 1,) how many buckets the steps before each look into."""
+    def buckets(self) -> tuple[int, ...]:
+        """How many buckets the steps before each look into, of `steps` + 1."""
         steps = [comb(width, radius) for radius in range(max(self.widths) + 1) for width in self.widths]
-        return np.concatenate([[0.0], np.cumsum(steps, dtype=np.float64)])
+        return tuple(accumulate(steps, initial=0))
 
     @cached_property
     def load(self) -> float:
         """Rows in a bucket, on average."""
-        return self.rows * float(np.mean([2.0**-width for width in self.widths]))
+        return self.rows * fmean(2.0**-width for width in self.widths)
 
     @property
     def row_ns(self) -> float:
@@ -74,16 +77,16 @@ class Costs:
     @property
     def steps(self) -> int:
         """How many there are."""
-        return self.buckets.size - 1
+        return len(self.buckets) - 1
 
     def affordable(self, budget_ns: float) -> int:
         """How many steps may be done within a budget, at the average load."""
-        return int(np.searchsorted(self.buckets, budget_ns / self._bucket_ns(self.load), side="right")) - 1
+        return bisect_right(self.buckets, budget_ns / self._bucket_ns(self.load)) - 1
 
     def ns(self, first: int, end: int, load: float) -> float:
         """Predict the time for steps `first` to `end` - 1; `load` is what buckets near the query hold, others less."""
         end, first = min(end, self.steps), min(first, self.steps)
-        return float(self.buckets[end] - self.buckets[first]) * self._bucket_ns((load + self.load) / 2)
+        return (self.buckets[end] - self.buckets[first]) * self._bucket_ns((load + self.load) / 2)
 
     def _bucket_ns(self, load: float) -> float:
         return BUCKET_NS + load * self.row_ns

@@ -134,4 +134,5 @@ def ascending(
 
 def packed(queries: Codes) -> Codes:
     """Queries as every kernel is compiled for: contiguous and writable."""
-    return np.require(queries, np.uint64, ["C", "W"])
+    flags = queries.flags
+    return queries if flags.c_contiguous and flags.writeable else np.array(queries, order="C")

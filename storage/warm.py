@@ -11,7 +11,7 @@ from numba.core.event import Listener, install_listener
 from hashing.codes import Codes, pack
 from storage.database import Database, Item
 from storage.filter import Candidates
-from storage.indexed import read
+from storage.places import read
 from storage.record import LEVELS, Record
 from storage.scan import nearest, rehearse
 from storage.search import Filter, search
@@ -85,4 +85,4 @@ def _ask_everything(snapshot: Snapshot, codes: Codes) -> None:
     rehearse(snapshot, Task(codes, 1, snapshot.code_length), Candidates(EVERYTHING, snapshot))
     ascending(np.empty(0, np.int64), np.empty(0, np.uint16), NO_GROUPS, 0)
     for dtype in (np.uint8, np.uint32):
-        read(np.empty(0, np.uint64), np.empty(0, dtype))
+        read(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, dtype))

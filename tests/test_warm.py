@@ -8,8 +8,8 @@ import pytest
 
 from storage.bits import every, keep, rows_of
 from storage.database import Database
-from storage.indexed import read
 from storage.listing import keep_listed, list_near, list_near_set, list_set, select, take_listed
+from storage.places import read
 from storage.record import LEVELS
 from storage.search import Filter, search
 from storage.selection import ascending, lower
