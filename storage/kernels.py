@@ -45,7 +45,7 @@ def take(
     return noted
 
 
-@kernel
+@inlined
 def _add(selection: Selection, flags: int, group: Any, grouped: bool, distance: int) -> bool:
     """Count a row, unless it adds nothing, and lower the threshold while enough are counted below it."""
     if flags & DELETED or (grouped and not _advances(selection, group, distance)):
@@ -59,7 +59,7 @@ def _add(selection: Selection, flags: int, group: Any, grouped: bool, distance: 
     return True
 
 
-@kernel
+@inlined
 def _advances(selection: Selection, group: int, distance: int) -> bool:
     """Whether a row brings its group nearer, or is as near as the nearest of its group; count the group."""
     by_table = selection.best.size > 0

@@ -250,6 +250,11 @@ def take_listed(
         p = U(listing.parts[i])
         codes = carray(at(parts.codes[p], NO_WORDS), (parts.strides[p] * queries.shape[1],))
         near[i] = least_distance(codes, parts.strides[p], queries, listing.places[i])
+        if near[i] <= selection.threshold[0]:
+            place = U(listing.places[i])
+            prefetch(carray(at(parts.flags[p], NO_FLAGS), (parts.counts[p],)), place)
+            if parts.groups.size:
+                prefetch(carray(at(parts.groups[p], NO_GROUPS), (parts.counts[p],)), place)
     for i in range(U(listed)):
         if near[i] <= selection.threshold[0]:
             p, n = listing.parts[i], parts.counts[listing.parts[i]]
