@@ -14,12 +14,14 @@ from storage.compiled import U, at, count_ones, inlined, kernel, lowest, prefetc
 Bits = NDArray[np.uint64]
 FEW: Final = U(4)
 """Rows of a word up to which testing each is quicker than testing all."""
-SPARSE: Final = U(8)
+SPARSE: Final = U(12)
 """Where fewer words than one in so many have rows, those without are passed over."""
 AT_ONCE: Final = 1024
 """Rows listed before they are looked at."""
-AHEAD: Final = U(1024)
-"""Rows by which reading a column runs ahead."""
+STREAM_BITS: Final = 2
+"""Places of a part that are read in turn, as in `storage.kernels.reach`: four."""
+WORDS_AHEAD: Final = 16
+"""Words of bits with rows by which reading runs ahead, where others are passed over."""
 LINE_BYTES: Final = 64
 
 
@@ -88,22 +90,29 @@ def _keep_words(
     """As `keep`, word by word; `skip` those without bits, if there are many in a row."""
     low, high, flip = condition.ends[0], condition.ends[1], U(0) if condition.wanted else ~U(0)
     runs, line, first = U(condition.ends.size), U(LINE_BYTES // condition.ends.itemsize), U(0)
+    streams = U(0) if skip else U(STREAM_BITS)
     for p in range(counts.size):
-        n = U(counts[p])
-        column = carray(at(addresses[p], condition.ends), (counts[p],))
-        for w in range(n >> U(6)):
-            word, start = bits[first + w], w << U(6)
-            if skip and not word:
+        n, words, lead, asked = U(counts[p]), U(counts[p]) >> U(6), U(0), 0
+        column, each = carray(at(addresses[p], condition.ends), (counts[p],)), (words >> streams) + U(1)
+        for turn in range(each << streams):
+            w = (turn & ((U(1) << streams) - U(1))) * each + (turn >> streams)
+            if w >= words or (skip and not bits[first + w]):
                 continue
-            for ahead in range(start + AHEAD, start + AHEAD + U(64), line):
-                prefetch(column, ahead)
+            while skip and asked < WORDS_AHEAD and lead < words:
+                if bits[first + lead]:
+                    asked += 1
+                    for place in range(lead << U(6), (lead + U(1)) << U(6), line):
+                        prefetch(column, place)
+                lead += U(1)
+            asked -= 1
+            word, start = bits[first + w], w << U(6)
             found = within(column, start, low, high)
             for run in range(U(2), runs, U(2)):
                 found |= within(column, start, condition.ends[run], condition.ends[run + U(1)])
             if condition.table.size and word & found:
                 found = _told(column, start, condition, word & found)
             bits[first + w] = word & (found ^ flip)
-        first += n >> U(6)
+        first += words
         if n & U(63):
             bits[first] = _each(column, n & ~U(63), condition, bits[first])
             first += U(1)
