@@ -48,7 +48,7 @@ def by_index(
         What a scan costs; None for a prediction.
     """
     if budget_ns is None:
-        budget_ns = scan_ns(snapshot.rows, task.queries.shape[1], thread_count(snapshot.rows, threads))
+        budget_ns = scan_ns(snapshot.rows, task.queries.shape[1], thread_count(snapshot.rows, threads), task.k)
     segments = snapshot.segments if budget_ns > CALL_NS else []
     if not segments:
         return None
@@ -124,10 +124,11 @@ class _Index:
         step = probe(buckets, question, findings, 0, free, int(MOST_ROWS * most_rows))
         if step == ABANDONED or step > state[THRESHOLD]:
             return bool(step != ABANDONED)
-        part = findings.k / self._rows
-        distance = min(int(state[THRESHOLD]), predicted_distance(segment.sample, query, part))
-        if costs.ns(step, distance + 1, state[ROWS] / max(1, state[BUCKETS])) > budget_ns:
-            return False
+        threshold, load = int(state[THRESHOLD]), state[ROWS] / max(1, state[BUCKETS])
+        if costs.ns(step, threshold + 1, load) > budget_ns:  # what was found tells too little: ask the sample
+            distance = min(threshold, predicted_distance(segment.sample, query, findings.k / self._rows))
+            if costs.ns(step, distance + 1, load) > budget_ns:
+                return False
         return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)
 
 

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from math import comb
+from math import comb, log
 from statistics import fmean
 from typing import Any, Final
 
@@ -20,12 +20,14 @@ from hashing.codes import Codes
 from storage.compiled import LANES, U, count_ones, kernel, within
 from storage.selection import UNSEEN
 
-SCAN_NS: Final = 0.6
+SCAN_NS: Final = 0.45
 """What a scan takes for one word, on one core: reading it from memory."""
 SECOND_CORE: Final = 0.8
 """How much of a further core is gained, up to MOST_CORES: they share the memory."""
 MOST_CORES: Final = 4
-BUCKET_NS, INLINE_NS, STORED_NS = 25.0, 2.5, 10.0
+TAKE_NS: Final = 35.0
+"""What a scan takes for one row that is among the nearest so far."""
+BUCKET_NS, INLINE_NS, STORED_NS = 30.0, 3.5, 14.0
 """What it takes to look up a bucket, and to look at a row in it: its code beside those of its bucket, or elsewhere."""
 FREE: Final = 0.05
 """Part of a scan that may be spent before predicting."""
@@ -35,9 +37,14 @@ CALL_NS: Final = 100_000.0
 """What the use of an index takes whatever its size: a scan that is quicker needs no index."""
 
 
-def scan_ns(rows: int, words: int, threads: int) -> float:
-    """Predict the time that a scan takes."""
-    return SCAN_NS * rows * words / (1 + SECOND_CORE * (min(threads, MOST_CORES) - 1))
+def scan_ns(rows: int, words: int, threads: int, k: int) -> float:
+    """Predict the time that a scan takes, but for what an index search takes as well.
+
+    Of rows in any order, k * (1 + ln(rows / k)) are among the nearest of those before them; an index finds near ones
+    first, and takes about 2 k.
+    """
+    more_taken = k * max(0.0, log(max(1.0, rows / k)) - 1)
+    return (SCAN_NS * rows * words + TAKE_NS * more_taken) / (1 + SECOND_CORE * (min(threads, MOST_CORES) - 1))
 
 
 @dataclass(frozen=True)

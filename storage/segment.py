@@ -29,7 +29,8 @@ MAGIC: Final = b"MULTIIDX"
 TRAILER: Final = Struct("<8sII")
 """Ends the file: MAGIC, bytes of the description before it, and their CRC-32."""
 SUFFIX: Final = ".segment"
-SAMPLE_ROWS: Final = 1 << 16
+MOST_SAMPLED, SAMPLED_PART = 1 << 16, 64
+"""Rows whose codes are kept together for predictions, and of how many rows one is: looking at them must cost little."""
 SLICE: Final = 1 << 24
 """Bytes written or checked at a time."""
 WORD_BYTES, NUMBER_BYTES = 8, 4
@@ -255,7 +256,7 @@ def write_segment(
 
 def design_for(blocks: Blocks, rows: int, code_length: int, *, inline: bool) -> Design:
     """Choose the substrings for some rows."""
-    sampled = min(SAMPLE_ROWS, rows)
+    sampled = min(MOST_SAMPLED, -(-rows // SAMPLED_PART))
     return Design(rows, sampled, balanced(draw(blocks, rows, sampled).T, code_length, rows), inline)
 
 

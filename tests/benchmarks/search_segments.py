@@ -23,7 +23,7 @@ Search = Callable[[Snapshot, Task], Found]
 
 ENDLESS_NS = 1e15
 """What a scan is said to cost where the index is to be used whatever it costs."""
-QUERIES, ROUNDS = 20, 3
+QUERIES, ROUNDS = 20, 4
 CLUSTERS = 1_000, 10_000
 """Codes around one centre."""
 SORTED = 4.0
@@ -146,18 +146,19 @@ def compared(database: Database, source: data.Source, k: int, searches: Mapping[
     """Median milliseconds of each search, a snapshot each; all find the same distances.
 
     Queries of one kind follow each other, as they do where segments serve, and the kinds take turns: a scan after each
-    would empty the caches of all that an index search is but its buckets. A round before is not counted: it brings the
-    pages of a file that was just made into the tables of this process.
+    would empty the caches of all that an index search is but its buckets. Every other round goes backwards, so that
+    none always finds the buckets that another has just read. A round before is not counted: it brings the pages of a
+    file that was just made into the tables of this process.
     """
     tasks = [Task(query[None], k, 64) for query in data.queries(source, QUERIES, 64)]
     times: dict[str, list[float]] = {name: [] for name in searches}
     expected = [scan_once(database, task) for task in tasks]
-    for counted in (False, *[True] * ROUNDS):
-        for name, search in searches.items():
+    for turn in range(1 + ROUNDS):
+        for name, search in list(searches.items())[:: 1 if turn % 2 else -1]:
             for task, nearest in zip(tasks, expected, strict=True):
                 found, ms = timed(database, task, search)
                 assert np.array_equal(np.sort(found.distances)[:k], nearest)
-                times[name] += [ms] * counted
+                times[name] += [ms] * (turn > 0)
     return {name: median(of_search) for name, of_search in times.items()}
 
 
