@@ -27,10 +27,17 @@ SLOWLY_BUILT = ("HNSW 16 64", "HNSW 16 256")
 SOURCE = """
 #include <stdint.h>
 #include <stddef.h>
-uint64_t read_all(const uint64_t *const *parts, const int64_t *words, size_t n) {
+uint64_t read_all(const uint64_t *const *parts, const int64_t *words, size_t n, int64_t streams) {
     uint64_t sum = 0;
-    for (size_t p = 0; p < n; p++)
-        for (int64_t i = 0; i < words[p]; i++) sum += parts[p][i];
+    for (size_t p = 0; p < n; p++) {
+        int64_t lane = streams == 1 ? words[p] : (words[p] / streams / 128 + 1) * 128;
+        int64_t piece = streams == 1 ? lane : 128;
+        for (int64_t offset = 0; offset < lane; offset += piece)
+            for (int64_t first = offset; first < words[p]; first += lane) {
+                int64_t end = first + piece < words[p] ? first + piece : words[p];
+                for (int64_t i = first; i < end; i++) sum += parts[p][i];
+            }
+    }
     return sum;
 }
 int64_t count_near(const uint64_t *codes, int64_t rows, int width, const uint64_t *query, int64_t limit) {
@@ -58,13 +65,14 @@ class Machine:
         self._library.count_near.restype = ctypes.c_int64
         self._pool = ThreadPoolExecutor()
 
-    def read(self, chunks: Sequence[Chunk], width: int, threads: int) -> None:
-        """Read every code where it lies: no search can be faster."""
+    def read(self, chunks: Sequence[Chunk], width: int, threads: int, streams: int = 1) -> None:
+        """Read every code where it lies, of each block so many places in turn; in four no search can be faster."""
 
         def run(some: Sequence[Chunk]) -> None:
             for chunk in some:
                 n = chunk.counts * width
-                self._library.read_all(_pointer(chunk.addresses[CODES]), _pointer(n), ctypes.c_size_t(len(n)))
+                size, places = ctypes.c_size_t(len(n)), ctypes.c_int64(streams)
+                self._library.read_all(_pointer(chunk.addresses[CODES]), _pointer(n), size, places)
 
         shares = [chunks[number::threads] for number in range(threads)]
         if threads == 1:
