@@ -108,12 +108,16 @@ def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None
     assert room.distances[:n].max(initial=0) <= 20
 
 
+@pytest.mark.parametrize("apart", [0, 100, 300])
 @pytest.mark.parametrize("masked", [False, True])
-def test_totals_add_up_by_group(masked: bool) -> None:
+def test_totals_add_up_by_group(masked: bool, apart: int) -> None:
     stored, queries, sizes = codes(1500, 128), codes(2, 128, seed=1), [700, 800]
     generator = np.random.default_rng(2)
-    groups = generator.integers(0, 20, 1500, dtype=np.uint32)
-    allowed, deleted = generator.random(1500) < 0.5, generator.random(1500) < 0.1
+    groups = (
+        generator.integers(0, 20, 1500, dtype=np.uint32) if not apart else np.arange(1500, dtype=np.uint32) // apart
+    )
+    allowed, deleted = generator.random(1500) < 0.5, generator.random(1500) < (0.001 if apart else 0.1)
+    allowed[:400] |= bool(apart)
     kept = ~deleted & (allowed if masked else True)
     totals, laid = Totals(np.zeros(20, np.int64), np.zeros(20, np.int64)), Laid(stored, sizes, deleted, groups)
 
