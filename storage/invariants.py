@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import prefix
+from hashing.codes import prefix, unpack
 from storage.columns import COLUMNS, DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
 from storage.record import LEVELS, Level
 from storage.rows import CODES
@@ -18,7 +18,8 @@ Columns = dict[str, NDArray[Any]]
 def problems(tables: Tables, code_length: int) -> Iterator[str]:
     """Yield every violation found, each as one sentence without patient data."""
     yield from _count_problems(tables)
-    yield from _block_problems(tables, code_length)
+    damaged = list(_block_problems(tables, code_length))
+    yield from damaged
     for level in LEVELS:
         for ordinal, node in tables.nodes(level):
             for problem in _entity_problems(tables, level, ordinal, node):
@@ -27,6 +28,8 @@ def problems(tables: Tables, code_length: int) -> Iterator[str]:
     if all(len(column) == tables.rows.count for column in columns.values()):
         yield from _row_problems(tables, columns)
     yield from _frame_problems(tables)
+    if not damaged:
+        yield from _output_problems(tables, code_length)
 
 
 def _block_problems(tables: Tables, code_length: int) -> Iterator[str]:
@@ -104,6 +107,26 @@ def _frame_problems(tables: Tables) -> Iterator[str]:
             node = tables.node(Level.IMAGE, ordinal)
             if node is None or frame not in node.frames:
                 yield f"IMAGE {ordinal}: {table} of frame {frame} have no row"
+
+
+def _output_problems(tables: Tables, code_length: int) -> Iterator[str]:
+    """Codes are the signs of the outputs beside them; an output that came to 0 tells nothing."""
+    for ordinal, node in tables.nodes(Level.IMAGE):
+        kept = [(row, outputs) for row, outputs in _kept_outputs(tables, ordinal, node) if 0 <= row < tables.rows.count]
+        if any(len(outputs) < code_length for _, outputs in kept):
+            yield f"IMAGE {ordinal}: its outputs are cut short"
+        elif kept:
+            bits = unpack(tables.rows.gather(CODES, np.array([row for row, _ in kept])).T, code_length)
+            relaxed = np.array([outputs[:code_length] for _, outputs in kept])
+            if ((relaxed > 0) & ~bits | (relaxed < 0) & bits).any():
+                yield f"IMAGE {ordinal}: its codes are not the signs of its outputs"
+
+
+def _kept_outputs(tables: Tables, ordinal: int, node: Node) -> Iterator[tuple[int, NDArray[np.int8]]]:
+    for row, frame in zip(node.rows.tolist(), node.frames, strict=True):
+        outputs = tables.outputs(ordinal, frame)
+        if outputs is not None:
+            yield row, outputs
 
 
 def _whole(tables: Tables, name: str) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from hashing.codes import Codes, pack
+from hashing.codes import Codes, pack, unpack
 from storage.database import Item
 from storage.record import Record, patient_key
 
@@ -40,6 +40,7 @@ def item(number: int, code_length: int = 64, frame_codes: Codes | None = None, *
     frames = changes.get("frames", (0,))
     given = codes(len(frames), code_length, seed=number) if frame_codes is None else frame_codes
     previews = np.full((len(frames), 4, 4), number % 256, np.uint8)
-    outputs = np.random.default_rng(number).integers(-127, 128, (len(frames), code_length), np.int8)
+    sizes = np.random.default_rng(number).integers(0, 128, (len(frames), code_length), np.int8)
+    outputs = np.where(unpack(given, code_length), sizes, -sizes)
     scores = np.random.default_rng(number).integers(0, 256, (len(frames), N_CLASSES), np.uint8) if number % 3 else None
     return Item(record(number, **changes), given, previews, number, outputs, scores)

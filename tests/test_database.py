@@ -25,6 +25,7 @@ from storage.database import Appended, Clash, Database, Item
 from storage.errors import DatabaseFull, FormatError, ModelMismatch, NoDatabase, SnapshotError
 from storage.header import FORMAT
 from storage.record import Level, Record, patient_key
+from storage.tables import FRAME_OF
 from tests.formats import golden
 from tests.invented import N_CLASSES, codes, item, record
 
@@ -462,6 +463,13 @@ def test_verification_finds_damage(tmp_path: Path) -> None:
         assert damage(database, "SERIES", (9).to_bytes(4, "big"), b'"2.25.9"\n[77,{}]')
         assert damage(database, "previews", bytes(8), b"") == []
         assert damage(database, "previews", bytes([9] * 8), b"")
+        outputs = item(1).outputs
+        assert outputs is not None
+        assert damage(database, "outputs", FRAME_OF.pack(1, 0), outputs.tobytes()) == []
+        assert damage(database, "outputs", FRAME_OF.pack(1, 0), bytes(64)) == []
+        assert damage(database, "outputs", FRAME_OF.pack(1, 0), bytes(63)) == ["IMAGE 1: its outputs are cut short"]
+        (other,) = damage(database, "outputs", FRAME_OF.pack(1, 0), (-outputs).tobytes())
+        assert other == "IMAGE 1: its codes are not the signs of its outputs"
         assert database.verify() == []
 
 
