@@ -4,6 +4,7 @@ Loops read blocks by their addresses, so that one call goes over many blocks whe
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
@@ -22,12 +23,27 @@ READ, KEEP, DATA = 0, 3, 1
 """Arguments of `llvm.prefetch`: to read, into every cache, data."""
 
 
+def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, time of change and bytes of every module of a package."""
+    modules = ((path.name, path.stat()) for path in sorted(folder.glob("*.py")))
+    return tuple((name, status.st_mtime_ns, status.st_size) for name, status in modules)
+
+
+STAMP: Final = stamp(Path(__file__).parent)
+
+
 def kernel(function: Function) -> Function:
-    """Compile without the interpreter lock, and keep the machine code where a cache can be written."""
+    """Compile without the interpreter lock, and keep the machine code where a cache can be written.
+
+    Numba looks for changes in the module of a kernel only; but what a kernel calls lies in others, is compiled into it,
+    and must agree with the memory that is made for it. So a change of any module makes all kernels compile again.
+    """
     try:
-        return cast("Function", njit(nogil=True, cache=True)(function))
+        compiled: Any = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither the package nor the user's cache folder can be written: compile in each process
         return cast("Function", njit(nogil=True)(function))
+    compiled._cache._cache_file._source_stamp = STAMP
+    return cast("Function", compiled)
 
 
 def is_kept(kernel: Any) -> bool:

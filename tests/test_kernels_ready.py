@@ -9,6 +9,7 @@ import pytest
 
 from node import kernels
 from node.kernels import make_ready
+from storage.compiled import stamp
 from storage.warm import load, warm_up
 from tests.running import REPOSITORY
 from tests.test_warm import signatures
@@ -21,6 +22,18 @@ from storage import bits, listing, selection, sums
 make_ready(Path(sys.argv[1]), 64)
 loops = bits.every, bits.keep, bits.rows_of, listing.list_set, listing.select, selection.lower, sums.total
 print(*(list(loop.stats.cache_misses.values()) for loop in loops if not loop.stats.cache_hits))
+"""
+
+
+KEPT = """
+import sys
+from storage import compiled
+compiled.STAMP = sys.argv[1]
+@compiled.kernel
+def one():
+    return 1
+one()
+print(sum(one.stats.cache_hits.values()))
 """
 
 
@@ -55,3 +68,24 @@ def test_where_no_cache_can_be_written_no_other_process_is_asked(
     make_ready(tmp_path, 64)
 
     assert min(signatures()) > 0
+
+
+def test_kernels_of_before_any_module_changed_are_not_used(tmp_path: Path) -> None:
+    (tmp_path / "kept.py").write_text(KEPT)
+
+    def hits(changed: str) -> int:
+        command = [sys.executable, str(tmp_path / "kept.py"), changed]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        return int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+    assert [hits(changed) for changed in ("before", "before", "after", "after")] == [0, 1, 0, 1]
+
+
+def test_a_change_of_any_module_changes_the_stamp(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text("X = 1")
+    before = stamp(tmp_path)
+
+    assert stamp(tmp_path) == before
+    (tmp_path / "b.py").write_text("X = 10")
+    assert stamp(tmp_path) != before
