@@ -31,6 +31,8 @@ MOST: Final = 255
 HALF: Final = 32
 """Bytes of a vector."""
 LINE_BYTES: Final = 64
+BYTE, WORD = ir.IntType(8), ir.IntType(64)
+SHORT, VECTOR = ir.VectorType(BYTE, HALF // 2), ir.VectorType(BYTE, HALF)
 
 
 def is_quicker() -> bool:
@@ -65,10 +67,6 @@ def aligned(size: int) -> Octets:
     return memory[start : start + size]
 
 
-BYTE, WORD = ir.IntType(8), ir.IntType(64)
-SHORT, VECTOR = ir.VectorType(BYTE, HALF // 2), ir.VectorType(BYTE, HALF)
-
-
 def _split(_typing_context: Any, codes: Any, row: Any, nibbles: Any, place: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source = builder.bitcast(_pointer(context, builder, signature, arguments, 0), BYTE.as_pointer())
@@ -79,7 +77,7 @@ def _split(_typing_context: Any, codes: Any, row: Any, nibbles: Any, place: Any)
                 _joined(builder, _load(builder, source, 8 * row, SHORT), _load(builder, source, 8 * row + 128, SHORT))
                 for row in range(half, half + HALF // 2, 2)
             ]
-            for _ in range(4):  # each brings the last bit of a row's number behind the number of the byte
+            for _ in range(4):  # like a pack of cards: rows of bytes, riffled four times, are columns of bytes
                 pairs = zip(vectors[:4], vectors[4:], strict=True)
                 vectors = [_interleaved(builder, *pair, upper=upper) for pair in pairs for upper in (False, True)]
             for octet, vector in enumerate(vectors):

@@ -70,7 +70,7 @@ def select_each_by_table(
         Of each query the threshold, MOST at most.
     """
     planes = queries.shape[1] * PLANES
-    tile, near, spare = nibbles.size // planes, np.empty(TOGETHER, np.uint64), _spare()
+    tile, near, spare = nibbles.size // planes // GROUP * GROUP, np.empty(TOGETHER, np.uint64), _spare()
     for p in range(place[0], parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))

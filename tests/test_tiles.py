@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core import config
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance, pack
@@ -130,6 +131,18 @@ def test_queries_that_fill_up_the_last_four_find_nothing() -> None:
         n = words * PLANES * ENTRIES
         assert tables(codes(5, 64 * words)).size == 8 * n
         assert 0 < tables(codes(5, 64 * words))[5 * n :: ENTRIES].reshape(3, -1).sum(axis=1).max() <= MOST
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [("", False), ("+avx2,+popcnt", True), ("+avx2,+avx512vpopcntdq", False), ("-avx2", False)],
+)
+def test_tables_are_for_processors_that_shuffle_bytes_but_count_none_in_vectors(
+    monkeypatch: pytest.MonkeyPatch, features: str, expected: bool
+) -> None:
+    monkeypatch.setattr(config, "CPU_FEATURES", features)
+
+    assert is_quicker() == expected
 
 
 @pytest.mark.parametrize("loop", [select_each, select_each_by_table])
