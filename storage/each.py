@@ -10,7 +10,7 @@ from storage.nibbles import MOST, PLANES, TOGETHER, aligned, is_quicker, tables
 from storage.places import Chunk
 from storage.pool import share, thread_count
 from storage.scan import check_question
-from storage.selection import Each, Parts, packed
+from storage.selection import Parts, new_each, packed
 from storage.snapshot import Snapshot
 from storage.task import Distances, Rows
 from storage.tiles import select_each, select_each_by_table
@@ -51,19 +51,12 @@ class _Worker:
     def __init__(self, queries: Codes, k: int, code_length: int) -> None:
         n, width = queries.shape
         self._queries, self._k, self._tile = packed(queries), k, TILE_WORDS // width
-        capacity = self._tile + self._tile // 4
         by_table = n >= TOGETHER and is_quicker()
         self._tables = tables(self._queries) if by_table else None
         self._nibbles = aligned(SPLIT_WORDS * PLANES if by_table else 0)
-        self._limits = np.full(n + TOGETHER - 1, min(code_length, MOST), np.uint8)
-        self._each = Each(
-            thresholds=np.full((n, 1), code_length),
-            withins=np.zeros((n, 1), np.int64),
-            counts=np.zeros((n, code_length + 1), np.int64),
-            rows=np.empty((n, capacity), np.uint32),
-            distances=np.empty((n, capacity), np.uint16),
-            noted=np.zeros((n, 1), np.int64),
-        )
+        self._limits = np.zeros(n + TOGETHER - 1, np.uint8)
+        self._limits[:n] = min(code_length, MOST)
+        self._each = new_each(n, code_length, self._tile + self._tile // 4)
         self.found: list[list[tuple[Rows, Distances]]] = [[] for _ in range(n)]
 
     def search(self, chunk: Chunk) -> None:

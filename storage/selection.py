@@ -114,6 +114,18 @@ class Totals(NamedTuple):
     counts: NDArray[np.int64]
 
 
+def new_each(queries: int, code_length: int, capacity: int) -> Each:
+    """Nothing found yet, with room for so many rows of each query."""
+    return Each(
+        thresholds=np.full((queries, 1), code_length),
+        withins=np.zeros((queries, 1), np.int64),
+        counts=np.zeros((queries, code_length + 1), np.int64),
+        rows=np.empty((queries, capacity), np.uint32),
+        distances=np.empty((queries, capacity), np.uint16),
+        noted=np.zeros((queries, 1), np.int64),
+    )
+
+
 @kernel
 def lower(selection: Selection, limit: int) -> None:
     """Lower the threshold of a selection, because another has shown that nothing farther matters."""
@@ -134,5 +146,5 @@ def ascending(
 
 def packed(queries: Codes) -> Codes:
     """Queries as every kernel is compiled for: contiguous and writable."""
-    flags = queries.flags
-    return queries if flags.c_contiguous and flags.writeable else np.array(queries, order="C")
+    ready = queries.dtype == np.uint64 and queries.flags.c_contiguous and queries.flags.writeable
+    return queries if ready else np.require(queries, np.uint64, ["C", "W"])  # which takes long to find nothing to do

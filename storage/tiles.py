@@ -35,10 +35,11 @@ def select_each(parts: Parts, queries: Words, tile: int, k: int, each: Each, pla
             if each.noted.max() + tile > each.rows.shape[1]:
                 place[0], place[1] = p, first
                 return
+            last = min(first + tile, n)
             for q in range(queries.shape[0]):
                 one = queries[q : q + 1]
-                for start in range(first, min(first + tile, n), STRIP):
-                    end = min(start + STRIP, n)
+                for start in range(first, last, STRIP):
+                    end = min(start + STRIP, last)
                     if reached(codes, stride, one, start, end, each.thresholds[q, 0]):
                         for word in range(start, end, 64):
                             near = near_rows(codes, stride, one, word, min(word + 64, end), each.thresholds[q, 0])
@@ -67,7 +68,7 @@ def select_each_by_table(
     nibbles : (tile * words * PLANES,)
         Room for the nibbles of a tile.
     limits : (queries + TOGETHER - 1,)
-        Of each query the threshold, MOST at most.
+        Of each query the threshold, MOST at most; then zeros.
     """
     planes = queries.shape[1] * PLANES
     tile, near, spare = nibbles.size // planes // GROUP * GROUP, np.empty(TOGETHER, np.uint64), _spare()
