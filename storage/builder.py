@@ -11,10 +11,12 @@ from typing import Final
 
 from hashing.codes import Codes
 from storage.database import Database
+from storage.design import Blocks, design_for
 from storage.errors import SegmentError, SegmentsBusy, StorageError
 from storage.rows import Layout
-from storage.segment import Blocks, Entry, Segment, design_for, write_segment
+from storage.segment import Entry, Segment, write_segment
 from storage.snapshot import Snapshot
+from storage.starts import MOST_ROWS
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def build(
     Parameters
     ----------
     inline
-        Whether it holds the codes: 44 bytes a code instead of 20, those in the database included, and half the time of
+        Whether it holds the codes: 45 bytes a code instead of 21, those in the database included, and half the time of
         a search. None: where a code is one word.
     whole
         Make one segment of all settled rows.
@@ -88,17 +90,19 @@ def due(entries: Sequence[Entry], rows: int, *, whole: bool = False) -> tuple[in
     ----------
     entries
         Segments that together hold all rows from the first on.
+    whole
+        One for all of them, if they are not more than a segment can hold.
     """
     start = entries[-1].end if entries else 0
-    if whole:
+    if whole and rows <= MOST_ROWS:
         return (0, rows) if rows and (len(entries) != 1 or start < rows) else None
     if rows - start < SEAL_ROWS:
         return None
     for entry in reversed(entries):
-        if entry.rows >= RATIO * (rows - start):
+        if entry.rows >= RATIO * (rows - start) or rows - entry.first_row > MOST_ROWS:
             break
         start = entry.first_row
-    return start, rows
+    return start, min(rows, start + MOST_ROWS)
 
 
 def settled(layout: Layout, rows: int) -> int:
@@ -183,6 +187,6 @@ def _write(
     def wrote(octets: int) -> None:
         nonlocal done
         done += octets
-        report(done, design.starts[-1])
+        report(min(done, design.starts[-1]), design.starts[-1])
 
     return write_segment(database.segments.folder, secrets.token_hex(8), first_row, design, blocks, wrote)

@@ -16,6 +16,7 @@ from hashing.codes import Codes
 from storage.compiled import LINE, U, at, count_ones, inlined, kernel, lowest, prefetch
 from storage.findings import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, note
 from storage.selection import NO_WORDS
+from storage.starts import Lines, line_of, look_up
 
 AHEAD: Final = 64
 """Buckets asked for before the first of them is read: memory answers many requests in the time of one."""
@@ -29,10 +30,12 @@ class Buckets(NamedTuple):
 
     Attributes
     ----------
-    numbers : (n,) uint32
-        What `places` counts in.
+    lines : (l,) uint64; numbers : (n,) uint32
+        What `places` counts in: as `storage.starts` packs the starts of buckets, and rows.
+    beyond : (b,) uint32
+        What does not fit into the lines.
     places : (3, substrings) int64
-        Of each substring, where the starts of its buckets and where its rows begin, and its width in bits.
+        Of each substring, where its lines and where its rows begin, and its width in bits.
     codes : (substrings,) uint64
         Addresses of the codes in the order of those rows; empty where they are read from the database.
     blocks : (blocks,) uint64
@@ -43,7 +46,9 @@ class Buckets(NamedTuple):
         Bits of each substring in the codes that are read.
     """
 
+    lines: Lines
     numbers: NDArray[np.uint32]
+    beyond: NDArray[np.uint32]
     places: NDArray[np.int64]
     codes: NDArray[np.uint64]
     blocks: NDArray[np.uint64]
@@ -105,20 +110,20 @@ def _look(
     bounds: NDArray[np.uint64],
 ) -> bool:
     """Look into every bucket of substring j that differs in `radius` bits; fetch some while reading others."""
-    numbers, blocks, shift = buckets.numbers, buckets.blocks, U(buckets.shift)
+    lines, numbers, blocks, shift = buckets.lines, buckets.numbers, buckets.blocks, U(buckets.shift)
     starts, rows, width = U(buckets.places[0, j]), U(buckets.places[1, j]), buckets.places[2, j]
     codes = buckets.codes[j] if buckets.codes.size else U(0)
     code, state, limit = question.code, findings.state, findings.state[THRESHOLD]
     key, turn = question.keys[j], 0
     flips, end = (U(1) << U(radius)) - U(1), U(1) << U(width)
-    ahead, flips = _fetch_starts(numbers, starts, key, flips, end, ring[0])
+    ahead, flips = _fetch_starts(lines, starts, key, flips, end, ring[0])
     while ahead:
         n, here = ahead, ring[turn]
+        look_up(lines, starts, here, n, buckets.beyond, bounds)
         for i in range(U(n)):
-            bounds[0, i], bounds[1, i] = U(numbers[here[i]]), U(numbers[here[i] + U(1)])
             _fetch_bucket(codes, numbers, rows, bounds[0, i], bounds[1, i])
         turn = 1 - turn
-        ahead, flips = _fetch_starts(numbers, starts, key, flips, end, ring[turn])
+        ahead, flips = _fetch_starts(lines, starts, key, flips, end, ring[turn])
         if not codes:
             _fetch_codes(numbers, rows, bounds, n, blocks, shift, code.size)
         state[BUCKETS] += n
@@ -138,18 +143,18 @@ def _look(
 
 @inlined
 def _fetch_starts(
-    numbers: NDArray[np.uint32],
+    lines: Lines,
     starts: np.uint64,
     key: np.uint64,
     flips: np.uint64,
     end: np.uint64,
     ring: NDArray[np.uint64],
 ) -> tuple[int, np.uint64]:
-    """Ask for the starts of the next buckets, in ascending order of the bits that differ (Gosper's hack)."""
+    """Note the next buckets, and ask for their starts, in ascending order of the bits that differ (Gosper's hack)."""
     n = 0
     while n < AHEAD and flips < end:
-        ring[n] = starts + (key ^ flips)
-        prefetch(numbers, ring[n])
+        ring[n] = key ^ flips
+        prefetch(lines, line_of(starts, ring[n]))
         n += 1
         if flips == U(0):
             flips = end

@@ -5,38 +5,32 @@ It holds nothing that the database does not: whatever happens to it, the rows ca
 
 import json
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import Codes, words
-from storage.buckets import sort_into_buckets
+from hashing.codes import Codes
+from storage.design import NUMBER_BYTES, WORD_BYTES, Blocks, Design, padding
 from storage.durable import write_durably
 from storage.errors import SegmentError
 from storage.findings import Findings, look_at_all
 from storage.multi_index import NO_ADDRESSES, Buckets, Question, probe
-from storage.partition import Partition, balanced, gather, lookup
+from storage.partition import Partition, gather, lookup
 from storage.planner import Costs, predicted_distance
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MAGIC: Final = b"MULTIIDX"
 TRAILER: Final = Struct("<8sII")
 """Ends the file: MAGIC, bytes of the description before it, and their CRC-32."""
 SUFFIX: Final = ".segment"
-MOST_SAMPLED, SAMPLED_PART = 1 << 16, 64
-"""Rows whose codes are kept together for predictions, and of how many rows one is: looking at them must cost little."""
 SLICE: Final = 1 << 24
 """Bytes written or checked at a time."""
-WORD_BYTES, NUMBER_BYTES = 8, 4
-
-Blocks = Callable[[], Iterable[Codes]]
-"""Gives the (words, n) codes of the rows of a segment, in row order, as often as it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,53 +62,6 @@ class Entry:
         return folder / f"{self.name}{SUFFIX}"
 
 
-@dataclass(frozen=True, slots=True)
-class Design:
-    """What a segment is made of.
-
-    Attributes
-    ----------
-    rows, sampled
-        How many it holds, and how many codes of them it keeps together for predictions.
-    inline
-        Whether it holds every code, once for each substring: more than twice the size, and half the time of a search.
-    """
-
-    rows: int
-    sampled: int
-    partition: Partition
-    inline: bool
-
-    @property
-    def words(self) -> int:
-        """Words of a code."""
-        return words(self.partition.code_length)
-
-    @property
-    def starts(self) -> list[int]:
-        """Where each section begins, in bytes, and where the last ends.
-
-        First the sample; then of each substring the starts of its buckets, its rows, and its codes if they are inline.
-        """
-        sizes = [self.sampled * self.words * WORD_BYTES]
-        for width in self.partition.widths.tolist():
-            sizes += [_even((1 << width) + 1) * NUMBER_BYTES, _even(self.rows) * NUMBER_BYTES]
-            sizes += [self.rows * WORD_BYTES] * self.inline
-        return [0, *np.cumsum(sizes).tolist()]
-
-    def sections(self, blocks: Blocks) -> Iterator[NDArray[Any]]:
-        """Yield what each section holds, computed from the codes."""
-        yield draw(blocks, self.rows, self.sampled)
-        for j, (bits, width) in enumerate(zip(self.partition.substrings, self.partition.widths.tolist(), strict=True)):
-            table = lookup(self.partition.order if self.inline else bits, self.words)
-            shift = sum(map(len, self.partition.substrings[:j])) if self.inline else 0
-            found = sort_into_buckets(blocks, self.rows, table, shift, width)
-            yield _padded(found.offsets)
-            yield _padded(found.rows)
-            if self.inline:
-                yield found.gathered
-
-
 class Segment:
     """One file, open.
 
@@ -137,11 +84,12 @@ class Segment:
         starts, inline = self.design.starts, self.design.inline
         self.costs = Costs(tuple(self.design.partition.widths.tolist()), entry.rows, inline)
         self._octets = np.frombuffer(self._memory, np.uint8, starts[-1])
-        self.sample = self._octets[: starts[1]].view(np.uint64).reshape(self.design.words, -1)
-        places = np.array(starts[1:-1]).reshape(-1, 2 + inline).T
+        self._lines, self._numbers = self._octets.view(np.uint64), self._octets.view(np.uint32)
+        self._beyond = self._numbers[starts[-2] // NUMBER_BYTES :][: self.design.beyond]
+        self.sample = self._lines[: self.design.sampled * self.design.words].reshape(self.design.words, -1)
+        places = np.array(starts[1:-2]).reshape(-1, 2 + inline).T
         base = self._octets.__array_interface__["data"][0]
-        self._numbers = self._octets.view(np.uint32)
-        self._places = np.stack([places[0] // NUMBER_BYTES, places[1] // NUMBER_BYTES, self.design.partition.widths])
+        self._places = np.stack([places[0] // WORD_BYTES, places[1] // NUMBER_BYTES, self.design.partition.widths])
         self._codes = (places[2] + base).astype(np.uint64) if inline else NO_ADDRESSES
         self._masks = _contiguous(self.design.partition) if inline else self.design.partition.masks
         order = [self.design.partition.order] if inline else []
@@ -157,7 +105,8 @@ class Segment:
         blocks : (blocks,)
             Addresses of the blocks of the database that hold the codes, 2**shift each; not needed when inline.
         """
-        return Buckets(self._numbers, self._places, self._codes, blocks, shift, self._masks)
+        where = self._lines, self._numbers, self._beyond, self._places, self._codes
+        return Buckets(*where, blocks, shift, self._masks)
 
     def question(self, query: NDArray[np.uint64]) -> Question:
         """Ask for one code, (words,)."""
@@ -190,7 +139,7 @@ class Segment:
         """Compute every section again from the codes, and yield which differ."""
         starts = self.design.starts
         for number, section in enumerate(self.design.sections(blocks)):
-            kept = self._octets[starts[number] : starts[number + 1]]
+            kept = self._octets[starts[number] :][: section.nbytes]
             if not np.array_equal(section.reshape(-1).view(np.uint8), kept):
                 yield f"segment {self.entry.name}: section {number} does not follow from the codes"
 
@@ -219,7 +168,7 @@ class Segment:
         if fields.pop("format") != FORMAT:
             raise SegmentError(self.path, f"it is not of format {FORMAT}")
         partition = Partition(code_length, tuple(map(tuple, fields["substrings"])))
-        design = Design(self.entry.rows, fields["sampled"], partition, fields["inline"])
+        design = Design(self.entry.rows, fields["sampled"], partition, fields["inline"], fields["beyond"])
         known = [self.entry.name, self.entry.first_row, self.entry.rows, self.entry.checksum]
         if fields["entry"] != known or design.starts[-1] + size + TRAILER.size != len(self._memory):
             raise SegmentError(self.path, "it is of another state of the database")
@@ -241,34 +190,17 @@ def write_segment(
     def chunks() -> Iterator[bytes | memoryview]:
         nonlocal checksum
         for section in design.sections(blocks):
-            octets = memoryview(section.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-            for start in range(0, len(octets), SLICE):
-                part = octets[start : start + SLICE]
+            octets: memoryview = memoryview(section.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+            slices = [octets[start : start + SLICE] for start in range(0, len(octets), SLICE)]
+            for part in (*slices, memoryview(bytes(padding(len(octets))))):
                 checksum = crc32(part, checksum)
                 yield part
                 report(len(part))
         entries.append(Entry(name, first_row, design.rows, checksum))
-        yield from _description(entries[0], design)
+        yield from _description(entries[0], replace(design, beyond=section.size))
 
     write_durably(chunks(), folder / f"{name}.part", path)
     return entries[0]
-
-
-def design_for(blocks: Blocks, rows: int, code_length: int, *, inline: bool) -> Design:
-    """Choose the substrings for some rows."""
-    sampled = min(MOST_SAMPLED, -(-rows // SAMPLED_PART))
-    return Design(rows, sampled, balanced(draw(blocks, rows, sampled).T, code_length, rows), inline)
-
-
-def draw(blocks: Blocks, rows: int, sampled: int) -> Codes:
-    """(words, sampled) codes of rows drawn evenly, the same whenever they are drawn."""
-    chosen = np.sort(np.random.default_rng(0).integers(0, rows, sampled))
-    parts, first = [], 0
-    for codes in blocks():
-        low, high = np.searchsorted(chosen, [first, first + codes.shape[1]])
-        parts.append(codes[:, chosen[low:high] - first])
-        first += codes.shape[1]
-    return np.concatenate(parts, axis=1)
 
 
 def _description(entry: Entry, design: Design) -> Sequence[bytes]:
@@ -278,6 +210,7 @@ def _description(entry: Entry, design: Design) -> Sequence[bytes]:
         "substrings": design.partition.substrings,
         "sampled": design.sampled,
         "inline": design.inline,
+        "beyond": design.beyond,
     }
     described = json.dumps(fields).encode()
     return described, TRAILER.pack(MAGIC, len(described), crc32(described))
@@ -293,11 +226,3 @@ def _contiguous(partition: Partition) -> Codes:
         ],
         np.uint64,
     )
-
-
-def _even(numbers: int) -> int:
-    return numbers + numbers % 2
-
-
-def _padded(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    return np.concatenate([numbers, np.zeros(1, np.uint32)]) if numbers.size % 2 else numbers

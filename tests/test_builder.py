@@ -19,6 +19,7 @@ from storage.multi_index import probe
 from storage.rows import Layout
 from storage.search import search
 from storage.segment import Entry
+from storage.starts import MOST_ROWS
 from tests.indexing import always_indexed, checked, create, items
 from tests.invented import codes, item
 from tests.running import wait_until
@@ -53,6 +54,15 @@ def test_segments_stay_few_and_cover_all_but_a_tail(added: list[int], whole: boo
     if whole and rows:
         expected = None if len(entries) == 1 and entries[0].end == rows else (0, rows)
         assert due(entries, rows, whole=True) == expected
+
+
+def test_no_segment_holds_more_rows_than_it_can_tell_apart() -> None:
+    first = Entry("", 0, MOST_ROWS, 0)
+    second = Entry("", first.end, MOST_ROWS, 0)
+
+    assert due([], 5 * 10**9, whole=True) == (0, MOST_ROWS)
+    assert due([first], 5 * 10**9, whole=True) == (first.end, 2 * MOST_ROWS)
+    assert due([first, second], 5 * 10**9) == (second.end, 5 * 10**9)
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(0, 0), (15, 0), (16, 16), (47, 32)])

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hashing.codes import Codes
+from storage.design import Blocks, design_for
 from storage.errors import SegmentError
-from storage.segment import TRAILER, Blocks, Entry, Segment, design_for, write_segment
+from storage.segment import TRAILER, Entry, Segment, write_segment
 from tests.invented import codes
 
 
@@ -58,7 +59,7 @@ def test_a_code_takes_so_many_bytes_beside_the_bounds_of_buckets(tmp_path: Path,
     segment = Segment(tmp_path, entry, 64)
 
     widths = segment.design.partition.widths
-    bounds, sample = 4 * int((2**widths + 2).sum()), 8 * (1 << 16)
+    bounds, sample = int((1.1 * 2**widths).sum()), 8 * (1 << 12)
     assert entry.path(tmp_path).stat().st_size <= n * most * len(widths) / 3 + bounds + sample + 4096
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.builder import codes_between
 from storage.database import Database
+from storage.design import design_for
 from storage.indexed import by_index, find
 from storage.scan import sweep
-from storage.segment import Entry, Segment, design_for
+from storage.segment import Entry, Segment
 from storage.snapshot import Snapshot
 from storage.task import Found, Task
 from tests.benchmarks import search_data as data
