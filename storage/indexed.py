@@ -15,7 +15,7 @@ from hashing.codes import Codes
 from storage.columns import DELETED
 from storage.findings import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, look_at_all
 from storage.multi_index import NO_ADDRESSES, Buckets, probe
-from storage.planner import CALL_NS, FREE, MOST_ROWS, predicted_distance, scan_ns
+from storage.planner import CALL_NS, FREE, MOST_ROWS, QUICK_NS, predicted_distance, scan_ns
 from storage.pool import thread_count
 from storage.rows import CODES
 from storage.scan import sweep
@@ -117,8 +117,12 @@ class _Index:
         self, segment: Segment, buckets: Buckets, query: NDArray[np.uint64], findings: Findings, budget_ns: float
     ) -> bool:
         """Search one segment; False as soon as a scan is the better way."""
-        costs, state = segment.costs, findings.state
+        costs, state, part = segment.costs, findings.state, findings.k / self._rows
         state[BUCKETS] = state[ROWS] = 0
+        if budget_ns < QUICK_NS and part * segment.sample.shape[1] >= 1:
+            distance = min(int(state[THRESHOLD]), predicted_distance(segment.sample, query, part))
+            if costs.ns(0, distance + 1, costs.load) > budget_ns:
+                return False
         question, most_rows = segment.question(query), int(budget_ns / costs.row_ns)
         free = costs.affordable(FREE * budget_ns)
         step = probe(buckets, question, findings, 0, free, int(MOST_ROWS * most_rows))
@@ -126,7 +130,7 @@ class _Index:
             return bool(step != ABANDONED)
         threshold, load = int(state[THRESHOLD]), state[ROWS] / max(1, state[BUCKETS])
         if costs.ns(step, threshold + 1, load) > budget_ns:  # what was found tells too little: ask the sample
-            distance = min(threshold, predicted_distance(segment.sample, query, findings.k / self._rows))
+            distance = min(threshold, predicted_distance(segment.sample, query, part))
             if costs.ns(step, distance + 1, load) > budget_ns:
                 return False
         return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)

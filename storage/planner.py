@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import Codes
+from hashing.codes import WORD_BITS, Codes
 from storage.compiled import LANES, U, count_ones, kernel, within
 from storage.selection import UNSEEN
 
@@ -29,10 +29,12 @@ TAKE_NS: Final = 35.0
 """What a scan takes for one row that is among the nearest so far."""
 BUCKET_NS, INLINE_NS, STORED_NS = 30.0, 3.5, 14.0
 """What it takes to look up a bucket, and to look at a row in it: its code beside those of its bucket, or elsewhere."""
-FREE: Final = 0.05
+FREE: Final = 0.02
 """Part of a scan that may be spent before predicting."""
-MOST_ROWS: Final = 0.3
+MOST_ROWS: Final = 0.1
 """Part of a scan's time in which so many rows are looked at that predictions no longer hold."""
+QUICK_NS: Final = 2_000_000.0
+"""A scan so quick that even the first steps count: the sample is asked before them where it is large enough to tell."""
 CALL_NS: Final = 100_000.0
 """What the use of an index takes whatever its size: a scan that is quicker needs no index."""
 
@@ -100,10 +102,17 @@ class Costs:
 
 
 def predicted_distance(sample: Codes, query: NDArray[np.uint64], part: float) -> int:
-    """Distance within which a part of the rows lies, by a (words, sampled) sample of their codes."""
-    wanted = min(max(1.0, part * sample.shape[1]), float(sample.shape[1]))
+    """Distance within which a part of the rows lies, by a (words, sampled) sample of their codes.
+
+    Where that is less than one row of the sample, rows are taken to lie about its nearest as codes that are unlike do.
+    """
+    wanted = min(part * sample.shape[1], float(sample.shape[1]))
     room = -(-sample.shape[1] // LANES) * LANES
-    return int(distance_within(sample, query, wanted, np.empty(room, np.uint16)))
+    distance = int(distance_within(sample, query, max(1.0, wanted), np.empty(room, np.uint16)))
+    while wanted < 1 and distance > 0:
+        wanted *= (query.size * WORD_BITS + 1 - distance) / distance
+        distance -= wanted < 1
+    return distance
 
 
 @kernel

@@ -51,5 +51,17 @@ def test_the_distance_predicted_is_that_within_which_the_part_of_the_sample_lies
 
     for part in (1.0, 0.5, 0.1, 0.001):
         assert predicted_distance(planes, query, part) == distances[round(part * 1000) - 1]
-    assert predicted_distance(planes, query, 1e-9) == distances[0]
     assert predicted_distance(planes, query, 7.0) == distances[-1]
+
+
+def test_the_distance_of_fewer_rows_than_one_of_the_sample_is_predicted_as_of_unlike_codes() -> None:
+    stored, k = codes(1 << 18), 5
+    planes = np.ascontiguousarray(stored[:: 1 << 6].T)
+    queries = codes(30, seed=1)
+
+    found = [predicted_distance(planes, query, k / len(stored)) for query in queries]
+    right = [int(np.sort(hamming_distance(query, stored))[k - 1]) for query in queries]
+
+    assert abs(np.subtract(found, right).mean()) < 1
+    assert np.subtract([predicted_distance(planes, query, 1 / 4096) for query in queries], right).mean() > 1
+    assert predicted_distance(planes, queries[0], 1e-30) == 0
