@@ -11,7 +11,7 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.bits import Bits, Condition, meant
-from storage.compiled import LINE, U, at, inlined, kernel, lowest, prefetch
+from storage.compiled import LINE, U, at, count_ones, inlined, kernel, lowest, prefetch
 from storage.kernels import STRETCH, STRIP, least_distance, near_rows, piece_rows, reach, take
 from storage.selection import NO_FLAGS, NO_GROUPS, NO_WORDS, Notes, Parts, Selection
 
@@ -21,6 +21,8 @@ BEFORE: Final = U(32)
 """Rows of a list by which reading runs ahead."""
 WORDS_AHEAD: Final = 16
 """Words of bits with rows by which reading runs ahead."""
+USUAL: Final = 2
+"""Rows of a word that are listed in any case."""
 LEAST_LISTED: Final = STRIP + STRIP // 2
 """Rows within the threshold that are listed before it is lowered, or the sieve asked about them."""
 
@@ -137,10 +139,15 @@ def list_set(counts: NDArray[np.int64], bits: Bits, listing: Listing, place: NDA
             if listed > most:
                 place[0], place[1] = p, w
                 return np.int64(listed)
-            rest = bits[place[2] + w]
+            rest, found = bits[place[2] + w], listed
+            listed += count_ones(rest)
+            for _ in range(USUAL):  # also where there is none: guessing whether takes longer
+                listing.parts[found], listing.places[found] = p, (w << 6) + np.int64(lowest(rest))
+                found += U(1)
+                rest &= rest - U(1)
             while rest:
-                listing.parts[listed], listing.places[listed] = p, (w << 6) + np.int64(lowest(rest))
-                listed += U(1)
+                listing.parts[found], listing.places[found] = p, (w << 6) + np.int64(lowest(rest))
+                found += U(1)
                 rest &= rest - U(1)
         place[1] = 0
         place[2] += words
