@@ -7,11 +7,12 @@ Rows go in strips that fit the first-level cache: a strip without a row within t
 from typing import Any, Final
 
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.columns import DELETED
-from storage.compiled import U, count_ones, inlined, kernel
-from storage.selection import UNSEEN, Notes, Selection
+from storage.compiled import LANES, U, at, count_ones, inlined, kernel, within
+from storage.selection import NO_FLAGS, NO_WORDS, UNSEEN, Notes, Parts, Selection
 
 Words = NDArray[np.uint64]
 
@@ -20,6 +21,8 @@ STRETCH: Final = 128 * STRIP
 """Rows that are looked at before those found are listed."""
 MOST_PIECE: Final = 128
 """Rows looked at in one place, at most, before the next one's turn."""
+LEAST_BOUND, BOUND_ROWS = 4096, 16
+"""Rows by which the first threshold is set, at least, and for each that is wanted."""
 STREAMS: Final = 4
 """Places that are read in turn, planes of long codes among them."""
 
@@ -172,3 +175,51 @@ def least_distance(codes: Words, stride: Any, queries: Words, row: Any) -> Any:
             distance += np.int64(count_ones(codes[U(w) * U(stride) + U(row)] ^ queries[q, w]))
         least = min(least, distance)
     return least
+
+
+@kernel
+def bound(parts: Parts, queries: Words, k: int) -> Any:
+    """Distance from the first query within which k of the first rows lie: those farther off matter to no query.
+
+    Many rows are nearer than those before them while few were looked at, and to take one takes longer than to look at
+    a hundred. UNSEEN where too few rows are left to tell.
+    """
+    n = min(parts.counts[0], max(LEAST_BOUND, min(STRETCH, BOUND_ROWS * k)))
+    flags = carray(at(parts.flags[0], NO_FLAGS), (n,))
+    wanted = k
+    for row in range(n):
+        wanted += flags[row] & DELETED
+    if wanted > n:
+        return np.int64(UNSEEN)
+    codes = carray(at(parts.codes[0], NO_WORDS), (queries.shape[1], parts.strides[0]))
+    return distance_within(
+        codes, n, queries[0], np.float64(wanted), np.empty((n + LANES - 1) // LANES * LANES, np.uint16)
+    )
+
+
+@kernel
+def distance_within(codes: Words, rows: int, query: Words, wanted: float, distances: NDArray[np.uint16]) -> Any:
+    """Least distance within which at least `wanted` of the first rows of (words, n) codes lie.
+
+    Parameters
+    ----------
+    distances : (m,)
+        Room, for `rows` or more and a multiple of LANES.
+    """
+    n, words = U(rows), U(codes.shape[0])
+    distances[n:] = UNSEEN
+    for row in range(n):
+        distances[row] = np.uint16(count_ones(codes[0, row] ^ query[0]))
+    for w in range(U(1), words):
+        for row in range(n):
+            distances[row] += np.uint16(count_ones(codes[w, row] ^ query[w]))
+    low, high = np.int64(0), np.int64(codes.shape[0] * 64)
+    while low < high:
+        middle, found = (low + high) // 2, U(0)
+        for row in range(U(0), U(distances.size), U(LANES)):
+            found += count_ones(within(distances, row, np.uint16(0), np.uint16(middle)))
+        if found < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low

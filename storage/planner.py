@@ -11,14 +11,14 @@ from functools import cached_property
 from itertools import accumulate
 from math import comb, log
 from statistics import fmean
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, Codes
-from storage.compiled import LANES, U, count_ones, kernel, within
-from storage.selection import UNSEEN
+from storage.compiled import LANES
+from storage.kernels import distance_within
 
 SCAN_NS: Final = 0.45
 """What a scan takes for one word, on one core: reading it from memory."""
@@ -107,37 +107,9 @@ def predicted_distance(sample: Codes, query: NDArray[np.uint64], part: float) ->
     Where that is less than one row of the sample, rows are taken to lie about its nearest as codes that are unlike do.
     """
     wanted = min(part * sample.shape[1], float(sample.shape[1]))
-    room = -(-sample.shape[1] // LANES) * LANES
-    distance = int(distance_within(sample, query, max(1.0, wanted), np.empty(room, np.uint16)))
+    room = np.empty(-(-sample.shape[1] // LANES) * LANES, np.uint16)
+    distance = int(distance_within(sample, sample.shape[1], query, max(1.0, wanted), room))
     while wanted < 1 and distance > 0:
         wanted *= (query.size * WORD_BITS + 1 - distance) / distance
         distance -= wanted < 1
     return distance
-
-
-@kernel
-def distance_within(codes: Codes, query: NDArray[np.uint64], wanted: float, distances: NDArray[np.uint16]) -> Any:
-    """Least distance within which at least `wanted` of (words, n) codes lie.
-
-    Parameters
-    ----------
-    distances : (m,)
-        Room, for n or more and a multiple of LANES.
-    """
-    n, words = U(codes.shape[1]), U(codes.shape[0])
-    distances[n:] = UNSEEN
-    for row in range(n):
-        distances[row] = np.uint16(count_ones(codes[0, row] ^ query[0]))
-    for w in range(U(1), words):
-        for row in range(n):
-            distances[row] += np.uint16(count_ones(codes[w, row] ^ query[w]))
-    low, high = np.int64(0), np.int64(codes.shape[0] * 64)
-    while low < high:
-        middle, found = (low + high) // 2, U(0)
-        for row in range(U(0), U(distances.size), U(LANES)):
-            found += count_ones(within(distances, row, np.uint16(0), np.uint16(middle)))
-        if found < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low

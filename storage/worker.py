@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.bits import Bits, count_set, every
-from storage.kernels import STRIP
+from storage.kernels import STRIP, bound
 from storage.listing import (
     LEAST_LISTED,
     ROOM,
@@ -96,6 +96,8 @@ class Worker:
     def _search_all(self, chunk: Chunk) -> None:
         """Look at every row."""
         parts, place = chunk.parts(self._task.group_column), np.zeros(2, np.int64)
+        if not (self._task.group_column or self._selection.within[0]):
+            lower(self._selection, int(bound(parts, self._queries, self._task.k)))
         while place[0] < chunk.rows.size:
             self._make_room(STRIP)
             state = self._selection, self._listing, self._notes, self._noted

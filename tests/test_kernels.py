@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
-from storage.kernels import STRETCH, STRIP
+from storage.kernels import BOUND_ROWS, LEAST_BOUND, STRETCH, STRIP, bound
 from storage.listing import new_listing, select
 from storage.selection import UNSEEN, Selection, Totals, lower
 from storage.sums import total
@@ -92,6 +92,24 @@ def test_selection_goes_over_stretch_after_stretch(code_length: int, n: int, k: 
     assert set(np.flatnonzero(expected <= farthest).tolist()) <= set(rows)
     assert rows == sorted(rows)
     assert all(distance == expected[row] for row, distance, _ in found)
+
+
+@given(lengths, st.integers(1, 6000), st.integers(1, 3), st.integers(1, 500), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_the_nearest_lie_within_the_first_bound_and_it_is_no_farther_than_it_must(
+    code_length: int, n: int, n_queries: int, k: int, seed: int
+) -> None:
+    stored, queries = codes(n, code_length, seed), codes(n_queries, code_length, seed + 1)
+    deleted = np.random.default_rng(seed).random(n) < 0.1
+    looked_at, laid = min(n, max(LEAST_BOUND, BOUND_ROWS * k)), Laid(stored, [n], deleted)
+
+    found = bound(laid.parts(), queries, k)
+
+    left = np.sort(twin(stored, queries)[~deleted])
+    assert found >= (left[k - 1] if k <= left.size else code_length)
+    wanted = k + deleted[:looked_at].sum()
+    first = np.sort(twin(stored[:looked_at], queries[:1]))
+    assert found == (first[wanted - 1] if wanted <= looked_at else UNSEEN)
 
 
 def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None:
