@@ -24,29 +24,68 @@ Search = Callable[[Codes, int, int], NDArray[Any]]
 QUICKLY_BUILT = ("IVF 256 4", "IVF 256 16", "MultiHash 21 1", "MultiHash 21 2")
 SLOWLY_BUILT = ("HNSW 16 64", "HNSW 16 256")
 
-SOURCE = """
+SOURCE = r"""
 #include <stdint.h>
 #include <stddef.h>
+#define IN_PIECES(parts, sizes, n, streams, LOOP)                                              \
+    for (size_t p = 0; p < n; p++) {                                                           \
+        int64_t lane = streams == 1 ? sizes[p] : (sizes[p] / streams / 128 + 1) * 128;         \
+        int64_t piece = streams == 1 ? lane : 128;                                             \
+        for (int64_t offset = 0; offset < lane; offset += piece)                               \
+            for (int64_t first = offset; first < sizes[p]; first += lane) {                    \
+                int64_t end = first + piece < sizes[p] ? first + piece : sizes[p];             \
+                LOOP;                                                                          \
+            }                                                                                  \
+    }
 uint64_t read_all(const uint64_t *const *parts, const int64_t *words, size_t n, int64_t streams) {
     uint64_t sum = 0;
-    for (size_t p = 0; p < n; p++) {
-        int64_t lane = streams == 1 ? words[p] : (words[p] / streams / 128 + 1) * 128;
-        int64_t piece = streams == 1 ? lane : 128;
-        for (int64_t offset = 0; offset < lane; offset += piece)
-            for (int64_t first = offset; first < words[p]; first += lane) {
-                int64_t end = first + piece < words[p] ? first + piece : words[p];
-                for (int64_t i = first; i < end; i++) sum += parts[p][i];
-            }
-    }
+    IN_PIECES(parts, words, n, streams, for (int64_t i = first; i < end; i++) sum += parts[p][i])
     return sum;
 }
-int64_t count_near(const uint64_t *codes, int64_t rows, int width, const uint64_t *query, int64_t limit) {
-    int64_t found = 0;
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t distance = 0;
-        for (int w = 0; w < width; w++) distance += __builtin_popcountll(codes[row * width + w] ^ query[w]);
-        found += distance <= limit;
+static int64_t near_one(const uint64_t *code, int64_t stride, int width, const uint64_t *query, int64_t limit) {
+    int64_t ones = 0;
+    for (int w = 0; w < width; w++) ones += __builtin_popcountll(code[w * stride] ^ query[w]);
+    return ones <= limit;
+}
+#if defined(__AVX2__) && !defined(__AVX512VPOPCNTDQ__)
+#include <immintrin.h>
+static inline __m256i ones_of_four(const uint64_t *codes, uint64_t query) {
+    const __m256i low = _mm256_set1_epi8(15);
+    const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
+                                          0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    __m256i apart = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)codes), _mm256_set1_epi64x(query));
+    __m256i first = _mm256_shuffle_epi8(ones, _mm256_and_si256(apart, low));
+    __m256i second = _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(apart, 4), low));
+    return _mm256_sad_epu8(_mm256_add_epi8(first, second), _mm256_setzero_si256());
+}
+static inline int64_t near(const uint64_t *codes, int64_t n, int64_t stride, int width, const uint64_t *query,
+                           int64_t limit) {
+    __m256i found = _mm256_setzero_si256(), beyond = _mm256_set1_epi64x(limit + 1);
+    int64_t i = 0, sums[4], rest = 0;
+    for (; i + 4 <= n; i += 4) {
+        __m256i ones = ones_of_four(codes + i, query[0]);
+        for (int w = 1; w < width; w++) ones = _mm256_add_epi64(ones, ones_of_four(codes + w * stride + i, query[w]));
+        found = _mm256_sub_epi64(found, _mm256_cmpgt_epi64(beyond, ones));
     }
+    _mm256_storeu_si256((__m256i *)sums, found);
+    for (; i < n; i++) rest += near_one(codes + i, stride, width, query, limit);
+    return sums[0] + sums[1] + sums[2] + sums[3] + rest;
+}
+#else
+static inline int64_t near(const uint64_t *codes, int64_t n, int64_t stride, int width, const uint64_t *query,
+                           int64_t limit) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < n; i++) found += near_one(codes + i, stride, width, query, limit);
+    return found;
+}
+#endif
+#define NEAR(width) found += near(parts[p] + first, end - first, strides[p], width, query, limit)
+int64_t count_near(const uint64_t *const *parts, const int64_t *rows, const int64_t *strides, size_t n, int width,
+                   const uint64_t *query, int64_t limit) {
+    int64_t found = 0, streams = width < 4 ? 4 / width : 1;
+    if (width == 1) IN_PIECES(parts, rows, n, streams, NEAR(1))
+    if (width == 2) IN_PIECES(parts, rows, n, streams, NEAR(2))
+    if (width == 4) IN_PIECES(parts, rows, n, streams, NEAR(4))
     return found;
 }
 """
@@ -80,10 +119,19 @@ class Machine:
         else:
             list(self._pool.map(run, shares))
 
-    def count(self, codes: Codes, query: NDArray[np.uint64], limit: int) -> int:
-        """How many codes of an array are within a distance: all that a search does but select."""
-        n, width = codes.shape
-        found: int = self._library.count_near(_pointer(codes), ctypes.c_int64(n), width, _pointer(query), limit)
+    def count(self, chunks: Sequence[Chunk], query: NDArray[np.uint64], limit: int) -> int:
+        """How many codes are within a distance, read in four places: all that a search does but find out the distance.
+
+        Parameters
+        ----------
+        query : (words,)
+            1, 2 or 4 words.
+        """
+        found = 0
+        for chunk in chunks:
+            parts = _pointer(chunk.addresses[CODES]), _pointer(chunk.counts), _pointer(chunk.strides)
+            size, asked = ctypes.c_size_t(len(chunk.counts)), _pointer(query)
+            found += self._library.count_near(*parts, size, len(query), asked, ctypes.c_int64(limit))
         return found
 
 
