@@ -6,6 +6,7 @@ rows, these are looked at, and if too few of them are left it is asked for more.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -119,8 +120,9 @@ class _Index:
         """Search one segment; False as soon as a scan is the better way."""
         costs, state, part = segment.costs, findings.state, findings.k / self._rows
         state[BUCKETS] = state[ROWS] = 0
+        sampled = cache(lambda: predicted_distance(segment.sample, query, part))
         if budget_ns < QUICK_NS and part * segment.sample.shape[1] >= 1:
-            distance = min(int(state[THRESHOLD]), predicted_distance(segment.sample, query, part))
+            distance = min(int(state[THRESHOLD]), sampled())
             if costs.ns(0, distance + 1, costs.load) > budget_ns:
                 return False
         question, most_rows = segment.question(query), int(budget_ns / costs.row_ns)
@@ -130,7 +132,7 @@ class _Index:
             return bool(step != ABANDONED)
         threshold, load = int(state[THRESHOLD]), state[ROWS] / max(1, state[BUCKETS])
         if costs.ns(step, threshold + 1, load) > budget_ns:  # what was found tells too little: ask the sample
-            distance = min(threshold, predicted_distance(segment.sample, query, part))
+            distance = min(threshold, sampled())
             if costs.ns(step, distance + 1, load) > budget_ns:
                 return False
         return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)

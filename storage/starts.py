@@ -22,8 +22,6 @@ EXTENDED: Final = 1 << 31
 """Added to what a line begins with where that is no start, but the place of one among numbers `beyond` the lines."""
 MOST_ROWS: Final = EXTENDED
 """Rows whose starts can be told."""
-
-
 SEVEN, ONE = U(0x7F7F7F7F7F7F7F7F), U(0x0101010101010101)
 """Of each byte seven bits, and the lowest."""
 
