@@ -34,14 +34,14 @@ def train(
     The score of a method is its validation NDCG@100: the test part is not touched.
     """
     if method:
-        from hashing import bench
-        from hashing.experiment import Experiment as Comparison
+        from hashing.training import method_run as bench
+        from hashing.training.experiment import Experiment as Comparison
 
         run = bench.Run(method, code_length, seed)
         score = bench.validate(run, Comparison.read(experiment), data, output)
         typer.echo(f"{method}, {code_length} bits, seed {seed}: validation score {score:.4f}")
         return
-    from hashing import train as training
+    from hashing.training import train as training
 
     training.train(training.Experiment.read(experiment), data, output)
 
@@ -49,8 +49,8 @@ def train(
 @app.command(epilog="Example: python -m hashing export runs/first.safetensors my-model.safetensors --name my-model")
 def export(weights: Path, model: Path, name: Annotated[str, typer.Option(help="Name of the model.")]) -> None:
     """Write trained weights as a model file that the node loads."""
-    from hashing import encoder
-    from hashing.train import CLASSES, trained_network
+    from hashing.model import encoder
+    from hashing.training.train import CLASSES, trained_network
 
     network = trained_network(weights)
     written = encoder.export(network, model, name, {"weights": weights.name}, CLASSES[: network.n_classes])
@@ -62,9 +62,9 @@ def export(weights: Path, model: Path, name: Annotated[str, typer.Option(help="N
 )
 def classify(model: Path, experiment: Experiment, data: Data, output: Output = Path("runs")) -> None:
     """Give a model file the classifier of an experiment, in place; codes stay the same, the fingerprint does not."""
-    from hashing import encoder
-    from hashing import train as training
-    from hashing.model import read_model
+    from hashing.model import encoder
+    from hashing.model.model_file import read_model
+    from hashing.training import train as training
 
     network, name = training.trained_network(model), read_model(model).name
     training.classify(network, training.Experiment.read(experiment), data, output)
@@ -80,8 +80,8 @@ def evaluate(
     sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
 ) -> None:
     """Print mean average precision on held-back images as a Markdown table."""
-    from hashing import evaluate as evaluation
-    from hashing.encoder import Encoder
+    from hashing.evaluation import evaluate as evaluation
+    from hashing.model.encoder import Encoder
 
     encoder = Encoder.load(model, code_length=128)
     results = list(evaluation.evaluate(encoder, tuple(sets.split(",")), data, output / "cache"))
@@ -97,8 +97,8 @@ def stages(
     code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
 ) -> None:
     """Print how well each ranking stage orders the nearest of validation images, as a Markdown table."""
-    from hashing import staging
-    from hashing.encoder import Encoder
+    from hashing.evaluation import ranking_stages as staging
+    from hashing.model.encoder import Encoder
 
     encoder = Encoder.load(model, code_length=code_length)
     results = list(staging.evaluate_stages(encoder, tuple(sets.split(",")), data, output / "cache"))
@@ -113,8 +113,8 @@ def compare(
     docs: Annotated[Path, typer.Option(help="Folder for results.md, results.csv and plots.")] = Path("docs"),
 ) -> None:
     """Train and judge all methods of experiments, and write tables and plots; runs done already are read."""
-    from hashing import comparison, report
-    from hashing.experiment import Experiment as Comparison
+    from hashing.training import comparison, report
+    from hashing.training.experiment import Experiment as Comparison
 
     compared = [comparison.compare(Comparison.read(path), data, output) for path in experiments]
     report.write(compared, docs)

@@ -10,6 +10,9 @@ from enum import IntEnum
 
 from pydicom.tag import BaseTag
 
+NO_PIXELS = "no-pixel-data"
+"""Reason under which an instance without an image is set aside: it is read, and nothing of it can be indexed."""
+
 COMMENT_LENGTH = 64  # VR LO of Error Comment (0000,0902)
 
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from hashing.model import DEFAULT_MODEL, Model, read_model
-from hashing.stages import Stage
-from node.retriever import Retriever
+from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
+from hashing.ranking_scores import Stage
+from node.query.retriever import Retriever
 from node.settings import Settings
-from storage.database import Database
-from storage.spool import Spool
+from storage.database.database import Database
+from storage.spool.queue import Spool
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from node.errors import SettingsError
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
-Backend = Literal["auto", "torch", "openvino"]  # as in hashing.backends, which loads torch
+Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 

@@ -18,18 +18,18 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from node.entity import Entity
+from node.dicom.client import send_at_once
+from node.dicom.private import Element, PrivateBlock
 from node.errors import Status
-from node.find import Finder
-from node.peers import send_at_once
-from node.pressure import Pressure
-from node.private import Element, PrivateBlock
-from node.receiver import Receiver
-from node.refusals import Refusals
-from node.retriever import Retriever
+from node.ingest.pressure import Pressure
+from node.ingest.receiver import Receiver
+from node.ingest.refusals import Refusals
+from node.query.find import Finder
+from node.query.retriever import Retriever
+from node.roles.dicom import Entity
 from node.settings import Settings
-from storage.database import Database, Item
-from storage.spool import Spool
+from storage.database.database import Database, Item
+from storage.spool.queue import Spool
 from tests.archive import instance, uid
 from tests.running import free_port
 

@@ -8,9 +8,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from hashing.codes import Codes
-from node.keys import LEVEL_OF
-from node.private import FIRST_BLOCK, Element, add_block
-from storage.database import Item
+from node.dicom.hierarchy import LEVEL_OF
+from node.dicom.private import FIRST_BLOCK, Element, add_block
+from storage.database.database import Item
 from storage.record import LEVELS, Level, Record, patient_key
 
 CT, CR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1"

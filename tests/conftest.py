@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from node.samples import write_samples
-from node.sending import files
+from hashing.phantoms.hospital import write_samples
+from node.cli.send import files
 from tests.running import RunningNode, running_node
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -29,14 +29,14 @@ from pydicom.uid import (
 from rich.console import Console
 from rich.table import Table
 
-from node.decoding import Decoding
+from node.dicom.command_set import CommandError, read_command, read_store_request, store_response
 from node.errors import NodeError, Refusal
-from node.preparation import Prepared, prepare
-from node.receiver import _head
+from node.ingest.decoding import Decoding
+from node.ingest.preparation import Prepared, prepare
+from node.ingest.receiver import _head
 from node.settings import Settings
-from node.store_message import CommandError, read_command, read_store_request, store_response
-from storage.aside import REASON
-from storage.spool import Entry
+from storage.spool.queue import Entry
+from storage.spool.set_aside import REASON
 from tests.hostile import COMPRESSED, NAME, body, compressed, damaged, picture, plain
 from tests.running import RunningNode, running_node
 from tests.test_hostile_network import converse

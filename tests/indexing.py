@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from hashing.codes import Codes, pack, unpack
-from storage import builder, indexed
-from storage.database import Database, Item
-from storage.snapshot import Snapshot
+from storage.database.database import Database, Item
+from storage.database.snapshot import Snapshot
+from storage.search import planner as indexed
+from storage.segments import builder
 from tests.invented import codes, item
 
 MAP_SIZE = 2**28

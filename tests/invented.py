@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from hashing.codes import Codes, pack, unpack
-from storage.database import Item
+from storage.database.database import Item
 from storage.record import Record, patient_key
 
 N_CLASSES = 5

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.selection import UNSEEN, Notes, Parts, Selection
+from storage.search.kernels.state import UNSEEN, Notes, Parts, Selection
 
 
 class Laid:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from node.preparation import Prepared, Unusable
+from node.ingest.preparation import Prepared, Unusable
 
 
 def behave(path: Path, received_ns: int, **_: object) -> Prepared | Unusable:

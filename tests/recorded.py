@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import MagicMock
 
-from storage.database import Database, Item
-from storage.spool import Spool
+from storage.database.database import Database, Item
+from storage.spool.queue import Spool
 from tests.invented import codes, item
 
 HEAD: Final = struct.Struct("<cBqq")  # as in tests/recorder.c
@@ -118,9 +118,9 @@ def instance(number: int, version: int) -> Item:
 
 def work(home: Path, batches: int, rng: random.Random) -> None:
     """Receive, index, replace, delete and compact, as told by random numbers."""
-    for slow_to_load in ("hashing.encoder", "hashing.network"):  # torch; nothing is encoded here
+    for slow_to_load in ("hashing.model.encoder", "hashing.model.network"):  # torch; nothing is encoded here
         sys.modules[slow_to_load] = MagicMock()
-    from node.indexer import Indexer
+    from node.ingest.indexer import Indexer
     from node.settings import Settings
 
     nothing: Any = None

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from node.peers import Peer
-from node.roles import Role, processes, running_pid, title
+from node.cli.status import NodeStatus, read_status
+from node.dicom.client import Peer
+from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
-from node.status import NodeStatus, read_status
 
 READY_S = 300
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hashing.examples import FINDINGS
+from hashing.data.examples import FINDINGS
 
 COLUMNS = (
     "Image Index",

@@ -7,12 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hashing import metrics
 from hashing.codes import pack
-from hashing.examples import FINDINGS, NO_FINDING
-from hashing.protocol import Task, Truth, by_codes, task
-from hashing.ranking import by_score, grade
-from hashing.readers import label_rows
+from hashing.data.bundled import label_rows
+from hashing.data.examples import FINDINGS, NO_FINDING
+from hashing.evaluation import metrics
+from hashing.evaluation.protocol import Task, Truth, by_codes, task
+from hashing.evaluation.ranking import by_score, grade
 
 
 @pytest.mark.parametrize("seed", range(5))

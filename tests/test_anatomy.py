@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from node.phantoms.anatomy import Anatomy, Finding, extent, extent_of, uneven
-from node.phantoms.shape import ellipsoid, thread
+from hashing.phantoms.anatomy import Anatomy, Finding, extent, extent_of, uneven
+from hashing.phantoms.shape import ellipsoid, thread
 
 ANATOMY = Anatomy((), (), 300.0, 110.0, 100.0, -100.0, (Finding("mass", 10.0, 50.0), Finding("effusion", -90.0, 20.0)))
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from node.phantoms.build import build
-from node.phantoms.person import person
+from hashing.phantoms.build import build
+from hashing.phantoms.person import person
 
 
 def test_a_build_belongs_to_the_person() -> None:

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import builder
-from storage.builder import RATIO, SEAL_ROWS, alone, build, due, faults, keep_built, settled, verify
-from storage.database import Database
+from storage.database.blocks import Layout
+from storage.database.database import Database
 from storage.errors import SegmentsBusy
-from storage.findings import look_at_all
-from storage.multi_index import probe
-from storage.rows import Layout
-from storage.search import search
-from storage.segment import Entry
-from storage.starts import MOST_ROWS
+from storage.search.local import search
+from storage.segments import builder
+from storage.segments.builder import RATIO, SEAL_ROWS, alone, build, due, faults, keep_built, settled, verify
+from storage.segments.probe import probe
+from storage.segments.segment_file import Entry
+from storage.segments.starts import MOST_ROWS
+from storage.segments.top_k import look_at_all
 from tests.indexing import always_indexed, checked, create, items
 from tests.invented import codes, item
 from tests.running import wait_until

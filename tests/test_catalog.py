@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node import catalog
-from node.keys import LEVEL_OF, REQUIRED, UNIQUE
-from node.matching import is_universal, matches
-from storage.database import Database, Item, Snapshot
+from node.dicom.hierarchy import LEVEL_OF, REQUIRED, UNIQUE
+from node.query import catalog
+from node.query.matching import is_universal, matches
+from storage.database.database import Database, Item, Snapshot
 from storage.record import LEVELS, Level, Record
-from storage.search import search
+from storage.search.local import search
 from tests.archive import CR, CT, instance, ladder, uid
 
 STUDIES, SERIES, IMAGES = 3, 2, 2

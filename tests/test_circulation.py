@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from node.phantoms.build import build
-from node.phantoms.circulation import great_vessels, heart, lung_vessels
-from node.phantoms.person import person
-from node.phantoms.shape import Solid
-from node.phantoms.torso import lung
+from hashing.phantoms.build import build
+from hashing.phantoms.circulation import great_vessels, heart, lung_vessels
+from hashing.phantoms.person import person
+from hashing.phantoms.shape import Solid
+from hashing.phantoms.torso import lung
 
 BUILD = build(person(1, 0))
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from hashing.classifier import Classifier, train_classifier
-from hashing.head import Material
-from hashing.network import FEATURES
+from hashing.model.network import FEATURES
+from hashing.training.classifier import Classifier, train_classifier
+from hashing.training.heads import Material
 
 CLASSIFIER = Classifier(steps=150, batch=32, learning_rate=1e-2, weight_decay=1e-2, noise=0.1, seed=3)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.columns import age_years, body_part, modality, sex, study_date
+from storage.database.columns import age_years, body_part, modality, sex, study_date
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.compaction import compact
-from storage.database import Database, Item
+from storage.database.compaction import compact
+from storage.database.database import Database, Item
 from storage.record import Level
-from storage.search import Hit, search
+from storage.search.local import Hit, search
 from tests.invented import N_CLASSES, codes, item
 
 MAP_SIZE = 2**28

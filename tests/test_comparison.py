@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from hashing import comparison, features, report
 from hashing.__main__ import app
-from hashing.bench import Material, Run, by_unlikelihood, classifier, ranker, validate
 from hashing.codes import pack
-from hashing.comparison import compare, health, rows
-from hashing.experiment import Experiment
-from hashing.features import standardised
-from hashing.judgement import curve, judge
-from hashing.loop import Schedule
+from hashing.evaluation.judgement import curve, judge
+from hashing.evaluation.metrics import average_precision, legacy_average_precision_found
+from hashing.evaluation.protocol import Truth, by_codes, reported_tasks, task
+from hashing.evaluation.ranking import Levels
 from hashing.methods.catalogue import METHODS
-from hashing.metrics import average_precision, legacy_average_precision_found
-from hashing.network import FEATURES
-from hashing.protocol import Truth, by_codes, reported_tasks, task
-from hashing.ranking import Levels
+from hashing.model.network import FEATURES
+from hashing.training import comparison, features, report
+from hashing.training.comparison import compare, health, rows
+from hashing.training.experiment import Experiment
+from hashing.training.features import standardised
+from hashing.training.loop import Schedule
+from hashing.training.method_run import Material, Run, by_unlikelihood, classifier, ranker, validate
 from tests.standin import Film, chest_xray14
 
 TOY = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node.peers import Peer
+from node.dicom.client import Peer
 from storage.record import Level
 from tests.running import running_node
 

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import CodeLengthError
-from storage.database import Appended, Clash, Database, Item
+from storage.database.database import Appended, Clash, Database, Item
+from storage.database.header import FORMAT
+from storage.database.tables import FRAME_OF
 from storage.errors import DatabaseFull, FormatError, ModelMismatch, NoDatabase, SnapshotError
-from storage.header import FORMAT
 from storage.record import Level, Record, patient_key
-from storage.tables import FRAME_OF
 from tests.formats import golden
 from tests.invented import N_CLASSES, codes, item, record
 
@@ -476,7 +476,7 @@ def test_verification_finds_damage(tmp_path: Path) -> None:
 APPENDER = """
 import sys
 from pathlib import Path
-from storage.database import Database
+from storage.database.database import Database
 from tests.formats import golden
 from tests.invented import item
 with Database.create_or_open(Path(sys.argv[1]), 64, "model", 2**28, block_rows=64, tail_rows=8) as database:
@@ -536,7 +536,7 @@ def test_a_killed_reader_does_not_keep_old_pages(tmp_path: Path) -> None:
     create(tmp_path).close()
     script = f"""
 from pathlib import Path
-from storage.database import Database
+from storage.database.database import Database
 with Database.open(Path({str(tmp_path)!r})).snapshot():
     print(flush=True)
     input()
@@ -559,7 +559,7 @@ def test_a_reader_says_what_to_do_when_the_writer_got_more_room(tmp_path: Path) 
     with Database.open(tmp_path) as reader:
         writing = f"""
 from pathlib import Path
-from storage.database import Database
+from storage.database.database import Database
 from tests.formats import golden
 from tests.invented import item
 with Database.create_or_open(Path({str(tmp_path)!r}), 64, "model", 2**28) as database:

@@ -18,8 +18,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from node.private import Element, add_block, dcmtk_dictionary
-from node.sending import files
+from node.cli.send import files
+from node.dicom.private import Element, add_block, dcmtk_dictionary
 from storage.record import Level
 from tests.running import RunningNode, program, run_peer, running_node
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node import decoding as module
-from node.decoding import Decoding, DecodingStalled
-from node.preparation import Prepared, Unusable, prepare
+from node.ingest import decoding as module
+from node.ingest.decoding import Decoding, DecodingStalled
+from node.ingest.preparation import Prepared, Unusable, prepare
 from node.settings import Settings
-from storage.spool import Entry, Spool
+from storage.spool.queue import Entry, Spool
 from tests.images import image, scene, sent
 from tests.misbehaviour import behave
 from tests.running import wait_until

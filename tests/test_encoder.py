@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from safetensors.torch import load_file, save_file
 
-from hashing import backends
-from hashing.backends import Backend
 from hashing.codes import unpack
-from hashing.encoder import Encoder, Encoding, export
-from hashing.modality import joined
-from hashing.model import ARCHITECTURE, DEFAULT_MODEL, ModelError, read_model
-from hashing.network import CODE_LENGTHS, LEARNED_BITS, HashNetwork
-from hashing.pixels import network_input
-from hashing.train import CLASSES
+from hashing.images.pixels import network_input
+from hashing.model import backends
+from hashing.model.backends import Backend
+from hashing.model.encoder import Encoder, Encoding, export
+from hashing.model.modality import joined
+from hashing.model.model_file import ARCHITECTURE, DEFAULT_MODEL, ModelError, read_model
+from hashing.model.network import CODE_LENGTHS, LEARNED_BITS, HashNetwork
+from hashing.training.train import CLASSES
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
 MODALITIES = ["CT", "DX", ""]

@@ -9,14 +9,14 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from node import find
+from node.dicom.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
 from node.errors import Status
-from node.find import Finder
-from node.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
-from node.retriever import Retriever
+from node.query import find
+from node.query.find import Finder
+from node.query.retriever import Retriever
 from node.settings import Settings
-from storage.database import Database
-from storage.spool import Spool
+from storage.database.database import Database
+from storage.spool.queue import Spool
 from tests.answering import EXAMPLE, MANY, MODELS, RETURNED, SYNTAXES, Node, PatientRoot, answering_node, ours
 from tests.archive import CT, SENDER, identifier, instance, uid
 

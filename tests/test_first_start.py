@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from node.asking import Asking, ask_node
+from node.cli.send import files
+from node.cli.similar import Asking, ask_node
 from node.errors import Status
-from node.sending import files
 from storage.record import Level
 from tests.running import running_node
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from hashing.frames import Limits, PixelError, codestream_size, quiet, sampled_frames, stored_frame
+from hashing.images.frames import Limits, PixelError, codestream_size, quiet, sampled_frames, stored_frame
 from tests.images import image, scene
 
 

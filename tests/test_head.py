@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from node.phantoms.anatomy import Anatomy
-from node.phantoms.head import head
-from node.phantoms.person import person
-from node.phantoms.section import Plane, section
-from node.phantoms.shape import Solid
+from hashing.phantoms.anatomy import Anatomy
+from hashing.phantoms.head import head
+from hashing.phantoms.person import person
+from hashing.phantoms.section import Plane, section
+from hashing.phantoms.shape import Solid
 
 WELL = replace(person(20, 3), findings=(), side=1)
 CODES = {"cerebrospinal fluid": 1.0, "tumour": 2.0, "grey matter": 3.0, "white matter": 4.0, "cortical bone": 5.0}

@@ -15,15 +15,15 @@ import pytest
 from pydicom import config as pydicom_config
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from hashing.encoder import Encoder
-from hashing.frames import Limits
-from node.indexer import Indexer
-from node.preparation import Prepared, Unusable, prepare
+from hashing.images.frames import Limits
+from hashing.model.encoder import Encoder
+from node.ingest.indexer import Indexer
+from node.ingest.preparation import Prepared, Unusable, prepare
 from node.settings import Settings
-from storage.aside import REASON
-from storage.database import Database
+from storage.database.database import Database
 from storage.record import Level
-from storage.spool import Spool
+from storage.spool.queue import Spool
+from storage.spool.set_aside import REASON
 from tests.hostile import (
     COMPRESSED,
     NAME,

@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 from pynetdicom.dsutils import decode, encode
 
+from node.dicom.hierarchy import COMPUTED, KEPT, LEVEL_OF, tag_of
+from node.dicom.private import GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
-from node.identifier import Query, read_query, write_response
-from node.keys import COMPUTED, KEPT, LEVEL_OF, tag_of
-from node.private import GROUP, Element, PrivateBlock
+from node.query.identifier import Query, read_query, write_response
 from storage.record import LEVELS, Level
 from tests.archive import identifier
 

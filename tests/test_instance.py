@@ -8,11 +8,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from node.phantoms.chest import chest
-from node.phantoms.head import head
-from node.phantoms.instance import instance
-from node.phantoms.person import person
-from node.phantoms.schedule import Series, schedule
+from hashing.phantoms.chest import chest
+from hashing.phantoms.head import head
+from hashing.phantoms.instance import instance
+from hashing.phantoms.person import person
+from hashing.phantoms.schedule import Series, schedule
 from tests.running import program
 
 EVERY_SYNTAX = {s.transfer_syntax: (n, s) for n in range(12) for s in schedule(n)}

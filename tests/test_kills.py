@@ -13,11 +13,11 @@ import psutil
 import pytest
 from pydicom import dcmread
 
+from hashing.phantoms.hospital import write_samples
+from node.cli.send import files
 from node.errors import PeerError
 from node.home import open_for_reading, open_spool
-from node.samples import write_samples
-from node.sending import files
-from storage.database import Database
+from storage.database.database import Database
 from tests.running import RunningNode, wait_until
 
 pytestmark = [

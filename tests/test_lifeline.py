@@ -8,9 +8,9 @@ import time
 
 import psutil
 
-from node.roles import Role
+from node.processes import Role
 
-CHILD = "from node.lifeline import die_with_parent; import time; die_with_parent({parent}); print(); time.sleep(60)"
+CHILD = "from node.processes import die_with_parent; import time; die_with_parent({parent}); print(); time.sleep(60)"
 PARENT = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)

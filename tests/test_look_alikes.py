@@ -15,9 +15,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hashing.codes import hamming_distance
-from hashing.encoder import Encoder
-from hashing.pixels import PixelError, network_input
-from node.samples import samples
+from hashing.images.pixels import PixelError, network_input
+from hashing.model.encoder import Encoder
+from hashing.phantoms.hospital import samples
 
 ENOUGH = 0.95
 ASKED = ("X-ray", "chest CT", "head MR")

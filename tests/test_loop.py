@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hashing.experiment import Experiment
-from hashing.loop import Batch, Learner, Schedule, best_weights, fit
-from hashing.trunk import Classification
+from hashing.training.experiment import Experiment
+from hashing.training.loop import Batch, Learner, Schedule, best_weights, fit
+from hashing.training.trunk import Classification
 
 INPUTS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 LABELS = (INPUTS[:, :2] > 0).float()

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.phantoms.loops import cover, shade, shadow
-from node.phantoms.shape import Solid, ellipsoid
+from hashing.phantoms.loops import cover, shade, shadow
+from hashing.phantoms.shape import Solid, ellipsoid
 
 small = st.floats(-20, 20, width=32)
 Interval = tuple[float, float]

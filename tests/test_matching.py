@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.matching import is_universal, matches
+from node.query.matching import is_universal, matches
 
 MICROSECONDS = (3600_000_000, 60_000_000, 1_000_000)
 TEXT = st.text("aB*?.+[(^ ", max_size=6)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from hashing.codes import pack
-from hashing.judgement import judge
-from hashing.loop import Batch, Learner, Schedule, fit
+from hashing.evaluation.judgement import judge
+from hashing.evaluation.protocol import Truth, by_codes, task
 from hashing.methods.base import Setting, balanced_weights, pairs, similar_share
 from hashing.methods.catalogue import OBJECTIVES, PROJECTIONS, objective
 from hashing.methods.centres import class_targets, hadamard
-from hashing.network import HashLayer
-from hashing.protocol import Truth, by_codes, task
+from hashing.model.network import HashLayer
+from hashing.training.loop import Batch, Learner, Schedule, fit
 
 LABELS = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])  # 0 and 1 share a label, so do 1 and 2
 GROUPS = torch.tensor([1, 2, 3])

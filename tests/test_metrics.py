@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashing import metrics
 from hashing.codes import pack
-from hashing.ranking import Levels, by_hamming_distance, by_score, grade
+from hashing.evaluation import metrics
+from hashing.evaluation.ranking import Levels, by_hamming_distance, by_score, grade
 
 Order = list[tuple[int, int]]
 """(labels shared with the query, labels of either) of each image, nearest first."""

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from hashing.modality import joined, learned_length
-from hashing.network import CODE_LENGTHS
+from hashing.model.modality import joined, learned_length
+from hashing.model.network import CODE_LENGTHS
 
 EVERYTHING = ("DX", "XA", "CT", "MR", "US", "PT", "ES", "OT")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from hashing.mosaic import middle_section
-from hashing.pixels import network_input
+from hashing.images.mosaic import middle_section
+from hashing.images.pixels import network_input
 from tests.images import image
 
 SECTIONS = np.arange(36, dtype=np.uint8).reshape(6, 6)

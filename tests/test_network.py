@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hashing.methods.orthogonal import NestedOrthogonalLoss, spread_targets
-from hashing.network import CODE_LENGTHS, ConvolutionNorm, EfficientNetLite0, HashNetwork
-from hashing.trunk import imagenet_weights
+from hashing.model.network import CODE_LENGTHS, ConvolutionNorm, EfficientNetLite0, HashNetwork
+from hashing.training.trunk import imagenet_weights
 
 
 def test_published_imagenet_weights_fit_and_recognise_shapes() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from node.phantoms.noise import SIZE, cut, tile
+from hashing.phantoms.noise import SIZE, cut, tile
 
 
 @pytest.mark.parametrize("wavelength_px", [0.0, 2.6, 20.0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from node.sending import files
+from node.cli.send import files
 from storage.record import Level
 from tests.running import RunningNode, free_port, program, running_node, wait_until
 

@@ -24,19 +24,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hashing.codes import Codes, pack
-from node.cases import Patient, patient, series_by_modality
-from node.errors import HTTP_STATUS, Refusal, Status
+from hashing.phantoms.dicom_header import header
+from hashing.phantoms.person import person
+from hashing.phantoms.schedule import schedule
+from node.errors import HTTP_STATUS, NO_PIXELS, Refusal, Status
 from node.home import Reading
-from node.page import PHANTOM_HOSPITAL, WEB, build, serve
-from node.phantoms.header import header
-from node.phantoms.person import person
-from node.phantoms.schedule import schedule
-from node.retriever import NO_PIXELS, Retriever
-from node.roles import Role, announced
+from node.processes import Role, announced
+from node.query.retriever import Retriever
 from node.settings import Settings, load_settings
-from storage.database import Database, Item
+from node.web.app import PHANTOM_HOSPITAL, WEB, build, serve
+from node.web.cases import Patient, patient, series_by_modality
+from storage.database.database import Database, Item
 from storage.record import Entity, Level, patient_key
-from storage.spool import Spool
+from storage.spool.queue import Spool
 from tests.invented import record
 
 MAP_SIZE = 2**26

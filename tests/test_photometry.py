@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from hashing.frames import PixelError
-from hashing.pixels import decode
+from hashing.images.frames import PixelError
+from hashing.images.pixels import decode
 from tests.images import image, item, scene, sent
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)

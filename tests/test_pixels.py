@@ -26,8 +26,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from hashing.frames import quiet
-from hashing.pixels import PixelError, decode, network_input, preprocess, sampled_frames
+from hashing.images.frames import quiet
+from hashing.images.pixels import PixelError, decode, network_input, preprocess, sampled_frames
 from tests.images import image, scene, sent
 
 PACKAGED = [

@@ -1,67 +1,204 @@
-"""Which way is cheaper."""
+"""The same rows as the scan, by the index."""
 
-from math import comb
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from hashing.codes import hamming_distance
-from storage.planner import Costs, predicted_distance, scan_ns
+from storage.database.columns import LEVEL_COLUMN
+from storage.record import LEVELS, Level
+from storage.search import planner as indexed
+from storage.search.filter import Candidates, Filter
+from storage.search.local import search
+from storage.search.planner import by_index, find
+from storage.search.scan import sweep
+from storage.search.scan_query import Found, Task
+from storage.segments.builder import build
+from tests.indexing import BLOCK_ROWS, KINDS, always_indexed, checked, create, empty_database, invented, items
+from tests.invented import codes, item
+
+lengths = st.sampled_from([16, 32, 48, 64, 128, 256])
+seeds = st.integers(0, 2**32 - 1)
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"modalities": frozenset({"MR"})},
+    {"excluded_series": np.arange(0, 30, 2, dtype=np.uint32)},
+    {"excluded_instances": np.array([3], np.uint32)},
+    {"modalities": frozenset({"US"})},
+]
+
+
+def answer(found: Found, task: Task) -> list[tuple[int, int]]:
+    """(distance, row) of every row that the task asks for."""
+    groups = found.groups if task.group_column else found.rows
+    best: dict[int, int] = {}
+    for group, distance in zip(groups.tolist(), found.distances.tolist(), strict=True):
+        best[group] = min(distance, best.get(group, distance))
+    nearest = sorted(best.values())[: task.k]
+    triples = zip(found.distances.tolist(), found.rows.tolist(), groups.tolist(), strict=True)
+    return sorted((d, row) for d, row, group in triples if nearest and d == best[group] and d <= nearest[-1])
+
+
+@given(
+    lengths,
+    st.sampled_from(KINDS),
+    st.integers(1, 200),
+    st.sampled_from([1, 2, 10, 100, 1000]),
+    st.integers(1, 3),
+    st.sampled_from(FILTERS),
+    st.sampled_from([None, *LEVELS]),
+    st.none() | st.integers(0, 64),
+    st.booleans(),
+    seeds,
+)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_segments_give_the_rows_of_the_scan_in_its_order(
+    code_length: int,
+    kind: str,
+    n: int,
+    k: int,
+    n_queries: int,
+    asked: dict[str, Any],
+    level: Level | None,
+    maximum_distance: int | None,
+    inline: bool,
+    seed: int,
+) -> None:
+    generator = np.random.default_rng(seed)
+    stored = invented(kind, n, code_length, seed)
+    queries = np.concatenate([stored[generator.integers(0, n, n_queries - 1)], codes(1, code_length, seed + 1)])
+    with empty_database(code_length) as database, always_indexed():
+        given_items = items(stored, code_length)
+        for start in range(0, n, 60):
+            database.append(given_items[start : start + 60])
+            build(database, inline=inline and code_length <= 64)
+        database.remove(f"2.25.2{number}" for number in generator.permutation(n)[: n // 5])
+        with database.snapshot() as snapshot:
+            sieve = Candidates(Filter(**asked), snapshot, k)
+            task = Task(
+                queries,
+                k,
+                code_length if maximum_distance is None else maximum_distance,
+                keep_ties=True,
+                sieve=sieve if sieve else None,
+                group_column=None if level is None else LEVEL_COLUMN[level],
+                groups=0 if level in (None, Level.IMAGE) else snapshot.ordinal_bound(level),
+            )
+            served = checked(snapshot, database)
+
+            found = by_index(snapshot, task)
+
+            assert (served > 0) == (n >= BLOCK_ROWS)
+            assert found is not None or served == 0 or asked
+            if found is not None:
+                assert answer(found, task) == answer(sweep(snapshot, task), task)
+                assert (np.diff(found.rows) > 0).all()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_search_with_segments_answers_as_one_without(tmp_path: Path, level: Level) -> None:
+    stored = invented("clustered", 150, 64, seed=1)
+    with create(tmp_path) as database:
+        database.append(items(stored))
+        with database.snapshot() as snapshot:
+            before = [search(snapshot, query[None], 7, level) for query in stored[:20]]
+        with always_indexed():
+            build(database)
+
+            with database.snapshot() as snapshot:
+                assert checked(snapshot, database) == 1
+                assert [search(snapshot, query[None], 7, level) for query in stored[:20]] == before
+
+
+def test_nothing_is_asked_of_an_index_where_a_scan_is_as_quick(tmp_path: Path) -> None:
+    with create(tmp_path) as database, always_indexed():
+        database.append(items(codes(100)))
+        build(database)
+        with database.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
+            checked(snapshot, database)
+            task = Task(codes(1), 3, 64)
+            assert by_index(snapshot, task) is not None
+
+            patch.setattr(indexed, "scan_ns", lambda *_: 10.0)
+
+            assert by_index(snapshot, task) is None
+            assert answer(find(snapshot, task), task) == answer(sweep(snapshot, task), task)
+
+
+def test_a_scan_is_chosen_when_the_index_would_have_to_look_almost_everywhere(tmp_path: Path) -> None:
+    stored = codes(2000, 64)
+    with create(tmp_path) as database, always_indexed():
+        database.append(items(stored))
+        build(database)
+        with database.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
+            checked(snapshot, database)
+            patch.setattr(indexed, "scan_ns", lambda *_: 101_000.0)
+
+            assert by_index(snapshot, Task(~stored[:1], 1500, 64)) is None
+            assert by_index(snapshot, Task(stored[:1], 1, 64)) is not None
+
+
+def test_a_filter_that_few_near_rows_pass_leads_to_the_scan_and_the_right_answer(tmp_path: Path) -> None:
+    stored = invented("clustered", 300, 64, seed=2)
+    with create(tmp_path) as database, always_indexed():
+        database.append(items(stored))
+        build(database)
+        with database.snapshot() as snapshot:
+            checked(snapshot, database)
+            where = Filter(instances=np.array([7, 99, 280], np.uint32))
+
+            found = search(snapshot, stored[:1], 2, where=where)
+
+            expected = sorted((int(np.bitwise_count(stored[n] ^ stored[0]).sum()), f"2.25.2{n}") for n in (7, 99, 280))
+            assert [(hit.distance, hit.uid) for hit in found.hits] == expected[:2]
+
+
+SEARCHER = """
+import sys
+from pathlib import Path
+from storage.database.database import Database
+from storage.search.local import search
+from tests.indexing import always_indexed, checked
 from tests.invented import codes
+with Database.open(Path(sys.argv[1])) as database, always_indexed():
+    for line in sys.stdin:
+        with database.snapshot() as snapshot:
+            served = checked(snapshot, database)
+            hit = search(snapshot, codes(1, 64, int(line)), 1).hits[0]
+            print(served, hit.uid, int(hit.distance), flush=True)
+"""
 
 
-def test_a_scan_costs_more_for_more_rows_or_nearest_and_less_on_more_cores() -> None:
-    assert scan_ns(10**6, 2, 1, 1) > 1.9 * scan_ns(10**6, 1, 1, 1) > 1.9 * scan_ns(10**6, 1, 2, 1)
-    assert scan_ns(10**6, 1, 1, 10**4) > scan_ns(10**6, 1, 1, 1) == pytest.approx(scan_ns(10**6, 1, 1, 10**7), rel=0.01)
+def test_another_process_sees_each_commit_at_once_whatever_becomes_of_the_segments(tmp_path: Path) -> None:
+    with create(tmp_path) as database, always_indexed():
+        database.append(items(codes(100, seed=1000)))
+        build(database)
+        command = [sys.executable, "-c", SEARCHER, str(tmp_path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
 
+            def told(seed: int) -> str:
+                assert reader.stdin is not None
+                assert reader.stdout is not None
+                reader.stdin.write(f"{seed}\n")
+                reader.stdin.flush()
+                return reader.stdout.readline().strip()
 
-def test_a_step_looks_into_as_many_buckets_as_there_are_ways_to_flip_its_bits() -> None:
-    costs = Costs((21, 21, 22), 10**7, inline=True)
-
-    steps = np.diff(costs.buckets)
-
-    assert steps[:9].tolist() == [1, 1, 1, 21, 21, 22, comb(21, 2), comb(21, 2), comb(22, 2)]
-    assert costs.buckets[-1] == 2 * 2**21 + 2**22
-    assert costs.steps == 3 * 23
-
-
-def test_as_many_steps_are_affordable_as_the_budget_pays() -> None:
-    costs = Costs((16, 16), 10**6, inline=True)
-
-    for steps in (0, 1, 5, 10):
-        budget = costs.ns(0, steps, costs.load)
-        assert costs.affordable(budget * 1.001) == steps
-        assert costs.affordable(budget * 0.999) == max(0, steps - 1)
-    assert costs.affordable(1e18) == costs.steps
-    assert costs.ns(0, 10**6, costs.load) == costs.ns(0, costs.steps, costs.load)
-
-
-def test_crowded_buckets_and_codes_elsewhere_cost_more() -> None:
-    costs = Costs((16, 16), 10**6, inline=True)
-
-    assert costs.ns(0, 5, 100.0) > costs.ns(0, 5, costs.load)
-    assert Costs((16, 16), 10**6, inline=False).ns(0, 5, 1.0) > costs.ns(0, 5, 1.0)
-
-
-@pytest.mark.parametrize("code_length", [64, 256])
-def test_the_distance_predicted_is_that_within_which_the_part_of_the_sample_lies(code_length: int) -> None:
-    sample, query = codes(1000, code_length), codes(1, code_length, seed=1)[0]
-    distances = np.sort(hamming_distance(query, sample))
-    planes = np.ascontiguousarray(sample.T)
-
-    for part in (1.0, 0.5, 0.1, 0.001):
-        assert predicted_distance(planes, query, part) == distances[round(part * 1000) - 1]
-    assert predicted_distance(planes, query, 7.0) == distances[-1]
-
-
-def test_the_distance_of_fewer_rows_than_one_of_the_sample_is_predicted_as_of_unlike_codes() -> None:
-    stored, k = codes(1 << 18), 5
-    planes = np.ascontiguousarray(stored[:: 1 << 6].T)
-    queries = codes(30, seed=1)
-
-    found = [predicted_distance(planes, query, k / len(stored)) for query in queries]
-    right = [int(np.sort(hamming_distance(query, stored))[k - 1]) for query in queries]
-
-    assert abs(np.subtract(found, right).mean()) < 1
-    assert np.subtract([predicted_distance(planes, query, 1 / 4096) for query in queries], right).mean() > 1
-    assert predicted_distance(planes, queries[0], 1e-30) == 0
+            for number in range(200, 204):  # appended behind the segments
+                database.append([item(number, frame_codes=codes(1, 64, number))])
+                assert told(number) == f"1 2.25.2{number} 0"
+            database.remove(["2.25.2203", "2.25.210"])  # one behind, one within them
+            assert told(203).split()[1] != "2.25.2203"
+            database.append([item(203, frame_codes=codes(1, 64, 5))])  # replaced
+            assert told(5) == "1 2.25.2203 0"
+            database.compact()
+            assert told(202) == "0 2.25.2202 0"
+            build(database, whole=True)
+            assert told(202) == "1 2.25.2202 0"
+            (path,) = database.segments.folder.glob("*.segment")
+            path.unlink()
+            assert told(201) == "1 2.25.2201 0"  # it has it open

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.spool import Spool
+from storage.spool.queue import Spool
 
 
 class ForgetfulDisk:

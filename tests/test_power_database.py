@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import StorageError
 from storage.record import Level
 from tests.recorded import Call, Disk, instance, record

@@ -24,11 +24,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from node.keys import KEPT
-from node.preparation import Prepared, Unusable, prepare
-from node.retriever import NO_PIXELS
-from storage.aside import REASON
+from node.dicom.hierarchy import KEPT
+from node.errors import NO_PIXELS
+from node.ingest.preparation import Prepared, Unusable, prepare
 from storage.record import LEVELS, Level, patient_key
+from storage.spool.set_aside import REASON
 from tests.images import image, scene
 
 SIZE, MOST_FRAMES = 32, 3

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from node.pressure import Level, Pressure, own_bytes
-from node.refusals import read_refusals
+from node.dicom.command_set import StoreRequest
+from node.ingest.pressure import Level, Pressure, own_bytes
+from node.ingest.refusals import read_refusals
 from node.settings import Settings
-from node.store_message import StoreRequest
-from storage.spool import Spool
+from storage.spool.queue import Spool
 from tests.answering import AMPLE_BYTES, MODELS, Node, answering_node
 from tests.running import REPOSITORY
 from tests.test_receiver import octets_of, picture, receiver_of
@@ -35,7 +35,7 @@ def filled(path: Path, waiting: int, capacity: int = 10, free_bytes: int = 0) ->
 
 
 def test_responses_wait_longer_the_fuller_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.pressure.LEVEL_AGE_S", 0)
+    monkeypatch.setattr("node.ingest.pressure.LEVEL_AGE_S", 0)
     spool = filled(tmp_path, 0)
     pressure, delays = pressure_of(spool, busy_share=0.5, longest_delay_s=2), []
 
@@ -140,7 +140,7 @@ def test_who_was_rejected_gets_in_when_there_is_room_again(node: Node) -> None:
 FULL_DISK = """
 import sys
 from pathlib import Path
-from storage.spool import Spool
+from storage.spool.queue import Spool
 from tests.test_receiver import octets_of, picture, receiver_of, store
 spool = Spool(Path(sys.argv[1]) / "spool", 1000, 0)
 octets = octets_of(picture()) + b"\\xfc\\xff\\xfc\\xffOB\\0\\0" + (1 << 20).to_bytes(4, "little") + bytes(1 << 20)

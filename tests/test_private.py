@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pynetdicom.dsutils import decode, encode
 
+from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element, PrivateBlock, add_block, dcmtk_dictionary
 from node.errors import Refusal, Status
-from node.private import CREATOR, DEFINITIONS, GROUP, Element, PrivateBlock, add_block, dcmtk_dictionary
 from tests.archive import identifier
 
 DICTIONARY_FILE = Path(__file__).resolve().parents[1] / "deploy" / "dcmtk" / "lookalike.dic"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from node.phantoms.chest import chest
-from node.phantoms.person import person
-from node.phantoms.projection import Detector, projection
-from node.phantoms.section import Plane, section
-from node.phantoms.shape import Part, Solid, ellipsoid, thread
-from node.phantoms.tissue import TISSUES
+from hashing.phantoms.chest import chest
+from hashing.phantoms.person import person
+from hashing.phantoms.projection import Detector, projection
+from hashing.phantoms.section import Plane, section
+from hashing.phantoms.shape import Part, Solid, ellipsoid, thread
+from hashing.phantoms.tissue import TISSUES
 
 X = (np.arange(400) - 199.5).astype(np.float32)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hashing.codes import hamming_distance, pack
-from hashing.judgement import judge
-from hashing.protocol import NO_FINDING, Truth, by_chance, by_codes, by_distance, reported_tasks, task, validation_task
+from hashing.data.examples import NO_FINDING
+from hashing.evaluation.judgement import judge
+from hashing.evaluation.protocol import Truth, by_chance, by_codes, by_distance, reported_tasks, task, validation_task
 
 
 @pytest.fixture

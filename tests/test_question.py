@@ -10,10 +10,10 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from hashing.stages import Stage
+from hashing.ranking_scores import Stage
+from node.dicom.private import GROUP, Element
 from node.errors import COMMENT_LENGTH, Refusal, Status
-from node.private import GROUP, Element
-from node.question import MOST_EXAMPLES, MOST_MATCHES, Aggregation, Exclusion, Question, read_question
+from node.query.question import MOST_EXAMPLES, MOST_MATCHES, Aggregation, Exclusion, Question, read_question
 from storage.record import Level
 from tests.archive import identifier
 

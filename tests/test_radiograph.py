@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from node.phantoms.chest import chest
-from node.phantoms.instance import instance
-from node.phantoms.person import Person, person
-from node.phantoms.radiograph import Exposure, radiograph
-from node.phantoms.schedule import schedule
+from hashing.phantoms.chest import chest
+from hashing.phantoms.instance import instance
+from hashing.phantoms.person import Person, person
+from hashing.phantoms.radiograph import Exposure, radiograph
+from hashing.phantoms.schedule import schedule
 
 HEALTHY = replace(person(20, 3), findings=(), side=1)
 FRONT = Exposure(False, 256, 1.5, (0.0, -10.0), 32.0, 0.0, 12, False)

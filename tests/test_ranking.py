@@ -16,19 +16,19 @@ from pynetdicom.dsutils import encode
 from rich.console import Console
 
 from hashing.codes import hamming_distance, pack, unpack
-from hashing.stages import Stage, in_eight_bits, in_whole_numbers, shortlist_length
-from node.asking import Asking, AskingError, ask_database, ask_node, ranked_table
+from hashing.ranking_scores import Stage, in_eight_bits, in_whole_numbers, shortlist_length
+from node.cli.send import files
+from node.cli.similar import Asking, AskingError, ask_database, ask_node, ranked_table
+from node.dicom.client import Peer
+from node.dicom.private import GROUP, Element
 from node.errors import Status
-from node.peers import Peer
-from node.private import GROUP, Element
-from node.question import Question
-from node.retriever import Retriever
-from node.sending import files
+from node.query.question import Question
+from node.query.retriever import Retriever
 from node.settings import Settings
-from storage.database import Database, Item
+from storage.database.database import Database, Item
 from storage.record import Level
-from storage.search import Filter
-from storage.spool import Spool
+from storage.search.local import Filter
+from storage.spool.queue import Spool
 from tests.answering import SYNTAXES, Node, answering_node, ours
 from tests.archive import identifier, instance, uid
 from tests.running import running_node

@@ -24,15 +24,15 @@ from pydicom.uid import (
 )
 from pynetdicom.dsutils import encode
 
-from node import receiver
+from node.dicom.command_set import StoreRequest
 from node.errors import Refusal, Status
-from node.pressure import Pressure
-from node.receiver import Receiver, head_by_pydicom, quick_head
-from node.refusals import Refusals
+from node.ingest import receiver
+from node.ingest.pressure import Pressure
+from node.ingest.receiver import Receiver, head_by_pydicom, quick_head
+from node.ingest.refusals import Refusals
 from node.settings import Settings
-from node.store_message import StoreRequest
 from node.version import IMPLEMENTATION_CLASS_UID
-from storage.spool import Spool
+from storage.spool.queue import Spool
 from tests.answering import AMPLE_BYTES, Node, answering_node
 from tests.images import image
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from node.refusals import MOST_CALLERS, OTHERS, Refusals, read_refusals
+from node.ingest.refusals import MOST_CALLERS, OTHERS, Refusals, read_refusals
 
 
 def test_counts_of_all_receivers_and_of_earlier_lives_are_added_up(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from hashing.codes import CodeLengthError, pack
-from hashing.stages import Outputs, Stage, in_eight_bits, in_whole_numbers, shortlist_length
-from storage.database import Database
-from storage.rerank import rerank
-from storage.search import search
+from hashing.ranking_scores import Outputs, Stage, in_eight_bits, in_whole_numbers, shortlist_length
+from storage.database.database import Database
+from storage.search.local import search
+from storage.search.rerank import rerank
 from tests.invented import item
 
 RELAXED = in_whole_numbers(np.array([[3.0, -2.0, 1.0] + [4.0] * 13]))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from node.phantoms.head import head
-from node.phantoms.instance import instance
-from node.phantoms.person import person
-from node.phantoms.schedule import schedule
+from hashing.phantoms.head import head
+from hashing.phantoms.instance import instance
+from hashing.phantoms.person import person
+from hashing.phantoms.schedule import schedule
 
 
 def made(protocol: str) -> Dataset:

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from pydicom.tag import Tag
 
 from hashing.codes import unpack
-from hashing.stages import Outputs, Stage, in_whole_numbers
+from hashing.ranking_scores import Outputs, Stage, in_whole_numbers
+from node.dicom.private import GROUP
 from node.errors import Refusal, Status
-from node.private import GROUP
-from node.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
-from node.retriever import Answer, Retriever, spread
-from storage.database import Database, Snapshot
+from node.query.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
+from node.query.retriever import Answer, Retriever, spread
+from storage.database.database import Database, Snapshot
 from storage.record import Level
-from storage.search import Filter
-from storage.spool import Spool
+from storage.search.local import Filter
+from storage.spool.queue import Spool
 from tests.archive import instance, ladder, uid
 
 MODEL = "model"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hashing.sampling import ITEMS_PER_LABEL, balanced, uniform
+from hashing.training.sampling import ITEMS_PER_LABEL, balanced, uniform
 
 ROWS = np.arange(10, 210)
 LABELS = np.zeros((210, 4), bool)

@@ -1,6 +1,6 @@
 """What is done to each patient."""
 
-from node.phantoms.schedule import schedule
+from hashing.phantoms.schedule import schedule
 
 HUNDRED = [series for patient in range(100) for series in schedule(patient)]
 

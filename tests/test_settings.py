@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from hashing import network
+from hashing.model import network
 from node.errors import SettingsError
 from node.settings import CODE_LENGTHS, FILE_NAME, load_settings
 

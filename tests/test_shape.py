@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from node.phantoms.shape import both, ellipsoid, pile, thread
+from hashing.phantoms.shape import both, ellipsoid, pile, thread
 
 
 def test_an_ellipsoid_is_widest_in_the_middle_and_closed_at_its_ends() -> None:

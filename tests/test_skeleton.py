@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from node.phantoms.build import build
-from node.phantoms.person import person
-from node.phantoms.shape import Tube
-from node.phantoms.skeleton import ribs, shoulders, spine, spine_at
-from node.phantoms.torso import lung
+from hashing.phantoms.build import build
+from hashing.phantoms.person import person
+from hashing.phantoms.shape import Tube
+from hashing.phantoms.skeleton import ribs, shoulders, spine, spine_at
+from hashing.phantoms.torso import lung
 
 BUILD = build(person(1, 0))
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.compiled import LINE
-from storage.starts import A_LINE, MOST, lines_of, look_up, pack
+from storage.jit import LINE
+from storage.segments.starts import A_LINE, MOST, lines_of, look_up, pack
 
 sizes = st.one_of(st.integers(0, 9), st.integers(MOST - 2, MOST + 2), st.sampled_from([65_535, 65_536, 1 << 20]))
 

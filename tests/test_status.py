@@ -4,10 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from node.cli.status import read_status, status_table
 from node.home import open_for_writing, open_spool
-from node.refusals import Refusals
+from node.ingest.refusals import Refusals
 from node.settings import Settings
-from node.status import read_status, status_table
 
 
 def test_it_says_what_was_refused_to_whom_and_how_full_the_spool_is(tmp_path: Path) -> None:

@@ -10,10 +10,21 @@ from numba.core import config
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance, pack
-from storage.compiled import kernel
-from storage.nibbles import ENTRIES, GROUP, MOST, PLANES, TOGETHER, aligned, is_quicker, look_up, split, tables
-from storage.selection import Each, Parts, new_each
-from storage.tiles import select_each, select_each_by_table
+from storage.jit import kernel
+from storage.search.kernels.nibbles import (
+    ENTRIES,
+    GROUP,
+    MOST,
+    PLANES,
+    TOGETHER,
+    aligned,
+    is_quicker,
+    look_up,
+    split,
+    tables,
+)
+from storage.search.kernels.state import Each, Parts, new_each
+from storage.search.kernels.tiles import select_each, select_each_by_table
 from tests.invented import codes
 from tests.laid import Laid
 

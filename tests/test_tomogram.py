@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from node.phantoms.chest import chest
-from node.phantoms.instance import instance
-from node.phantoms.person import person
-from node.phantoms.schedule import Series, schedule
-from node.phantoms.tomogram import PADDING
+from hashing.phantoms.chest import chest
+from hashing.phantoms.instance import instance
+from hashing.phantoms.person import person
+from hashing.phantoms.schedule import Series, schedule
+from hashing.phantoms.tomogram import PADDING
 
 
 def made(bits: int, protocol: str, share: float = 0.5) -> Dataset:

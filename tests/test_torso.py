@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from node.phantoms.build import build
-from node.phantoms.person import person
-from node.phantoms.shape import Solid
-from node.phantoms.torso import arms, breasts, diaphragm, lung, wall
+from hashing.phantoms.build import build
+from hashing.phantoms.person import person
+from hashing.phantoms.shape import Solid
+from hashing.phantoms.torso import arms, breasts, diaphragm, lung, wall
 
 BUILD = build(person(1, 0))
 

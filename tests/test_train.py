@@ -13,14 +13,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from hashing import datasets
 from hashing.__main__ import app
-from hashing.datasets import FINDINGS
-from hashing.encoder import Encoder, export
-from hashing.evaluate import evaluate, table
-from hashing.model import read_model
-from hashing.network import HashNetwork
-from hashing.train import CLASSES, Experiment, train, trained_network
+from hashing.data import datasets
+from hashing.data.datasets import FINDINGS
+from hashing.evaluation.evaluate import evaluate, table
+from hashing.model.encoder import Encoder, export
+from hashing.model.model_file import read_model
+from hashing.model.network import HashNetwork
+from hashing.training.train import CLASSES, Experiment, train, trained_network
 
 EXPERIMENT = """
 seed = 1

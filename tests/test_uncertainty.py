@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hashing.uncertainty import Resampling, holm
+from hashing.evaluation.uncertainty import Resampling, holm
 
 
 def test_the_interval_covers_the_mean_and_widens_with_clusters() -> None:

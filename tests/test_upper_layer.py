@@ -19,7 +19,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from storage.spool import Spool
+from storage.spool.queue import Spool
 from tests.answering import Node, answering_node
 from tests.test_receiver import octets_of, picture
 
@@ -49,7 +49,8 @@ def test_pynetdicom_is_as_the_upper_layer_was_written_for(function: object) -> N
     digest = hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]  # type: ignore[arg-type]
 
     assert digest == RELIED_ON[function], (  # type: ignore[index]
-        f"{function} of pynetdicom {pynetdicom.__version__} is not the one that node/upper_layer.py was written for: "
+        f"{function} of pynetdicom {pynetdicom.__version__} is not the one that "
+        f"node/dicom/upper_layer.py was written for: "
         f"read what changed, adapt UpperLayer or Listener if it must be, then write {digest} here"
     )
 

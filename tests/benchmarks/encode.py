@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hashing.backends import Backend
 from hashing.codes import Codes, pack, unpack
-from hashing.encoder import Encoder
-from hashing.modality import joined
-from hashing.model import DEFAULT_MODEL
-from hashing.network import LEARNED_BITS, HashNetwork
-from hashing.pixels import network_input
-from node.samples import samples
+from hashing.images.pixels import network_input
+from hashing.model.backends import Backend
+from hashing.model.encoder import Encoder
+from hashing.model.modality import joined
+from hashing.model.model_file import DEFAULT_MODEL
+from hashing.model.network import LEARNED_BITS, HashNetwork
+from hashing.phantoms.hospital import samples
 from tests.benchmarks.report import Row, arguments, interleaved, publish
 
 BATCH = 32

@@ -19,15 +19,15 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hashing.codes import Codes
-from hashing.encoder import Encoder
-from hashing.frames import stored_frame
-from hashing.pixels import decode, network_input, preprocess
-from node.peers import Peer
-from node.private import Element, add_block
-from node.samples import write_samples
-from storage.database import Database
+from hashing.images.frames import stored_frame
+from hashing.images.pixels import decode, network_input, preprocess
+from hashing.model.encoder import Encoder
+from hashing.phantoms.hospital import write_samples
+from node.dicom.client import Peer
+from node.dicom.private import Element, add_block
+from storage.database.database import Database
 from storage.record import Level
-from storage.search import search
+from storage.search.local import search
 from tests.benchmarks.report import Row, arguments, interleaved, publish
 from tests.invented import codes, item
 from tests.running import free_port, running_node, wait_until

@@ -25,10 +25,10 @@ import numpy as np
 import psutil
 from pydicom.uid import ComputedRadiographyImageStorage, CTImageStorage, generate_uid
 
+from node.dicom.client import Peer
 from node.errors import PeerError
 from node.home import open_for_writing
-from node.peers import Peer
-from node.roles import Role, processes
+from node.processes import Role, processes
 from node.settings import Settings
 from tests.benchmarks.report import Row, arguments, publish
 from tests.images import image
@@ -163,7 +163,7 @@ def our_receivers(home: Path, patch: str = "", number: int | None = None) -> Ite
     environment = os.environ | {"LOOKALIKE_HOME": str(home), "LOOKALIKE_PORT": str(settings.port)}
     peer = Peer(settings.ae_title, settings.host, settings.port)
     with ExitStack() as stack:
-        command = [sys.executable, "-c", f"{patch}from node.cli import main; main()", "role", "dicom"]
+        command = [sys.executable, "-c", f"{patch}from node.cli.main import main; main()", "role", "dicom"]
         running = [
             stack.enter_context(
                 started([*command, str(one), str(os.getpid())], peer, home.with_suffix(f".{one}.log"), environment)

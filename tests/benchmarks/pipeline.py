@@ -26,14 +26,14 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLossl
 from rich.console import Console
 from rich.table import Table
 
-from hashing.encoder import Encoder
-from hashing.frames import stored_frame
-from hashing.network import INPUT_SIZE
-from hashing.pixels import decode, preprocess
-from node.preparation import Prepared, prepare, start_worker
-from node.roles import Role
-from node.samples import samples
-from storage.database import Database, Item
+from hashing.images.frames import stored_frame
+from hashing.images.pixels import decode, preprocess
+from hashing.model.encoder import Encoder
+from hashing.model.network import INPUT_SIZE
+from hashing.phantoms.hospital import samples
+from node.ingest.preparation import Prepared, prepare, start_worker
+from node.processes import Role
+from storage.database.database import Database, Item
 from storage.record import Level
 from tests.benchmarks.report import Row, arguments, publish
 from tests.running import RunningNode, run_peer, running_node, wait_until

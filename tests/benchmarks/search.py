@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from hashing.codes import Codes
-from storage.each import nearest_each
-from storage.filter import Candidates, Filter, count_instances
-from storage.groups import mean_groups, nearest_groups
+from storage.database.snapshot import Snapshot
 from storage.record import Level
-from storage.scan import nearest
-from storage.snapshot import Snapshot
-from storage.warm import warm_up
+from storage.search.each import nearest_each
+from storage.search.entities import mean_groups, nearest_groups
+from storage.search.filter import Candidates, Filter, count_instances
+from storage.search.scan import nearest
+from storage.search.warm_up import warm_up
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
 from tests.benchmarks import search_segments as segments

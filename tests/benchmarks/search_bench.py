@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from hashing.codes import Codes
-from storage.builder import build, trusted
-from storage.database import Database
+from storage.database.database import Database
+from storage.segments.builder import build, trusted
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
 from tests.benchmarks.report import Row, interleaved

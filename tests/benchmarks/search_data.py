@@ -10,10 +10,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, words
-from storage.columns import COLUMNS, FIRST
-from storage.database import Database
-from storage.filter import Filter
-from storage.rows import CODES
+from storage.database.blocks import CODES
+from storage.database.columns import COLUMNS, FIRST
+from storage.database.database import Database
+from storage.search.filter import Filter
 
 BATCH: Final = 1 << 20
 FLIPPED: Final = 0.1

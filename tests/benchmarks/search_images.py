@@ -22,16 +22,16 @@ def real_codes(root: Path, cache: Path) -> Codes:
     Parameters
     ----------
     root, cache
-        As for `hashing.datasets.load`.
+        As for `hashing.data.datasets.load`.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
         return other.submit(_encoded, root, cache).result()
 
 
 def _encoded(root: Path, cache: Path) -> Codes:
-    from hashing import datasets
-    from hashing.encoder import Encoder
-    from hashing.examples import modality_of
+    from hashing.data import datasets
+    from hashing.data.examples import modality_of
+    from hashing.model.encoder import Encoder
     from hashing.progress import progress
 
     encoder, found = Encoder.load(code_length=64), []

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.places import Chunk
-from storage.rows import CODES
+from storage.database.blocks import CODES
+from storage.search.addresses import Chunk
 
 Search = Callable[[Codes, int, int], NDArray[Any]]
 """(queries, k, threads) to (queries, k) distances."""

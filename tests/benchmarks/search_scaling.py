@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.indexed import find
-from storage.scan import nearest
-from storage.snapshot import Snapshot
-from storage.task import Task
+from storage.database.snapshot import Snapshot
+from storage.search.planner import find
+from storage.search.scan import nearest
+from storage.search.scan_query import Task
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
 from tests.benchmarks.report import Row

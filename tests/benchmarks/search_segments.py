@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.builder import codes_between
-from storage.database import Database
-from storage.design import design_for
-from storage.indexed import by_index, find
-from storage.scan import sweep
-from storage.segment import Entry, Segment
-from storage.snapshot import Snapshot
-from storage.task import Found, Task
+from storage.database.database import Database
+from storage.database.snapshot import Snapshot
+from storage.search.planner import by_index, find
+from storage.search.scan import sweep
+from storage.search.scan_query import Found, Task
+from storage.segments.builder import codes_between
+from storage.segments.layout import design_for
+from storage.segments.segment_file import Entry, Segment
 from tests.benchmarks import search_data as data
 from tests.benchmarks.report import Row
 from tests.benchmarks.search_bench import Bench

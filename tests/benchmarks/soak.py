@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from node.peers import Peer
-from node.samples import write_samples
+from hashing.phantoms.hospital import write_samples
+from node.dicom.client import Peer
 from tests.benchmarks.report import Row, arguments, publish
 from tests.running import RunningNode, run_peer, running_node
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from storage.database import Database, Snapshot
-from storage.filter import Filter
+from storage.database.database import Database, Snapshot
 from storage.record import Level
-from storage.search import search
+from storage.search.filter import Filter
+from storage.search.local import search
 from tests.invented import codes, item
 
 CODE_LENGTH = 100

@@ -1,0 +1,51 @@
+"""What is known of an image before it is read, in the words that all sets share."""
+
+import zlib
+from dataclasses import dataclass
+
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+NO_FINDING = "No Finding"
+ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US = (
+    "adult chest radiograph", "child chest radiograph", "head MR", "chest CT", "breast US",
+)  # fmt: skip
+HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR = "hand radiograph", "abdominal CT", "head CT", "breast MR"
+KINDS = (ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US, HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR)
+"""Of the shipped model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One image: where it is, what it shows, and to which part it belongs.
+
+    Attributes
+    ----------
+    archive, member
+        A zip or npz file below the data folder and its member, or a folder and a file in it.
+    kind
+        Modality and body part.
+    group
+        Patient where known, else the group of near-identical images.
+    split
+        "train", "validation" or "test"; "train" may yet give a tenth of its groups to validation.
+    """
+
+    archive: str
+    member: str
+    labels: tuple[str, ...]
+    kind: str
+    group: str
+    split: str
+
+
+def modality_of(kind: str) -> str:
+    """Modality (0008,0060) of a kind's images, as an archive would say it; "" for a kind of another form."""
+    last = kind.rsplit(" ", 1)[-1]
+    return {"radiograph": "DX", "MR": "MR", "CT": "CT", "US": "US"}.get(last, "")
+
+
+def with_validation(group: str, split: str) -> str:
+    """The part of an image: a tenth of the training groups, drawn by a checksum of their names, is for validation."""
+    return "validation" if split == "train" and zlib.crc32(group.encode()) % 10 == 0 else split

@@ -1,0 +1,134 @@
+"""Readers of sets that anyone may own, in the form in which they are published, by "FORMAT:PLACE"."""
+
+import tomllib
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from hashing.data.bundled import Table, read_table, rows
+from hashing.data.examples import ADULT_CHEST, FINDINGS, NO_FINDING, Example
+
+SECTIONS_PER_SERIES = 10
+WHERE = {
+    "chestxray14": "ChestX-ray14: download images_*.tar.gz, Data_Entry_2017_v2020.csv, train_val_list.txt and "
+    "test_list.txt from https://nihcc.app.box.com/v/ChestXray-NIHCC and unpack them into this folder",
+    "chexnet": "ChestX-ray14 with the split of the CheXNet re-implementations: besides NIH's files, put "
+    "train_list.txt, val_list.txt and test_list.txt of https://github.com/arnoweng/CheXNet into chexnet/",
+    "medmnist": "MedMNIST: download the .npz file from https://zenodo.org/records/10519652",
+    "table": "a TOML file with the fields of hashing.data.bundled.Table (index, archive, file, label, kind ...)",
+    "dicom": "a folder of DICOM files, as the NBIA Data Retriever of https://www.cancerimagingarchive.net leaves it",
+}
+
+
+def chest_xray14(root: Path, place: str) -> Iterator[Example]:
+    """The whole of ChestX-ray14 as NIH publishes it, by the official split.
+
+    PNG files may lie in `images/` or in `images_001/images/` and so on; the table is Data_Entry_2017_v2020.csv or the
+    older Data_Entry_2017.csv.
+    """
+    folder = root / place
+    test = set((folder / "test_list.txt").read_text().split())
+    train = set((folder / "train_val_list.txt").read_text().split())
+    splits = dict.fromkeys(train, "train") | dict.fromkeys(test, "test")
+    return _chest_xray14(folder, place, splits)
+
+
+def chexnet(root: Path, place: str) -> Iterator[Example]:
+    """The whole of ChestX-ray14 by the 70/10/20 split of the CheXNet re-implementations."""
+    folder = root / place
+    parts = {"train": "train_list.txt", "validation": "val_list.txt", "test": "test_list.txt"}
+    splits = {
+        line.split()[0]: split
+        for split, name in parts.items()
+        for line in (folder / "chexnet" / name).read_text().splitlines()
+        if line.strip()
+    }
+    return _chest_xray14(folder, place, splits)
+
+
+def _chest_xray14(folder: Path, place: str, splits: dict[str, str]) -> Iterator[Example]:
+    tables = sorted(folder.glob("Data_Entry_2017*.csv"))
+    if not tables:
+        raise FileNotFoundError(f"no Data_Entry_2017*.csv in {folder}. {WHERE['chestxray14']}")
+    files = {path.name: path for path in folder.glob("images*/**/*.png")}
+    missing = [row["Image Index"] for row in rows(tables[-1]) if row["Image Index"] not in files]
+    if missing:
+        raise FileNotFoundError(f"{len(missing):,} images are missing, first {missing[0]}. {WHERE['chestxray14']}")
+    for row in rows(tables[-1]):
+        name, found = row["Image Index"], set(row["Finding Labels"].split("|"))
+        labels = tuple(finding for finding in FINDINGS if finding in found) or (NO_FINDING,)
+        member = str(files[name].relative_to(folder))
+        yield Example(place, member, labels, ADULT_CHEST, f"nih-{row['Patient ID']}", splits[name])
+
+
+def medmnist(root: Path, place: str) -> Iterator[Example]:
+    """A MedMNIST .npz file; it has no patients, so every image is a group, and intervals are per image.
+
+    Of ChestMNIST the 14 columns are the findings, in NIH's order.
+    """
+    with np.load(root / place) as file:
+        labels = {part: file[f"{part}_labels"] for part in ("train", "val", "test")}
+    for part, table in labels.items():
+        for number, row in enumerate(table):
+            split = "validation" if part == "val" else part
+            yield Example(place, f"{part}_images/{number}", _medmnist_labels(row), place, f"{part}-{number}", split)
+
+
+def _medmnist_labels(row: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> tuple[str, ...]:
+    if len(row) == len(FINDINGS):
+        return tuple(name for name, present in zip(FINDINGS, row, strict=True) if present) or (NO_FINDING,)
+    return (f"class_{row[0]}",) if len(row) == 1 else tuple(f"class_{column}" for column in np.flatnonzero(row))
+
+
+def described(root: Path, place: str) -> Iterator[Example]:
+    """A folder or zip file with a CSV index, described in a TOML file."""
+    return read_table(root, Table(**tomllib.loads((root / place).read_text())))
+
+
+def dicom(root: Path, place: str) -> Iterator[Example]:
+    """A folder of DICOM files: patients from the headers, labels from labels.csv or from the collection.
+
+    `labels.csv` has columns patient_id and label; without it the label is the first folder, which for TCIA is the
+    collection. At most 10 sections of a series, evenly spaced, so that a few large series do not dominate. A fifth of
+    the patients, drawn by a checksum, is for tests.
+    """
+    folder = root / place
+    index = folder / "labels.csv"
+    named = {row["patient_id"]: row["label"] for row in rows(index)} if index.exists() else {}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in ("", ".dcm"))
+    headers = sorted((found for found in map(_header, files) if found), key=lambda one: one[:2])
+    for _, series in groupby(headers, key=lambda one: one[0]):
+        sections = list(series)
+        chosen = np.unique(np.linspace(0, len(sections) - 1, min(len(sections), SECTIONS_PER_SERIES)).astype(int))
+        for _, _, patient, kind, path in (sections[section] for section in chosen):
+            member = path.relative_to(folder)
+            split = "test" if zlib.crc32(f"test {patient}".encode()) % 5 == 0 else "train"
+            yield Example(place, str(member), (named.get(patient, member.parts[0]),), kind, patient, split)
+
+
+def _header(path: Path) -> tuple[str, int, str, str, Path] | None:
+    """Series, place in it, patient and kind of a DICOM file; nothing for other files and those without pixels."""
+    keys = ["SeriesInstanceUID", "InstanceNumber", "PatientID", "Modality", "BodyPartExamined", "Rows"]
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=keys)
+    except InvalidDicomError:
+        return None
+    if "Rows" not in header:
+        return None
+    kind = f"{header.get('Modality', '')} {header.get('BodyPartExamined', '')}".strip()
+    number = int(header.get("InstanceNumber") or 0)
+    return str(header.get("SeriesInstanceUID")), number, str(header.get("PatientID")), kind, path
+
+
+FORMATS: dict[str, Callable[[Path, str], Iterable[Example]]] = {
+    "chestxray14": chest_xray14,
+    "chexnet": chexnet,
+    "medmnist": medmnist,
+    "table": described,
+    "dicom": dicom,
+}

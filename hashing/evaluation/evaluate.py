@@ -1,0 +1,98 @@
+"""How well codes retrieve: every measure of every task, beside chance."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hashing.codes import prefix
+from hashing.data import datasets
+from hashing.data.datasets import Dataset
+from hashing.data.examples import modality_of
+from hashing.evaluation.judgement import judge, truth_of
+from hashing.evaluation.protocol import by_chance, by_codes, reported_tasks
+from hashing.evaluation.uncertainty import Resampling
+from hashing.model.encoder import Encoder, Encoding
+from hashing.model.network import CODE_LENGTHS
+from hashing.progress import progress
+
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measure of one set at one code length.
+
+    Attributes
+    ----------
+    queries
+        That have a relevant image; the others are left out.
+    low, high
+        95 % interval, bootstrapped over patients or groups.
+    chance
+        Of a random order.
+    """
+
+    dataset: str
+    relevance: str
+    database: str
+    code_length: int
+    queries: int
+    images: int
+    value: float
+    low: float
+    high: float
+    chance: float
+
+
+def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Result]:
+    """Mean average precision on the test part of each set, at each nested code length."""
+    for name in names:
+        dataset = datasets.load(name, root, cache)
+        truth = truth_of(dataset)
+        codes = encode_all(encoder, dataset, name).codes
+        for task in reported_tasks(truth):
+            resampling = Resampling(truth.groups[task.queries], np.random.default_rng(0))
+            chance = float(np.nanmean(judge(task, by_chance(len(codes)))["MAP"]))
+            for code_length in CODE_LENGTHS:
+                values = judge(task, by_codes(prefix(codes, code_length)))["MAP"]
+                estimate = resampling.estimate(values)
+                yield Result(
+                    dataset=name,
+                    relevance=task.relevance,
+                    database=task.database,
+                    code_length=code_length,
+                    queries=int((~np.isnan(values)).sum()),
+                    images=len(task.images),
+                    value=estimate.value,
+                    low=estimate.low,
+                    high=estimate.high,
+                    chance=chance,
+                )
+
+
+def encode_all(encoder: Encoder, dataset: Dataset, name: str) -> Encoding:
+    """All images of a set; those of the parts that are not asked about come cheap."""
+    rows = np.arange(len(dataset.images))
+    batches = np.array_split(rows, -(-len(rows) // BATCH))
+    modalities = [modality_of(dataset.kind_names[kind]) for kind in dataset.kinds]
+    parts = [
+        encoder.encode(dataset.images[batch], [modalities[row] for row in batch])
+        for batch in progress(batches, f"encoding {name}", len(batches))
+    ]
+    return Encoding.joined(parts)
+
+
+def table(results: list[Result]) -> str:
+    """Results as a Markdown table."""
+    lines = [
+        "| set | relevance | database | bits | queries | images | MAP | 95 % interval | chance |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {one.dataset} | {one.relevance} | {one.database} | {one.code_length} | {one.queries:,} | {one.images:,} "
+        f"| {one.value:.3f} | {one.low:.3f} to {one.high:.3f} | {one.chance:.3f} |"
+        for one in results
+    ]
+    return "\n".join(lines)

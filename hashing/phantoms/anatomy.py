@@ -1,0 +1,77 @@
+"""What a person is made of, and what is wrong with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashing.phantoms.loops import Floats
+from hashing.phantoms.shape import Part, Solid
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding and the heights between which a section shows it, mm."""
+
+    name: str
+    low_mm: float
+    high_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """Parts in painting order: a later part displaces an earlier one.
+
+    Attributes
+    ----------
+    parts
+        Solids and tubes.
+    arms
+        Parts that hang at the sides in a frontal radiograph, and are out of the way in every other image.
+    width_mm, back_mm
+        Widest extent along x, and greatest y.
+    top_mm, bottom_mm
+        z of level 0 and level 1: landmarks, so that equal levels show equal anatomy in all patients.
+    findings
+        What is wrong, and where.
+    """
+
+    parts: tuple[Part, ...]
+    arms: tuple[Part, ...]
+    width_mm: float
+    back_mm: float
+    top_mm: float
+    bottom_mm: float
+    findings: tuple[Finding, ...]
+
+    def height(self, level: float) -> float:
+        """Z of a level, mm."""
+        return self.top_mm + level * (self.bottom_mm - self.top_mm)
+
+    def shown(self, level: float | None) -> tuple[str, ...]:
+        """Names of the findings that a section at a level cuts; all of them for None, a projection."""
+        z = None if level is None else self.height(level)
+        return tuple(f.name for f in self.findings if z is None or f.low_mm <= z <= f.high_mm)
+
+
+def extent_of(parts: Sequence[Part]) -> tuple[float, float]:
+    """Width and greatest y of the skin, mm."""
+    skin = next(part for part in parts if isinstance(part, Solid) and part.tissue == "skin")
+    return 2 * float(skin.outline[:, 2].max()), float((skin.outline[:, 1] + skin.outline[:, 3]).max())
+
+
+def extent(name: str, parts: Sequence[Part], tissue: str) -> list[Finding]:
+    """Finding where the first solid of a tissue is wider than a tenth of its girth; none without such a solid."""
+    for part in parts:
+        if isinstance(part, Solid) and part.tissue == tissue:
+            width = part.outline[:, 2]
+            heights = part.heights[width > 0.1 * width.max()]
+            return [Finding(name, float(heights[0]), float(heights[-1]))]
+    return []
+
+
+def uneven(solid_heights: Floats, random: np.random.Generator, size: float) -> Floats:
+    """Slow waves along the heights of a solid, one for each of its four outline columns, (knots, 4)."""
+    waves = random.uniform(45.0, 110.0, 4)
+    phases = random.uniform(0.0, 2 * np.pi, 4)
+    return (size * np.sin(solid_heights[:, None] / waves + phases)).astype(np.float32)

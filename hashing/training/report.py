@@ -1,0 +1,228 @@
+"""docs/results.md, docs/results.csv and plots from comparisons."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hashing.evaluation.uncertainty import Difference, Resampling, holm
+from hashing.methods.catalogue import LOWER_REFERENCES, METHODS, OBJECTIVES, UPPER_REFERENCES
+from hashing.training.comparison import CHANCE, DETAIL_TASK, Comparison, Row, rows, write_csv
+
+TABLE_METRICS = ("MAP", "MAP@10", "NDCG@100")
+ABOUT = Path(__file__).parents[1] / "experiments" / "about.md"
+
+
+def write(comparisons: list[Comparison], docs: Path) -> None:
+    """Write tables and plots of all comparisons into a folder."""
+    docs.mkdir(parents=True, exist_ok=True)
+    results = {one.experiment.name: list(rows(one)) for one in comparisons}
+    write_csv(docs / "results.csv", [row for part in results.values() for row in part])
+    sections = [ABOUT.read_text().rstrip(), "## In short", summary(results)]
+    for one in comparisons:
+        plot(results[one.experiment.name], one, docs / f"results-{one.experiment.name}.png")
+        plot_curves(one, docs / f"curves-{one.experiment.name}.png")
+        sections.append("\n\n".join(section(one, results[one.experiment.name])))
+    (docs / "results.md").write_text("\n\n".join(sections) + "\n")
+
+
+def summary(results: dict[str, list[Row]]) -> str:
+    """A line for each set: MAP of references and of the best trained method, at its longest code length below 64."""
+    lines = _head([f"MAP, {DETAIL_TASK}", "bits", CHANCE, "LSH", "best trained", "", *UPPER_REFERENCES])
+    for rows_of_set in results.values():
+        maps = [row for row in rows_of_set if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")]
+        length = max(row.code_length for row in maps if row.code_length < 64)
+        at_length = {row.method: row for row in maps if row.code_length in (0, length)}
+        best = max((row for row in at_length.values() if row.method in OBJECTIVES), key=lambda row: row.value)
+        cells = [_cell(at_length[name]) if name in at_length else "" for name in (CHANCE, "LSH")]
+        cells += [_cell(best), best.method]
+        cells += [_cell(at_length[name]) if name in at_length else "" for name in UPPER_REFERENCES]
+        lines.append(f"| {maps[0].dataset} | {length} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def section(one: Comparison, results: list[Row]) -> Iterator[str]:
+    """Markdown paragraphs of one comparison."""
+    experiment = one.experiment
+    parts = ", ".join(f"{len(one.truth.part(part)):,} {part}" for part in ("train", "validation", "test"))
+    yield f"## {experiment.title}"
+    yield (
+        f"`python -m hashing compare hashing/experiments/{experiment.name}.toml --data FOLDER`: {parts}; "
+        f"seeds {', '.join(map(str, experiment.seeds))}. Columns are code lengths, bits; intervals are 95 %."
+    )
+    yield f"![MAP by code length](results-{experiment.name}.png)"
+    if one.curves:
+        yield f"![Precision and recall](curves-{experiment.name}.png)"
+    for name, task in one.tasks.items():
+        for metric in TABLE_METRICS:
+            if metric == "MAP" or name.startswith(("P-A DB", "P-C")):
+                answered = int((~np.isnan(one.judgements[CHANCE, 0, name]["MAP"])).sum())
+                yield f"### {experiment.title}, {name}: {metric}"
+                yield f"{answered:,} of {len(task.queries):,} queries have a relevant image among {len(task.images):,}."
+                yield method_table([row for row in results if row.relevance == name and row.metric == metric])
+    yield f"### {experiment.title}: ties and denominators ({DETAIL_TASK})"
+    yield detail_table(results)
+    yield f"### {experiment.title}: code health (test images)"
+    yield health_table(results)
+    yield from differences(one)
+
+
+def method_table(results: list[Row]) -> str:
+    """Methods down, code lengths across; the best trained method of each column in bold."""
+    lengths = sorted({row.code_length for row in results} - {0})
+    values = {(row.method, row.code_length): row for row in results}
+    best = {
+        length: max(
+            (row.value for row in results if row.code_length == length and row.method in OBJECTIVES), default=np.nan
+        )
+        for length in lengths
+    }
+    lines = _head(["method", *map(str, lengths)])
+    for method in (CHANCE, *METHODS):
+        flat = values.get((method, 0)) or (values.get((method, lengths[0])) if method == "modality only" else None)
+        if flat:
+            lines.append(f"| {method} | " + " | ".join([_cell(flat)] * 1 + [""] * (len(lengths) - 1)) + " |")
+        elif (method, lengths[0]) in values:
+            cells = [values.get((method, length)) for length in lengths]
+            shown = [
+                _cell(cell, bold=cell.value == best[cell.code_length] and method in OBJECTIVES) if cell else ""
+                for cell in cells
+            ]
+            lines.append(f"| {method} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def detail_table(results: list[Row]) -> str:
+    """What the order of ties and the denominator would do, at the shortest and the longest code."""
+    metrics = (
+        "MAP irrelevant first",
+        "MAP",
+        "MAP relevant first",
+        "MAP@10",
+        "AP@10-found (legacy)",
+        "P@10",
+        "MAP macro",
+    )
+    return _facts([row for row in results if row.relevance == DETAIL_TASK], metrics)
+
+
+def health_table(results: list[Row]) -> str:
+    """How codes use their bits, at the shortest and the longest code."""
+    facts = ("bit imbalance", "bit correlation", "distinct codes", "quantisation gap")
+    balls = ("P(radius 2)", "empty radius 2")
+    kept = [row for row in results if row.relevance == "codes" or row.relevance == DETAIL_TASK]
+    return _facts(kept, (*facts, *balls))
+
+
+def differences(one: Comparison) -> Iterator[str]:
+    """Each trained method beside the best of them, paired by query, with Holm's correction over all comparisons."""
+    lengths = one.experiment.code_lengths
+    name = DETAIL_TASK
+    resampling = Resampling(one.truth.groups[one.tasks[name].queries], np.random.default_rng(0))
+    trained = [method for method in one.experiment.methods if method in OBJECTIVES]
+    if len(trained) < 2:
+        return
+    yield f"### {one.experiment.title}, {name}: MAP behind the best trained method"
+    found: dict[tuple[str, int], tuple[str, Difference]] = {}
+    for length in lengths:
+        values = {method: one.judgements[method, length, name]["MAP"] for method in trained}
+        best = max(trained, key=lambda method: float(np.nanmean(values[method])))
+        found |= {
+            (method, length): (best, resampling.difference(values[best], values[method]))
+            for method in trained
+            if method != best
+        }
+    adjusted = dict(zip(found, holm(np.array([gap.p for _, gap in found.values()])), strict=True))
+    lines = _head(["method", *map(str, lengths)])
+    for method in trained:
+        cells = [
+            f"{found[method, length][1].value:.3f} ({found[method, length][1].low:.3f} to "
+            f"{found[method, length][1].high:.3f}), p {adjusted[method, length]:.3f}"
+            if (method, length) in found
+            else "best"
+            for length in lengths
+        ]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    yield "\n".join(lines)
+
+
+def plot(results: list[Row], one: Comparison, path: Path) -> None:
+    """MAP by code length with intervals, a panel for each protocol and database."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    names = [name for name in one.tasks if name.startswith(("P-A DB", "P-C DB"))]
+    figure, panels = pyplot.subplots(1, len(names), figsize=(4.2 * len(names), 4.6), sharey=False, squeeze=False)
+    colours = mpl.colormaps["tab20"]
+    for panel, name in zip(panels[0], names, strict=True):
+        for number, method in enumerate((CHANCE, *METHODS)):
+            points = [row for row in results if (row.method, row.relevance, row.metric) == (method, name, "MAP")]
+            if not points:
+                continue
+            value = [row.value for row in points]
+            if method in (CHANCE, *UPPER_REFERENCES, "modality only"):
+                panel.axhline(value[0], color=colours(number), linestyle=":", label=method)
+                continue
+            errors = [[row.value - row.low for row in points], [row.high - row.value for row in points]]
+            places = [row.code_length + 0.35 * (number - 8) for row in points]
+            style = "--" if method in LOWER_REFERENCES else "-"
+            panel.errorbar(
+                places, value, errors, color=colours(number), linestyle=style, linewidth=1, marker=".", label=method
+            )
+        panel.set(title=f"{one.experiment.title}, {name}", xlabel="bits", xticks=one.experiment.code_lengths)
+    panels[0][0].set_ylabel("MAP")
+    panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=90, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def plot_curves(one: Comparison, path: Path) -> None:
+    """Precision against recall, a point for each Hamming radius, at the longest code length that has curves."""
+    if not one.curves:
+        return
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    longest = max(length for _, length in one.curves)
+    figure, panel = pyplot.subplots(figsize=(7, 4.6))
+    colours = mpl.colormaps["tab20"]
+    for number, method in enumerate((CHANCE, *METHODS)):
+        if (method, longest) in one.curves:
+            curve = one.curves[method, longest]
+            style = "--" if method in LOWER_REFERENCES else "-"
+            panel.plot(curve["recall"], curve["precision"], style, color=colours(number), linewidth=1, label=method)
+    panel.set(title=f"{one.experiment.title}, {DETAIL_TASK}, {longest} bits", xlabel="recall", ylabel="precision")
+    panel.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=90, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def _facts(results: list[Row], metrics: tuple[str, ...]) -> str:
+    lengths = sorted({row.code_length for row in results} - {0})
+    ends = (lengths[0], lengths[-1])
+    values = {(row.method, row.code_length, row.metric): row.value for row in results}
+    lines = _head(["method", *(f"{metric}, {ends[0]} / {ends[1]}" for metric in metrics)])
+    for method in METHODS:
+        if (method, ends[0], metrics[0]) in values and (method, ends[1], metrics[0]) in values:
+            cells = [" / ".join(_number(values.get((method, length, metric))) for length in ends) for metric in metrics]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _head(columns: list[str]) -> list[str]:
+    return ["| " + " | ".join(columns) + " |", "| " + " | ".join(["---"] * len(columns)) + " |"]
+
+
+def _cell(row: Row, *, bold: bool = False) -> str:
+    value = f"**{row.value:.3f}**" if bold else f"{row.value:.3f}"
+    return f"{value} ({row.low:.3f} to {row.high:.3f})"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 2 else f"{value:.3f}"

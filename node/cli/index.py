@@ -1,0 +1,87 @@
+"""`lookalike index`: the segments of the index made, checked and merged by hand."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from node.settings import load_settings
+
+if TYPE_CHECKING:
+    from storage.database.database import Database
+
+console = Console()
+errors = Console(stderr=True)
+app = typer.Typer(name="index", help="Make, check or merge the index; the running node does the first by itself.")
+
+Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
+Inline = Annotated[
+    bool | None,
+    typer.Option(help="Keep the codes in the index: 36 bytes more a code of 64 bits instead of 12, and twice as fast."),
+]
+
+
+@app.command(epilog="Example: lookalike index build --home /srv/lookalike --whole")
+def build(
+    home: Home = None,
+    inline: Inline = None,
+    whole: Annotated[bool, typer.Option(help="Make one segment of all, not only of what is due.")] = False,
+) -> None:
+    """Make the segments that are due from the codes in the database."""
+    from storage.segments.builder import build as build_segment
+
+    with _database(home) as database, _bar("sorting codes") as report:
+        made = build_segment(database, inline=inline, whole=whole, report=report)
+    if made is None:
+        console.print("nothing to do: few rows are in no segment", highlight=False)
+    else:
+        console.print(f"rows {made.first_row:,} to {made.end:,} are in one segment", highlight=False)
+
+
+@app.command(epilog="Example: lookalike index verify --home /srv/lookalike")
+def verify(home: Home = None) -> None:
+    """Compute every segment again and compare; exit with 1 if any differs or is missing."""
+    from storage.segments.builder import verify as verify_segments
+
+    with _database(home) as database, _bar("comparing segments") as report:
+        problems = verify_segments(database, report)
+    for problem in problems:
+        console.print(f"[red]fault[/] {problem}", highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    console.print("[green]ok[/]", highlight=False)
+
+
+@app.command(epilog="Example: lookalike index compact --home /srv/lookalike")
+def compact(home: Home = None, inline: Inline = None) -> None:
+    """Give the room of deleted rows back to the others, and make one segment of all."""
+    from storage.segments.builder import alone
+    from storage.segments.builder import build as build_segment
+
+    with _database(home) as database:
+        with alone(database), _bar("moving rows") as report:
+            lost = database.compact(report)
+        with _bar("sorting codes") as report:
+            build_segment(database, inline=inline, whole=True, report=report)
+    console.print(f"{lost:,} deleted rows are gone", highlight=False)
+
+
+def _database(home: Path | None) -> "Database":
+    from storage.database.database import Database
+
+    return Database.open(load_settings(home=home).database_path, readonly=False)
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error that moves when what is yielded is told how much of how much is done."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,206 @@
+"""The command `lookalike`."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from node.cli import index as index_command
+from node.errors import NodeError
+from node.settings import Settings, load_settings
+from node.version import __version__
+
+if TYPE_CHECKING:
+    from node.dicom.client import Peer
+
+console = Console()
+errors = Console(stderr=True)
+app = typer.Typer(
+    name="lookalike",
+    help="A DICOM node that finds look-alike cases.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(index_command.app)
+
+Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="DICOM port.  [default: 11112]")]
+HttpPort = Annotated[int | None, typer.Option(help="Port of the web page.  [default: 8080]")]
+Server = Annotated[str | None, typer.Option(help="A node, as AETITLE@HOST:PORT.")]
+
+
+def main() -> None:
+    """Run the command; whatever it refuses is one clear line and a non-zero exit."""
+    from hashing.model.model_file import ModelError
+    from storage.errors import StorageError
+
+    try:
+        app()
+    except (NodeError, StorageError, ModelError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+
+
+@app.callback(invoke_without_command=True)
+def lookalike(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """A DICOM node that finds look-alike cases in a hospital's PACS."""
+    from pydicom import config
+
+    # pydicom's warnings quote the values they are about, which may be a patient's
+    config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
+    if version:
+        console.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.command(epilog="Example: lookalike serve --home /srv/lookalike --host 0.0.0.0 --port 104")
+def serve(
+    home: Home = None,
+    host: Host = None,
+    port: Port = None,
+    http_port: HttpPort = None,
+    samples: Annotated[int, typer.Option(help="Load phantom cases of so many patients into an empty database.")] = 0,
+) -> None:
+    """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    from node.cli.welcome import welcome
+    from node.roles.supervisor import Supervisor
+
+    settings = load_settings(home=home, host=host, port=port, http_port=http_port)
+    _log()
+    supervisor = Supervisor(settings)
+    supervisor.run(on_ready=lambda: welcome(settings, samples, supervisor.stop, console))
+
+
+@app.command(hidden=True)
+def role(name: str, number: int, supervisor: int) -> None:
+    """Run one role, as a child of `serve`."""
+    from node.processes import Role
+    from node.roles.application import become_role
+
+    _log()
+    become_role(Role(name), load_settings(), number, supervisor)
+
+
+@app.command(epilog="Example: lookalike check --home /srv/lookalike")
+def check(home: Home = None, host: Host = None, port: Port = None, http_port: HttpPort = None) -> None:
+    """Try settings, model, database, ports and the running node, and say what to do about each fault."""
+    from node.cli.check import run_checks
+
+    settings = load_settings(home=home, host=host, port=port, http_port=http_port)
+    faults = 0
+    for outcome in run_checks(settings):
+        faults += not outcome.good
+        mark = "[green]ok[/]   " if outcome.good else "[red]fault[/]"
+        console.print(f"{mark} {outcome.subject}: {outcome.finding}", highlight=False, soft_wrap=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: lookalike status --home /srv/lookalike")
+def status(home: Home = None) -> None:
+    """Show what is indexed, what waits, and what was set aside and why."""
+    from node.cli.status import read_status, status_table
+
+    console.print(status_table(read_status(load_settings(home=home))))
+
+
+@app.command(epilog="Example: lookalike send ~/studies --server LOOKALIKE@127.0.0.1:11112")
+def send(
+    folder: Annotated[Path, typer.Argument(help="A folder, searched through, or one file.", exists=True)],
+    server: Server = None,
+    home: Home = None,
+) -> None:
+    """Send DICOM files to a node by C-STORE."""
+    from node.cli.send import send_folder
+
+    outcomes = send_folder(folder, _peer(server, home), errors)
+    failed = sum(count for outcome, count in outcomes.items() if outcome != "stored")
+    for outcome, count in outcomes.most_common():
+        console.print(f"{count:6d} {outcome}", highlight=False)
+    if failed or not outcomes:
+        _fail(f"{failed} of {outcomes.total()} files were not stored" if outcomes else f"no files in {folder}")
+
+
+@app.command(
+    epilog="Examples: lookalike similar chest.dcm -k 5   ·   "
+    "lookalike similar 1.2.3.4 --level STUDY --modality DX --server LOOKALIKE@127.0.0.1:11112"
+)
+def similar(
+    example: Annotated[str, typer.Argument(metavar="FILE_OR_UID", help="A DICOM file, or a SOP Instance UID.")],
+    k: Annotated[int, typer.Option("-k", help="How many.", min=1, max=500)] = 10,
+    level: Annotated[str, typer.Option(help="IMAGE, SERIES or STUDY.")] = "IMAGE",
+    modality: Annotated[str, typer.Option(help="Only images of this modality, as CT or CT\\\\MR.")] = "",
+    other_patients: Annotated[bool, typer.Option(help="Leave out the example's own patient.")] = False,
+    ranking: Annotated[str, typer.Option(help="HAMMING, ASYMMETRIC or CLASSES.  [default: as the node is set]")] = "",
+    server: Server = None,
+    home: Home = None,
+) -> None:
+    """Print the cases that look most like an image, from the database of --home or from a running node."""
+    from node.cli.similar import Asking, ask_database, ask_node, ranked_table
+
+    asking = Asking.of(example, k, level, modality, other_patients=other_patients, ranking=ranking)
+    if server is not None:
+        cases = ask_node(_peer(server, home), asking)
+    else:
+        cases = ask_database(load_settings(home=home), asking)
+    console.print(ranked_table(cases, asking))
+
+
+@app.command(epilog="Example: lookalike sample phantoms --patients 50 --seed 7")
+def sample(
+    directory: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    patients: Annotated[int, typer.Option(min=1)] = 12,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Write a phantom hospital: computed patients as DICOM files, with truth.csv beside them."""
+    from hashing.phantoms.hospital import count, write_samples
+    from hashing.progress import progress
+
+    paths = write_samples(directory, patients, seed, workers=os.cpu_count() or 1)
+    written = sum(1 for _ in progress(paths, "computing phantoms", count(patients)))
+    console.print(f"{written} instances of {patients} phantom patients in {directory}", highlight=False)
+
+
+@app.command(epilog="Example: lookalike dictionary > lookalike.dic")
+def dictionary() -> None:
+    """Print the private elements as a data dictionary for DCMTK (DCMDICTPATH)."""
+    from node.dicom.private import dcmtk_dictionary
+
+    sys.stdout.write(dcmtk_dictionary())
+
+
+def _peer(server: str | None, home: Path | None) -> "Peer":
+    from node.dicom.client import Peer
+
+    return Peer.parse(server) if server else _own(load_settings(home=home))
+
+
+def _own(settings: Settings) -> "Peer":
+    from node.dicom.client import Peer
+
+    return Peer(settings.ae_title, settings.host, settings.port)
+
+
+def _log() -> None:
+    """Our own events; of the libraries only what went wrong, since their lines may hold patient data."""
+    logging.basicConfig(
+        level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for quoting in ("pynetdicom.utils", "pynetdicom.fsm"):  # a traceback for each odd octet; ours say it in a line
+        logging.getLogger(quoting).setLevel(logging.CRITICAL)
+    for package in ("node", "storage", "hashing"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
+def _fail(message: str) -> None:
+    errors.print(f"[red]lookalike:[/] {message}", highlight=False, soft_wrap=True)
+    sys.exit(1)

@@ -1,0 +1,199 @@
+"""Asking for look-alikes from the command line: of a database here, or of a node over C-FIND."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from rich.table import Table
+
+from hashing.images.pixels import PixelError, network_input, sampled_frames
+from hashing.model.model_file import DEFAULT_MODEL
+from hashing.ranking_scores import Stage
+from node.dicom.client import Peer
+from node.dicom.private import Element, PrivateBlock, add_block
+from node.errors import NodeError
+from node.home import open_for_reading
+from node.query import catalog
+from node.query.question import Exclusion, Question
+from node.settings import Settings
+from storage.database.snapshot import Snapshot
+from storage.record import Level, patient_key
+from storage.search.local import Filter
+
+if TYPE_CHECKING:
+    from hashing.model.encoder import Encoding
+
+SHOWN = (
+    "Modality", "BodyPartExamined", "StudyDate", "PatientSex", "PatientAge", "StudyDescription", "SeriesDescription",
+)  # fmt: skip
+WARNING = "Look-alikes are other patients' images: never this examination's findings."
+
+
+class AskingError(NodeError):
+    """The example cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What the user asks: an example, given as a file or by its UID, and limits."""
+
+    sop_instance_uid: str
+    file: Dataset | None
+    level: Level
+    modality: str
+    question: Question
+
+    @classmethod
+    def of(
+        cls, example: str, k: int, level: str, modality: str, *, other_patients: bool, ranking: str = ""
+    ) -> "Asking":
+        """Read the arguments of the command.
+
+        Raises
+        ------
+        AskingError
+            An unknown level or ranking, or a file that is no DICOM file.
+        """
+        if level.upper() not in (Level.IMAGE, Level.SERIES, Level.STUDY):
+            raise AskingError(f"level {level!r} is not IMAGE, SERIES or STUDY")
+        if ranking.upper() not in {"", *Stage}:
+            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Stage)}")
+        file = _read(Path(example)) if Path(example).exists() else None
+        uid = str(file.get("SOPInstanceUID", "")) if file is not None else example
+        exclusions = frozenset({Exclusion.SELF, Exclusion.PATIENT} if other_patients else {Exclusion.SELF})
+        stage = Stage(ranking.upper()) if ranking else None
+        question = Question(examples=(uid,), maximum_matches=k, exclusions=exclusions, ranking=stage)
+        return cls(uid, file, Level(level.upper()), modality, question)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One line of the answer; `ranking_score` is that of the second stage, "" without one."""
+
+    rank: str
+    distance: str
+    score: str
+    ranking_score: str
+    values: dict[str, str]
+    uid: str
+
+
+def ask_database(settings: Settings, asking: Asking) -> list[Case]:
+    """Cases from the database of a home folder; a file that is not indexed there is encoded here.
+
+    Raises
+    ------
+    AskingError
+        The file has no usable pixels, or belongs to nothing.
+    """
+    reading = open_for_reading(settings)
+    keys = {"Modality": asking.modality} if asking.modality else {}
+    with reading.database, reading.database.snapshot() as snapshot:
+        where = catalog.restrict(snapshot, keys)
+        if asking.file is None or snapshot.ordinal(Level.IMAGE, asking.sop_instance_uid) is not None:
+            answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)
+        else:
+            encoding = _encode(settings, asking.file)
+            where = _without_own_patient(snapshot, asking, where)
+            answer = reading.retriever.nearest(
+                snapshot, encoding.codes, asking.question, asking.level, where, encoding.outputs
+            )
+        return [
+            Case(
+                rank=str(match.rank),
+                distance=f"{match.distance:g}",
+                score=str(match.score),
+                ranking_score="" if match.ranking_score is None else str(match.ranking_score),
+                values=catalog.values(snapshot, match.image, SHOWN),
+                uid=match.entity.uid,
+            )
+            for match in answer.matches
+        ]
+
+
+def ask_node(peer: Peer, asking: Asking) -> list[Case]:
+    """Cases from a running node, which must have the example."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = str(asking.level)
+    for keyword in SHOWN:
+        setattr(identifier, keyword, "")
+    identifier.Modality = asking.modality
+    unique = {Level.IMAGE: "SOPInstanceUID", Level.SERIES: "SeriesInstanceUID", Level.STUDY: "StudyInstanceUID"}
+    setattr(identifier, unique[asking.level], "")
+    add_block(
+        identifier,
+        [
+            (Element.EXAMPLE_SOP_INSTANCE_UID, asking.sop_instance_uid),
+            (Element.MAXIMUM_MATCHES, str(asking.question.maximum_matches)),
+            (Element.EXCLUDE, sorted(asking.question.exclusions)),
+            (Element.RANKING, asking.question.ranking or ""),
+            (Element.SIMILARITY_RANK, ""),
+            (Element.SIMILARITY_SCORE, ""),
+            (Element.RANKING_SCORE, ""),
+            (Element.HAMMING_DISTANCE, ""),
+        ],
+    )
+    return [_case(response, unique[asking.level]) for response in peer.find(identifier)]
+
+
+def ranked_table(cases: Sequence[Case], asking: Asking) -> Table:
+    """The answer as a table, first rank first, which says that these are other people."""
+    staged = any(case.ranking_score for case in cases)
+    title = f"Look-alikes of {asking.sop_instance_uid or 'the file'}"
+    table = Table(title=title, caption=WARNING, caption_style="bold yellow")
+    for heading in ("rank", "bits", "score", *(["ranking"] if staged else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("what it is", min_width=16)
+    table.add_column(f"{asking.level.lower()} UID", overflow="fold")
+    for case in cases:
+        shown = " ".join(case.values[keyword] for keyword in SHOWN if case.values.get(keyword))
+        scores = [case.score, case.ranking_score][: 1 + staged]
+        table.add_row(case.rank, case.distance, *(f"{float(score or 'nan'):.3f}" for score in scores), shown, case.uid)
+    return table
+
+
+def _case(response: Dataset, unique: str) -> Case:
+    block = PrivateBlock(response)
+    return Case(
+        rank="".join(block.values(Element.SIMILARITY_RANK)),
+        distance="".join(block.values(Element.HAMMING_DISTANCE)),
+        score="".join(block.values(Element.SIMILARITY_SCORE)),
+        ranking_score="".join(block.values(Element.RANKING_SCORE)),
+        values={keyword: str(response.get(keyword) or "") for keyword in SHOWN},
+        uid=str(response.get(unique, "")),
+    )
+
+
+def _without_own_patient(snapshot: Snapshot, asking: Asking, where: Filter) -> Filter:
+    """The file is not indexed, but other images of its patient may be."""
+    assert asking.file is not None
+    patient_id, issuer = (str(asking.file.get(keyword) or "") for keyword in ("PatientID", "IssuerOfPatientID"))
+    if Exclusion.PATIENT not in asking.question.exclusions or not patient_id:
+        return where
+    ordinal = snapshot.ordinal(Level.PATIENT, patient_key(patient_id, issuer, ""))
+    return where if ordinal is None else replace(where, excluded_patients=np.array([ordinal], np.uint32))
+
+
+def _read(path: Path) -> Dataset:
+    try:
+        return dcmread(path)
+    except InvalidDicomError as error:
+        raise AskingError(f"{path} is no DICOM file") from error
+
+
+def _encode(settings: Settings, dataset: Dataset) -> "Encoding":
+    from hashing.model.encoder import Encoder  # torch is loaded for the one question that needs it
+
+    model_path = settings.model_path or DEFAULT_MODEL
+    encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
+    try:
+        frames = sampled_frames(dataset, settings.max_frames)
+        images = np.stack([network_input(dataset, frame) for frame in frames])
+        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
+    except PixelError as error:
+        raise AskingError(f"the file cannot be encoded: {error}") from error

@@ -1,0 +1,113 @@
+"""What `lookalike status` shows: counts of a home folder, no patient data."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.markup import escape
+from rich.table import Table
+
+from node.home import open_for_reading
+from node.ingest.pressure import Level, Pressure
+from node.ingest.refusals import Refused, read_refusals
+from node.processes import Role, processes, running_pid, title
+from node.settings import Settings
+from storage.record import LEVELS
+from storage.record import Level as RecordLevel
+from storage.segments.builder import faults, trusted
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """State of a node.
+
+    Attributes
+    ----------
+    entities
+        How many are indexed, by level.
+    rows
+        Codes, one a frame.
+    segment_rows
+        How many of them a search finds by the index; the others are scanned.
+    segment_faults
+        Why parts of the index are not used.
+    waiting
+        Instances received and not yet indexed.
+    set_aside
+        How many could not be indexed, by reason.
+    refused
+        What callers were refused since the home folder was made, the latest first.
+    pressure
+        How close the fullest limit of the spool is: above the settings `busy_share` and `closed_share` senders wait,
+        and are rejected.
+    roles
+        Process numbers by role, and from the second process of a role on its number; None where it is not running.
+    """
+
+    entities: Mapping[RecordLevel, int]
+    rows: int
+    segment_rows: int
+    segment_faults: Sequence[str]
+    waiting: int
+    set_aside: Mapping[str, int]
+    refused: Sequence[Refused]
+    pressure: Level
+    roles: Mapping[str, int | None]
+    model: str
+    code_length: int
+
+
+def read_status(settings: Settings) -> NodeStatus:
+    """The state of the node of a home folder, running or not.
+
+    Raises
+    ------
+    storage.errors.StorageError
+        There is no database yet, or it cannot be read.
+    """
+    reading = open_for_reading(settings)
+    with reading.database, reading.database.snapshot() as snapshot:
+        return NodeStatus(
+            entities={level: snapshot.count(level) for level in LEVELS},
+            rows=snapshot.rows,
+            segment_rows=sum(entry.rows for entry in trusted(reading.database, snapshot)),
+            segment_faults=tuple(faults(reading.database, snapshot)),
+            waiting=reading.retriever.spool.depth(),
+            set_aside=dict(reading.retriever.spool.reasons()),
+            refused=read_refusals(settings.run_path),
+            pressure=Pressure(reading.retriever.spool, settings).spool_level(),
+            roles={
+                title(role, number): running_pid(settings, role, number)
+                for role in Role
+                for number in processes(settings, role)
+            },
+            model=snapshot.model,
+            code_length=snapshot.code_length,
+        )
+
+
+def status_table(status: NodeStatus) -> Table:
+    """The state as a table of two columns."""
+    table = Table(show_header=False, title="Lookalike")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for level, count in status.entities.items():
+        table.add_row({RecordLevel.IMAGE: "instances"}.get(level, level.lower()) + " indexed", f"{count:,}")
+    table.add_row("codes", f"{status.rows:,} of {status.code_length} bits")
+    table.add_row("codes in segments of the index", f"{status.segment_rows:,}")
+    for fault in status.segment_faults:
+        table.add_row("scanned instead", escape(fault))
+    table.add_row("model", status.model)
+    table.add_row("waiting to be indexed", f"{status.waiting:,}")
+    for reason, count in sorted(status.set_aside.items()):
+        table.add_row(f"set aside: {reason}", f"{count:,}")
+    if not status.set_aside:
+        table.add_row("set aside", "0")
+    table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
+    for refused in status.refused:
+        last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))
+        name = f"refused: {refused.reason} (from {refused.calling_ae_title or 'no AE title'}, last {last})"
+        table.add_row(escape(name), f"{refused.count:,}")
+    for role, pid in status.roles.items():
+        table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
+    return table

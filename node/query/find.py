@@ -1,0 +1,155 @@
+"""C-FIND: ordinary queries and queries by example, answered from one snapshot (PS3.4 annex C)."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from pydicom.dataset import Dataset
+
+from node.dicom.hierarchy import LEVEL_OF
+from node.dicom.private import Element
+from node.errors import Refusal, Status
+from node.query import catalog
+from node.query.identifier import Query, read_query, write_response
+from node.query.question import EXAMPLE_KINDS, Question
+from node.query.retriever import Answer, Match, Retriever
+from node.settings import Settings
+from storage.database.database import Database
+from storage.database.snapshot import Snapshot
+from storage.record import LEVELS, Entity, Level
+
+logger = logging.getLogger(__name__)
+
+Response = tuple[Status, Dataset | None]
+CHECK_S = 0.05
+"""How often long work looks whether it is still wanted, at least."""
+
+
+class _CancelledError(Exception):
+    """The caller does not want the rest."""
+
+
+class Finder:
+    """Answers C-FIND requests."""
+
+    def __init__(self, settings: Settings, database: Database, retriever: Retriever) -> None:
+        self.settings, self.database, self.retriever = settings, database, retriever
+
+    def find(
+        self, identifier: Dataset, *, patient_root: bool, example_mandatory: bool, is_cancelled: Callable[[], bool]
+    ) -> Iterator[Response]:
+        """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
+
+        Raises
+        ------
+        Refusal
+            Before the first response: the request cannot be answered.
+        """
+        started = time.monotonic()
+        query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
+        pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
+        count = 0
+        try:
+            with self.database.snapshot() as snapshot:
+                for response in self._responses(snapshot, query, _watch(is_cancelled)):
+                    if is_cancelled():
+                        raise _CancelledError
+                    count += 1
+                    yield pending, response
+        except _CancelledError:
+            yield Status.CANCEL, None
+        kind = "by example" if query.question else "ordinary"
+        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started)
+
+    def _responses(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Dataset]:
+        if query.question is None:
+            return self._ordinary(snapshot, query, check)
+        where = catalog.restrict(snapshot, query.keys, check)
+        count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
+        answer = self.retriever.similar(snapshot, query.question, query.level, where, count=count)
+        common = self._common(snapshot, query.question, answer)
+        return (self._look_alike(snapshot, query, match, common) for match in answer.matches)
+
+    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Dataset]:
+        """All are counted before the first is sent: a partial list must not end in success."""
+        most = self.settings.max_find_responses
+        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), most + 1))
+        if len(entities) > most:
+            raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
+        for entity in entities:
+            values = catalog.values(snapshot, entity, query.keys)
+            yield write_response(query, values, self._retrieve_ae_title(snapshot, entity), {})
+
+    def _look_alike(self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str]) -> Dataset:
+        """Keys of the level and above come from the entity, keys below it from its nearest image."""
+        upper = LEVELS.index(query.level)
+        own = [keyword for keyword in query.keys if LEVELS.index(LEVEL_OF[keyword]) <= upper]
+        lower = [keyword for keyword in query.keys if keyword not in own]
+        values = catalog.values(snapshot, match.entity, own) | catalog.values(snapshot, match.image, lower)
+        title = self._retrieve_ae_title(snapshot, match.image)
+        return write_response(query, values, title, common | _similarity(query.level, match))
+
+    def _common(self, snapshot: Snapshot, question: Question, answer: Answer) -> dict[Element, str]:
+        """What is the same in every response: the question as understood, and the state it was answered from."""
+        distance = question.maximum_distance
+        examples = {
+            element: "\\".join(question.examples) if level == question.example_level else ""
+            for element, level in EXAMPLE_KINDS.items()
+        }
+        return examples | {
+            Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
+            Element.EXAMPLE_REGION: "",
+            Element.MAXIMUM_MATCHES: str(question.maximum_matches),
+            Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
+            Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
+            Element.AGGREGATION: str(question.aggregation),
+            Element.MODEL_IDENTIFIER: self.retriever.model,
+            Element.INDEX_SNAPSHOT: snapshot.identifier,
+            Element.RANKING: str(answer.stage),
+            Element.CODE_LENGTH: str(snapshot.code_length),
+            Element.COVERAGE: "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE",
+            Element.INDEXED_INSTANCES: "" if answer.candidates is None else str(answer.candidates),
+        }
+
+    def _retrieve_ae_title(self, snapshot: Snapshot, entity: Entity) -> str:
+        """Where the images are: as set, or else who sent the first of them."""
+        if self.settings.retrieve_ae_title:
+            return self.settings.retrieve_ae_title
+        first = next(catalog.descendants(snapshot, entity.level, entity.uid, Level.IMAGE))
+        record = snapshot.record(first)
+        return record.instance.get("RetrieveAETitle", "") if record else ""
+
+
+def _watch(is_cancelled: Callable[[], bool]) -> catalog.Check:
+    """What long work calls again and again: it raises `_CancelledError` soon after the caller cancelled."""
+    due = 0.0
+
+    def check() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + CHECK_S
+            if is_cancelled():
+                raise _CancelledError
+
+    return check
+
+
+def _similarity(level: Level, match: Match) -> dict[Element, str]:
+    best = {
+        Element.BEST_MATCH_SOP_INSTANCE_UID: match.image.uids[Level.IMAGE],
+        Element.BEST_MATCH_SERIES_INSTANCE_UID: match.image.uids[Level.SERIES],
+    }
+    return {
+        Element.SIMILARITY_RANK: str(match.rank),
+        Element.SIMILARITY_SCORE: _decimal(match.score),
+        Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
+        Element.HAMMING_DISTANCE: str(round(match.distance)),
+        Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
+        **(best if level != Level.IMAGE else {}),
+    }
+
+
+def _decimal(score: float) -> str:
+    """VR DS (PS3.5 section 6.2)."""
+    return f"{score:.6f}".rstrip("0").rstrip(".")

@@ -1,0 +1,172 @@
+"""What a caller asks for by example, read from the private elements of an identifier."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydicom.dataset import Dataset
+
+from hashing.ranking_scores import Stage
+from node.dicom.private import FIRST_BLOCK, Element, PrivateBlock
+from node.errors import Refusal, Status
+from storage.record import Level
+
+DEFAULT_MATCHES = 20
+MOST_MATCHES = 500
+MOST_EXAMPLES = 32
+EXAMPLE_KINDS = {
+    Element.EXAMPLE_SOP_INSTANCE_UID: Level.IMAGE,
+    Element.EXAMPLE_SERIES_INSTANCE_UID: Level.SERIES,
+    Element.EXAMPLE_STUDY_INSTANCE_UID: Level.STUDY,
+}
+KEYS = (*EXAMPLE_KINDS, *(element for element in Element if Element.EXAMPLE_FRAME_NUMBER <= element < 0x20))
+
+
+class Exclusion(StrEnum):
+    """What never comes back as its own look-alike."""
+
+    SELF = "SELF"
+    SERIES = "SERIES"
+    STUDY = "STUDY"
+    PATIENT = "PATIENT"
+    DUPLICATE = "DUPLICATE"
+
+
+class Aggregation(StrEnum):
+    """How a series or study is scored from its images."""
+
+    BEST = "BEST"
+    MEAN = "MEAN"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query by example.
+
+    Attributes
+    ----------
+    examples
+        SOP, Series or Study Instance UIDs, of the level `example_level`.
+    frames
+        1-based frame numbers of the one example image; empty: all that are indexed.
+    maximum_matches, maximum_distance
+        K, and Hamming distance in bits or None; both apply.
+    ranking
+        What the matches are ordered by; None: by what the node is set to.
+    block
+        Private block of the request, for naming the element at fault.
+    """
+
+    examples: tuple[str, ...]
+    example_level: Level = Level.IMAGE
+    frames: tuple[int, ...] = ()
+    maximum_matches: int = DEFAULT_MATCHES
+    maximum_distance: int | None = None
+    exclusions: frozenset[Exclusion] = frozenset({Exclusion.SELF})
+    aggregation: Aggregation = Aggregation.BEST
+    model: str = ""
+    snapshot: str = ""
+    ranking: Stage | None = None
+    block: int = FIRST_BLOCK
+
+
+def read_question(identifier: Dataset) -> Question | None:
+    """The question in an identifier, or None when it has no example.
+
+    Raises
+    ------
+    Refusal
+        A900 with the offending element: contradictory keys, or a value that cannot be used.
+    """
+    block = PrivateBlock(identifier)
+    given = [element for element in EXAMPLE_KINDS if block.values(element)]
+    if not given:
+        _refuse_keys_without_example(block)
+        return None
+    if len(given) > 1:
+        raise _refusal("give one kind of example: image, series or study", block, given[1])
+    return _read(block, given[0])
+
+
+def _read(block: PrivateBlock, kind: Element) -> Question:
+    examples = block.values(kind)
+    if len(examples) > (MOST_EXAMPLES if kind == Element.EXAMPLE_SOP_INSTANCE_UID else 1):
+        raise _refusal(f"too many examples: at most {MOST_EXAMPLES} images or one series", block, kind)
+    if block.values(Element.EXAMPLE_REGION):
+        raise _refusal("example regions are not offered yet: leave this key out", block, Element.EXAMPLE_REGION)
+    frames = tuple(
+        _number(block, Element.EXAMPLE_FRAME_NUMBER, text, 1) for text in block.values(Element.EXAMPLE_FRAME_NUMBER)
+    )
+    if frames and (kind != Element.EXAMPLE_SOP_INSTANCE_UID or len(examples) > 1):
+        raise _refusal("frame numbers need exactly one example image", block, Element.EXAMPLE_FRAME_NUMBER)
+    matches = _single(block, Element.MAXIMUM_MATCHES, 1)
+    return Question(
+        examples=tuple(examples),
+        example_level=EXAMPLE_KINDS[kind],
+        frames=frames,
+        maximum_matches=DEFAULT_MATCHES if matches is None else _within_ceiling(block, matches),
+        maximum_distance=_single(block, Element.MAXIMUM_DISTANCE, 0),
+        exclusions=_exclusions(block),
+        aggregation=_aggregation(block),
+        model="".join(block.values(Element.MODEL_IDENTIFIER)),
+        snapshot="".join(block.values(Element.INDEX_SNAPSHOT)),
+        ranking=_ranking(block),
+        block=block.block or FIRST_BLOCK,
+    )
+
+
+def _refuse_keys_without_example(block: PrivateBlock) -> None:
+    """A limit or an exclusion without an example would be a filter that is silently ignored."""
+    for element in KEYS:
+        if element in (Element.MODEL_IDENTIFIER, Element.INDEX_SNAPSHOT):
+            continue
+        if block.values(element):
+            raise _refusal("this key needs an example UID beside it", block, element)
+
+
+def _within_ceiling(block: PrivateBlock, matches: int) -> int:
+    if matches > MOST_MATCHES:
+        raise _refusal(f"at most {MOST_MATCHES} matches can be asked for", block, Element.MAXIMUM_MATCHES)
+    return matches
+
+
+def _single(block: PrivateBlock, element: Element, least: int) -> int | None:
+    values = block.values(element)
+    if len(values) > 1:
+        raise _refusal("one value expected", block, element)
+    return _number(block, element, values[0], least) if values else None
+
+
+def _number(block: PrivateBlock, element: Element, text: str, least: int) -> int:
+    if not re.fullmatch(r"\+?[0-9]{1,11}", text) or int(text) < least:  # VR IS (PS3.5 section 6.2)
+        raise _refusal(f"a whole number of at least {least} expected", block, element)
+    return int(text)
+
+
+def _exclusions(block: PrivateBlock) -> frozenset[Exclusion]:
+    values = block.values(Element.EXCLUDE)
+    unknown = set(values) - set(Exclusion)
+    if unknown:
+        raise _refusal(f"exclude takes {', '.join(Exclusion)}", block, Element.EXCLUDE)
+    return frozenset(Exclusion(value) for value in values) or frozenset({Exclusion.SELF})
+
+
+def _aggregation(block: PrivateBlock) -> Aggregation:
+    values = block.values(Element.AGGREGATION) or [Aggregation.BEST]
+    if len(values) > 1 or values[0] not in set(Aggregation):
+        raise _refusal(f"aggregation takes {' or '.join(Aggregation)}", block, Element.AGGREGATION)
+    return Aggregation(values[0])
+
+
+def _ranking(block: PrivateBlock) -> Stage | None:
+    values = block.values(Element.RANKING)
+    if len(values) > 1 or not set(values) <= set(Stage):
+        raise _refusal(f"ranking takes {', '.join(Stage)}", block, Element.RANKING)
+    stage = Stage(values[0]) if values else None
+    if stage not in (None, Stage.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # they score one image
+        raise _refusal(f"ranking {stage} goes by the BEST image, not by the MEAN", block, Element.RANKING)
+    return stage
+
+
+def _refusal(comment: str, block: PrivateBlock, element: Element) -> Refusal:
+    return Refusal(Status.DATA_SET_MISMATCH, comment, block.tag(element))

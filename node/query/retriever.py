@@ -1,0 +1,256 @@
+"""Look-alikes: from an example and a question to ranked matches."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom.tag import Tag
+
+from hashing.codes import Codes
+from hashing.ranking_scores import Outputs, Stage, shortlist_length
+from node.dicom.hierarchy import UNIQUE
+from node.dicom.private import GROUP, Element
+from node.errors import NO_PIXELS, Refusal, Status
+from node.query.catalog import descendants
+from node.query.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
+from storage.database.database import Snapshot
+from storage.record import LEVELS, Entity, Level, Record
+from storage.search.local import Filter, Hit, search
+from storage.search.rerank import rerank
+from storage.spool.queue import Spool
+
+"""Reason under which an instance without pixels is set aside."""
+NO_PIXELS_COMMENT = "example has no pixel data: give an image"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One look-alike.
+
+    Attributes
+    ----------
+    rank
+        1 is the nearest; equal distances are ranked by UID, or by the score of a second stage where there is one.
+    distance
+        Hamming distance in bits (a mean of such for MEAN).
+    score
+        1 - distance / code length.
+    entity
+        The study, series or image asked for; `image` is its nearest image and `frame` the 0-based frame in it.
+    ranking_score
+        0 to 1, where a second stage ranked the matches (`storage.search.rerank`): its score.
+    """
+
+    rank: int
+    distance: float
+    score: float
+    entity: Entity
+    image: Entity
+    frame: int
+    ranking_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Matches in rank order.
+
+    Attributes
+    ----------
+    candidates
+        How many instances were candidates, None where they were not to be counted.
+    stage
+        What the order comes from: distance, or the score of a second stage over the nearest by distance.
+    """
+
+    matches: tuple[Match, ...]
+    candidates: int | None
+    stage: Stage = Stage.HAMMING
+
+
+class Retriever:
+    """Answers questions from a snapshot; needs no network and no model, since examples have codes already."""
+
+    def __init__(self, spool: Spool, model: str, ranking: Stage = Stage.HAMMING) -> None:
+        self.spool, self.model, self.ranking = spool, model, ranking
+
+    def similar(
+        self, snapshot: Snapshot, question: Question, level: Level, where: Filter, *, count: bool = True
+    ) -> Answer:
+        """Matches for examples that are indexed; `count` asks for the number of candidates.
+
+        Raises
+        ------
+        Refusal
+            C101, C102, C103, C105: the example cannot be used, and why. C104: other model. C107: other snapshot.
+            A900: it cannot be ranked as asked.
+        """
+        self._check_state(snapshot, question)
+        records = self._example_records(snapshot, question)
+        queries, outputs = self._queries(snapshot, question, records)
+        where = exclude(snapshot, records, question, level, where)
+        return self.nearest(snapshot, queries, question, level, where, outputs, count=count)
+
+    def nearest(
+        self,
+        snapshot: Snapshot,
+        queries: Codes,
+        question: Question,
+        level: Level,
+        where: Filter,
+        outputs: Outputs | None = None,
+        *,
+        count: bool = True,
+    ) -> Answer:
+        """Matches for codes; an entity's distance is that to the nearest query.
+
+        Parameters
+        ----------
+        queries : (n_queries, words)
+        outputs
+            Of the network, one for each query: a second stage, where one is asked for or set, orders the nearest by
+            them.
+
+        Raises
+        ------
+        Refusal
+            A900: the outputs do not suffice for the stage asked for.
+        """
+        k, stage = question.maximum_matches, self._stage(question, outputs)
+        answer = search(
+            snapshot,
+            queries,
+            k if stage == Stage.HAMMING else shortlist_length(k),
+            level,
+            where,
+            question.maximum_distance,
+            question.aggregation.value,
+            count=count,
+        )
+        if outputs is None or stage == Stage.HAMMING:
+            ranked: list[tuple[Hit, float | None]] = [(hit, None) for hit in answer.hits]
+        else:
+            ranked = [(one.hit, one.score) for one in rerank(snapshot, answer.hits, outputs, stage, k)]
+        matches = tuple(_match(snapshot, level, rank, *one) for rank, one in enumerate(ranked, start=1))
+        return Answer(matches, answer.candidates, stage)
+
+    def _check_state(self, snapshot: Snapshot, question: Question) -> None:
+        if question.model and question.model != self.model:
+            comment = f"model here is {self.model}"
+            raise _refusal(Status.MODEL_UNKNOWN, comment, question, Element.MODEL_IDENTIFIER)
+        if question.snapshot and question.snapshot != snapshot.identifier:
+            comment = "snapshot no longer kept: ask without it"
+            raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
+
+    def _example_records(self, snapshot: Snapshot, question: Question) -> list[Record]:
+        uids: list[str] = []
+        for example in question.examples:
+            if snapshot.ordinal(question.example_level, example) is None:
+                raise self._why_unknown(question, example)
+            uids += descendants(snapshot, question.example_level, example, Level.IMAGE)
+        records = [record for uid in spread(uids, MOST_EXAMPLES) if (record := snapshot.record(uid)) is not None]
+        assert records, "an entity without instances is not kept"
+        return records
+
+    def _why_unknown(self, question: Question, uid: str) -> Refusal:
+        level, status = question.example_level, Status.EXAMPLE_UNKNOWN
+        comment = f"no such {UNIQUE[level]} here: store it first"
+        if level == Level.IMAGE and self.spool.is_waiting(uid):  # perhaps again, after it was set aside
+            status, comment = Status.EXAMPLE_NOT_READY, "example is being indexed: retry in seconds"
+        elif level == Level.IMAGE and (note := self.spool.is_set_aside(uid)) is not None:
+            status, comment = Status.EXAMPLE_NOT_HASHABLE, f"example was set aside: {note.reason}"
+            if note.reason == NO_PIXELS:
+                status, comment = Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT
+        return _refusal(status, comment, question, _ELEMENTS[level])
+
+    def _queries(
+        self, snapshot: Snapshot, question: Question, records: Sequence[Record]
+    ) -> tuple[Codes, Outputs | None]:
+        """Codes of the frames asked about, and the outputs behind them where a second stage is to have them."""
+        uids = [record.sop_instance_uid for record in records if record.frames]
+        if not uids:
+            element = _ELEMENTS[question.example_level]
+            raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
+        asked = _places(question, records[0]) if question.frames else slice(None)
+        codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[asked]
+        if self._wanted(question) == Stage.HAMMING:
+            return codes, None
+        outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
+        return codes, Outputs.joined(outputs)[asked] if len(outputs) == len(uids) else None
+
+    def _stage(self, question: Question, outputs: Outputs | None) -> Stage:
+        """The stage that is wanted; where it was only set, the furthest that what is known of the queries allows."""
+        wanted, possible = self._wanted(question), (Stage.HAMMING,) if outputs is None else outputs.stages
+        if wanted not in possible and question.ranking is not None:
+            comment = f"too little was kept of this example: rank by {possible[-1]}"
+            raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
+        return wanted if wanted in possible else possible[-1]
+
+    def _wanted(self, question: Question) -> Stage:
+        """As asked, or else as set; a mean over images is ranked by distance, for a second stage sees one image."""
+        by_image = question.aggregation == Aggregation.BEST
+        return question.ranking or (self.ranking if by_image else Stage.HAMMING)
+
+
+def _places(question: Question, record: Record) -> list[int]:
+    """Which of the frames of an instance are asked about."""
+    if not all(frame - 1 in record.frames for frame in question.frames):
+        comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
+        raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
+    return [record.frames.index(frame - 1) for frame in question.frames]
+
+
+def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None) -> Match:
+    entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
+    assert entity is not None
+    assert image is not None
+    score = 1 - hit.distance / snapshot.code_length
+    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score)
+
+
+def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, level: Level, where: Filter) -> Filter:
+    """The filter, without the entities that the question excludes.
+
+    SELF is the example, or the entity of the answer's level that holds it: a study is not its own look-alike.
+    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study.
+    """
+    records = list(records)
+
+    def ordinals(level: Level) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        found = {snapshot.ordinal(level, record.uids[level]) for record in records}
+        return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
+
+    excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
+    if Exclusion.SELF in question.exclusions:
+        excluded.add(min(level, question.example_level, key=LEVELS.index))
+    changes: dict[str, object] = {}
+    for one in excluded:
+        before = getattr(where, _EXCLUDED[one])  # by the other keys of the question
+        changes[_EXCLUDED[one]] = ordinals(one) if before is None else np.union1d(before, ordinals(one))
+    if Exclusion.DUPLICATE in question.exclusions:
+        digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
+        changes["excluded_digests"] = np.array([digest for digest in digests if digest is not None], np.uint64)
+    return replace(where, **changes)  # type: ignore[arg-type]
+
+
+def spread(items: Sequence[str], most: int) -> list[str]:
+    """At most `most` items, evenly spaced, the first and last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+_EXCLUDED = {
+    Level.PATIENT: "excluded_patients",
+    Level.STUDY: "excluded_studies",
+    Level.SERIES: "excluded_series",
+    Level.IMAGE: "excluded_instances",
+}
+_ELEMENTS = {
+    Level.IMAGE: Element.EXAMPLE_SOP_INSTANCE_UID,
+    Level.SERIES: Element.EXAMPLE_SERIES_INSTANCE_UID,
+    Level.STUDY: Element.EXAMPLE_STUDY_INSTANCE_UID,
+}
+
+
+def _refusal(status: Status, comment: str, question: Question, element: Element) -> Refusal:
+    return Refusal(status, comment, Tag(GROUP, question.block << 8 | element))

@@ -1,0 +1,248 @@
+"""The web page of the node: what is indexed, and what looks like what.
+
+It has no login, and so it shows no name and no ID; but what is burned into the pixels of an image can be read in its
+preview. Let it listen beyond this machine only behind something that asks who is there.
+"""
+
+import io
+import logging
+import shutil
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from threading import Event
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from PIL import Image
+from uvicorn import Config, Server
+
+from node.errors import Refusal, Status
+from node.home import Reading
+from node.processes import Role, running_pid
+from node.query.question import DEFAULT_MATCHES, MOST_MATCHES, Exclusion, Question
+from node.settings import Settings
+from node.version import __version__
+from node.web.cases import answer_value, list_cases, series_by_modality, series_images
+from node.web.problems import ANSWERS, guard
+from storage.errors import StorageError
+from storage.record import LEVELS, Level
+from storage.search.local import Filter
+
+logger = logging.getLogger(__name__)
+
+WEB = Path(__file__).parent / "static"
+MOST_CASES = 200
+GRACE_S = 5
+PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
+"""As they are kept, and senders do not always keep to VR CS; an empty one asks nothing."""
+
+
+def serve(settings: Settings, reading: Reading, stop: Event) -> None:
+    """Serve the page until `stop` is set.
+
+    Raises
+    ------
+    OSError
+        The address is in use or not ours.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.create_server((settings.host, settings.http_port), family=family) as listener:
+        server = Server(_config(build(settings, reading)))
+        with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
+            running = pool.submit(server.run, sockets=[listener])
+            running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
+            logger.info("page at %s", settings.url)
+            try:
+                stop.wait()
+            finally:
+                server.should_exit = True
+        running.result()
+
+
+def build(settings: Settings, reading: Reading) -> FastAPI:
+    """The page's application, without a server."""
+    app = FastAPI(title="Lookalike", version=__version__, openapi_url=None)
+    page = Page(settings, reading)
+    for path, endpoint in page.routes.items():
+        app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+    app.mount("/web", StaticFiles(directory=WEB))
+    for error, answer in ANSWERS.items():
+        app.add_exception_handler(error, answer)
+    if settings.host in LOOPBACK:  # or a foreign site could read the page under a name that leads to this machine
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK], www_redirect=False)
+    app.middleware("http")(guard)
+    return app
+
+
+class Page:
+    """Endpoints; each reads one snapshot, in the thread it runs in, and closes it before the answer is sent.
+
+    Attributes
+    ----------
+    routes
+        Endpoint of each path.
+    """
+
+    def __init__(self, settings: Settings, reading: Reading) -> None:
+        self.settings, self.database, self.retriever = settings, reading.database, reading.retriever
+        self.routes: dict[str, Callable[..., Response]] = {
+            "/": self.index,
+            "/healthz": self.health,
+            "/readyz": self.readiness,
+            "/api/status": self.status,
+            "/api/cases": self.cases,
+            "/api/series/{series_instance_uid}": self.series,
+            "/api/similar/{sop_instance_uid}": self.similar,
+            "/preview/{sop_instance_uid}.png": self.preview,
+        }
+
+    def index(self) -> Response:
+        """The page itself."""
+        return FileResponse(WEB / "index.html")
+
+    def health(self) -> Response:
+        """Whether this process answers."""
+        return JSONResponse({"alive": True})
+
+    def readiness(self) -> Response:
+        """Whether the node takes in and answers; 503 with the reasons when it does not."""
+        reasons = [
+            f"role {role} is not running"
+            for role in (Role.INDEX, Role.DICOM)
+            if running_pid(self.settings, role) is None
+        ]
+        waiting = self.retriever.spool.depth()
+        if waiting >= self.settings.spool_capacity:
+            reasons.append(f"{waiting} instances wait to be indexed: senders are told to try later")
+        if shutil.disk_usage(self.settings.spool_path).free < self.settings.spool_free_bytes:
+            reasons.append("disk of the spool is full: senders are told to try later")
+        try:
+            with self.database.snapshot() as snapshot:
+                snapshot.count(Level.IMAGE)
+        except StorageError as error:
+            logger.error("database cannot be read: %s", error)
+            reasons.append("database cannot be read: see the log of the node")
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
+
+    def status(self) -> Response:
+        """Facts about the node; counts only."""
+        settings, spool = self.settings, self.retriever.spool
+        with self.database.snapshot() as snapshot:
+            studies = snapshot.entities(Level.STUDY)
+            value = {
+                "ae_title": settings.ae_title,
+                "host": settings.host,
+                "port": settings.port,
+                "version": __version__,
+                "indexed": {level: snapshot.count(level) for level in LEVELS},
+                "codes": snapshot.rows,
+                "code_length": snapshot.code_length,
+                "model": snapshot.model,
+                "waiting": spool.depth(),
+                "set_aside": dict(spool.reasons()),
+                "modalities": {name: series.size for name, series in series_by_modality(snapshot).items()},
+                "phantoms_only": snapshot.count(Level.STUDY) > 0
+                and all(study.attributes.get("InstitutionName") == PHANTOM_HOSPITAL for study in studies),
+            }
+        return JSONResponse(value)
+
+    def cases(
+        self,
+        modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST_CASES)] = 24,
+    ) -> Response:
+        """Cases to choose an example from."""
+        with self.database.snapshot() as snapshot:
+            value = list_cases(snapshot, _named(modality), offset, limit)
+        return JSONResponse(value)
+
+    def series(self, series_instance_uid: str) -> Response:
+        """Images of a series, in order."""
+        with self.database.snapshot() as snapshot:
+            images = series_images(snapshot, series_instance_uid)
+        if not images:
+            raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SeriesInstanceUID here: store it first")
+        return JSONResponse({"images": images})
+
+    def similar(
+        self,
+        sop_instance_uid: str,
+        frame: Annotated[int | None, Query(ge=1)] = None,
+        k: Annotated[int, Query(ge=1, le=MOST_MATCHES)] = DEFAULT_MATCHES,
+        level: Literal["IMAGE", "SERIES", "STUDY"] = "IMAGE",
+        modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
+        exclude: str = "SELF,PATIENT",
+    ) -> Response:
+        """Cases that look like an indexed image, nearest first."""
+        question = Question(
+            examples=(sop_instance_uid,),
+            frames=() if frame is None else (frame,),
+            maximum_matches=k,
+            exclusions=_exclusions(exclude),
+        )
+        where = Filter(modalities=_named(modality) or None)
+        started = time.perf_counter()
+        with self.database.snapshot() as snapshot:
+            answer = self.retriever.similar(snapshot, question, Level(level), where)
+            elapsed_ms = 1000 * (time.perf_counter() - started)
+            value = answer_value(snapshot, question, answer)
+        return JSONResponse({**value, "level": level, "elapsed_ms": round(elapsed_ms, 2)})
+
+    def preview(
+        self, request: Request, sop_instance_uid: str, frame: Annotated[int | None, Query(ge=1)] = None
+    ) -> Response:
+        """The picture that the network saw, as PNG; `frame` counts from 1, without it the first that is indexed."""
+        with self.database.snapshot() as snapshot:
+            record = snapshot.record(sop_instance_uid)
+            if record is None:
+                raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SOPInstanceUID here: store it first")
+            number = frame or (record.frames[0] + 1 if record.frames else 1)
+            pixels = snapshot.preview(sop_instance_uid, number - 1)
+        if pixels is None:
+            raise Refusal(Status.EXAMPLE_UNKNOWN, "no preview of this frame was kept")
+        tag = f'"{record.content_digest.hex()[:32]}-{number}"'
+        headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
+        if tag in request.headers.get("If-None-Match", ""):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        octets = io.BytesIO()
+        Image.fromarray(pixels).save(octets, "PNG", compress_level=1)
+        return Response(octets.getvalue(), media_type="image/png", headers=headers)
+
+
+def _exclusions(text: str) -> frozenset[Exclusion]:
+    names = [name for name in text.split(",") if name]
+    if not set(names) <= set(Exclusion):
+        raise Refusal(Status.DATA_SET_MISMATCH, f"exclude takes {', '.join(Exclusion)}")
+    return frozenset(Exclusion(name) for name in names)
+
+
+def _named(modalities: Sequence[str]) -> frozenset[str]:
+    return frozenset(modality for modality in modalities if modality)
+
+
+def _config(app: FastAPI) -> Config:
+    """A server without access log: query strings name images."""
+    return Config(
+        app,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        lifespan="off",
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )

@@ -1,0 +1,209 @@
+"""Codes and columns in row order, as blocks that a search reads where they lie.
+
+A row is one code: one frame of one instance. Of each column, the settled rows lie in blocks of `block_rows`; the rows
+after the last multiple of `tail_rows` lie in one small tail, so that an append rewrites little.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import lmdb
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from hashing.codes import Codes
+from storage.database.columns import COLUMNS
+
+Array = NDArray[Any]
+CODES = "codes"
+TAIL = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How rows are cut into values; fixed when the database is made.
+
+    Attributes
+    ----------
+    words
+        64-bit words a code.
+    block_rows, tail_rows
+        Most rows of a settled block, and of the tail; the second divides the first.
+    """
+
+    words: int
+    block_rows: int = 131_072
+    tail_rows: int = 4096
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be cut."""
+        if self.tail_rows < 1 or self.block_rows % self.tail_rows:
+            raise ValueError(f"{self.tail_rows} rows of tail do not divide a block of {self.block_rows}")
+
+    def settled(self, rows: int) -> int:
+        """How many of `rows` lie in settled blocks."""
+        return rows - rows % self.tail_rows
+
+    def bounds(self, rows: int, first: int = 0) -> NDArray[np.int64]:
+        """First row of each block from the one that begins at row `first` on, and the end of the last."""
+        settled = self.settled(rows)
+        starts = np.arange(first, settled, self.block_rows)
+        return np.concatenate([starts, [settled] if settled < rows else [], [rows]]).astype(np.int64)
+
+    def extents(self, rows: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (number, first row, end row) of each block, the tail last."""
+        settled = self.settled(rows)
+        for number, start in enumerate(range(0, settled, self.block_rows)):
+            yield number, start, min(start + self.block_rows, settled)
+        if settled < rows:
+            yield TAIL, settled, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive rows, readable while their transaction is open.
+
+    Attributes
+    ----------
+    start, rows
+        First row, and how many.
+    """
+
+    number: int
+    start: int
+    rows: int
+    table: "Rows"
+
+    @property
+    def codes(self) -> Codes:
+        """(words, rows) uint64: word by word, so that the kernel reads each plane in order."""
+        return self.table.read(CODES, self.number)
+
+    def column(self, name: str) -> Array:
+        """(rows,) values of a column."""
+        values: Array = self.table.read(name, self.number)[0]
+        return values
+
+
+class Rows:
+    """Every row, seen through one transaction.
+
+    Parameters
+    ----------
+    transaction
+        Opened with `buffers=True`.
+    handle
+        Table of the blocks.
+    """
+
+    def __init__(self, transaction: lmdb.Transaction, handle: Any, layout: Layout, count: int) -> None:
+        self._transaction, self._handle = transaction, handle
+        self.layout, self.count = layout, count
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield every block, in row order."""
+        for number, start, end in self.layout.extents(self.count):
+            yield Block(number, start, end - start, self)
+
+    def read(self, name: str, number: int) -> Array:
+        """Values of one column in one block, where they lie: (width, rows), not writable.
+
+        A small value may lie at an odd address; it is copied, because the kernels read aligned words.
+        """
+        value = self._transaction.get(_key(name, number), db=self._handle)
+        if value is None:
+            return np.empty((self._width(name), 0), _dtype(name))
+        return _aligned(value, _dtype(name)).reshape(self._width(name), -1)
+
+    def arrays(self, name: str) -> Iterator[Array]:
+        """Yield the values of one column in every block, flat, in row order: as `read`, but in one walk."""
+        cursor, blocks = self._transaction.cursor(db=self._handle), sum(1 for _ in self.blocks())
+        if cursor.set_range(_key(name, 0)):
+            for value in islice(cursor.iternext(keys=False), blocks):
+                yield _aligned(value, _dtype(name))
+
+    def gather(self, name: str, rows: NDArray[np.int64]) -> Array:
+        """Values of a column at some rows: (width, len(rows)), a copy."""
+        values = np.empty((self._width(name), rows.size), _dtype(name))
+        for block, here in self._blocks_of(rows):
+            values[:, here] = self.read(name, block.number)[:, rows[here] - block.start]
+        return values
+
+    def append(self, columns: Mapping[str, Array]) -> None:
+        """Add rows: a (width, n) array for each column and for the codes."""
+        added = columns[CODES].shape[1]
+        for name, values in columns.items():
+            self._append(name, np.asarray(values, _dtype(name)).reshape(self._width(name), added))
+        self.count += added
+
+    def fill(self, name: str, values: Callable[[Block], Array]) -> None:
+        """Write a column that is not there yet: (rows,) values of each block."""
+        for block in self.blocks():
+            self._put(name, block.number, np.asarray(values(block), _dtype(name)))
+
+    def write(self, name: str, rows: NDArray[np.int64], values: Array) -> None:
+        """Set the values of a column, (len(rows),) or (width, len(rows)), at some rows."""
+        for block, here in self._blocks_of(rows):
+            changed = self.read(name, block.number).copy()
+            changed[:, rows[here] - block.start] = values[..., here]
+            self._put(name, block.number, changed)
+
+    def truncate(self, count: int) -> None:
+        """Forget all rows from `count` on."""
+        settled = self.layout.settled(count)
+        old, new = ({number: end - start for number, start, end in self.layout.extents(n)} for n in (self.count, count))
+        for name in (CODES, *COLUMNS):
+            tail = self.gather(name, np.arange(settled, count))
+            for number in old.keys() - new.keys():
+                self._transaction.delete(_key(name, number), db=self._handle)
+            for number in (new.keys() & old.keys()) - {TAIL}:
+                if new[number] < old[number]:
+                    self._put(name, number, self.read(name, number)[:, : new[number]])
+            if TAIL in new:
+                self._put(name, TAIL, tail)
+        self.count = count
+
+    def _append(self, name: str, values: Array) -> None:
+        settled = self.layout.settled(self.count)
+        rest = np.concatenate([self.read(name, TAIL), values], axis=1)  # rows from `settled` on
+        for number, start, end in self.layout.extents(self.count + values.shape[1]):
+            if number == TAIL:
+                self._put(name, TAIL, rest[:, start - settled :])
+            elif end > settled:
+                fresh = rest[:, max(start - settled, 0) : end - settled]
+                kept = self.read(name, number) if start < settled else fresh[:, :0]
+                self._put(name, number, np.concatenate([kept, fresh], axis=1))
+        if self.layout.settled(self.count + values.shape[1]) == self.count + values.shape[1]:
+            self._transaction.delete(_key(name, TAIL), db=self._handle)
+
+    def _put(self, name: str, number: int, values: Array) -> None:
+        self._transaction.put(_key(name, number), values.tobytes(), db=self._handle)
+
+    def _blocks_of(self, rows: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.int64]]]:
+        """Yield each block that holds any of the rows, and which of them."""
+        extents = list(self.layout.extents(self.count))
+        places = np.searchsorted([start for _, start, _ in extents], rows, side="right") - 1
+        order = np.argsort(places, kind="stable")
+        found, first = np.unique(places[order], return_index=True)
+        for place, here in zip(found.tolist(), np.split(order, first[1:]), strict=False):
+            number, start, end = extents[place]
+            yield Block(number, start, end - start, self), here
+
+    def _width(self, name: str) -> int:
+        return self.layout.words if name == CODES else 1
+
+
+def _aligned(value: bytes | memoryview, dtype: DTypeLike) -> Array:
+    flat = np.require(np.frombuffer(value, dtype), requirements="A")
+    flat.flags.writeable = False
+    return flat
+
+
+def _dtype(name: str) -> DTypeLike:
+    return np.uint64 if name == CODES else COLUMNS[name]
+
+
+def _key(name: str, number: int) -> bytes:
+    return f"{name}/{number:08x}".encode()

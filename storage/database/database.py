@@ -1,0 +1,284 @@
+"""Codes and records in one LMDB environment, durable and searchable where they lie: one process writes, many read."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import lmdb
+import numpy as np
+
+from hashing.codes import WORD_BITS, CodeLengthError, prefix
+from storage.database.append import Appended, Batch, Clash, Item
+from storage.database.columns import DELETED
+from storage.database.compaction import compact
+from storage.database.header import FORMAT, HEADER, Header
+from storage.database.integrity import problems
+from storage.database.migrations import upgraded
+from storage.database.snapshot import Snapshot
+from storage.database.tables import Tables, open_handles
+from storage.errors import DatabaseFull, FormatError, NoDatabase
+from storage.record import LEVELS, Level
+from storage.search.addresses import Known
+from storage.segments.registry import Segments
+from storage.segments.segment_file import Entry
+
+__all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
+
+DATA = "data.mdb"
+MAX_READERS = 1024
+TABLES = 16
+SEGMENTS = "segments"
+"""Folder of the files of the index."""
+TO_UPGRADE = "start the node once (`lookalike serve`): it brings the database to this format, and nothing is lost"
+
+
+class Database:
+    """Handle on a database, one in each process; `create_or_open` for the writer, `open` for readers.
+
+    Attributes
+    ----------
+    header
+        Code length and model that the database was made for.
+    """
+
+    def __init__(self, path: Path, environment: lmdb.Environment, header: Header) -> None:
+        self.path, self.header = path, header
+        self._environment = environment
+        self._handles = open_handles(environment)
+        self.segments = Segments(path / SEGMENTS, header.code_length)
+        self._known = Known()
+
+    @classmethod
+    def create_or_open(
+        cls,
+        path: Path,
+        code_length: int,
+        model: str,
+        map_size: int,
+        *,
+        block_rows: int = 131_072,
+        tail_rows: int = 4096,
+    ) -> Self:
+        """Open a database for writing; make it where there is none.
+
+        Parameters
+        ----------
+        map_size
+            Most bytes it may ever take; address space, not disk, so choose it generously. It may grow at a restart.
+        block_rows, tail_rows
+            Of a new database, as in `storage.database.blocks.Layout`; an existing one keeps its own.
+
+        Raises
+        ------
+        FormatError, ModelMismatch, CodeLengthError
+            It was written by a later release or for other codes; one of an older format is brought to the present one.
+        """
+        fresh = Header(code_length, model, block_rows, tail_rows)
+        _make(path, fresh, map_size)
+        environment = _environment(path, map_size=map_size, readonly=False)
+        try:
+            _begin(environment, fresh)  # of an environment that another release left empty
+            header = _header(environment, path)
+            header.check(code_length, model)
+            database = cls(path, environment, upgraded(environment, header))
+        except BaseException:
+            environment.close()
+            raise
+        return database
+
+    @classmethod
+    def open(cls, path: Path, *, readonly: bool = True) -> Self:
+        """Open an existing database, whatever its code length and model; `header` tells them.
+
+        Raises
+        ------
+        NoDatabase
+        FormatError
+            It was written by a release of another format.
+        """
+        if not (path / DATA).is_file():
+            raise NoDatabase(path)
+        environment = _environment(path, map_size=0, readonly=readonly)
+        try:
+            header = _header(environment, path)
+            if header.format < FORMAT:
+                raise FormatError(path, f"format {header.format}", f"format {FORMAT}", TO_UPGRADE)
+            return cls(path, environment, header)
+        except BaseException:
+            environment.close()
+            raise
+
+    def append(self, items: Sequence[Item]) -> Appended:
+        """Store instances with their codes, all or none; durable when this returns.
+
+        An instance that is there with the same content changes nothing; one that contradicts what is kept is not
+        stored but returned.
+
+        Raises
+        ------
+        CodeLengthError
+            Codes of another length.
+        DatabaseFull
+            The map size is reached; nothing was stored.
+        """
+        for item in items:
+            self._check(item)
+        with self._writing() as tables:
+            batch = Batch(tables)
+            for item in items:
+                batch.add(item)
+            return batch.finish()
+
+    def remove(self, sop_instance_uids: Iterable[str]) -> int:
+        """Forget instances, and the series, studies and patients left empty; durable when this returns.
+
+        Returns
+        -------
+        int
+            How many were there.
+        """
+        removed = 0
+        with self._writing() as tables:
+            rows = [np.empty(0, np.int64)]
+            for uid in sop_instance_uids:
+                ordinal = tables.ordinal(Level.IMAGE, uid)
+                if ordinal is not None:
+                    rows.append(tables.lineage(Level.IMAGE, ordinal)[Level.IMAGE][1].rows)
+                    _delete(tables, ordinal)
+                    removed += 1
+            gone = np.concatenate(rows)
+            tables.rows.write("flags", gone, tables.rows.gather("flags", gone)[0] | DELETED)
+        return removed
+
+    def snapshot(self) -> Snapshot:
+        """State of this moment, to use in a `with` block."""
+        return Snapshot(self._environment, self._handles, self.header, self.segments, self._known)
+
+    def replace_segments(self, old: Sequence[Entry], new: Sequence[Entry], compactions: int) -> bool:
+        """Name other segments, unless those named or the numbers of the rows changed meanwhile.
+
+        Parameters
+        ----------
+        old, compactions
+            `Snapshot.segment_entries` and `Snapshot.compactions` of the state that `new` was made from.
+        """
+        with self._writing() as tables:
+            current = tables.segments() == list(old) and tables.counter("compactions") == compactions
+            if current:
+                tables.set_segments(new)
+        return current
+
+    def compact(self, report: Callable[[int, int], object] = lambda _done, _all: None) -> int:
+        """Give the room of deleted rows back to the others, in many small transactions; return how many rows went.
+
+        `report` is told how many rows of how many are done.
+        """
+        return compact(self._writing, report)
+
+    def verify(self) -> list[str]:
+        """Check every invariant, record by record; return what is wrong. It takes about a minute a million rows."""
+        with self._environment.begin(buffers=True) as transaction:
+            return list(problems(Tables(transaction, self._handles, self.header.layout), self.header.code_length))
+
+    def close(self) -> None:
+        """Close; no snapshot may be in use."""
+        self._environment.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _check(self, item: Item) -> None:
+        expected = self.header.code_length
+        if item.codes.shape[1] != self.header.layout.words:
+            raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)
+        if item.codes.dtype != np.uint64 or not np.array_equal(item.codes, prefix(item.codes, expected)):
+            raise ValueError(f"codes of {item.record.sop_instance_uid} are not packed: use `hashing.codes.pack`")
+        if item.outputs is not None and (item.outputs.dtype != np.int8 or item.outputs.shape[1] != expected):
+            raise ValueError(f"outputs of {item.record.sop_instance_uid} are not {expected} int8 a frame")
+        if item.class_scores is not None and (item.class_scores.dtype != np.uint8 or item.class_scores.ndim != 2):
+            raise ValueError(f"class scores of {item.record.sop_instance_uid} are not uint8, a row a frame")
+
+    @contextmanager
+    def _writing(self) -> Iterator[Tables]:
+        try:
+            with self._environment.begin(write=True, buffers=True) as transaction:
+                yield Tables(transaction, self._handles, self.header.layout)
+        except lmdb.MapFullError as error:
+            raise DatabaseFull(self.path, self._environment.info()["map_size"]) from error
+
+
+def _make(path: Path, header: Header, map_size: int) -> None:
+    """Make a database where there is none: it gets its name once it is whole and durable."""
+    path.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        if not (path / DATA).exists():
+            with TemporaryDirectory(dir=path, prefix="new-") as folder:
+                with _environment(Path(folder), map_size=map_size, readonly=False) as environment:
+                    _begin(environment, header)
+                    environment.sync(True)
+                (Path(folder) / DATA).rename(path / DATA)
+    _sync_folders(path)
+
+
+def _begin(environment: lmdb.Environment, header: Header) -> None:
+    with environment.begin(write=True) as transaction:  # all or nothing: a kill leaves no half database
+        if transaction.stat()["entries"] == 0:
+            meta = open_handles(environment, transaction)["meta"]
+            transaction.put(HEADER, header.to_bytes(), db=meta)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _environment(path: Path, *, map_size: int, readonly: bool) -> lmdb.Environment:
+    try:
+        environment = lmdb.open(
+            str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly
+        )
+    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
+        raise FormatError(path, found=str(error), expected="an LMDB environment") from error
+    environment.reader_check()  # killed readers would keep old pages from being used again
+    return environment
+
+
+def _header(environment: lmdb.Environment, path: Path) -> Header:
+    with environment.begin() as transaction:
+        try:
+            meta: Any = environment.open_db(b"meta", txn=transaction, create=False)
+        except lmdb.NotFoundError:
+            return Header.from_bytes(None, path)
+        return Header.from_bytes(transaction.get(HEADER, db=meta), path)
+
+
+def _delete(tables: Tables, ordinal: int) -> None:
+    """Delete an instance, and each entity above it that has no other child."""
+    lineage = tables.lineage(Level.IMAGE, ordinal)
+    for level in reversed(LEVELS):
+        number, node = lineage[level]
+        if level != Level.IMAGE and tables.children(level, number):
+            return
+        tables.delete(level, number, node)
+
+
+def _sync_folders(path: Path) -> None:
+    """Make the names of a new database durable, as LMDB makes its pages."""
+    for folder in (path, path.parent):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

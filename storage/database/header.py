@@ -1,0 +1,88 @@
+"""What a database says about itself, once, when it is made."""
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hashing.codes import CodeLengthError, words
+from storage.database.blocks import Layout
+from storage.errors import FormatError, ModelMismatch
+
+FORMAT: Final = 2
+"""Number of the on-disk format; a change of any table, key or value raises it.
+
+1 was without the column `manufacturer` and without outputs of the network (in 2, class scores may follow these).
+`storage.database.migrations` brings it to 2.
+"""
+
+
+HEADER: Final = b"header"
+"""Its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Format and model of a database.
+
+    Attributes
+    ----------
+    code_length
+        Bits of each code.
+    model
+        Fingerprint of the model that made the codes.
+    identity
+        Random text that tells this database from another one with the same history.
+    format
+        Number of the format it is in.
+    """
+
+    code_length: int
+    model: str
+    block_rows: int
+    tail_rows: int
+    identity: str = field(default_factory=lambda: secrets.token_hex(4))
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse a code length or cut that no database can have."""
+        _ = self.layout
+
+    @property
+    def layout(self) -> Layout:
+        """How its rows are cut into values."""
+        return Layout(words(self.code_length), self.block_rows, self.tail_rows)
+
+    def to_bytes(self) -> bytes:
+        """Pack as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, value: bytes | None, path: Path) -> "Header":
+        """Undo `to_bytes`.
+
+        Raises
+        ------
+        FormatError
+            Nothing there, or of a format that this release does not know.
+        """
+        if value is None:
+            raise FormatError(path, found="no header", expected=f"format {FORMAT}")
+        fields = json.loads(value)
+        found = fields["format"]
+        if not 1 <= found <= FORMAT:
+            raise FormatError(path, found=f"format {found}", expected=f"format {FORMAT}")
+        return cls(**fields)
+
+    def check(self, code_length: int, model: str) -> None:
+        """Refuse codes that could not be compared with those kept.
+
+        Raises
+        ------
+        CodeLengthError, ModelMismatch
+        """
+        if self.model != model:
+            raise ModelMismatch(found=self.model, expected=model)
+        if self.code_length != code_length:
+            raise CodeLengthError(found=self.code_length, expected=code_length)

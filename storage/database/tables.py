@@ -1,0 +1,283 @@
+"""Tables of the database, seen through one transaction: entities by ordinal, by unique key and by parent."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from io import BytesIO
+from struct import Struct
+from typing import Any, Final
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from storage.database.blocks import Layout, Rows
+from storage.record import LEVELS, Level
+from storage.segments.segment_file import Entry
+
+MAX_KEY_BYTES: Final = 511  # of LMDB
+ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
+OF_FRAMES: Final = ("previews", "outputs")
+"""Tables by instance and frame: what need not be there."""
+NO_PARENT: Final = -1
+MAX_CACHED: Final = 4096
+
+Handles = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A patient, study, series or instance as stored.
+
+    Attributes
+    ----------
+    parent
+        Ordinal one level above, NO_PARENT for a patient.
+    attributes
+        Of its own level only.
+    first_row, frames, content_digest, received_ns
+        Of an instance; its rows follow each other in the order of `frames`.
+    """
+
+    uid: str
+    parent: int
+    attributes: Mapping[str, str]
+    first_row: int = -1
+    frames: tuple[int, ...] = ()
+    content_digest: bytes = b""
+    received_ns: int = 0
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of an instance."""
+        return np.arange(self.first_row, self.first_row + len(self.frames), dtype=np.int64)
+
+    def to_bytes(self) -> bytes:
+        """Pack as JSON in ASCII, so that even an ill-decoded text can be stored: the UID on a line of its own."""
+        fields: list[object] = [self.parent, dict(self.attributes)]
+        if self.first_row >= 0:
+            fields += [self.first_row, self.frames, self.content_digest.hex(), self.received_ns]
+        return f"{json.dumps(self.uid)}\n{json.dumps(fields, separators=(',', ':'))}".encode("ascii")
+
+    @classmethod
+    def from_bytes(cls, value: bytes | memoryview) -> "Node":
+        """Undo `to_bytes`."""
+        uid, fields = map(json.loads, str(value, "ascii").split("\n"))
+        parent, attributes, *kept = fields
+        if not kept:
+            return cls(uid, parent, attributes)
+        first_row, frames, digest, received_ns = kept
+        return cls(uid, parent, attributes, first_row, tuple(frames), bytes.fromhex(digest), received_ns)
+
+
+def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | None = None) -> Handles:
+    """Open every table; in a write transaction, make those that are missing."""
+    names = ["meta", "rows", *OF_FRAMES, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
+    create = transaction is not None
+    handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
+    for level in LEVELS[:-1]:
+        name = f"{level}:children"
+        handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
+    return handles
+
+
+def key_bytes(uid: str) -> bytes:
+    """Key of a unique text: itself, or its start and its hash where LMDB could not hold it."""
+    key = uid.encode("utf-8", "surrogatepass")
+    return key if len(key) <= MAX_KEY_BYTES else key[:400] + sha256(key).hexdigest().encode()
+
+
+class Tables:
+    """Reads and writes entities inside one transaction, opened with `buffers=True`."""
+
+    def __init__(self, transaction: lmdb.Transaction, handles: Handles, layout: Layout) -> None:
+        self._transaction, self._handles = transaction, handles
+        self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
+        self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
+
+    def ordinal(self, level: Level, uid: str) -> int | None:
+        """Ordinal of the entity with this unique key."""
+        found = self._get(f"{level}:keys", key_bytes(uid))
+        return None if found is None else int(ORDINAL.unpack(found)[0])
+
+    def node(self, level: Level, ordinal: int) -> Node | None:
+        """Entity of this ordinal."""
+        node = self._cache.get((level, ordinal))
+        if node is None:
+            found = self._get(level, ORDINAL.pack(ordinal))
+            if found is None:
+                return None
+            node = self._remember(level, ordinal, Node.from_bytes(found))
+        return node
+
+    def uid(self, level: Level, ordinal: int) -> str | None:
+        """Unique key of this ordinal, read alone."""
+        found = self._get(level, ORDINAL.pack(ordinal))
+        return None if found is None else str(json.loads(str(found, "ascii").partition("\n")[0]))
+
+    def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
+        """Yield (ordinal, entity) of a level, in order of arrival."""
+        for key, value in self._transaction.cursor(db=self._handles[level]):
+            yield ORDINAL.unpack(key)[0], Node.from_bytes(value)
+
+    def ordinals_by_key(self, level: Level) -> Iterator[int]:
+        """Yield ordinals in ascending order of their unique keys."""
+        for value in self._transaction.cursor(db=self._handles[f"{level}:keys"]).iternext(keys=False):
+            yield ORDINAL.unpack(value)[0]
+
+    def children(self, level: Level, ordinal: int) -> list[int]:
+        """Ordinals one level below an entity, in order of arrival."""
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
+        if not cursor.set_key(ORDINAL.pack(ordinal)):
+            return []
+        return [ORDINAL.unpack(value)[0] for value in cursor.iternext_dup()]
+
+    def has_child(self, level: Level, ordinal: int, child: int) -> bool:
+        """Whether an entity has this child."""
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
+        return bool(cursor.set_key_dup(ORDINAL.pack(ordinal), ORDINAL.pack(child)))
+
+    def instances(self, level: Level, ordinal: int) -> list[int]:
+        """Ordinals of every instance below (or at) an entity."""
+        ordinals = [ordinal]
+        for step in LEVELS[LEVELS.index(level) : -1]:
+            ordinals = [child for parent in ordinals for child in self.children(step, parent)]
+        return ordinals
+
+    def lineage(self, level: Level, ordinal: int) -> dict[Level, tuple[int, Node]]:
+        """Entity and those above it, by level, lowest first."""
+        found: dict[Level, tuple[int, Node]] = {}
+        for step in reversed(LEVELS[: LEVELS.index(level) + 1]):
+            node = self.node(step, ordinal)
+            if node is None:
+                raise KeyError(f"no {step} with ordinal {ordinal}")
+            found[step] = ordinal, node
+            ordinal = node.parent
+        return found
+
+    def count(self, level: Level) -> int:
+        """How many entities a level has."""
+        return self.entries(level)
+
+    def entries(self, table: str) -> int:
+        """How many values a table has."""
+        return int(self._transaction.stat(self._handles[table])["entries"])
+
+    def counter(self, name: str) -> int:
+        """Next free number of a kind; for a level, one more than its highest ordinal ever."""
+        found = self._get("meta", f"next:{name}".encode())
+        return int(bytes(found)) if found else 0
+
+    def add(self, level: Level, node: Node) -> int:
+        """Store a new entity; return its ordinal."""
+        ordinal = self.counter(level)
+        self.set_counter(level, ordinal + 1)
+        self._put(f"{level}:keys", key_bytes(node.uid), ORDINAL.pack(ordinal))
+        self._link(level, ordinal, node.parent)
+        self.put(level, ordinal, node)
+        return ordinal
+
+    def put(self, level: Level, ordinal: int, node: Node) -> None:
+        """Store an entity over the one of the same key and parent."""
+        self._remember(level, ordinal, node)
+        self._put(level, ORDINAL.pack(ordinal), node.to_bytes())
+
+    def move(self, level: Level, ordinal: int, node: Node, parent: int) -> None:
+        """Put an entity under another parent."""
+        self._unlink(level, ordinal, node.parent)
+        self._link(level, ordinal, parent)
+        self.put(level, ordinal, replace(node, parent=parent))
+
+    def delete(self, level: Level, ordinal: int, node: Node) -> None:
+        """Remove an entity that has no children, with what is kept of its frames."""
+        self._cache.pop((level, ordinal), None)
+        self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
+        self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
+        self._unlink(level, ordinal, node.parent)
+        for frame in node.frames:
+            for table in OF_FRAMES:
+                self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles[table])
+
+    def set_counter(self, name: str, value: int) -> None:
+        """Store the next free number of a kind."""
+        self._put("meta", f"next:{name}".encode(), str(value).encode())
+
+    def preview(self, ordinal: int, frame: int) -> NDArray[np.uint8] | None:
+        """(size, size) network input of a frame, if it was kept."""
+        found = self._get("previews", FRAME_OF.pack(ordinal, frame))
+        return None if found is None else np.asarray(Image.open(BytesIO(bytes(found))))
+
+    def put_preview(self, ordinal: int, frame: int, preview: NDArray[np.uint8]) -> None:
+        """Keep a network input, as PNG."""
+        octets = BytesIO()
+        Image.fromarray(preview).save(octets, "PNG", compress_level=1)  # higher levels: 3x the time, 1/7 less space
+        self._put("previews", FRAME_OF.pack(ordinal, frame), octets.getvalue())
+
+    def outputs(self, ordinal: int, frame: int) -> NDArray[np.int8] | None:
+        """(code_length + n_classes,) outputs of the network for a frame, if they were kept; see `put_outputs`."""
+        found = self._get("outputs", FRAME_OF.pack(ordinal, frame))
+        return None if found is None else np.frombuffer(bytes(found), np.int8)
+
+    def put_outputs(
+        self, ordinal: int, frame: int, outputs: NDArray[np.int8], class_scores: NDArray[np.uint8] | None
+    ) -> None:
+        """Keep outputs of the network: a signed byte a bit, then an unsigned one a class where there are scores."""
+        octets = outputs.tobytes() + (b"" if class_scores is None else class_scores.tobytes())
+        self._put("outputs", FRAME_OF.pack(ordinal, frame), octets)
+
+    def framed(self, table: str) -> Iterator[tuple[int, int]]:
+        """Yield (instance ordinal, frame) of everything in one of `OF_FRAMES`."""
+        for key in self._transaction.cursor(db=self._handles[table]).iternext(values=False):
+            yield FRAME_OF.unpack(key)
+
+    def terms(self, column: str) -> list[str]:
+        """Texts of a column, each at the place that is its number; the first is ""."""
+        found = self._get("meta", f"terms:{column}".encode())
+        return json.loads(bytes(found)) if found else [""]
+
+    def set_terms(self, column: str, terms: Collection[str]) -> None:
+        """Store the texts of a column."""
+        self._put("meta", f"terms:{column}".encode(), json.dumps(list(terms)).encode())
+
+    def segments(self) -> list[Entry]:
+        """Segments of the index, in row order."""
+        found = self._get("meta", b"segments")
+        return list(_entries(bytes(found))) if found else []
+
+    def set_segments(self, segments: Collection[Entry]) -> None:
+        """Name the segments of the index."""
+        self._put("meta", b"segments", json.dumps([astuple(entry) for entry in segments]).encode())
+
+    def _remember(self, level: Level, ordinal: int, node: Node) -> Node:
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        self._cache[level, ordinal] = node
+        return node
+
+    def _link(self, level: Level, ordinal: int, parent: int) -> None:
+        if parent != NO_PARENT:
+            self._put(f"{_above(level)}:children", ORDINAL.pack(parent), ORDINAL.pack(ordinal))
+
+    def _unlink(self, level: Level, ordinal: int, parent: int) -> None:
+        if parent != NO_PARENT:
+            children = self._handles[f"{_above(level)}:children"]
+            self._transaction.delete(ORDINAL.pack(parent), ORDINAL.pack(ordinal), db=children)
+
+    def _get(self, table: str, key: bytes) -> bytes | memoryview | None:
+        return self._transaction.get(key, db=self._handles[table])
+
+    def _put(self, table: str, key: bytes, value: bytes) -> None:
+        self._transaction.put(key, value, db=self._handles[table])
+
+
+@lru_cache(maxsize=4)
+def _entries(value: bytes) -> tuple[Entry, ...]:
+    """Segments as stored: the same from one query to the next."""
+    return tuple(Entry(*fields) for fields in json.loads(value))
+
+
+def _above(level: Level) -> Level:
+    return LEVELS[LEVELS.index(level) - 1]

@@ -1,0 +1,215 @@
+"""The durable queue between receiving an instance and indexing it: a folder of files, in order of arrival."""
+
+import errno
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from storage.durable import FolderSync, folder_names, remove_stale, sync_folder
+from storage.errors import SpoolFull
+from storage.spool.arrival import Arrival
+from storage.spool.set_aside import UID, Aside, SetAside
+
+__all__ = ["FULL", "Entry", "SetAside", "Spool"]
+
+COUNT_AGE_S: Final = 0.5
+"""How long a count of the folder holds; one listing of 100,000 names takes about 50 ms."""
+
+COUNT_AGE_PER_S: Final = 20
+"""A listing that takes long holds longer, so that counting takes a twentieth of the time at most."""
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What writing to a full disk says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One received instance, waiting.
+
+    Attributes
+    ----------
+    path
+        File that holds the bytes as received.
+    """
+
+    path: Path
+
+    @property
+    def received_ns(self) -> int:
+        """Time of arrival, nanoseconds since the epoch; of a file that somebody laid here, that of its last change.
+
+        Now, if somebody has taken that file away again.
+        """
+        arrived = self.path.name.partition("-")[0]
+        if arrived.isdecimal():
+            return int(arrived)
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return time.time_ns()
+
+
+class Spool:
+    """Queue that any number of processes and threads put into, and one process takes from.
+
+    Parameters
+    ----------
+    path
+        Folder, made if missing: `incoming/` is the queue, `tmp/` holds what still arrives, `aside/` what was set aside.
+    capacity
+        Waiting instances above which `put` refuses. Other processes may pass it by what they put within half a second.
+    free_bytes
+        Space to leave free on the disk.
+    """
+
+    def __init__(self, path: Path, capacity: int, free_bytes: int) -> None:
+        self.path, self.capacity, self.free_bytes = path, capacity, free_bytes
+        self._incoming, self._temporary = path / "incoming", path / "tmp"
+        for folder in (self._incoming, self._temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (path, path.parent):
+            sync_folder(folder)
+        self._sync = FolderSync(self._incoming)
+        self._aside = Aside(path / "aside", self._incoming, self._temporary)
+        self._serial = count()
+        self._listed: dict[str, None] = {}  # names known to wait, oldest first
+        self._lock = Lock()
+        self._counted, self._counted_at, self._count_age_s = 0, 0.0, 0.0
+        remove_stale(self._temporary)
+        self._aside.repair()
+
+    def begin(self, sop_instance_uid: str = "") -> Arrival:
+        """Let one instance arrive, piece by piece; it counts once it is kept.
+
+        Parameters
+        ----------
+        sop_instance_uid
+            If given, `is_waiting` finds the instance by it.
+
+        Raises
+        ------
+        SpoolFull
+            Above a mark.
+        """
+        self._check_marks()
+        uid = sop_instance_uid if UID.fullmatch(sop_instance_uid) else ""  # it becomes part of a file name
+        name = f"{time.time_ns():020d}-{os.getpid()}-{next(self._serial)}-{uid}.dcm"
+        return Arrival(self._temporary / name, self._incoming / name, self._sync, self._arrived)
+
+    def put(self, chunks: Iterable[bytes | memoryview], sop_instance_uid: str = "") -> Entry:
+        """Keep one instance, durable when this returns.
+
+        Raises
+        ------
+        SpoolFull
+            Above a mark, or the disk filled up while writing; nothing was kept.
+        """
+        arrival = self.begin(sop_instance_uid)
+        try:
+            for chunk in chunks:
+                arrival.write(chunk)
+            return Entry(arrival.keep())
+        except OSError as error:
+            if error.errno in FULL:
+                raise SpoolFull(self.path, "disk") from error
+            raise
+        finally:
+            arrival.abandon()
+
+    def take(self, limit: int) -> list[Entry]:
+        """Oldest `limit` entries; they stay until they are removed or set aside."""
+        with self._lock:
+            if len(self._listed) < limit:
+                self._listed = dict.fromkeys(self._names())
+            return [Entry(self._incoming / name) for name in islice(self._listed, limit)]
+
+    def remove(self, entries: Sequence[Entry]) -> None:
+        """Forget entries that are durable elsewhere."""
+        for entry in entries:
+            entry.path.unlink(missing_ok=True)
+            self._forget(entry)
+        # No sync of the folder: an entry that a loss of power brings back is indexed again, to no effect.
+
+    def set_aside(self, entry: Entry, reason: str, detail: str, uids: Mapping[str, str], *, keep: bool) -> SetAside:
+        """Take an entry out of the queue for good, with the reason why it cannot be indexed.
+
+        Parameters
+        ----------
+        reason
+            Short name to count by: letters, digits and dashes.
+        detail
+            What happened; must hold no patient data.
+        uids
+            SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, as far as known.
+        keep
+            Whether to keep the bytes.
+        """
+        note = self._aside.add(entry.path, entry.received_ns, reason, detail, uids, keep=keep)
+        self._forget(entry)
+        return note
+
+    def depth(self) -> int:
+        """How many wait, at most half a second old where listing is quick."""
+        with self._lock:
+            if time.monotonic() - self._counted_at > self._count_age_s:
+                self._count()
+            return self._counted
+
+    def is_waiting(self, sop_instance_uid: str) -> bool:
+        """Whether an instance put with this UID waits."""
+        return any(name.endswith(f"-{sop_instance_uid}.dcm") for name in folder_names(self._incoming))
+
+    def __len__(self) -> int:
+        return len(folder_names(self._incoming))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (Entry(self._incoming / name) for name in self._names())
+
+    def set_aside_records(self) -> Iterator[SetAside]:
+        """Yield everything set aside, oldest first."""
+        return self._aside.notes()
+
+    def reasons(self) -> Counter[str]:
+        """How many were set aside, by reason."""
+        return self._aside.reasons()
+
+    def is_set_aside(self, sop_instance_uid: str) -> SetAside | None:
+        """Latest note on this instance, None when it was never set aside."""
+        return self._aside.find(sop_instance_uid)
+
+    def disk_free_bytes(self) -> int:
+        """Space left on the disk."""
+        return shutil.disk_usage(self.path).free
+
+    def _arrived(self) -> None:
+        with self._lock:
+            self._counted += 1
+
+    def _check_marks(self) -> None:
+        if self.disk_free_bytes() < self.free_bytes:
+            raise SpoolFull(self.path, "disk")
+        if self.depth() >= self.capacity:
+            with self._lock:
+                self._count()  # never refuse on an old count
+                if self._counted >= self.capacity:
+                    raise SpoolFull(self.path, "objects")
+
+    def _count(self) -> None:
+        begun = time.monotonic()
+        self._counted, self._counted_at = len(self), time.monotonic()
+        self._count_age_s = max(COUNT_AGE_S, COUNT_AGE_PER_S * (self._counted_at - begun))
+
+    def _forget(self, entry: Entry) -> None:
+        with self._lock:
+            self._listed.pop(entry.path.name, None)
+            self._counted -= 1
+
+    def _names(self) -> list[str]:
+        return sorted(folder_names(self._incoming))

@@ -1,0 +1,113 @@
+"""The hash layer, learned on features of a finished trunk."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hashing.data.datasets import LABELS, Dataset
+from hashing.data.examples import KINDS
+from hashing.model.network import FEATURES, LEARNED_BITS, EfficientNetLite0, HashLayer
+from hashing.training.augmentation import roughen
+from hashing.training.heads import Head, Material, material, relation_loss, train_head
+from hashing.training.sampling import rarity
+
+HEAD = Head(("set",), (), 6, 2, 64, steps=150, batch=32, learning_rate=2e-3, noise=0.1, relation_weight=1.0, seed=3)
+
+
+def clusters(centres: int, each: int) -> Material:
+    """Raw features in distant clusters, each of its own class, with offsets and scales of their own."""
+    generator = torch.Generator().manual_seed(0)
+    middle = torch.randn(centres, FEATURES, generator=generator).repeat_interleave(each, dim=0)
+    features = 5 + 3 * (middle + 0.3 * torch.randn(centres * each, FEATURES, generator=generator))
+    weights = torch.eye(centres).repeat_interleave(each, dim=0)
+    return Material(features, weights, torch.full((centres * each,), 1 / (centres * each), dtype=torch.float64))
+
+
+def test_images_of_a_class_come_together_and_others_stay_apart() -> None:
+    known = clusters(centres=4, each=20)
+    layer = HashLayer(FEATURES, LEARNED_BITS)
+
+    train_head(layer, known, HEAD)
+
+    with torch.no_grad():
+        bits = layer(known.features) >= 0  # raw features: the standardisation is folded into the layer
+    distances = (bits[:, None] != bits[None]).float().mean(dim=2)
+    same = (known.weights @ known.weights.T).bool()
+    assert distances[same].max() < 0.1
+    assert distances[~same].min() > 0.3
+
+
+def test_one_seed_gives_one_layer_whatever_was_before() -> None:
+    known = clusters(centres=3, each=10)
+    layers = [HashLayer(FEATURES, LEARNED_BITS) for _ in range(2)]
+
+    for layer in layers:
+        train_head(layer, known, Head(("set",), (), 6, 1, 64, 5, 16, 2e-3, 0.1, 1.0, seed=3))
+
+    assert torch.equal(layers[0](known.features), layers[1](known.features))
+
+
+def test_codes_as_far_apart_as_their_features_cost_nothing() -> None:
+    features = torch.randn(6, 8, generator=torch.Generator().manual_seed(1))
+
+    assert relation_loss(torch.atanh(0.5 * features / features.norm(dim=1, keepdim=True)), features) < 1e-10
+    assert relation_loss(-features[torch.arange(5, -1, -1)], features) > 0.01
+
+
+@pytest.fixture
+def ten_radiographs_and_four_sections() -> Dataset:
+    """Ten adult chest radiographs, five of them with a finding, and four sections of heads, one of them for testing."""
+    kinds = np.repeat([0, 2], [10, 4])
+    labels = np.zeros((14, len(LABELS)), bool)
+    labels[:5, 3] = True
+    images = np.random.default_rng(0).integers(0, 256, (14, 224, 224), np.uint8)
+    splits = np.array(["train"] * 13 + ["test"])
+    return Dataset(images, labels, kinds, np.arange(14).astype(str), splits)
+
+
+def test_of_each_kind_at_most_so_many_images_are_taken_with_shares_that_sum_to_one(
+    ten_radiographs_and_four_sections: Dataset,
+) -> None:
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
+
+    assert taken.features.shape == (2 * (6 + 3), FEATURES)
+    assert torch.allclose(taken.weights.sum(dim=1), torch.ones(18))
+    assert torch.isclose(taken.chances.sum(), torch.tensor(1.0, dtype=torch.float64))
+    assert taken.weights[:, len(LABELS) + 2].tolist() == 2 * ([0] * 6 + [1] * 3)
+
+
+def test_each_draw_shows_the_same_images_varied_anew(ten_radiographs_and_four_sections: Dataset) -> None:
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
+
+    assert torch.equal(taken.weights[:9], taken.weights[9:])
+    assert not torch.equal(taken.features[:9], taken.features[9:])
+
+
+def test_a_kind_of_a_set_can_be_left_out(ten_radiographs_and_four_sections: Dataset) -> None:
+    head = replace(HEAD, omitted=("set: adult chest radiograph", "another: head MR"))
+
+    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], head, 0.5, np.random.default_rng(0))
+
+    assert taken.weights[:, len(LABELS) + 2].tolist() == [1] * 2 * 3
+
+
+def test_roughened_images_keep_their_size_and_range() -> None:
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (60, 1, 64, 64)).astype(np.float32))
+
+    rough = roughen(images, np.resize(np.arange(len(KINDS)), 60), rng)
+
+    assert rough.shape == images.shape
+    assert rough.min() >= 0
+    assert rough.max() <= 255
+    assert not torch.equal(rough, images)
+
+
+def test_rare_labels_weigh_more_and_images_without_any_share_one() -> None:
+    labels = np.array([[True, False]] * 4 + [[False, True]] + [[False, False]])
+
+    weights = rarity(labels)
+
+    assert weights.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0, 1.0]
