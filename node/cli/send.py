@@ -18,7 +18,7 @@ def send_folder(folder: Path, peer: Peer, console: Console) -> dict[str, list[Pa
     paths = list(files(folder))
     outcomes: dict[str, list[Path]] = defaultdict(list)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         for stored in bar.track(peer.store(paths), total=len(paths), description=f"sending to {peer}"):
             outcomes[_outcome(stored)].append(stored.path)
     return outcomes
