@@ -15,6 +15,7 @@ from node.dicom.client import Peer
 from node.errors import Status
 from node.home import Reading, open_for_reading
 from node.settings import Settings
+from node.version import program
 from storage.record import Level
 
 logger = logging.getLogger(__name__)
@@ -70,9 +71,9 @@ def _introduce(settings: Settings, example: str | None, console: Console) -> Non
     facts = f"AE title [bold]{settings.ae_title}[/]\nDICOM    [bold]{address}[/]\npage     {settings.url}"
     console.print(Panel(facts, title="Lookalike is ready", expand=False))
     if example:
-        command = f".venv/bin/lookalike similar {example} --server {server}"
+        command = f"{program()} similar {example} --server {server}"
         console.print(f"Ask what looks like this image:\n  [bold]{command}[/]", soft_wrap=True, highlight=False)
-    console.print(f"Send images:\n  .venv/bin/lookalike send FOLDER --server {server}", soft_wrap=True, highlight=False)
+    console.print(f"Send images:\n  {program()} send FOLDER --server {server}", soft_wrap=True, highlight=False)
     console.print("Stop with Ctrl-C.")
 
 

@@ -28,7 +28,7 @@ from node.home import Reading
 from node.processes import Role, running_pid
 from node.query.question import DEFAULT_MATCHES, MOST_MATCHES, Exclusion, Question
 from node.settings import Settings
-from node.version import __version__
+from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.problems import ANSWERS, guard
 from storage.errors import StorageError
@@ -145,6 +145,7 @@ class Page:
                 "host": settings.host,
                 "port": settings.port,
                 "version": __version__,
+                "program": program(),
                 "indexed": {level: snapshot.count(level) for level in LEVELS},
                 "codes": snapshot.rows,
                 "code_length": snapshot.code_length,
