@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import FIRST, LEVEL_COLUMN, NUMBERS, SOURCES, TERMS
-from storage.database.tables import NO_PARENT, Node, Tables
+from storage.database.tables import Tables
+from storage.database.tree import NO_PARENT, Node
 from storage.record import LEVELS, Attributes, Level, Record, names_a_patient
 
 logger = logging.getLogger(__name__)

@@ -107,6 +107,14 @@ class Rows:
         for number, start, end in self.layout.extents(self.count):
             yield Block(number, start, end - start, self)
 
+    def block_at(self, row: int) -> Block:
+        """Block that holds a row."""
+        settled, size = self.layout.settled(self.count), self.layout.block_rows
+        if row >= settled:
+            return Block(TAIL, settled, self.count - settled, self)
+        start = row - row % size
+        return Block(row // size, start, min(start + size, settled) - start, self)
+
     def read(self, name: str, number: int) -> Array:
         """Values of one column in one block, where they lie: (width, rows), not writable.
 

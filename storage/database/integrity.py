@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from hashing.codes import prefix, unpack
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
-from storage.database.tables import NO_PARENT, OF_FRAMES, Node, Tables
+from storage.database.tables import OF_FRAMES, Tables
+from storage.database.tree import NO_PARENT, Node
 from storage.record import LEVELS, Level
 
 Columns = dict[str, NDArray[Any]]

@@ -15,62 +15,42 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from storage.database.blocks import Layout, Rows
+from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
 from storage.record import LEVELS, Level
-from storage.segments.segment_file import Entry
 
 MAX_KEY_BYTES: Final = 511  # of LMDB
-ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
+FRAME_OF: Final = Struct(">II")
+"""Packs (instance ordinal, frame) into a key."""
 OF_FRAMES: Final = ("previews", "outputs")
 """Tables by instance and frame: what need not be there."""
-NO_PARENT: Final = -1
 MAX_CACHED: Final = 4096
 
 Handles = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A patient, study, series or instance as stored.
+class SegmentEntry:
+    """A segment of the index, as the database names it.
 
     Attributes
     ----------
-    parent
-        Ordinal one level above, NO_PARENT for a patient.
-    attributes
-        Of its own level only.
-    first_row, frames, content_digest, received_ns
-        Of an instance; its rows follow each other in the order of `frames`.
+    name
+        Name of the segment's file, without its suffix.
+    first_row, rows
+        First row that the segment holds, and the number of its rows.
+    checksum
+        CRC-32 of the file up to its description.
     """
 
-    uid: str
-    parent: int
-    attributes: Mapping[str, str]
-    first_row: int = -1
-    frames: tuple[int, ...] = ()
-    content_digest: bytes = b""
-    received_ns: int = 0
+    name: str
+    first_row: int
+    rows: int
+    checksum: int
 
     @property
-    def rows(self) -> NDArray[np.int64]:
-        """Rows of an instance."""
-        return np.arange(self.first_row, self.first_row + len(self.frames), dtype=np.int64)
-
-    def to_bytes(self) -> bytes:
-        """Pack as JSON in ASCII, so that even an ill-decoded text can be stored: the UID on a line of its own."""
-        fields: list[object] = [self.parent, dict(self.attributes)]
-        if self.first_row >= 0:
-            fields += [self.first_row, self.frames, self.content_digest.hex(), self.received_ns]
-        return f"{json.dumps(self.uid)}\n{json.dumps(fields, separators=(',', ':'))}".encode("ascii")
-
-    @classmethod
-    def from_bytes(cls, value: bytes | memoryview) -> "Node":
-        """Undo `to_bytes`."""
-        uid, fields = map(json.loads, str(value, "ascii").split("\n"))
-        parent, attributes, *kept = fields
-        if not kept:
-            return cls(uid, parent, attributes)
-        first_row, frames, digest, received_ns = kept
-        return cls(uid, parent, attributes, first_row, tuple(frames), bytes.fromhex(digest), received_ns)
+    def end(self) -> int:
+        """Row after the segment's last."""
+        return self.first_row + self.rows
 
 
 def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | None = None) -> Handles:
@@ -116,7 +96,7 @@ class Tables:
     def uid(self, level: Level, ordinal: int) -> str | None:
         """Unique key of this ordinal, read alone."""
         found = self._get(level, ORDINAL.pack(ordinal))
-        return None if found is None else str(json.loads(str(found, "ascii").partition("\n")[0]))
+        return None if found is None else uid_of(found)
 
     def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
         """Yield (ordinal, entity) of a level, in order of arrival."""
@@ -242,12 +222,12 @@ class Tables:
         """Store the texts of a column."""
         self._put("meta", f"terms:{column}".encode(), json.dumps(list(terms)).encode())
 
-    def segments(self) -> list[Entry]:
+    def segments(self) -> list[SegmentEntry]:
         """Segments of the index, in row order."""
         found = self._get("meta", b"segments")
         return list(_entries(bytes(found))) if found else []
 
-    def set_segments(self, segments: Collection[Entry]) -> None:
+    def set_segments(self, segments: Collection[SegmentEntry]) -> None:
         """Name the segments of the index."""
         self._put("meta", b"segments", json.dumps([astuple(entry) for entry in segments]).encode())
 
@@ -274,9 +254,9 @@ class Tables:
 
 
 @lru_cache(maxsize=4)
-def _entries(value: bytes) -> tuple[Entry, ...]:
+def _entries(value: bytes) -> tuple[SegmentEntry, ...]:
     """Segments as stored: the same from one query to the next."""
-    return tuple(Entry(*fields) for fields in json.loads(value))
+    return tuple(SegmentEntry(*fields) for fields in json.loads(value))
 
 
 def _above(level: Level) -> Level:

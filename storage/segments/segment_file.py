@@ -6,7 +6,7 @@ It holds nothing that the database does not: whatever happens to it, the rows ca
 import json
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
+from storage.database.tables import SegmentEntry
 from storage.durable import write_durably
 from storage.errors import SegmentError
 from storage.segments.costs import Costs, predicted_distance
@@ -33,35 +34,6 @@ SLICE: Final = 1 << 24
 """Bytes written or checked at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the database knows of a segment.
-
-    Attributes
-    ----------
-    name
-        Of the file, without its suffix.
-    first_row, rows
-        Which rows of the database it holds, and how many.
-    checksum
-        CRC-32 of all before the description.
-    """
-
-    name: str
-    first_row: int
-    rows: int
-    checksum: int
-
-    @property
-    def end(self) -> int:
-        """Row after its last."""
-        return self.first_row + self.rows
-
-    def path(self, folder: Path) -> Path:
-        """Where its file lies."""
-        return folder / f"{self.name}{SUFFIX}"
-
-
 class Segment:
     """One file, open.
 
@@ -77,8 +49,8 @@ class Segment:
         Whether the checksum was found to be right; until then it must not be used.
     """
 
-    def __init__(self, folder: Path, entry: Entry, code_length: int) -> None:
-        self.entry, self.trusted, self.path = entry, False, entry.path(folder)
+    def __init__(self, folder: Path, entry: SegmentEntry, code_length: int) -> None:
+        self.entry, self.trusted, self.path = entry, False, segment_path(folder, entry.name)
         self._memory = self._map()
         self.design = self._described(code_length)
         starts, inline = self.design.starts, self.design.inline
@@ -175,6 +147,11 @@ class Segment:
         return design
 
 
+def segment_path(folder: Path, name: str) -> Path:
+    """Path of the file of a segment, by the name in its entry."""
+    return folder / f"{name}{SUFFIX}"
+
+
 def write_segment(
     folder: Path,
     name: str,
@@ -182,10 +159,10 @@ def write_segment(
     design: Design,
     blocks: Blocks,
     report: Callable[[int], object] = lambda _: None,
-) -> Entry:
+) -> SegmentEntry:
     """Make the file of a segment, whole and durable when this returns; `report` is told the bytes of each step."""
-    path, checksum = folder / f"{name}{SUFFIX}", 0
-    entries: list[Entry] = []
+    path, checksum = segment_path(folder, name), 0
+    entries: list[SegmentEntry] = []
 
     def chunks() -> Iterator[bytes | memoryview]:
         nonlocal checksum
@@ -196,14 +173,14 @@ def write_segment(
                 checksum = crc32(part, checksum)
                 yield part
                 report(len(part))
-        entries.append(Entry(name, first_row, design.rows, checksum))
+        entries.append(SegmentEntry(name, first_row, design.rows, checksum))
         yield from _description(entries[0], replace(design, beyond=section.size))
 
     write_durably(chunks(), folder / f"{name}.part", path)
     return entries[0]
 
 
-def _description(entry: Entry, design: Design) -> Sequence[bytes]:
+def _description(entry: SegmentEntry, design: Design) -> Sequence[bytes]:
     fields = {
         "format": FORMAT,
         "entry": [entry.name, entry.first_row, entry.rows, entry.checksum],
