@@ -3,7 +3,7 @@
 import logging
 from itertools import pairwise
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,14 +16,13 @@ from storage.database.tables import SegmentEntry
 from storage.errors import SegmentsBusy
 from storage.search.local import LocalIndex
 from storage.segments import builder
-from storage.segments.builder import RATIO, SEAL_ROWS, alone, build, due, faults, keep_built, settled, verify
+from storage.segments.builder import RATIO, SEAL_ROWS, alone, build, due, faults, settled, verify
 from storage.segments.probe import probe
 from storage.segments.registry import segment_folder
 from storage.segments.starts import MOST_ROWS
 from storage.segments.top_k import look_at_all
 from tests.indexing import always_indexed, checked, create, items
 from tests.invented import codes, item
-from tests.running import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -210,20 +209,3 @@ def test_one_process_builds_at_a_time(tmp_path: Path) -> None:
         database.append(items(codes(64)))
         with alone(database), pytest.raises(SegmentsBusy, match="wait"):
             build(database)
-
-
-def test_the_indexer_keeps_segments_built_until_it_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    stop = Event()
-    with create(tmp_path) as database, caplog.at_level(logging.INFO):
-        keeper = Thread(target=keep_built, args=[database, stop, 0.01])
-        keeper.start()
-        database.append(items(codes(64)))
-
-        def is_built() -> bool:
-            with database.snapshot() as snapshot:
-                return len(snapshot.segment_entries) == 1
-
-        wait_until(is_built, "a segment")
-        stop.set()
-        keeper.join()
-    assert "rows 0 to 64" in caplog.text
