@@ -90,7 +90,7 @@ class Appended:
     conflicts: int
 
 
-class Batch:
+class Appender:
     """Adds items one by one, then writes all their rows at once.
 
     The first value seen of an attribute stays, unless it was empty: an answer must not change because a later image of

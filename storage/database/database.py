@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 
 from hashing.codes import WORD_BITS, CodeLengthError, prefix
-from storage.database.append import Appended, Batch, Clash, Item
+from storage.database.append import Appended, Appender, Clash, Item
 from storage.database.columns import DELETED
 from storage.database.compaction import compact
 from storage.database.header import FORMAT, HEADER, Header
@@ -121,7 +121,7 @@ class Database:
         for item in items:
             self._check(item)
         with self._writing() as tables:
-            batch = Batch(tables)
+            batch = Appender(tables)
             for item in items:
                 batch.add(item)
             return batch.finish()

@@ -1,4 +1,4 @@
-"""The nearest entities of a level: their rows grouped while they are scanned."""
+"""The nearest entities of a level, whose rows are grouped while they are scanned."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +105,7 @@ def best_rows(
 
 
 def _best(groups: NDArray[np.uint32], distances: Distances) -> tuple[Distances, NDArray[np.int64]]:
-    """Least distance of each group, and for each row the place of its group among them."""
+    """Least distance of each group, and for each row the index of its group among these."""
     found, place = np.unique(groups, return_inverse=True)
     best = np.full(found.size, UNSEEN, np.uint16)
     np.minimum.at(best, place, distances)
