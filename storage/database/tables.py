@@ -80,7 +80,7 @@ class Tables:
 
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with a unique key; None when it is unknown."""
-        found = self._get(f"{level}:keys", key_bytes(uid))
+        found = self._get(f"{level}:keys", key_bytes(uid)) if uid else None  # LMDB refuses an empty key
         return None if found is None else int(ORDINAL.unpack(found)[0])
 
     def node(self, level: Level, ordinal: int) -> Node | None:

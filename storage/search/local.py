@@ -99,6 +99,7 @@ class LocalView:
         """Find the k nearest entities of a level, as `IndexView.search` says."""
         snapshot = self.snapshot
         check_question(snapshot, queries, k)
+        k = min(k, max(1, snapshot.rows))  # a search has room for k results
         limit = snapshot.code_length if maximum_distance is None else maximum_distance
         candidates = Candidates(where, snapshot, k)
         if aggregation == Aggregation.BEST or level == Level.IMAGE:

@@ -1,6 +1,7 @@
-"""A multi-index of consecutive rows as a file: written once, mapped by every process, trusted once it is checked.
+"""A segment: the multi-index of consecutive rows as a file, written once, mapped by every process, checked before use.
 
-It holds nothing that the database does not: whatever happens to it, the rows can be scanned, and it can be made again.
+It holds nothing that the database does not. Whatever happens to a file, its rows can be scanned, and it can be built
+again.
 """
 
 import json
@@ -35,18 +36,25 @@ SLICE: Final = 1 << 24
 
 
 class Segment:
-    """One file, open.
+    """An open segment file.
 
     Attributes
     ----------
-    entry, design
-        Which rows, and how they are kept.
+    entry
+        The rows that the segment holds, as the database names them.
+    design
+        How the file is laid out.
     sample : (words, sampled) uint64
-        Codes of rows drawn evenly.
+        Codes of rows drawn evenly, from which distances are predicted.
     costs
-        What a search in it costs.
+        Predicted costs of searching the segment.
     trusted
-        Whether the checksum was found to be right; until then it must not be used.
+        True once `check` has found the checksum to be right; before that the segment must not be searched.
+
+    Raises
+    ------
+    SegmentError
+        The file is missing or damaged, or of another state of the database.
     """
 
     def __init__(self, folder: Path, entry: SegmentEntry, code_length: int) -> None:
@@ -89,7 +97,13 @@ class Segment:
         )
 
     def check(self, report: Callable[[int], object] = lambda _: None) -> bool:
-        """Read all of it once, and trust it if its checksum is right; `report` is told the bytes of each step."""
+        """Read the whole file and compare its checksum; return, and set, `trusted`.
+
+        Parameters
+        ----------
+        report
+            Called with the number of bytes of each step.
+        """
         checksum = 0
         for start in range(0, self._octets.size, SLICE):
             part = self._octets[start : start + SLICE]
@@ -108,7 +122,7 @@ class Segment:
         predicted_distance(self.sample, query, 1.0)
 
     def differences(self, blocks: Blocks) -> Iterator[str]:
-        """Compute every section again from the codes, and yield which differ."""
+        """Compute every section again from the codes, and yield a sentence for each that differs from the file."""
         starts = self.design.starts
         for number, section in enumerate(self.design.sections(blocks)):
             kept = self._octets[starts[number] :][: section.nbytes]
@@ -160,7 +174,17 @@ def write_segment(
     blocks: Blocks,
     report: Callable[[int], object] = lambda _: None,
 ) -> SegmentEntry:
-    """Make the file of a segment, whole and durable when this returns; `report` is told the bytes of each step."""
+    """Write the file of a segment, whole and durable when this returns.
+
+    Parameters
+    ----------
+    name
+        Name of the new file, without its suffix.
+    first_row
+        Row of the database that is the segment's first.
+    report
+        Called with the number of bytes of each step.
+    """
     path, checksum = segment_path(folder, name), 0
     entries: list[SegmentEntry] = []
 

@@ -18,7 +18,7 @@ from tests.naive_index import NaiveIndex
 
 Open = Callable[[int], AbstractContextManager[CodeIndex]]
 every_index = pytest.mark.parametrize("opened", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
-some = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+some = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 
 def at(*distances: int) -> Codes:
@@ -63,7 +63,7 @@ def test_it_finds_what_the_naive_index_finds(
 
 @every_index
 @given(cases(), filters(), ks, levels, st.sampled_from(Aggregation))
-@settings(some, max_examples=80)
+@settings(some, max_examples=50)
 def test_filters_apply_before_the_nearest_are_selected(
     opened: Open, case: Case, where: Filter, k: int, level: Level, aggregation: Aggregation
 ) -> None:
@@ -147,6 +147,7 @@ CONDITIONS = [
     (Filter(patients=frozenset({uids(9)[0], "unknown"})), [8, 9]),
     (Filter(studies=frozenset({uids(0)[1]}), excluded_series=frozenset({uids(0)[2]})), [2, 3]),
     (Filter(instances=frozenset()), []),
+    (Filter(studies=frozenset({"", "\udc80", "9" * 600})), []),
     (Filter(instances=frozenset({instance_uid(7), instance_uid(1)})), [1, 7]),
     (Filter(excluded_patients=frozenset({uids(0)[0]})), [8, 9]),
     (Filter(excluded_studies=frozenset({"unknown", uids(0)[1]})), [*range(4, 10)]),
@@ -202,6 +203,14 @@ def test_a_view_stays_as_it_was_while_rows_are_appended_and_removed(opened: Open
             with index.view() as later:
                 assert later.search(QUERY, 1).hits[0].uid == instance_uid(40)
             assert [view.search(QUERY, 50, level) for level in LEVELS] == before
+
+
+@every_index
+def test_more_than_there_are_may_be_wanted(opened: Open) -> None:
+    with opened(64) as index:
+        index.append([row for number in range(40) for row in rows(number, at(number))])
+
+        assert numbers(found(index, QUERY, 10**12)) == [*range(40)]
 
 
 @every_index
