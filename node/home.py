@@ -7,6 +7,7 @@ from hashing.ranking_scores import Stage
 from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database.database import Database
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 
 
@@ -38,4 +39,7 @@ def open_for_writing(settings: Settings) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """The database as it is, with what answers questions from it."""
     database = Database.open(settings.database_path)
-    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier, Stage(settings.ranking)))
+    retriever = Retriever(
+        open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Stage(settings.ranking)
+    )
+    return Reading(database, retriever)

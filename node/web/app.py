@@ -33,7 +33,7 @@ from node.web.cases import answer_value, list_cases, series_by_modality, series_
 from node.web.problems import ANSWERS, guard
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
-from storage.search.local import Filter
+from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
