@@ -1,8 +1,9 @@
 """What this software calls itself, to people and on the wire."""
 
-import shlex
+import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from pydicom.uid import UID
@@ -14,9 +15,12 @@ IMPLEMENTATION_VERSION_NAME: Final = f"LOOKALIKE_{__version__}"[:16]  # VR SH
 
 
 def program() -> str:
-    """The command `lookalike` as it can be typed into a shell here, whether or not it is on PATH."""
-    beside = Path(sys.executable).with_name("lookalike")
-    if not beside.is_file():
-        return f"{shlex.quote(sys.executable)} -P -m node"
+    """Return what a user types in this folder to run `lookalike`: its name where that leads to this installation."""
+    script = Path(sys.executable).with_name("lookalike")
+    if not script.is_file():
+        return f"{quote(sys.executable)} -P -m node"
+    on_path = shutil.which("lookalike")
+    if on_path and Path(on_path).resolve() == script.resolve():
+        return "lookalike"
     here = Path.cwd()
-    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+    return quote(str(script.relative_to(here) if script.is_relative_to(here) else script))

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,10 @@ import typer
 from rich.text import Text
 
 from node.cli import index as index_command
+from node.cli.log_lines import log_lines_above_bars
 from node.cli.terminal import console_for, plain, print_json
-from node.errors import NodeError
+from node.errors import REFUSALS, explanation
+from node.processes import Role, running_node, title
 from node.settings import Settings, load_settings
 from node.version import __version__
 
@@ -40,15 +43,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for
 
 def main() -> None:
     """Run the command; whatever it refuses is one clear line and a non-zero exit."""
-    from hashing.model.model_file import ModelError
-    from storage.errors import StorageError
-
+    os.environ["PYTHONSAFEPATH"] = "1"  # decode workers and others that Python starts do not search this folder
     try:
         app()
-    except (NodeError, StorageError, ModelError) as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+    except Exception as error:
+        message = explanation(error)
+        if message is None:
+            raise
+        _fail(message)
 
 
 @app.callback(invoke_without_command=True)
@@ -80,19 +82,39 @@ def serve(
     from node.roles.supervisor import Supervisor
 
     settings = load_settings(home=home, host=host, port=port, http_port=http_port)
+    with log_lines_above_bars(errors) if samples else nullcontext() as log:
+        _log(log)
+        supervisor = Supervisor(settings, log=log)
+        supervisor.run(lambda: welcome(settings, samples, supervisor.stop, console, bars=errors if log else None))
+
+
+@app.command(epilog="Example: lookalike role dicom 2 --home /srv/lookalike")
+def role(
+    name: Annotated[Role, typer.Argument(help="Which role.")],
+    number: Annotated[int, typer.Argument(help="Number among the processes of this role.", min=1)] = 1,
+    home: Home = None,
+    supervisor: Annotated[int | None, typer.Option(help="Process number of the supervisor.", hidden=True)] = None,
+) -> None:
+    """Run one role alone, for service managers; `serve` runs them all."""
+    from node.roles.application import run_role
+    from node.roles.supervisor import REFUSED
+
     _log()
-    supervisor = Supervisor(settings)
-    supervisor.run(on_ready=lambda: welcome(settings, samples, supervisor.stop, console))
+    try:
+        run_role(name, load_settings(home=home), number, supervisor)
+    except REFUSALS as error:
+        _fail(explanation(error) or str(error), REFUSED)
+    except Exception:
+        logging.getLogger(__name__).exception("role %s ends by a fault of its own", title(name, number))
+        raise typer.Exit(1) from None
 
 
 @app.command(hidden=True)
-def role(name: str, number: int, supervisor: int) -> None:
-    """Run one role, as a child of `serve`."""
-    from node.processes import Role
-    from node.roles.application import become_role
+def compile_kernels(code_length: int, parent: int) -> None:
+    """Compile the search kernels into the cache, as a child of a role."""
+    from node.roles import kernel_cache
 
-    _log()
-    become_role(Role(name), load_settings(), number, supervisor)
+    kernel_cache.compile_kernels(code_length, parent)
 
 
 @app.command(epilog="Example: lookalike check --home /srv/lookalike")
@@ -102,7 +124,7 @@ def check(
     """Try settings, model, database, ports and the running node, and say what to do about each fault."""
     from node.cli.check import run_checks
 
-    settings = load_settings(home=home, host=host, port=port, http_port=http_port)
+    settings = _as_running(load_settings(home=home, host=host, port=port, http_port=http_port))
     outcomes = []
     for outcome in run_checks(settings):
         outcomes.append(outcome)
@@ -208,20 +230,29 @@ def _peer(server: str | None, home: Path | None) -> "Peer":
 def _own(settings: Settings) -> "Peer":
     from node.dicom.client import Peer
 
-    return Peer(settings.ae_title, settings.host, settings.port)
+    running = _as_running(settings)
+    return Peer(running.ae_title, running.host, running.port)
 
 
-def _log() -> None:
+def _as_running(settings: Settings) -> Settings:
+    """Return the settings with the address of the node that runs in their home folder, whatever set that."""
+    node = running_node(settings)
+    if node is None:
+        return settings
+    address = {"ae_title": node.ae_title, "host": node.host, "port": node.port, "http_port": node.http_port}
+    return settings.model_copy(update=address)
+
+
+def _log(file: int | None = None) -> None:
     """Our own events; of the libraries only what went wrong, since their lines may hold patient data."""
-    logging.basicConfig(
-        level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    stream = sys.stderr if file is None else os.fdopen(file, "w", buffering=1, closefd=False)
+    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=stream)
     for quoting in ("pynetdicom.utils", "pynetdicom.fsm"):  # a traceback for each odd octet; ours say it in a line
         logging.getLogger(quoting).setLevel(logging.CRITICAL)
     for package in ("node", "storage", "hashing"):
         logging.getLogger(package).setLevel(logging.INFO)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int = 1) -> None:
     errors.print(Text("lookalike:", style="red"), plain(message), highlight=False, soft_wrap=True)
-    sys.exit(1)
+    sys.exit(status)

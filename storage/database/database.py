@@ -240,7 +240,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _environment(path: Path, *, map_size: int, readonly: bool) -> lmdb.Environment:
     try:
         environment = lmdb.open(
-            str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly
+            str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly, mode=0o600
         )
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
         raise FormatError(path, found=str(error), expected="an LMDB environment") from error
