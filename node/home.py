@@ -14,6 +14,7 @@ from node.errors import SettingsError
 from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -69,7 +70,10 @@ def open_for_writing(settings: Settings) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database as it is, with what answers questions from it."""
     database = Database.open(settings.database_path)
-    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier, Stage(settings.ranking)))
+    retriever = Retriever(
+        open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Stage(settings.ranking)
+    )
+    return Reading(database, retriever)
 
 
 def make_private(settings: Settings) -> None:

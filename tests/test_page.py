@@ -28,6 +28,7 @@ from node.web.app import PHANTOM_HOSPITAL, WEB, build
 from node.web.cases import Patient, patient, series_by_modality
 from storage.database.database import Database, Item
 from storage.record import Entity, Level, patient_key
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.invented import record
 
@@ -85,7 +86,7 @@ def home(tmp_path: Path) -> Settings:
 @pytest.fixture
 def reading(home: Settings) -> Iterator[Reading]:
     with Database.create_or_open(home.database_path, 64, MODEL, MAP_SIZE) as database:
-        yield Reading(database, Retriever(Spool(home.spool_path, 10, 0), MODEL))
+        yield Reading(database, Retriever(Spool(home.spool_path, 10, 0), LocalIndex(database).view, MODEL))
 
 
 @pytest.fixture
@@ -352,7 +353,7 @@ def test_a_node_in_trouble_says_so_and_no_more(home: Settings, reading: Reading,
         def similar(self, *_: Any, **__: Any) -> Any:
             raise error
 
-    client = connect(home, Reading(reading.database, Troubled(reading.retriever.spool, MODEL)))
+    client = connect(home, Reading(reading.database, Troubled(reading.retriever.spool, reading.retriever.view, MODEL)))
 
     answer = client.get("/api/similar/2.25.20")
 

@@ -23,6 +23,7 @@ from node.roles import web
 from node.settings import Settings, load_settings
 from node.web.app import build, serve
 from storage.database.database import Database
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.running import free_port, wait_until
 
@@ -39,7 +40,7 @@ def home(tmp_path: Path) -> Settings:
 @pytest.fixture
 def reading(home: Settings) -> Iterator[Reading]:
     with Database.create_or_open(home.database_path, 64, MODEL, 2**26) as database:
-        yield Reading(database, Retriever(Spool(home.spool_path, 10, 0), MODEL))
+        yield Reading(database, Retriever(Spool(home.spool_path, 10, 0), LocalIndex(database).view, MODEL))
 
 
 @pytest.fixture

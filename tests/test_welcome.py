@@ -13,9 +13,9 @@ from rich.progress import Progress
 
 from node.cli import welcome as module
 from node.cli.log_lines import log_lines_above_bars
-from node.cli.welcome import command_name
 from node.dicom.client import Peer, Stored
 from node.errors import PeerError, Status
+from node.version import program
 
 PATHS = [Path(name) for name in "abcd"]
 
@@ -79,15 +79,15 @@ def test_a_printed_command_works_in_the_folder_where_it_is_printed(
     monkeypatch.setattr(sys, "executable", str(folder / "python"))
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.chdir(tmp_path)
-    without_script = command_name()
+    without_script = program()
     (folder / "lookalike").touch(mode=0o755)
-    from_outside = command_name()
+    from_outside = program()
     monkeypatch.chdir(tmp_path / "with space")
-    from_checkout = command_name()
+    from_checkout = program()
     monkeypatch.setenv("PATH", str(folder))
-    on_path = command_name()
+    on_path = program()
 
-    assert without_script == f"'{folder}/python' -m node"
+    assert without_script == f"'{folder}/python' -P -m node"
     assert from_outside == "'with space/.venv/bin/lookalike'"
     assert from_checkout == ".venv/bin/lookalike"
     assert on_path == "lookalike"

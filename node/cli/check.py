@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hashing.model.model_file import ModelError
-from node.cli.welcome import command_name
 from node.dicom.client import Peer
 from node.errors import PeerError
 from node.home import exposed_paths, model_of
 from node.processes import Role, processes, role_fault, role_state, running_node, title
 from node.settings import FILE_NAME, Settings
+from node.version import program
 from storage.database.database import Database
 from storage.errors import StorageError
 
@@ -89,7 +89,7 @@ def _roles(settings: Settings) -> Iterator[Outcome]:
     for role in Role:
         for number in processes(settings, role):
             state, fault = role_state(settings, role, number), role_fault(settings, role, number)
-            start = "" if state.running else f": start it with `{command_name()} serve`"
+            start = "" if state.running else f": start it with `{program()} serve`"
             finding = f"{fault}{start}" if fault else f"ready, process {state.pid or 'unknown'}"
             yield Outcome(f"role {title(role, number)}", fault is None, finding)
 

@@ -1,8 +1,6 @@
 """The first minute: sample cases into an empty database, then where the node is and what to ask it."""
 
 import logging
-import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from node.dicom.client import Peer, Stored
 from node.errors import PeerError, Status
 from node.home import Reading, open_for_reading
 from node.settings import Settings
+from node.version import program
 from storage.record import Level
 
 logger = logging.getLogger(__name__)
@@ -58,18 +57,6 @@ def welcome(
             _load(settings, reading, sample_patients, stop, bars)
         if not stop.is_set():
             _introduce(settings, _example(reading), console)
-
-
-def command_name() -> str:
-    """Return what a user types in this folder to run `lookalike`: its name where that leads to this installation."""
-    script = Path(sys.executable).with_name("lookalike")
-    if not script.is_file():
-        return f"{quote(sys.executable)} -m node"
-    found = shutil.which("lookalike")
-    if found and Path(found).resolve() == script.resolve():
-        return "lookalike"
-    here = Path.cwd()
-    return quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def _load(settings: Settings, reading: Reading, patients: int, stop: Event, bars: Console | None) -> None:
@@ -132,7 +119,7 @@ def _indexed(reading: Reading) -> int:
 def _introduce(settings: Settings, example: str | None, console: Console) -> None:
     """Where the node is, and commands to paste, each on one line however narrow the window."""
     address = f"{settings.host}:{settings.port}"
-    server, command = quote(f"{settings.ae_title}@{address}"), command_name()
+    server, command = quote(f"{settings.ae_title}@{address}"), program()
     facts = f"AE title [bold]{escape(settings.ae_title)}[/]\nDICOM    [bold]{address}[/]\npage     {settings.url}"
     console.print(Panel(facts, title="Lookalike is ready", expand=False))
     if example:

@@ -29,12 +29,12 @@ from node.home import Reading
 from node.processes import Role, processes, role_fault
 from node.query.question import DEFAULT_MATCHES, MOST_MATCHES, Exclusion, Question
 from node.settings import Settings
-from node.version import __version__
+from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.problems import ANSWERS, Call, guard
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
-from storage.search.local import Filter
+from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +163,7 @@ class Page:
                 "host": settings.host,
                 "port": settings.port,
                 "version": __version__,
+                "program": program(),
                 "indexed": {level: snapshot.count(level) for level in LEVELS},
                 "codes": snapshot.rows,
                 "code_length": snapshot.code_length,
