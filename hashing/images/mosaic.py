@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from hashing.images.attributes import numbers, read
+from hashing.images.attributes import code_strings, numbers, read
 
 GROUP, CREATOR, COUNT = 0x0019, "SIEMENS MR HEADER", 0x0A  # NumberOfImagesInMosaic
 
@@ -25,7 +25,7 @@ def middle_section(picture: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
     picture : (rows, columns)
         The sections fill a square grid, line by line.
     """
-    if "MOSAIC" not in (read(dataset, "ImageType") or ()):
+    if "MOSAIC" not in code_strings(read(dataset, "ImageType")):
         return picture
     rows, columns = picture.shape
     count = _count(dataset) or _count_by_size(dataset, rows)
@@ -47,5 +47,6 @@ def _count(dataset: Dataset) -> int:
 
 def _count_by_size(dataset: Dataset, rows: int) -> int:
     """Places in the grid if the sections have as many rows as were acquired; 0 if that is not said."""
-    side = max(numbers({"AcquisitionMatrix": read(dataset, "AcquisitionMatrix")}, "AcquisitionMatrix"), default=0)
+    matrix = numbers({"AcquisitionMatrix": read(dataset, "AcquisitionMatrix")}, "AcquisitionMatrix")
+    side = max((rows_or_columns for rows_or_columns in matrix if rows_or_columns), default=0)
     return int(rows // side) ** 2 if side > 0 else 0

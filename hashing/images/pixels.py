@@ -7,14 +7,24 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from hashing.images.attributes import Attributes, frame_attributes, numbers
-from hashing.images.frames import DEFAULT_LIMITS, Limits, PixelError, quiet, sampled_frames, stored_frame
+from hashing.images.frames import DEFAULT_LIMITS, Limits, quiet, sampled_frames, stored_frame
 from hashing.images.mosaic import middle_section
 from hashing.images.photometry import picture
+from hashing.images.pixel_error import PixelError
 
-__all__ = ["DEFAULT_LIMITS", "Limits", "PixelError", "decode", "network_input", "preprocess", "sampled_frames"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Limits",
+    "PixelError",
+    "decode",
+    "network_input",
+    "network_inputs",
+    "preprocess",
+    "sampled_frames",
+]
 
-LEAST_DISTORTION = 0.03  # height of a pixel over its width, from 1: below, the pixels are square
-MOST_DISTORTION = 8.0  # beyond, the attribute is wrong
+MIN_DISTORTION = 0.03  # height of a pixel over its width, from 1: below, the pixels are square
+MAX_DISTORTION = 8.0  # beyond, the attribute is wrong
 
 
 def network_input(
@@ -22,6 +32,37 @@ def network_input(
 ) -> NDArray[np.uint8]:
     """Go the whole way from an instance to the network's input: `decode`, then `preprocess`."""
     return preprocess(decode(dataset, frame, limits), size)
+
+
+def network_inputs(
+    dataset: Dataset, max_frames: int = 8, size: int = 224, limits: Limits = DEFAULT_LIMITS
+) -> tuple[tuple[int, ...], NDArray[np.uint8]]:
+    """Network inputs of the frames that stand for an instance, those that cannot be shown left out.
+
+    One damaged frame is no reason to refuse the others.
+
+    Returns
+    -------
+    tuple of int
+        Numbers of the frames, counted from 0, ascending; see `sampled_frames`.
+    (n, size, size)
+        Their network inputs.
+
+    Raises
+    ------
+    PixelError
+        The reason of the first frame, if no frame can be shown.
+    """
+    inputs: dict[int, NDArray[np.uint8]] = {}
+    failures = []
+    for frame in sampled_frames(dataset, max_frames, limits):
+        try:
+            inputs[frame] = network_input(dataset, frame, size, limits)
+        except PixelError as error:
+            failures.append(error)
+    if not inputs:
+        raise failures[0]
+    return tuple(inputs), np.stack([*inputs.values()])
 
 
 def decode(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) -> sitk.Image:
@@ -96,10 +137,11 @@ def preprocess(image: sitk.Image, size: int = 224) -> NDArray[np.uint8]:
 def _pixel_height(attributes: Attributes) -> float:
     """Tell how high a pixel is for one of width 1: from its spacing, or Pixel Aspect Ratio (PS3.3 C.7.6.3.1.7)."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
-        sides = numbers(attributes, keyword)  # between rows, then between columns
-        if len(sides) == 2 and min(sides) > 0 and max(sides) < MOST_DISTORTION * min(sides):
+        values = numbers(attributes, keyword)  # between rows, then between columns
+        sides = [side for side in values if side is not None and side > 0]
+        if len(sides) == len(values) == 2 and max(sides) < MAX_DISTORTION * min(sides):
             ratio = sides[0] / sides[1]
-            return ratio if abs(ratio - 1) > LEAST_DISTORTION else 1.0
+            return ratio if abs(ratio - 1) > MIN_DISTORTION else 1.0
     return 1.0
 
 
