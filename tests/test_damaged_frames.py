@@ -1,5 +1,6 @@
 """One damaged frame is no reason to refuse the others."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,25 @@ def test_frames_that_are_announced_and_not_there_are_left_out(tmp_path: Path, co
 
     assert isinstance(outcome, Prepared)
     assert outcome.record.frames == tuple(range(present))
+
+
+@pytest.mark.parametrize("offsets", [[0] * 6, [0xFFFFFF00] * 6, [0, 10, 20, 30, 40, 50], [0], [7] * 9])
+def test_an_offset_table_that_lies_hides_no_frame(tmp_path: Path, offsets: list[int]) -> None:
+    frames = [jpeg(frame) for frame in FRAMES]
+    path = written_frames(frames, tmp_path, JPEGBaseline8Bit)
+    good = prepare(path, 5, SIZE, 8)
+    dataset = image(FRAMES[0], **UIDS, Modality="US", NumberOfFrames="6")
+    encapsulated(dataset, frames, JPEGBaseline8Bit)
+    table = struct.pack(f"<2HL{len(offsets)}L", 0xFFFE, 0xE000, 4 * len(offsets), *offsets)
+    dataset.PixelData = table + dataset.PixelData[8 + 4 * 6 :]
+    dataset.save_as(path, enforce_file_format=True)
+
+    outcome = prepare(path, 5, SIZE, 8)
+
+    assert isinstance(outcome, Prepared)
+    assert isinstance(good, Prepared)
+    assert outcome.record.frames == tuple(range(6))
+    assert (outcome.images == good.images).all()
 
 
 def test_decoders_that_lack_memory_do_not_make_a_frame_damaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ A decoder goes by the codestream, and so the codestream is believed where the da
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal
+
+from pydicom.encaps import generate_fragments, get_frame, parse_basic_offsets, parse_fragments
 
 Colour = Literal["RGB", "YBR_FULL", ""]
 
@@ -42,6 +45,29 @@ class CodestreamHeader:
     signed: bool
     colour: Colour
     usual_colour: Colour
+
+
+def frame_codestream(data: bytes, frame: int, n_frames: int, extended_offsets: tuple[bytes, bytes] | None) -> bytes:
+    """Cut the codestream of one frame out of encapsulated pixel data (PS3.5 A.4).
+
+    A fragment belongs to one frame. So if there are as many fragments as frames, each is a frame, whatever an offset
+    table says: some tables are damaged, or hold zeros.
+
+    Raises
+    ------
+    Exception
+        Whatever pydicom raises for data that is no encapsulation, or too short.
+    """
+    buffer = BytesIO(data)
+    parse_basic_offsets(buffer)
+    try:
+        n_fragments, offsets = parse_fragments(buffer)
+    except ValueError:  # damaged somewhere: perhaps behind this frame
+        n_fragments, offsets = 0, []
+    if n_fragments != n_frames:
+        return get_frame(data, frame, number_of_frames=n_frames, extended_offsets=extended_offsets)
+    buffer.seek(offsets[frame])
+    return next(generate_fragments(buffer))
 
 
 def codestream_header(codestream: bytes) -> CodestreamHeader | None:

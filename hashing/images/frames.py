@@ -9,13 +9,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import ImplicitVRLittleEndian, RLETransferSyntaxes
 
 from hashing.images.attributes import whole_number
 from hashing.images.cells import Cells, native_cells, samples
-from hashing.images.codestream import CodestreamHeader, codestream_header, with_end
+from hashing.images.codestream import CodestreamHeader, codestream_header, frame_codestream, with_end
 from hashing.images.image_pixel import GRAYSCALE, ImagePixel, image_pixel
 from hashing.images.pixel_error import PixelError
 
@@ -171,7 +171,8 @@ def _codestream(dataset: Dataset, pixel: ImagePixel, frame: int) -> bytes:
     if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
         offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
     try:
-        return get_frame(dataset.PixelData, frame, number_of_frames=pixel.frames, extended_offsets=offsets)
+        with quiet():
+            return frame_codestream(dataset.PixelData, frame, pixel.frames, offsets)
     except Exception as error:
         raise PixelError("undecodable", f"frame {frame} cannot be cut out: {error}") from error
 
