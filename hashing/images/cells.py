@@ -113,12 +113,12 @@ def _cut(data: bytes, pixel: ImagePixel, frame: int, n_cells: int, big_endian: b
     return _wide(piece[first_bit // 8 - first :][: n_cells * pixel.bits_allocated // 8], pixel, big_endian)
 
 
-def _wide(octets: NDArray[np.uint8], pixel: ImagePixel, big_endian: bool) -> Cells:
+def _wide(content: NDArray[np.uint8], pixel: ImagePixel, big_endian: bool) -> Cells:
     """Cells of more than a byte, in the next size that there is a type for."""
     size = pixel.bits_allocated // 8
     kind, order = "f" if pixel.keyword in FLOAT_BITS else "u", ">" if big_endian else "<"
     if size in (2, 4, 8):
-        return octets.view(f"{order}{kind}{size}").astype(f"{kind}{size}", copy=False)
-    padded = np.zeros((octets.size // size, 4 if size < 4 else 8), np.uint8)
-    padded[:, :size] = octets.reshape(-1, size)[:, :: -1 if big_endian else 1]
+        return content.view(f"{order}{kind}{size}").astype(f"{kind}{size}", copy=False)
+    padded = np.zeros((content.size // size, 4 if size < 4 else 8), np.uint8)
+    padded[:, :size] = content.reshape(-1, size)[:, :: -1 if big_endian else 1]
     return padded.view(f"<u{padded.shape[1]}")[:, 0].astype(f"u{padded.shape[1]}", copy=False)

@@ -1,4 +1,4 @@
-"""One frame of an instance as it is stored: which frames are taken, how large they may be, who decodes them."""
+"""Stored frames: which frames stand for an instance, how large they may be, and how they are decoded."""
 
 import logging
 import warnings
@@ -25,11 +25,21 @@ DECODER_ORDER = ("pyjpegls", "pylibjpeg", "pillow", "pydicom")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is decoded at most: a few bytes can announce more pixels than there is memory."""
+    """Limits of decoding. They are needed since a few bytes can announce more pixels than there is memory.
 
-    pixels: int = 100_000_000  # rows times columns; the largest detectors have about 30 million
+    Attributes
+    ----------
+    pixels
+        Rows times columns of a frame; the largest detectors have about 30 million.
+    frames
+        Number of frames that an instance may announce.
+    inflated_bytes
+        Size that a deflated data set may grow to.
+    """
+
+    pixels: int = 100_000_000
     frames: int = 100_000
-    inflated_bytes: int = 1 << 30  # of a deflated data set
+    inflated_bytes: int = 1 << 30
 
 
 DEFAULT_LIMITS = Limits()
@@ -37,16 +47,16 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
-    """Pixels before any table or window.
+    """Pixels of a frame before any table or window.
 
     Attributes
     ----------
     pixels : (rows, columns) or (rows, columns, 3)
-        In the type of the data set, native byte order, unused bits cleared.
+        Samples, int if they are signed, else uint, or float; in native byte order.
     photometric_interpretation
-        Of these pixels: a decoder may have changed it.
+        Photometric interpretation of these pixels, which may differ from the data set's.
     bits_stored
-        Bits in use; all of them for float pixels.
+        Number of bits in use; all bits for float pixels.
     """
 
     pixels: NDArray[Any]
@@ -54,11 +64,11 @@ class StoredFrame:
     bits_stored: int
 
 
-def sampled_frames(dataset: Dataset, most: int = 8, limits: Limits = DEFAULT_LIMITS) -> list[int]:
-    """Frames that stand for an instance: all, or ``most`` evenly spaced ones with the first and the last.
+def sampled_frames(dataset: Dataset, max_frames: int = 8, limits: Limits = DEFAULT_LIMITS) -> list[int]:
+    """Numbers of the frames that stand for an instance: all, or evenly spaced frames with the first and the last.
 
-    Frame i of m sampled from n is the one nearest to i (n - 1) / (m - 1), the later one of two; a single one is the
-    middle, (n - 1) // 2.
+    Of n frames, m of which are sampled, sample i is the frame nearest to i (n - 1) / (m - 1), the later of two equally
+    near frames; a single sample is the middle frame, (n - 1) // 2.
 
     Raises
     ------
@@ -67,20 +77,20 @@ def sampled_frames(dataset: Dataset, most: int = 8, limits: Limits = DEFAULT_LIM
     """
     with quiet():
         count = frame_count(dataset, limits)
-    if count <= most:
+    if count <= max_frames:
         return list(range(count))
-    if most == 1:
+    if max_frames == 1:
         return [(count - 1) // 2]
-    return [(2 * i * (count - 1) + most - 1) // (2 * (most - 1)) for i in range(most)]
+    return [(2 * i * (count - 1) + max_frames - 1) // (2 * (max_frames - 1)) for i in range(max_frames)]
 
 
 def frame_count(dataset: Dataset, limits: Limits = DEFAULT_LIMITS) -> int:
-    """Read Number of Frames (PS3.3 C.7.6.6): 1 where it is absent, unreadable or less.
+    """Number of Frames (PS3.3 C.7.6.6); 1 if it is absent, unreadable or less than 1.
 
     Raises
     ------
     PixelError
-        ``too large`` if it is beyond the limit.
+        ``too large`` if there are more frames than the limit.
     """
     count = max(1, whole_number(dataset, "NumberOfFrames", default=1))
     if count > limits.frames:
@@ -89,14 +99,14 @@ def frame_count(dataset: Dataset, limits: Limits = DEFAULT_LIMITS) -> int:
 
 
 def stored_frame(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) -> StoredFrame:
-    """Decode one frame, trying each decoder that knows the transfer syntax.
+    """Decode one frame with the first decoder that can.
 
     Raises
     ------
     PixelError
-        For any of its reasons. The announced size is checked before memory is taken.
+        The frame cannot be decoded, for any of the error's reasons. Sizes are checked before memory is taken.
     MemoryError
-        If no decoder succeeded and one lacked memory: that says nothing about the frame.
+        No decoder succeeded, and at least one lacked memory: that says nothing about the frame.
     """
     pixel = image_pixel(dataset)
     _check_announced(pixel, frame, frame_count(dataset, limits), limits)
@@ -115,9 +125,9 @@ def stored_frame(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMI
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings and log lines about odd files to itself; what matters is raised.
+    """Silence the warnings and log lines that pydicom has about odd files. What matters is raised.
 
-    Not safe between threads (nor is `warnings.catch_warnings`): a decode worker has one.
+    As `warnings.catch_warnings`, this is not safe between threads; a decode worker has one thread.
     """
     logger = logging.getLogger("pydicom")
     level = logger.level
@@ -139,7 +149,7 @@ def _check_announced(pixel: ImagePixel, frame: int, count: int, limits: Limits) 
 
 
 def _decoder(dataset: Dataset) -> Decoder:
-    # A file without meta information is in the default transfer syntax, if it is any good (PS3.5 10.1).
+    # A file without meta information is read in the default transfer syntax (PS3.5 10.1).
     uid = (getattr(dataset, "file_meta", None) or Dataset()).get("TransferSyntaxUID", ImplicitVRLittleEndian)
     try:
         return get_decoder(uid)

@@ -1,7 +1,7 @@
-"""How stored values are shown: modality and VOI transformations, padding, inversion, palette, luminance.
+"""Pictures from stored values: modality and VOI transformations, padding, inversion, palette, luminance.
 
-Up to 16 bits, whatever is done to a stored value goes into one table of all of them, and the pixels are looked up
-once. So the window cuts before the picture is shrunk, as on a viewing station, and costs little more than after.
+Up to 16 bits, all that is done to stored values goes into one table, and the pixels are looked up once. So the window
+cuts before the picture is shrunk, as on a viewing station, and costs little more than it would afterwards.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,16 +17,15 @@ from hashing.images.frames import StoredFrame
 from hashing.images.lookup_table import LookupTable, Transformation, Values, lookup_table
 from hashing.images.padding import PaddingTest, padding_test
 from hashing.images.palette import palette_colours
-from hashing.images.pixel_error import PixelError
 from hashing.images.window import ramp, window
 
 # One window for every CT slice in Hounsfield units: lung (about -900 to -500) and soft tissue (-100 to 250) both show,
 # and the series' own window, which depends on who looks, makes no difference between like images.
 CT_WINDOW_HU = (-1000.0, 400.0)
 ROBUST_PERCENTILES = (0.5, 99.5)
-SAMPLED_SIDE = 256  # pixels a side, about, on which a window is chosen
-LEAST_INSIDE = 0.01  # a window that leaves less of the image between black and white is a mistake
-LOOKED_UP_ROWS = 32  # at a time: numpy widens the indices, and twice as fast while they stay in the cache
+SAMPLED_SIDE = 256  # a window is chosen on about so many rows and columns
+MIN_INSIDE_SHARE = 0.01  # a window that leaves this share of the image between black and white is surely of use
+ROWS_PER_LOOKUP = 32  # numpy widens the indices; it is twice as fast while they stay in the cache
 
 Show = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
@@ -34,28 +33,28 @@ Show = Callable[[NDArray[Any]], NDArray[np.uint8]]
 def picture(stored: StoredFrame, attributes: Attributes, dataset: Dataset) -> NDArray[np.uint8]:
     """Show one frame as a viewing station would.
 
-    CT in Hounsfield units is shown in `CT_WINDOW_HU`. Other grayscale is shown by the instance's VOI LUT, or the first
-    of its windows that is of use; else by its nominal range up to 8 bits stored, and by robust percentiles above.
-    Colour is shown by its luminance.
+    CT in Hounsfield units is shown in `CT_WINDOW_HU`. Other grayscale is shown by the instance's VOI LUT, or by the
+    first of its windows that shows something; without them by the nominal range of up to 8 bits stored, and by robust
+    percentiles of more. Colour is shown by its luminance.
 
     Parameters
     ----------
     stored
         Grayscale, palette or colour.
     attributes
-        Of the frame: modality and VOI transformation, padding.
+        Attributes of the frame: modality and VOI transformation, padding.
     dataset
-        Holds the palette.
+        The instance, which holds the palette.
 
     Returns
     -------
-    (rows, columns)
-        Larger is brighter; pixel padding is 0.
+    (rows, columns) uint8
+        Larger values are brighter; padding is 0.
 
     Raises
     ------
     PixelError
-        ``unsupported`` for a broken palette, or samples that are neither grayscale nor colour.
+        ``unsupported`` for a palette that does not fit.
     """
     with np.errstate(all="ignore"):  # float pixels hold anything; what is not a number becomes black
         if stored.pixels.ndim == 3:
@@ -72,16 +71,14 @@ def _look_up(show: Show, pixels: NDArray[Any]) -> NDArray[np.uint8]:
     unsigned = np.dtype(f"u{bits // 8}")
     shown = show(np.arange(1 << bits, dtype=unsigned).view(pixels.dtype))
     pictured, codes = np.empty(pixels.shape, np.uint8), pixels.view(unsigned)
-    for row in range(0, len(codes), LOOKED_UP_ROWS):
-        rows = slice(row, row + LOOKED_UP_ROWS)
+    for row in range(0, len(codes), ROWS_PER_LOOKUP):
+        rows = slice(row, row + ROWS_PER_LOOKUP)
         np.take(shown, codes[rows], out=pictured[rows], mode="clip")
     return pictured
 
 
 def _luminance(samples: NDArray[Any], bits: int, photometric_interpretation: str = "RGB") -> NDArray[np.uint8]:
     """Y of Rec. 601, which is the first sample of YBR (PS3.3 C.7.6.3.1.2)."""
-    if samples.shape[-1] != 3 or samples.dtype.kind != "u":
-        raise PixelError("unsupported", f"{samples.shape[-1]} samples of {samples.dtype} a pixel")
     if bits > 32:
         samples, bits = samples >> (bits - 32), 32  # so that the sums fit 64 bits
     if photometric_interpretation.startswith("YBR"):
@@ -140,7 +137,7 @@ def _modality_table(stored: StoredFrame, attributes: Attributes) -> LookupTable 
 def _voi(
     stored: StoredFrame, attributes: Attributes, modality: Transformation, is_padding: PaddingTest
 ) -> Transformation:
-    """Choose the first transformation to 0 (black) .. 255 (white) that shows something of the image."""
+    """The first transformation to 0 (black) .. 255 (white) that shows something of the image."""
     rows, columns = (-(-side // SAMPLED_SIDE) for side in stored.pixels.shape)
     sampled = _image_values(stored.pixels[::rows, ::columns], modality, is_padding)
     whole = cache(lambda: _image_values(stored.pixels, modality, is_padding))
@@ -166,12 +163,12 @@ def _image_values(pixels: NDArray[Any], modality: Transformation, is_padding: Pa
 
 
 def _shows_something(voi: Transformation, values: Values) -> bool:
-    """Tell a window that is of use from a mistaken one, which makes one grey of values that differ.
+    """False for a mistaken window, which makes one grey of values that differ.
 
     A window may be a threshold, and leave nothing between black and white.
     """
     shown = voi(values)
-    if np.mean((shown > 0) & (shown < 255)) >= LEAST_INSIDE:
+    if np.mean((shown > 0) & (shown < 255)) >= MIN_INSIDE_SHARE:
         return True
     return bool(shown.min() < shown.max() or values.min() == values.max())
 
@@ -201,7 +198,7 @@ def _voi_table(stored: StoredFrame, attributes: Attributes, modality: Transforma
 
 
 def _is_hounsfield(stored: StoredFrame, attributes: Attributes, modality: Transformation) -> bool:
-    """Tell whether a CT's values are Hounsfield units: says so, and could hold air as well as bone."""
+    """True if a CT's values are Hounsfield units: it says so, and its bits can hold air as well as bone."""
     if code_string(attributes.get("Modality")) != "CT" or "ModalityLUTSequence" in attributes:
         return False
     if stored.pixels.dtype.kind == "f" or not {"RescaleSlope", "RescaleIntercept"} & attributes.keys():

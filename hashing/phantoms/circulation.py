@@ -66,7 +66,23 @@ def heart(build: Build) -> list[Part]:
 
 def great_vessels(build: Build) -> list[Part]:
     """Aorta, caval veins, pulmonary arteries, and the vessels to the neck. The wide vessels shape the silhouette."""
-    r, bed = build.arch, "mediastinum"
+    bed = "mediastinum"
+    return [
+        *_aorta(build),
+        pile("blood", [(112, -26, -8, 0, 0), (100, -28, -10, 9, 9), (40, -33, -14, 10, 10), (-10, -32, -14, 12, 12)]),
+        ellipsoid("blood", (30, -8, 26), (19, 26, 20), (-0.2, 0.0)),
+        thread("blood", [(-24, 4, -60), (-22, 8, -110), (-18, 20, -320)], [11, 12, 11], bed),
+        thread("blood", [(12, -34, -6), (24, -22, 24), (32, -2, 32)], [15, 15, 13], bed),
+        thread("blood", [(36, 2, 30), (46, 10, 20), (54, 18, -2), (58, 22, -24)], [11, 10, 7.5, 5.5], "lung"),
+        thread("blood", [(16, -14, 26), (-8, -6, 24), (-34, 0, 16)], [10, 10, 10], bed),
+        thread("blood", [(-36, 0, 16), (-46, 8, 4), (-54, 16, -16), (-58, 20, -36)], [10.5, 9, 7.5, 5.5], "lung"),
+        thread("blood", [(2, -10, 76), (-8, -8, 98), (-22, -2, 126), (-26, 0, 170)], 6.0, bed),
+        thread("blood", [(16, 4, 74), (22, 2, 100), (26, 0, 130), (26, 0, 170)], 5.0, bed),
+    ]
+
+
+def _aorta(build: Build) -> list[Part]:
+    r = build.arch
     out = 1.6 * (r - 10)
     arch: list[Knot] = [
         (2, -22, -12),
@@ -85,18 +101,9 @@ def great_vessels(build: Build) -> list[Part]:
         (-330.0, 6.0, 34.0),
     ]
     return [
-        thread("blood", arch, lumen, bed),
+        thread("blood", arch, lumen, "mediastinum"),
         ellipsoid("blood", (26 + out, 24, 60 + r / 3), (r + 4, r + 8, r + 7), ripple_mm=1.0),
         pile("blood", [(z, x, y, r, r) for z, x, y in down]),
-        pile("blood", [(112, -26, -8, 0, 0), (100, -28, -10, 9, 9), (40, -33, -14, 10, 10), (-10, -32, -14, 12, 12)]),
-        ellipsoid("blood", (30, -8, 26), (19, 26, 20), (-0.2, 0.0)),
-        thread("blood", [(-24, 4, -60), (-22, 8, -110), (-18, 20, -320)], [11, 12, 11], bed),
-        thread("blood", [(12, -34, -6), (24, -22, 24), (32, -2, 32)], [15, 15, 13], bed),
-        thread("blood", [(36, 2, 30), (46, 10, 20), (54, 18, -2), (58, 22, -24)], [11, 10, 7.5, 5.5], "lung"),
-        thread("blood", [(16, -14, 26), (-8, -6, 24), (-34, 0, 16)], [10, 10, 10], bed),
-        thread("blood", [(-36, 0, 16), (-46, 8, 4), (-54, 16, -16), (-58, 20, -36)], [10.5, 9, 7.5, 5.5], "lung"),
-        thread("blood", [(2, -10, 76), (-8, -8, 98), (-22, -2, 126), (-26, 0, 170)], 6.0, bed),
-        thread("blood", [(16, 4, 74), (22, 2, 100), (26, 0, 130), (26, 0, 170)], 5.0, bed),
     ]
 
 

@@ -56,6 +56,16 @@ def add_ball_shadows(canvas: Floats, columns: Floats, rows: Floats, radii: Float
 
 
 @kernel
+def _free_length(enters: Floats, leaves: Floats, start: np.float32, stop: np.float32) -> np.float32:
+    """Length of a chord that no cover hides. The covers are sorted by their entries."""
+    free, reached = np.float32(0.0), start
+    for cover in range(len(enters)):
+        free += max(enters[cover] - reached, np.float32(0.0))
+        reached = max(reached, leaves[cover])
+    return free + max(stop - reached, np.float32(0.0))
+
+
+@kernel
 def add_chord_shadow(canvas: Floats, rays: Floats, across: Floats, weight: np.float32) -> None:
     """Add the weighted chords of the first pile of ellipses to an image, without what the other piles cover of them.
 
@@ -95,11 +105,7 @@ def add_chord_shadow(canvas: Floats, rays: Floats, across: Floats, weight: np.fl
                         covers += 1
                 elif pile == 0:
                     break
-            free = np.float32(0.0)
-            for slot in range(covers):
-                free += max(enters[slot] - reached, np.float32(0.0))
-                reached = max(reached, leaves[slot])
-            canvas[row, column] += weight * (free + max(leave - reached, np.float32(0.0)))
+            canvas[row, column] += weight * _free_length(enters[:covers], leaves[:covers], reached, leave)
 
 
 @kernel
