@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.images.pixels import PixelError, network_input, sampled_frames
+from hashing.images.attributes import code_string, read
+from hashing.images.pixels import PixelError, network_inputs
 from hashing.model.model_file import DEFAULT_MODEL
 from hashing.ranking_scores import Stage
 from node.cli.terminal import plain
@@ -203,8 +203,7 @@ def _encode(settings: Settings, dataset: Dataset) -> "Encoding":
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
     try:
-        frames = sampled_frames(dataset, settings.max_frames)
-        images = np.stack([network_input(dataset, frame) for frame in frames])
-        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
+        _, images = network_inputs(dataset, settings.max_frames)
+        return encoder.encode(images, [code_string(read(dataset, "Modality"))] * len(images))
     except PixelError as error:
         raise AskingError(f"the file cannot be encoded: {error}") from error

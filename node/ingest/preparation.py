@@ -21,7 +21,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from hashing.images.attributes import read
-from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_input, sampled_frames
+from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_inputs
 from node.dicom.hierarchy import KEPT, UNIQUE
 from storage.record import LEVELS, Level, Record, patient_key
 
@@ -129,8 +129,7 @@ def _check_inflated(path: Path, most: int) -> None:
 
 def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int, limits: Limits) -> Prepared:
     _check_uids(dataset)
-    frames = tuple(sampled_frames(dataset, max_frames, limits))
-    images = np.stack([network_input(dataset, frame, size, limits) for frame in frames])
+    frames, images = network_inputs(dataset, max_frames, size, limits)
     record = _record(dataset, frames, images, received_ns)
     return Prepared(record, images, int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:8], "little"))
 
