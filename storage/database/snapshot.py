@@ -110,6 +110,14 @@ class Snapshot:
         for ordinal, node in self._tables.nodes(level):
             yield self._entity(level, ordinal, node)
 
+    def entities_by_value(self, level: Level, value: str) -> Iterator[Entity]:
+        """Yield the patients of a Patient ID or the studies of an Accession Number, in order of arrival.
+
+        The value is compared in its first 480 bytes, without spaces around it; "" finds the entities that have none.
+        """
+        for ordinal in self._tables.lookup.ordinals(level, value):
+            yield self._entity_at(level, ordinal)
+
     def children(self, level: Level, uid: str) -> list[str]:
         """Return the unique keys one level below an entity, in order of arrival; empty when it is unknown."""
         ordinal = self._tables.ordinal(level, uid)
