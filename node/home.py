@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
-from hashing.ranking_scores import Stage
+from hashing.ranking_scores import Ranking
 from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database.database import Database
@@ -38,4 +38,4 @@ def open_for_writing(settings: Settings) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """The database as it is, with what answers questions from it."""
     database = Database.open(settings.database_path)
-    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier, Stage(settings.ranking)))
+    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier, Ranking(settings.ranking)))

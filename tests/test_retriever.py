@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydicom.tag import Tag
 
 from hashing.codes import unpack
-from hashing.ranking_scores import Outputs, Stage, in_whole_numbers
+from hashing.ranking_scores import Outputs, Ranking, in_whole_numbers
 from node.dicom.private import GROUP
 from node.errors import Refusal, Status
-from node.query.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
-from node.query.retriever import Answer, Retriever, spread
+from node.query.question import MAX_EXAMPLES, Aggregation, Exclusion, Question
+from node.query.retriever import LookAlikes, Retriever, spread
 from storage.database.database import Database, Snapshot
 from storage.record import Level
 from storage.search.local import Filter
@@ -55,7 +55,7 @@ def about(*places: str, level: Level = IMAGE, exclude: str = "SELF", **rest: obj
     return Question(tuple(map(uid, places)), level, exclusions=exclusions, **rest)  # type: ignore[arg-type]
 
 
-def places(answer: Answer) -> list[str]:
+def places(answer: LookAlikes) -> list[str]:
     return [match.entity.uid.removeprefix("2.25.") for match in answer.matches]
 
 
@@ -145,19 +145,19 @@ def test_the_outputs_behind_a_query_order_the_nearest_anew(retriever: Retriever,
     relaxed[0, :4] *= 9  # the bits in which studies 2, 3 and 4 differ
 
     plain = retriever.nearest(snapshot, ladder(0), about("1.1.1", maximum_matches=9), STUDY, Filter())
-    question = about("1.1.1", maximum_matches=3, ranking=Stage.ASYMMETRIC)
+    question = about("1.1.1", maximum_matches=3, ranking=Ranking.ASYMMETRIC)
     answer = retriever.nearest(snapshot, ladder(0), question, STUDY, Filter(), Outputs(in_whole_numbers(relaxed)))
 
     scores = [match.ranking_score or 0 for match in answer.matches]
-    assert (plain.stage, answer.stage) == ("HAMMING", "ASYMMETRIC")
+    assert (plain.ranking, answer.ranking) == ("HAMMING", "ASYMMETRIC")
     assert {match.ranking_score for match in plain.matches} == {None}
-    assert [match.rank for match in answer.matches] == [1, 2, 3]
+    assert [match.rank for match in answer.matches] == [1, 1, 3]
     assert scores == sorted(scores, reverse=True)
     assert set(places(answer)) <= set(places(plain))
     assert scores[0] == 1
 
 
-def test_outputs_that_nobody_asked_to_rank_by_change_nothing(retriever: Retriever, snapshot: Snapshot) -> None:
+def test_outputs_decide_between_equal_distances_alone(retriever: Retriever, snapshot: Snapshot) -> None:
     outputs = Outputs(in_whole_numbers(np.random.default_rng(0).normal(size=(1, 64))))
 
     answers = [retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), one) for one in (None, outputs)]
@@ -169,21 +169,21 @@ def test_what_the_node_is_set_to_yields_where_it_cannot_be_had_and_a_key_does_no
     retriever: Retriever, snapshot: Snapshot
 ) -> None:
     without_classes = Outputs(np.ones((1, 64), np.int8))
-    for stage in (Stage.ASYMMETRIC, Stage.CLASSES):
+    for stage in (Ranking.ASYMMETRIC, Ranking.CLASSES):
         retriever.ranking = stage  # of examples of which nothing was kept
 
         answer = retriever.similar(snapshot, about("1.1.1"), STUDY, Filter())
         refusal = refused(retriever, snapshot, about("1.1.1", ranking=stage, block=0x42))
 
-        assert answer.stage == Stage.HAMMING
+        assert answer.ranking == Ranking.HAMMING
         assert (refusal.status, refusal.offending) == (Status.DATA_SET_MISMATCH, Tag(GROUP, 0x420C))
         assert refusal.comment == "too little was kept of this example: rank by HAMMING"
 
     partly = retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), without_classes)
-    question = about("1.1.1", ranking=Stage.CLASSES)
+    question = about("1.1.1", ranking=Ranking.CLASSES)
     with pytest.raises(Refusal, match="rank by ASYMMETRIC"):
         retriever.nearest(snapshot, ladder(0), question, STUDY, Filter(), without_classes)
-    assert partly.stage == Stage.ASYMMETRIC
+    assert partly.ranking == Ranking.ASYMMETRIC
 
 
 def test_candidates_are_counted_only_where_that_is_asked_for(retriever: Retriever, snapshot: Snapshot) -> None:
@@ -318,10 +318,10 @@ def test_an_empty_database_has_no_look_alikes(tmp_path: Path, retriever: Retriev
     with Database.create_or_open(tmp_path / "database", 64, MODEL, 1 << 24) as database, database.snapshot() as empty:
         answer = retriever.nearest(empty, ladder(0), about("1.1.1"), STUDY, Filter())
 
-    assert answer == Answer((), 0)
+    assert answer == LookAlikes((), 0)
 
 
-@given(count=st.integers(1, 200), most=st.integers(2, MOST_EXAMPLES))
+@given(count=st.integers(1, 200), most=st.integers(2, MAX_EXAMPLES))
 def test_examples_are_spread_over_a_series_from_its_first_to_its_last(count: int, most: int) -> None:
     names = [f"{number:03d}" for number in range(count)]
 

@@ -2,25 +2,27 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from pydicom.tag import Tag
 
 from hashing.codes import Codes
-from hashing.ranking_scores import Outputs, Stage, shortlist_length
+from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
-from node.query.catalog import descendants
-from node.query.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
+from node.query.catalog import Check, descendants, go_on
+from node.query.question import MAX_EXAMPLES, Aggregation, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
 from storage.search.local import Filter, Hit, search
 from storage.search.rerank import rerank
 from storage.spool.queue import Spool
 
-"""Reason under which an instance without pixels is set aside."""
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
+MAX_TIES: Final = 2048
+"""Hits at the distance of the k-th among which the query's outputs choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,15 @@ class Match:
     Attributes
     ----------
     rank
-        1 is the nearest; equal distances are ranked by UID, or by the score of a second stage where there is one.
+        1 is the nearest. Matches that nothing tells apart but their UIDs share a rank, as in 1, 2, 2, 4.
     distance
         Hamming distance in bits (a mean of such for MEAN).
     score
         1 - distance / code length.
     entity
-        The study, series or image asked for; `image` is its nearest image and `frame` the 0-based frame in it.
+        The matching study, series or image; `image` is its nearest image and `frame` the 0-based frame in it.
     ranking_score
-        0 to 1, where a second stage ranked the matches (`storage.search.rerank`): its score.
+        0 to 1: the score by which ASYMMETRIC or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
     """
 
     rank: int
@@ -51,32 +53,48 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Matches in rank order.
+class LookAlikes:
+    """Matches in rank order, the answer to a question.
 
     Attributes
     ----------
     candidates
         How many instances were candidates, None where they were not to be counted.
-    stage
-        What the order comes from: distance, or the score of a second stage over the nearest by distance.
+    ranking
+        What the order comes from: distance, or a score of the nearest by distance.
     """
 
     matches: tuple[Match, ...]
     candidates: int | None
-    stage: Stage = Stage.HAMMING
+    ranking: Ranking = Ranking.HAMMING
 
 
 class Retriever:
     """Answers questions from a snapshot; needs no network and no model, since examples have codes already."""
 
-    def __init__(self, spool: Spool, model: str, ranking: Stage = Stage.HAMMING) -> None:
+    def __init__(self, spool: Spool, model: str, ranking: Ranking = Ranking.HAMMING) -> None:
         self.spool, self.model, self.ranking = spool, model, ranking
 
     def similar(
-        self, snapshot: Snapshot, question: Question, level: Level, where: Filter, *, count: bool = True
-    ) -> Answer:
-        """Matches for examples that are indexed; `count` asks for the number of candidates.
+        self,
+        snapshot: Snapshot,
+        question: Question,
+        level: Level,
+        where: Filter,
+        *,
+        count: bool = True,
+        check: Check = go_on,
+    ) -> LookAlikes:
+        """Matches for examples that are indexed.
+
+        Parameters
+        ----------
+        where
+            Candidates, before the question excludes some.
+        count
+            True to count the candidates, which reads columns that searching may not need.
+        check
+            Called before each step; it may raise, where nobody waits any more.
 
         Raises
         ------
@@ -85,7 +103,8 @@ class Retriever:
             A900: it cannot be ranked as asked.
         """
         self._check_state(snapshot, question)
-        records = self._example_records(snapshot, question)
+        records = self._example_records(snapshot, question, check)
+        check()
         queries, outputs = self._queries(snapshot, question, records)
         where = exclude(snapshot, records, question, level, where)
         return self.nearest(snapshot, queries, question, level, where, outputs, count=count)
@@ -100,38 +119,29 @@ class Retriever:
         outputs: Outputs | None = None,
         *,
         count: bool = True,
-    ) -> Answer:
+    ) -> LookAlikes:
         """Matches for codes; an entity's distance is that to the nearest query.
 
         Parameters
         ----------
         queries : (n_queries, words)
         outputs
-            Of the network, one for each query: a second stage, where one is asked for or set, orders the nearest by
-            them.
+            Outputs of the network, one row for each query: they decide between equal distances, and score the nearest
+            for another ranking than HAMMING. None leaves equal distances as ties.
 
         Raises
         ------
         Refusal
-            A900: the outputs do not suffice for the stage asked for.
+            A900: the outputs do not suffice for the ranking asked for.
         """
-        k, stage = question.maximum_matches, self._stage(question, outputs)
-        answer = search(
-            snapshot,
-            queries,
-            k if stage == Stage.HAMMING else shortlist_length(k),
-            level,
-            where,
-            question.maximum_distance,
-            question.aggregation.value,
-            count=count,
+        ranking = self._ranking(question, outputs)
+        hits, candidates = _shortlist(snapshot, queries, question, level, where, outputs, ranking, count=count)
+        ranked = rerank(snapshot, hits, outputs, ranking, question.maximum_matches)
+        matches = tuple(
+            _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score)
+            for rank, hit, score in ranked
         )
-        if outputs is None or stage == Stage.HAMMING:
-            ranked: list[tuple[Hit, float | None]] = [(hit, None) for hit in answer.hits]
-        else:
-            ranked = [(one.hit, one.score) for one in rerank(snapshot, answer.hits, outputs, stage, k)]
-        matches = tuple(_match(snapshot, level, rank, *one) for rank, one in enumerate(ranked, start=1))
-        return Answer(matches, answer.candidates, stage)
+        return LookAlikes(matches, candidates, ranking)
 
     def _check_state(self, snapshot: Snapshot, question: Question) -> None:
         if question.model and question.model != self.model:
@@ -141,13 +151,13 @@ class Retriever:
             comment = "snapshot no longer kept: ask without it"
             raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
 
-    def _example_records(self, snapshot: Snapshot, question: Question) -> list[Record]:
+    def _example_records(self, snapshot: Snapshot, question: Question, check: Check) -> list[Record]:
         uids: list[str] = []
         for example in question.examples:
             if snapshot.ordinal(question.example_level, example) is None:
                 raise self._why_unknown(question, example)
-            uids += descendants(snapshot, question.example_level, example, Level.IMAGE)
-        records = [record for uid in spread(uids, MOST_EXAMPLES) if (record := snapshot.record(uid)) is not None]
+            uids += descendants(snapshot, question.example_level, example, Level.IMAGE, check)
+        records = [record for uid in spread(uids, MAX_EXAMPLES) if (record := snapshot.record(uid)) is not None]
         assert records, "an entity without instances is not kept"
         return records
 
@@ -165,34 +175,72 @@ class Retriever:
     def _queries(
         self, snapshot: Snapshot, question: Question, records: Sequence[Record]
     ) -> tuple[Codes, Outputs | None]:
-        """Codes of the frames asked about, and the outputs behind them where a second stage is to have them."""
+        """Codes of the example's frames, and the outputs behind them; None where not those of each image were kept."""
         uids = [record.sop_instance_uid for record in records if record.frames]
         if not uids:
             element = _ELEMENTS[question.example_level]
             raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
-        asked = _places(question, records[0]) if question.frames else slice(None)
-        codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[asked]
-        if self._wanted(question) == Stage.HAMMING:
-            return codes, None
+        chosen = _frame_indices(question, records[0]) if question.frames else slice(None)
+        codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[chosen]
         outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
-        return codes, Outputs.joined(outputs)[asked] if len(outputs) == len(uids) else None
+        return codes, Outputs.joined(outputs)[chosen] if len(outputs) == len(uids) else None
 
-    def _stage(self, question: Question, outputs: Outputs | None) -> Stage:
-        """The stage that is wanted; where it was only set, the furthest that what is known of the queries allows."""
-        wanted, possible = self._wanted(question), (Stage.HAMMING,) if outputs is None else outputs.stages
+    def _ranking(self, question: Question, outputs: Outputs | None) -> Ranking:
+        """The ranking of the question; where it is only set, the furthest that what is known of the queries allows."""
+        wanted, possible = self._wanted(question), (Ranking.HAMMING,) if outputs is None else outputs.rankings
         if wanted not in possible and question.ranking is not None:
             comment = f"too little was kept of this example: rank by {possible[-1]}"
             raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
         return wanted if wanted in possible else possible[-1]
 
-    def _wanted(self, question: Question) -> Stage:
-        """As asked, or else as set; a mean over images is ranked by distance, for a second stage sees one image."""
+    def _wanted(self, question: Question) -> Ranking:
+        """The question's ranking, or else the node's; a mean is ranked by distance, for the scores see one image."""
         by_image = question.aggregation == Aggregation.BEST
-        return question.ranking or (self.ranking if by_image else Stage.HAMMING)
+        return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 
-def _places(question: Question, record: Record) -> list[int]:
-    """Which of the frames of an instance are asked about."""
+def _shortlist(
+    snapshot: Snapshot,
+    queries: Codes,
+    question: Question,
+    level: Level,
+    where: Filter,
+    outputs: Outputs | None,
+    ranking: Ranking,
+    *,
+    count: bool,
+) -> tuple[tuple[Hit, ...], int | None]:
+    """Hits to put in order, and the number of candidates.
+
+    HAMMING: all that may be among the first k by (distance, asymmetric score). Where the list ends within the hits at
+    the distance of the k-th, it is made anew with room for `MAX_TIES`; of more hits at one distance the first by UID
+    are considered.
+    """
+    k = question.maximum_matches
+    lengths = [k] if outputs is None else [shortlist_length(k)]
+    if outputs is not None and ranking == Ranking.HAMMING:
+        lengths.append(max(MAX_TIES, 2 * k))
+    candidates: int | None = None
+    hits: tuple[Hit, ...] = ()
+    for length in lengths:
+        found = search(
+            snapshot,
+            queries,
+            length,
+            level,
+            where,
+            question.maximum_distance,
+            question.aggregation.value,
+            count=count and not hits,
+        )
+        hits, candidates = found.hits, found.candidates if candidates is None else candidates
+        if len(hits) < length or hits[-1].distance > hits[k - 1].distance:
+            break
+    return hits, candidates
+
+
+def _frame_indices(question: Question, record: Record) -> list[int]:
+    """Indices, among the indexed frames of an instance, of the frames that the question names."""
     if not all(frame - 1 in record.frames for frame in question.frames):
         comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
         raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
