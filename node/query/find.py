@@ -88,7 +88,7 @@ class Finder:
         where = catalog.restrict(snapshot, query.keys, check)
         count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
         found = self.retriever.similar(snapshot, query.question, query.level, where, count=count, check=check)
-        common = self._common(snapshot, query.question, found)
+        common = self._common(snapshot, query, query.question, found)
         return (self._look_alike(snapshot, query, match, common, check) for match in found.matches)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
@@ -111,7 +111,7 @@ class Finder:
         values |= catalog.values(snapshot, match.image, lower, check)
         return values, self._retrieve_ae_title(snapshot, match.image), common | _similarity(query.level, match)
 
-    def _common(self, snapshot: Snapshot, question: Question, found: LookAlikes) -> dict[Element, str]:
+    def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
         """Elements that are the same in every response: the question as understood, and the state of the index."""
         distance = question.maximum_distance
         examples = {
@@ -129,9 +129,13 @@ class Finder:
             Element.INDEX_SNAPSHOT: snapshot.identifier,
             Element.RANKING: str(found.ranking),
             Element.CODE_LENGTH: str(snapshot.code_length),
-            Element.COVERAGE: "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE",
+            Element.COVERAGE: self._coverage() if Element.COVERAGE in query.returned else "",
             Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
         }
+
+    def _coverage(self) -> str:
+        """What the index covers of what was received; it takes a look at the whole spool."""
+        return "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE"
 
     def _retrieve_ae_title(self, snapshot: Snapshot, entity: Entity) -> str:
         """Title of the archive that holds the images: the setting, or else the sender of the first image."""

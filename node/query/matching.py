@@ -26,7 +26,7 @@ EMPTY = '""'
 PADDING: Final = " \0\t\n\r\f\v"
 """Characters around a value that say nothing, whatever its VR (PS3.5 section 6.2)."""
 
-MAX_PATTERNS: Final = 64
+MAX_PATTERNS: Final = 32
 """Most values of one key that are wild cards, ranges or names."""
 MAX_PATTERN_CHARACTERS: Final = 1024
 """Longest value of that kind; VR LO allows 64 characters, and PN three times 64."""

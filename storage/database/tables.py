@@ -100,7 +100,11 @@ class Tables:
         self._transaction, self._handles = transaction, handles
         self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
-        self.lookup = lookup.Lookup(transaction, handles[lookup.TABLE])
+
+    @property
+    def lookup(self) -> lookup.Lookup:
+        """Entities by Patient ID and Accession Number."""
+        return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
 
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with this unique key."""
