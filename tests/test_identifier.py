@@ -14,7 +14,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import decode
 
 from node.dicom.data_set import read_data_set
-from node.dicom.hierarchy import COMPUTED, KEPT, LEVEL_OF, tag_of
+from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, LEVEL_OF, tag_of
 from node.dicom.private import GROUP, Element
 from node.errors import Refusal, Status
 from node.query.identifier import Query, read_query
@@ -233,6 +233,6 @@ def test_values_of_any_bytes_are_understood_or_refused(
 
 
 def test_every_keyword_is_at_one_level_and_kept_or_computed() -> None:
-    listed = [keyword for level in LEVELS for keyword in (*KEPT[level], *COMPUTED[level])]
+    listed = [keyword for level in LEVELS for keyword in (*ATTRIBUTES[level], *COMPUTED[level])]
 
     assert len(listed) == len(set(listed)) == len(LEVEL_OF)

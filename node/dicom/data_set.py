@@ -32,7 +32,13 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 
 class StructureError(ValueError):
-    """The bytes are no data set: what is wrong, and at which offset."""
+    """The bytes are no data set.
+
+    Attributes
+    ----------
+    reason, offset
+        What is wrong, and where.
+    """
 
     def __init__(self, reason: str, offset: int) -> None:
         self.reason, self.offset = reason, offset

@@ -150,13 +150,13 @@ class PrivateBlock:
             return []
         if isinstance(value, bytes):  # VR UN
             value = value.decode("latin-1").split("\\")
-        texts = [str(one).strip("\0 ") for one in (value if isinstance(value, MultiValue | list) else [value])]
+        texts = [str(part).strip("\0 ") for part in (value if isinstance(value, MultiValue | list) else [value])]
         if not all(text.isascii() and text.isprintable() for text in texts):
             raise self._refusal(element)
         return [text for text in texts if text]
 
     def _is_binary(self, element: Element) -> bool:
-        """True for a number that a client without our dictionary made of what its user typed.
+        """True for a number that a client without our dictionary made of its user's text.
 
         DCMTK writes 32 as the bytes 32H 00H, which are the text "2". It says UN in Explicit VR; in Implicit VR the NUL
         tells, for a number is padded with a space (PS3.5 section 6.2).

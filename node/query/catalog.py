@@ -148,7 +148,7 @@ def _dated(snapshot: Snapshot, keys: dict[str, Key], where: Filter, check: Check
     """Take one whole date, or a range of such, out of `keys` and into a filter.
 
     Rows know a date or none. A study without one matches (PS3.4 C.2.2.1.2), and a study with something else may, as
-    its text says: these few are looked at one by one.
+    its text says: these few are compared singly.
     """
     key = keys.get("StudyDate")
     ends = DATES.fullmatch(key.text.strip()) if key else None

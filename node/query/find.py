@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 Response = tuple[Status, Dataset | None]
 Row = tuple[dict[str, str], str, dict[Element, str]]
-"""What one response is written from: values by keyword, Retrieve AE Title, private elements."""
+"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
 
 CHECK_S = 0.05
 """Longest time between two looks whether the caller still waits, seconds."""
@@ -134,7 +134,7 @@ class Finder:
         }
 
     def _coverage(self) -> str:
-        """What the index covers of what was received; it takes a look at the whole spool."""
+        """COMPLETE if every received instance is indexed; this looks through the spool."""
         return "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE"
 
     def _retrieve_ae_title(self, snapshot: Snapshot, entity: Entity) -> str:

@@ -13,7 +13,7 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import VR, PersonName
 
-from node.dicom.hierarchy import COMPUTED, KEPT, UNIQUE, at_or_above, tag_of
+from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, UNIQUE, at_or_above, tag_of
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock, add_block
 from node.errors import Refusal, Status
 from node.query.matching import PADDING, Key, read_keys
@@ -96,7 +96,7 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
             Status.DATA_SET_MISMATCH, "ask for look-alikes at STUDY, SERIES or IMAGE", tag_of("QueryRetrieveLevel")
         )
     levels = LEVELS if question is not None else at_or_above(level)
-    supported = {keyword for one in levels for keyword in (*KEPT[one], *COMPUTED[one])}
+    supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
     texts, has_unsupported = _texts(identifier, supported)
     return Query(
         level=level,
@@ -198,7 +198,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, MultiValue | list):
-        return "\\".join(str(one) for one in value)
+        return "\\".join(map(str, value))
     return str(value)
 
 
@@ -220,16 +220,16 @@ def _character_set(requested: str, texts: Iterable[str]) -> str:
     if not characters:
         return ""
     names = requested.split("\\")
-    extended = all(name == "" or name.startswith("ISO 2022 ") for name in names)  # what may come with others
+    extended = all(name == "" or name.startswith("ISO 2022 ") for name in names)  # code extensions combine
     if not all(name in python_encoding for name in names) or (len(names) > 1 and not extended):
         return UTF_8
     encodings = [python_encoding[name] for name in names if name not in ASCII_ONLY]
-    return requested if all(any(_fits(one, code) for code in encodings) for one in characters) else UTF_8
+    return requested if all(any(_fits(character, code) for code in encodings) for character in characters) else UTF_8
 
 
 def _fits(character: str, encoding: str) -> bool:
     encode = custom_encoders.get(encoding, lambda text: text.encode(encoding))
     try:
-        return encode(character) != b"\\"  # in JIS X 0201 the yen sign is what separates values
+        return encode(character) != b"\\"  # in JIS X 0201 the yen sign has the code that separates values
     except UnicodeError:
         return False

@@ -1,7 +1,7 @@
 """Matching keys of C-FIND: a key is read once, then tested against stored values (PS3.4 C.2.2.2).
 
-No test backtracks. A stored value takes time proportional to its length, whatever a caller writes into a key, and what
-callers send is kept in no cache.
+No test backtracks: a stored value takes time proportional to its length, whatever a caller writes into a key. No cache
+holds what callers send.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a caller asks for by example, read from the private elements of an identifier."""
+"""Queries by example, read from the private elements of an identifier."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ KEYS = (*EXAMPLE_KINDS, *(element for element in Element if Element.EXAMPLE_FRAM
 
 
 class Exclusion(StrEnum):
-    """What never comes back as its own look-alike."""
+    """Entities that an answer leaves out: the example, its series, study or patient, images with its pixels."""
 
     SELF = "SELF"
     SERIES = "SERIES"
@@ -46,11 +46,17 @@ class Question:
     examples
         SOP, Series or Study Instance UIDs, of the level `example_level`.
     frames
-        1-based frame numbers of the one example image; empty: all that are indexed.
+        1-based frame numbers of the example, a single image; empty for all indexed frames.
     maximum_matches, maximum_distance
-        K, and Hamming distance in bits or None; both apply.
+        Number of matches, and Hamming distance in bits or None; both limits apply.
+    exclusions
+        Entities to leave out.
+    aggregation
+        How a series or study is scored from its images.
+    model, snapshot
+        Identifiers that must be those of the node and of the state of its index; "" for any.
     ranking
-        What the matches are ordered by; None: by what the node is set to.
+        Order of the matches; None for the order that the node is set to.
     block
         Private block of the request, for naming the element at fault.
     """
@@ -113,7 +119,7 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
 
 
 def _refuse_keys_without_example(block: PrivateBlock) -> None:
-    """A limit or an exclusion without an example would be a filter that is silently ignored."""
+    """Without an example, a limit or an exclusion would be a filter that is silently ignored."""
     for element in KEYS:
         if element in (Element.MODEL_IDENTIFIER, Element.INDEX_SNAPSHOT):
             continue
@@ -160,7 +166,7 @@ def _ranking(block: PrivateBlock) -> Ranking | None:
     if len(values) > 1 or not set(values) <= set(Ranking):
         raise _refusal(f"ranking takes {', '.join(Ranking)}", block, Element.RANKING)
     stage = Ranking(values[0]) if values else None
-    if stage not in (None, Ranking.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # they score one image
+    if stage not in (None, Ranking.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # their scores are of an image
         raise _refusal(f"ranking {stage} goes by the BEST image, not by the MEAN", block, Element.RANKING)
     return stage
 

@@ -1,4 +1,4 @@
-"""Look-alikes: from an example and a question to ranked matches."""
+"""Look-alikes: from a query by example to ranked matches."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Match:
     rank
         1 is the nearest. Matches that nothing tells apart but their UIDs share a rank, as in 1, 2, 2, 4.
     distance
-        Hamming distance in bits (a mean of such for MEAN).
+        Hamming distance in bits; for MEAN, the mean of such distances.
     score
         1 - distance / code length.
     entity
@@ -100,7 +100,7 @@ class Retriever:
         ------
         Refusal
             C101, C102, C103, C105: the example cannot be used, and why. C104: other model. C107: other snapshot.
-            A900: it cannot be ranked as asked.
+            A900: the example cannot be ranked in the order of the question.
         """
         self._check_state(snapshot, question)
         records = self._example_records(snapshot, question, check)
@@ -132,7 +132,7 @@ class Retriever:
         Raises
         ------
         Refusal
-            A900: the outputs do not suffice for the ranking asked for.
+            A900: the outputs do not suffice for the ranking of the question.
         """
         ranking = self._ranking(question, outputs)
         hits, candidates = _shortlist(snapshot, queries, question, level, where, outputs, ranking, count=count)
@@ -175,7 +175,7 @@ class Retriever:
     def _queries(
         self, snapshot: Snapshot, question: Question, records: Sequence[Record]
     ) -> tuple[Codes, Outputs | None]:
-        """Codes of the example's frames, and the outputs behind them; None where not those of each image were kept."""
+        """Codes of the example's frames, and the outputs behind them, None unless those of every image are stored."""
         uids = [record.sop_instance_uid for record in records if record.frames]
         if not uids:
             element = _ELEMENTS[question.example_level]
@@ -186,7 +186,7 @@ class Retriever:
         return codes, Outputs.joined(outputs)[chosen] if len(outputs) == len(uids) else None
 
     def _ranking(self, question: Question, outputs: Outputs | None) -> Ranking:
-        """The ranking of the question; where it is only set, the furthest that what is known of the queries allows."""
+        """The ranking of the question, or else the best up to the setting that the stored outputs allow."""
         wanted, possible = self._wanted(question), (Ranking.HAMMING,) if outputs is None else outputs.rankings
         if wanted not in possible and question.ranking is not None:
             comment = f"too little was kept of this example: rank by {possible[-1]}"
@@ -194,7 +194,7 @@ class Retriever:
         return wanted if wanted in possible else possible[-1]
 
     def _wanted(self, question: Question) -> Ranking:
-        """The question's ranking, or else the node's; a mean is ranked by distance, for the scores see one image."""
+        """The ranking of the question, or else the setting; a mean is ranked by distance: scores are of one image."""
         by_image = question.aggregation == Aggregation.BEST
         return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
@@ -271,9 +271,9 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
     if Exclusion.SELF in question.exclusions:
         excluded.add(min(level, question.example_level, key=LEVELS.index))
     changes: dict[str, object] = {}
-    for one in excluded:
-        before = getattr(where, _EXCLUDED[one])  # by the other keys of the question
-        changes[_EXCLUDED[one]] = ordinals(one) if before is None else np.union1d(before, ordinals(one))
+    for whole in excluded:
+        before = getattr(where, _EXCLUDED[whole])  # by the other keys of the request
+        changes[_EXCLUDED[whole]] = ordinals(whole) if before is None else np.union1d(before, ordinals(whole))
     if Exclusion.DUPLICATE in question.exclusions:
         digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
         changes["excluded_digests"] = np.array([digest for digest in digests if digest is not None], np.uint64)
@@ -281,10 +281,10 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
-    """At most `most` items, evenly spaced, the first and last among them."""
+    """At most `most` items, evenly spaced, with the first and the last."""
     if len(items) <= most:
         return list(items)
-    return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 _EXCLUDED = {

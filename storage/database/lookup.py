@@ -21,8 +21,8 @@ PADDING: Final = " \0\t\n\r\f\v"
 class Lookup:
     """The table of values, seen through one transaction that was opened with `buffers=True`.
 
-    A key holds a keyword and the start of a value, so that what is found is to be compared with the whole value; its
-    data are the ordinals of the entities. An entity without a value is kept under the empty one.
+    A key holds a keyword and the start of a value, so the entities that it leads to are still to be compared with the
+    whole value. The data are the ordinals of the entities. An entity without a value lies under the empty value.
     """
 
     def __init__(self, transaction: lmdb.Transaction, handle: Any) -> None:
@@ -49,7 +49,7 @@ class Lookup:
 
 
 def lookup_keys(level: Level, attributes: Attributes | None) -> frozenset[bytes]:
-    """Keys under which an entity with these attributes is kept; none at the levels without a lookup."""
+    """Keys of an entity with these attributes; none at the levels without a lookup."""
     if attributes is None or level not in KEYWORDS:
         return frozenset()
     keyword = KEYWORDS[level]

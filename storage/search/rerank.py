@@ -1,4 +1,4 @@
-"""The order of hits: by Hamming distance, or by a second score; what is known of the query decides between equals.
+"""The order of hits: by Hamming distance or by a second score, and of equal hits by the outputs for the query.
 
 Scores come from whole numbers, and hits that nothing tells apart are ordered by UID, so the order is the same every
 time.
@@ -51,9 +51,9 @@ def rerank(
     keys = list(zip(by, [-score for score in asymmetric], distances, strict=True))
     order = sorted(range(len(hits)), key=lambda number: (keys[number], key_bytes(hits[number].uid)))[:k]
     ranked: list[tuple[int, Hit, float]] = []
-    for place, number in enumerate(order):
-        is_tie = place > 0 and keys[number] == keys[order[place - 1]]
-        ranked.append((ranked[-1][0] if is_tie else place + 1, hits[number], scores[number]))
+    for index, number in enumerate(order):
+        is_tie = index > 0 and keys[number] == keys[order[index - 1]]
+        ranked.append((ranked[-1][0] if is_tie else index + 1, hits[number], scores[number]))
     return ranked
 
 
