@@ -21,7 +21,7 @@ from storage.search.rerank import rerank
 from storage.spool.queue import Spool
 
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
-MAX_TIES: Final = 2048
+MAX_TIES: Final = 1024
 """Hits at the distance of the k-th among which the query's outputs choose."""
 
 
