@@ -85,7 +85,7 @@ def descendants(snapshot: Snapshot, level: Level, uid: str, wanted: Level, check
         return
     lower = below(level)
     assert lower is not None
-    for child in snapshot.children(level, uid):
+    for child in snapshot.each_child(level, uid):
         yield from descendants(snapshot, lower, child, wanted, check)
 
 
@@ -116,7 +116,7 @@ def _below(snapshot: Snapshot, level: Level, keys: Keys, check: Check) -> Iterat
     """Entities of a level whose parents match keys of the levels above."""
     above = at_or_above(level)[-2]
     for parent in find(snapshot, above, keys, check):
-        for uid in snapshot.children(above, parent.uid):
+        for uid in snapshot.each_child(above, parent.uid):
             yield _entity(snapshot, level, uid)
 
 
