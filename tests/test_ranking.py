@@ -22,13 +22,14 @@ from node.cli.similar import Asking, AskingError, ask_database, ask_node, ranked
 from node.dicom.client import Peer
 from node.dicom.private import GROUP, Element
 from node.errors import Status
-from node.query import retriever
 from node.query.question import Question
 from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database.database import Database, Item
 from storage.record import Level
-from storage.search.local import Filter
+from storage.search import rerank
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.answering import SYNTAXES, Node, answering_node, ours
 from tests.archive import identifier, instance, uid
@@ -134,8 +135,8 @@ def test_the_nearest_come_in_the_order_of_the_second_stage_with_its_scores(
 def test_of_equal_distances_the_nearest_to_what_the_query_is_sure_of_come_first_however_many_tie(
     node: Node, items: list[Item], room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retriever, "MAX_TIES", room)
-    monkeypatch.setattr(retriever, "shortlist_length", lambda k: k)
+    monkeypatch.setattr(rerank, "MAX_TIES", room)
+    monkeypatch.setattr(rerank, "shortlist_length", lambda k: k)
 
     found = node.found(identifier("STUDY", asked("HAMMING"), StudyInstanceUID=""))
 
@@ -153,9 +154,8 @@ def test_equal_distances_of_an_example_of_which_no_outputs_were_kept_are_shown_a
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
         database.append(items)
         with database.snapshot() as snapshot:
-            found = Retriever(Spool(tmp_path / "spool", 9, 0), "model").similar(
-                snapshot, question, Level.STUDY, Filter()
-            )
+            answering = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, "model")
+            found = answering.similar(snapshot, question, Level.STUDY, Filter())
 
     keys = [(match.distance, match.entity.uid) for match in found.matches]
     assert keys == sorted(keys)
@@ -243,9 +243,9 @@ def test_every_ranking_orders_what_its_twin_orders_each_time(
 ) -> None:
     items, folder = alike(n, seed), tmp_path_factory.mktemp("database")
     question = Question((uid(EXAMPLE),), maximum_matches=k, ranking=stage)
-    answering = Retriever(Spool(folder / "spool", 9, 0), "model")
     with Database.create_or_open(folder / "database", 64, "model", 1 << 24) as database:
         database.append(items)
+        answering = Retriever(Spool(folder / "spool", 9, 0), LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
             answers = [answering.similar(snapshot, question, Level.STUDY, Filter()) for _ in range(2)]
 
@@ -269,10 +269,9 @@ def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path, stage: Ranking) 
     question = Question((uid(EXAMPLE),), frames=(2,), maximum_matches=5, ranking=stage)
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
         database.append([two, *base[1:]])
+        answering = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
-            answer = Retriever(Spool(tmp_path / "spool", 9, 0), "model").similar(
-                snapshot, question, Level.STUDY, Filter()
-            )
+            answer = answering.similar(snapshot, question, Level.STUDY, Filter())
 
     assert [match.entity.uid for match in answer.matches] == [study for *_, study in twin(base, 5, stage)]
 

@@ -12,7 +12,8 @@ from node.query.question import Exclusion, Question
 from node.query.retriever import Retriever
 from storage.database.database import Database, Snapshot
 from storage.record import Level
-from storage.search.local import Filter
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.archive import instance, uid
 
@@ -27,17 +28,22 @@ ITEMS = [
 
 
 @pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalIndex]:
     folder = tmp_path_factory.mktemp("database")
     with Database.create_or_open(folder, 64, MODEL, 1 << 24) as database:
         database.append(ITEMS)
-        with database.snapshot() as snapshot:
-            yield snapshot
+        yield LocalIndex(database)
+
+
+@pytest.fixture(scope="module")
+def snapshot(index: LocalIndex) -> Iterator[Snapshot]:
+    with index.database.snapshot() as snapshot:
+        yield snapshot
 
 
 @pytest.fixture
-def retriever(tmp_path: Path) -> Retriever:
-    return Retriever(Spool(tmp_path / "spool", capacity=9, free_bytes=0), MODEL)
+def retriever(tmp_path: Path, index: LocalIndex) -> Retriever:
+    return Retriever(Spool(tmp_path / "spool", capacity=9, free_bytes=0), index.view, MODEL)
 
 
 def about(*places: str, level: Level = IMAGE, exclude: str = "SELF", **rest: object) -> Question:

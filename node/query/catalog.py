@@ -4,16 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from node.dicom.hierarchy import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
 from node.query.matching import Key
 from storage.database.columns import SEXES
 from storage.database.database import Snapshot
 from storage.database.lookup import KEYWORDS as LOOKED_UP
 from storage.record import LEVELS, Entity, Level
-from storage.search.filter import undated_studies
-from storage.search.local import Filter
+from storage.search.index import Filter
 
 Keys = Mapping[str, Key]
 Check = Callable[[], None]
@@ -63,8 +60,8 @@ def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
     if not left:
         return where
     lowest = max((LEVEL_OF[keyword] for keyword in left), key=LEVELS.index)
-    ordinals = np.fromiter((entity.ordinal for entity in find(snapshot, lowest, left, check)), np.uint32)
-    return replace(where, **{FILTER_FIELD[lowest]: ordinals})  # type: ignore[arg-type]
+    uids = frozenset(entity.uid for entity in find(snapshot, lowest, left, check))
+    return replace(where, **{FILTER_FIELD[lowest]: uids})  # type: ignore[arg-type]
 
 
 def values(snapshot: Snapshot, entity: Entity, keywords: Iterable[str], check: Check = go_on) -> dict[str, str]:
@@ -157,13 +154,12 @@ def _dated(snapshot: Snapshot, keys: dict[str, Key], where: Filter, check: Check
     del keys["StudyDate"]
     first, last = (int(end) if end else None for end in (ends["first"], ends["last"]))
     excluded = []
-    for ordinal in undated_studies(snapshot).tolist():
+    for uid in snapshot.undated_studies():
         check()
-        study = _entity(snapshot, Level.STUDY, snapshot.uid(Level.STUDY, ordinal))
-        if not _matches(snapshot, study, key, check):
-            excluded.append(ordinal)
+        if not _matches(snapshot, _entity(snapshot, Level.STUDY, uid), key, check):
+            excluded.append(uid)
     dates = (first, last if ends["range"] else first)
-    return replace(where, study_dates=dates, undated=True, excluded_studies=np.array(excluded, np.uint32))
+    return replace(where, study_dates=dates, undated=True, excluded_studies=frozenset(excluded))
 
 
 def _entity(snapshot: Snapshot, level: Level, uid: str) -> Entity:

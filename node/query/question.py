@@ -8,6 +8,7 @@ from hashing.ranking_scores import Ranking
 from node.dicom.private import FIRST_BLOCK, Element, PrivateBlock
 from node.errors import Refusal, Status
 from storage.record import Level
+from storage.search.index import Aggregation
 
 DEFAULT_MATCHES = 20
 MAX_MATCHES = 500
@@ -28,13 +29,6 @@ class Exclusion(StrEnum):
     STUDY = "STUDY"
     PATIENT = "PATIENT"
     DUPLICATE = "DUPLICATE"
-
-
-class Aggregation(StrEnum):
-    """How a series or study is scored from its images."""
-
-    BEST = "BEST"
-    MEAN = "MEAN"
 
 
 @dataclass(frozen=True, slots=True)

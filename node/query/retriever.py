@@ -1,28 +1,27 @@
 """Look-alikes: from a query by example to ranked matches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
 
 import numpy as np
 from pydicom.tag import Tag
 
 from hashing.codes import Codes
-from hashing.ranking_scores import Outputs, Ranking, shortlist_length
+from hashing.ranking_scores import Outputs, Ranking
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
 from node.query.catalog import Check, descendants, go_on
-from node.query.question import MAX_EXAMPLES, Aggregation, Exclusion, Question
+from node.query.question import MAX_EXAMPLES, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
-from storage.search.local import Filter, Hit, search
-from storage.search.rerank import rerank
+from storage.search.index import Aggregation, Filter, Hit, IndexView
+from storage.search.rerank import rerank, shortlist
 from storage.spool.queue import Spool
 
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
-MAX_TIES: Final = 1024
-"""Hits at the distance of the k-th among which the query's outputs choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +69,22 @@ class LookAlikes:
 
 
 class Retriever:
-    """Answers questions from a snapshot; needs no network and no model, since examples have codes already."""
+    """Answers questions from a snapshot; needs no network and no model, since examples have codes already.
 
-    def __init__(self, spool: Spool, model: str, ranking: Ranking = Ranking.HAMMING) -> None:
-        self.spool, self.model, self.ranking = spool, model, ranking
+    Parameters
+    ----------
+    view
+        Opens the view of the index that agrees with a snapshot of the database.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        view: Callable[[Snapshot], AbstractContextManager[IndexView]],
+        model: str,
+        ranking: Ranking = Ranking.HAMMING,
+    ) -> None:
+        self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
 
     def similar(
         self,
@@ -135,13 +146,22 @@ class Retriever:
             A900: the outputs do not suffice for the ranking of the question.
         """
         ranking = self._ranking(question, outputs)
-        hits, candidates = _shortlist(snapshot, queries, question, level, where, outputs, ranking, count=count)
-        ranked = rerank(snapshot, hits, outputs, ranking, question.maximum_matches)
+        with self.view(snapshot) as view:
+            search = partial(
+                view.search,
+                queries,
+                level=level,
+                where=where,
+                maximum_distance=question.maximum_distance,
+                aggregation=question.aggregation,
+            )
+            found = shortlist(search, question.maximum_matches, outputs, ranking, count=count)
+        ranked = rerank(snapshot, found.hits, outputs, ranking, question.maximum_matches)
         matches = tuple(
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score)
             for rank, hit, score in ranked
         )
-        return LookAlikes(matches, candidates, ranking)
+        return LookAlikes(matches, found.candidates, ranking)
 
     def _check_state(self, snapshot: Snapshot, question: Question) -> None:
         if question.model and question.model != self.model:
@@ -199,46 +219,6 @@ class Retriever:
         return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 
-def _shortlist(
-    snapshot: Snapshot,
-    queries: Codes,
-    question: Question,
-    level: Level,
-    where: Filter,
-    outputs: Outputs | None,
-    ranking: Ranking,
-    *,
-    count: bool,
-) -> tuple[tuple[Hit, ...], int | None]:
-    """Hits to put in order, and the number of candidates.
-
-    HAMMING: all that may be among the first k by (distance, asymmetric score). Where the list ends within the hits at
-    the distance of the k-th, it is made anew with room for `MAX_TIES`; of more hits at one distance the first by UID
-    are considered.
-    """
-    k = question.maximum_matches
-    lengths = [k] if outputs is None else [shortlist_length(k)]
-    if outputs is not None and ranking == Ranking.HAMMING:
-        lengths.append(max(MAX_TIES, 2 * k))
-    candidates: int | None = None
-    hits: tuple[Hit, ...] = ()
-    for length in lengths:
-        found = search(
-            snapshot,
-            queries,
-            length,
-            level,
-            where,
-            question.maximum_distance,
-            question.aggregation.value,
-            count=count and not hits,
-        )
-        hits, candidates = found.hits, found.candidates if candidates is None else candidates
-        if len(hits) < length or hits[-1].distance > hits[k - 1].distance:
-            break
-    return hits, candidates
-
-
 def _frame_indices(question: Question, record: Record) -> list[int]:
     """Indices, among the indexed frames of an instance, of the frames that the question names."""
     if not all(frame - 1 in record.frames for frame in question.frames):
@@ -263,20 +243,16 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
     """
     records = list(records)
 
-    def ordinals(level: Level) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-        found = {snapshot.ordinal(level, record.uids[level]) for record in records}
-        return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
-
     excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
     if Exclusion.SELF in question.exclusions:
         excluded.add(min(level, question.example_level, key=LEVELS.index))
     changes: dict[str, object] = {}
     for whole in excluded:
-        before = getattr(where, _EXCLUDED[whole])  # by the other keys of the request
-        changes[_EXCLUDED[whole]] = ordinals(whole) if before is None else np.union1d(before, ordinals(whole))
+        before = getattr(where, _EXCLUDED[whole]) or frozenset()  # by the other keys of the request
+        changes[_EXCLUDED[whole]] = before | {record.uids[whole] for record in records}
     if Exclusion.DUPLICATE in question.exclusions:
         digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
-        changes["excluded_digests"] = np.array([digest for digest in digests if digest is not None], np.uint64)
+        changes["excluded_digests"] = frozenset(digest for digest in digests if digest is not None)
     return replace(where, **changes)  # type: ignore[arg-type]
 
 

@@ -4,16 +4,49 @@ Scores come from whole numbers, and hits that nothing tells apart are ordered by
 time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import CodeLengthError
-from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement
+from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, shortlist_length
 from storage.database.snapshot import Snapshot
 from storage.database.tables import key_bytes
-from storage.search.local import Hit
+from storage.search.index import Hit, Hits
+
+MAX_TIES: Final = 1024
+"""Hits up to the distance of the k-th among which the outputs for the query choose."""
+
+
+def shortlist(
+    search: Callable[..., Hits], k: int, queries: Outputs | None, ranking: Ranking, *, count: bool = True
+) -> Hits:
+    """Find the hits that `rerank` is to choose k from.
+
+    For HAMMING these are all hits that may be among the first k by (distance, asymmetric score). Where they are more
+    than the list holds, it is made anew with room for `MAX_TIES`; of more hits than that, the first by (distance, UID)
+    are in it. For other rankings the list is the nearest `hashing.ranking_scores.shortlist_length(k)`.
+
+    Parameters
+    ----------
+    search
+        Finds hits as `storage.search.index.IndexView.search` does, with `k` and `count` to be given.
+    queries
+        As for `rerank`; without them the first k hits are enough.
+    count
+        True to count the candidates.
+    """
+    lengths = [k] if queries is None else [shortlist_length(k)]
+    if queries is not None and ranking == Ranking.HAMMING:
+        lengths.append(max(MAX_TIES, 2 * k))
+    found = search(k=lengths[0], count=count)
+    for shorter, length in pairwise(lengths):
+        if len(found.hits) == shorter and found.hits[-1].distance == found.hits[k - 1].distance:
+            found = Hits(search(k=length, count=False).hits, found.candidates)
+    return found
 
 
 def rerank(
@@ -67,7 +100,7 @@ def _scores(
         raise ValueError(f"no scores came to order by {ranking}: use a model that gives them")
     if queries.relaxed.shape[1] < snapshot.code_length:
         raise CodeLengthError(found=queries.relaxed.shape[1], expected=snapshot.code_length)
-    rows = np.array([hit.row for hit in hits], np.int64)
+    rows = snapshot.rows_of((hit.sop_instance_uid, hit.frame) for hit in hits)
     asymmetric = asymmetric_scores(queries.relaxed[:, : snapshot.code_length], snapshot.codes_at(rows)).tolist()
     if ranking == Ranking.CLASSES and queries.class_scores is not None:
         return _agreement(snapshot, rows, queries.class_scores).tolist(), asymmetric
