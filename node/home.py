@@ -9,7 +9,7 @@ from typing import Final
 
 from hashing.codes import CodeLengthError
 from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
-from hashing.ranking_scores import Stage
+from hashing.ranking_scores import Ranking
 from node.errors import SettingsError
 from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
@@ -71,7 +71,7 @@ def open_for_reading(settings: Settings) -> Reading:
     """Return the database as it is, with what answers questions from it."""
     database = Database.open(settings.database_path)
     retriever = Retriever(
-        open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Stage(settings.ranking)
+        open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Ranking(settings.ranking)
     )
     return Reading(database, retriever)
 

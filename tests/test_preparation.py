@@ -24,7 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from node.dicom.hierarchy import KEPT
+from node.dicom.hierarchy import ATTRIBUTES
 from node.errors import NO_PIXELS
 from node.ingest.preparation import Prepared, Unusable, prepare
 from storage.record import LEVELS, Level, patient_key
@@ -274,5 +274,5 @@ def test_damaged_files_are_prepared_or_unusable_and_raise_nothing(
         assert "SECRET" not in outcome.detail
     else:
         assert all(outcome.record.uids.values())
-        assert set().union(*outcome.record.attributes.values()) <= {*sum(KEPT.values(), ()), "RetrieveAETitle"}
+        assert set().union(*outcome.record.attributes.values()) <= {*sum(ATTRIBUTES.values(), ()), "RetrieveAETitle"}
         assert len(LEVELS) == len(outcome.record.attributes)

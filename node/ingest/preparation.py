@@ -22,7 +22,7 @@ from pydicom.valuerep import PersonName
 
 from hashing.images.attributes import read
 from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_inputs
-from node.dicom.hierarchy import KEPT, UNIQUE
+from node.dicom.hierarchy import ATTRIBUTES, UNIQUE
 from storage.record import LEVELS, Level, Record, patient_key
 
 UID_KEYWORDS = tuple(UNIQUE[level] for level in LEVELS[1:])
@@ -136,7 +136,8 @@ def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int,
 
 def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
     attributes = {
-        level: {keyword: _text(dataset, keyword) for keyword in KEPT[level] if keyword in dataset} for level in LEVELS
+        level: {keyword: _text(dataset, keyword) for keyword in ATTRIBUTES[level] if keyword in dataset}
+        for level in LEVELS
     }
     digest = _content_digest(attributes, images)
     source = _text(dataset.file_meta, "SourceApplicationEntityTitle")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
 from pynetdicom.events import Event
 from pynetdicom.service_class import QueryRetrieveServiceClass
@@ -19,6 +19,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from node.dicom.client import send_at_once
+from node.dicom.data_set import read_data_set
 from node.dicom.listener import Listener, listen
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.quotas import Places
@@ -152,11 +153,11 @@ class Entity:
         logger.warning("rejected an association from %s: it called another AE title than ours", title)
         self.receiver.refusals.add("association: called AE title not recognized", title)
 
-    def _find(self, event: Event) -> Iterator[tuple[Dataset | int, Dataset | None]]:
-        model = event.context.abstract_syntax
+    def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
+        model, encoded = event.context.abstract_syntax, event.request.Identifier
         try:
             responses = self.finder.find(
-                _identifier(event),
+                read_data_set(b"" if encoded is None else encoded.getvalue(), UID(event.context.transfer_syntax)),
                 patient_root=model == PatientRootQueryRetrieveInformationModelFind,
                 example_mandatory=model == SIMILARITY_FIND,
                 is_cancelled=lambda: event.is_cancelled or not event.assoc.is_established,
@@ -169,13 +170,6 @@ class Entity:
         except Exception:
             logger.exception("internal error while finding")
             yield _status(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node")), None
-
-
-def _identifier(event: Event) -> Dataset:
-    try:
-        return event.identifier
-    except Exception as error:  # whatever reading a stream of anything raises
-        raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set") from error
 
 
 def _status(refusal: Refusal) -> Dataset:
