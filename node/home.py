@@ -7,7 +7,7 @@ from hashing.ranking_scores import Stage
 from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database.database import Database
-from storage.spool.queue import Spool
+from storage.spool.queue import Retention, Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ def model_of(settings: Settings) -> Model:
 
 def open_spool(settings: Settings) -> Spool:
     """The queue between receiving and indexing."""
-    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes)
+    retention = Retention(settings.set_aside_notes, settings.set_aside_bytes)
+    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention)
 
 
 def open_for_writing(settings: Settings) -> Database:

@@ -26,7 +26,8 @@ from pydicom.uid import (
 
 from node.dicom.hierarchy import KEPT
 from node.errors import NO_PIXELS
-from node.ingest.preparation import Prepared, Unusable, prepare
+from node.ingest.outcome import Prepared, Unusable
+from node.ingest.preparation import prepare
 from storage.record import LEVELS, Level, patient_key
 from storage.spool.set_aside import REASON
 from tests.images import image, scene
@@ -38,7 +39,7 @@ UIDS = {"SOPInstanceUID": "2.25.1.1.1", "SeriesInstanceUID": "2.25.1.1", "StudyI
 
 @pytest.fixture(autouse=True)
 def _as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Odd values raise no warning, as `start_worker` sets it."""
+    """Odd values raise no warning, as `limit_process` sets it."""
     monkeypatch.setattr(pydicom_config.settings, "reading_validation_mode", pydicom_config.IGNORE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -18,6 +18,7 @@ from node.dicom.client import Peer
 from node.dicom.private import Element, PrivateBlock, add_block
 from node.errors import NodeError
 from node.home import open_for_reading
+from node.ingest.preparation import text
 from node.query import catalog
 from node.query.question import Exclusion, Question
 from node.settings import Settings
@@ -172,11 +173,10 @@ def _case(response: Dataset, unique: str) -> Case:
 def _without_own_patient(snapshot: Snapshot, asking: Asking, where: Filter) -> Filter:
     """The file is not indexed, but other images of its patient may be."""
     assert asking.file is not None
-    patient_id, issuer = (str(asking.file.get(keyword) or "") for keyword in ("PatientID", "IssuerOfPatientID"))
+    patient_id, issuer = (text(asking.file, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
     if Exclusion.PATIENT not in asking.question.exclusions or not patient_id:
         return where
-    ordinal = snapshot.ordinal(Level.PATIENT, patient_key(patient_id, issuer, ""))
-    return where if ordinal is None else replace(where, excluded_patients=np.array([ordinal], np.uint32))
+    return replace(where, excluded_patients=snapshot.possible_patients(patient_key(patient_id, issuer, "")))
 
 
 def _read(path: Path) -> Dataset:

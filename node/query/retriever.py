@@ -216,6 +216,9 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
     records = list(records)
 
     def ordinals(level: Level) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        if level == Level.PATIENT:  # an issuer that one sender leaves out makes no other patient
+            patients = [snapshot.possible_patients(record.patient_key) for record in records]
+            return np.unique(np.concatenate([np.empty(0, np.uint32), *patients]))
         found = {snapshot.ordinal(level, record.uids[level]) for record in records}
         return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
 

@@ -15,7 +15,15 @@ from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
 from storage.database.tables import NO_PARENT, Handles, Node, Tables
 from storage.errors import SnapshotError
-from storage.record import LEVELS, Entity, Level, Record
+from storage.record import (
+    LEVELS,
+    Entity,
+    Level,
+    Record,
+    may_be_one_patient,
+    names_a_patient,
+    patient_id_and_issuer,
+)
 from storage.search.addresses import Known, Places
 from storage.segments.registry import Segments
 from storage.segments.segment_file import Entry, Segment
@@ -84,6 +92,15 @@ class Snapshot:
         """Ordinals of those entities that are known, ready for a `Filter`."""
         found = (self._tables.ordinal(level, uid) for uid in uids)
         return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
+
+    def possible_patients(self, patient_key: str) -> NDArray[np.uint32]:
+        """Ordinals of the patients that a patient key may name, ready for a `Filter`; see `may_be_one_patient`."""
+        found = [] if (exact := self._tables.ordinal(Level.PATIENT, patient_key)) is None else [exact]
+        if names_a_patient(patient_key):
+            patient_id, _ = patient_id_and_issuer(patient_key)
+            same_id = self._tables.ordinals_by_prefix(Level.PATIENT, f"{patient_id}\\")
+            found += [one for one in same_id if may_be_one_patient(patient_key, self.uid(Level.PATIENT, one))]
+        return np.unique(np.array(found, np.uint32))
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
         """Yield ordinals in ascending order of their unique keys."""

@@ -19,6 +19,7 @@ from storage.record import LEVELS, Level
 from storage.segments.segment_file import Entry
 
 MAX_KEY_BYTES: Final = 511  # of LMDB
+MAX_PREFIX_BYTES: Final = 400  # of a longer key, before its hash
 ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
 OF_FRAMES: Final = ("previews", "outputs")
 """Tables by instance and frame: what need not be there."""
@@ -87,7 +88,7 @@ def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | 
 def key_bytes(uid: str) -> bytes:
     """Key of a unique text: itself, or its start and its hash where LMDB could not hold it."""
     key = uid.encode("utf-8", "surrogatepass")
-    return key if len(key) <= MAX_KEY_BYTES else key[:400] + sha256(key).hexdigest().encode()
+    return key if len(key) <= MAX_KEY_BYTES else key[:MAX_PREFIX_BYTES] + sha256(key).hexdigest().encode()
 
 
 class Tables:
@@ -127,6 +128,17 @@ class Tables:
         """Yield ordinals in ascending order of their unique keys."""
         for value in self._transaction.cursor(db=self._handles[f"{level}:keys"]).iternext(keys=False):
             yield ORDINAL.unpack(value)[0]
+
+    def ordinals_by_prefix(self, level: Level, prefix: str) -> Iterator[int]:
+        """Yield ordinals of the entities whose unique keys begin with a text."""
+        start = prefix.encode("utf-8", "surrogatepass")[:MAX_PREFIX_BYTES]
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:keys"])
+        for key, value in cursor if cursor.set_range(start) else ():
+            if bytes(key[: len(start)]) != start:
+                return
+            ordinal = int(ORDINAL.unpack(value)[0])
+            if (self.uid(level, ordinal) or "").startswith(prefix):
+                yield ordinal
 
     def children(self, level: Level, ordinal: int) -> list[int]:
         """Ordinals one level below an entity, in order of arrival."""
