@@ -239,6 +239,20 @@ def test_a_damaged_attribute_is_no_reason_to_refuse_an_image(tmp_path: Path, key
     assert outcome.record.sop_instance_uid == UIDS["SOPInstanceUID"]
 
 
+@pytest.mark.parametrize("modality", ["CT", "CT ", " CT", "  CT  ", "CT\0"])
+def test_spaces_around_a_code_string_are_not_stored(tmp_path: Path, modality: str) -> None:
+    dataset = picture(
+        Modality=modality, ImageType=[" ORIGINAL", "PRIMARY "], PatientSex=" F", BodyPartExamined="CHEST "
+    )
+
+    record = prepared(written(dataset, tmp_path)).record
+
+    assert record.series["Modality"] == "CT"
+    assert record.series["BodyPartExamined"] == "CHEST"
+    assert record.patient["PatientSex"] == "F"
+    assert record.instance["ImageType"] == "ORIGINAL\\PRIMARY"
+
+
 def test_texts_of_vrs_that_hold_none_are_left_out(tmp_path: Path) -> None:
     dataset = picture()
     dataset.add_new("StationName", "SQ", [Dataset()])

@@ -32,6 +32,8 @@ class Survey:
     ----------
     is_whole
         The walk came to the end of the data set, and every byte belongs to an element that it understood.
+    is_ordered
+        Tags ascend at each level.
     has_pixels
         A pixel data element stands at the top level, even an empty one.
     repairs
@@ -39,13 +41,14 @@ class Survey:
     """
 
     is_whole: bool = False
+    is_ordered: bool = True
     has_pixels: bool = False
     repairs: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
     def is_certain(self) -> bool:
         """Whether nothing about the data set is in doubt."""
-        return self.is_whole and not self.repairs
+        return self.is_whole and self.is_ordered and not self.repairs
 
     def repaired(self, data: bytes) -> bytes:
         """The data set with valid VRs."""
@@ -78,8 +81,8 @@ class Walk:
     """One walk over a data set.
 
     An element whose VR is not two capital letters is taken to have a 16-bit length, and one with an unknown VR of two
-    capital letters a 32-bit length behind two reserved bytes (PS3.5 7.1.2), as common readers do; if what follows then
-    is no element, the other forms are tried.
+    capital letters a 32-bit length behind two reserved bytes (PS3.5 7.1.2), as common readers do; if no element follows
+    then, the other form is tried.
     """
 
     def __init__(self, data: bytes, *, implicit: bool, little_endian: bool) -> None:
@@ -123,8 +126,9 @@ class Walk:
 
     def _element(self, level: _Level, offset: int) -> int | None:
         header = self._implicit(offset) if level.implicit else self._explicit(level, offset)
-        if header is None or header.tag <= level.last_tag:
+        if header is None:
             return None
+        self._survey.is_ordered &= header.tag > level.last_tag
         level.last_tag = header.tag
         is_pixels = header.tag >> 16 in PIXEL_GROUPS
         if is_pixels and len(self._levels) == 1:
@@ -161,21 +165,27 @@ class Walk:
         if offset + 12 <= len(self._data) and self._data[offset + 6 : offset + 8] == b"\0\0":
             long = _Header(tag, False, False, self._long.unpack_from(self._data, offset + 8)[0], offset + 12)
             forms.insert(0 if vr.isalpha() and vr.isupper() else 1, (long, b"UN"))
-        for header, valid in forms:
-            if self._leads_on(level, header):
-                self._survey.repairs.append((offset + 4, valid))
-                return header
+        for is_sure in (True, False):
+            for header, valid in forms:
+                if self._leads_on(level, header, is_sure=is_sure):
+                    self._survey.repairs.append((offset + 4, valid))
+                    return header
         return None
 
-    def _leads_on(self, level: _Level, header: _Header) -> bool:
-        """Whether the level ends behind an element, or a later element or a delimiter follows there."""
+    def _leads_on(self, level: _Level, header: _Header, *, is_sure: bool) -> bool:
+        """Whether the level ends behind an element, or a delimiter or an element follows there.
+
+        An element is sure if it has a valid VR; otherwise its tag is at least the larger one.
+        """
         behind = self._within(level, header.value + header.length)
         if behind is None or behind == level.end:
             return behind is not None
         if behind + 8 > len(self._data):
             return False
-        tag = self._tag_at(behind)
-        return tag == ITEM_END or (header.tag < tag and tag >> 16 != ITEM >> 16)
+        tag, vr = self._tag_at(behind), self._data[behind + 4 : behind + 6]
+        if tag >> 16 == ITEM >> 16:
+            return tag == ITEM_END
+        return vr in SHORT or vr in LONG if is_sure else header.tag < tag
 
     def _within(self, level: _Level, end: int) -> int | None:
         return end if end <= (len(self._data) if level.end is None else level.end) else None
