@@ -12,7 +12,8 @@ from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
 from storage.database.lineage import LineageWriter
-from storage.database.tables import Node, Tables
+from storage.database.tables import Tables
+from storage.database.tree import Node
 from storage.record import LEVELS, Level, Record
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class Appended:
     conflicts: int
 
 
-class Batch:
+class Appender:
     """Adds items one by one inside a transaction, then writes all their rows at once.
 
     Parameters

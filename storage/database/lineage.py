@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Final
 
 from storage.database.columns import SOURCES
-from storage.database.tables import NO_PARENT, Node, Tables
+from storage.database.tables import Tables
+from storage.database.tree import NO_PARENT, Node
 from storage.record import Attributes, Level, Record, may_be_one_patient, names_a_patient, patient_id_and_issuer
 
 logger = logging.getLogger(__name__)

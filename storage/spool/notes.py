@@ -62,7 +62,7 @@ class Totals:
     size_bytes: int
 
 
-class Notes:
+class NoteTable:
     """The table in a file; any number of processes read, and they write one at a time.
 
     The first note makes the file. Each call opens and closes it: a connection belongs to one thread and one process.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.durable import folder_names, make_private_folder, sync_folder
-from storage.spool.notes import Note, Notes
+from storage.spool.notes import Note, NoteTable
 
 REASON: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1
@@ -70,7 +70,7 @@ class Aside:
     def __init__(self, path: Path, incoming: Path, retention: Retention) -> None:
         self._path, self._incoming, self._retention = path, incoming, retention
         make_private_folder(path)
-        self._notes = Notes(path / TABLE)
+        self._notes = NoteTable(path / TABLE)
 
     def add(
         self, entry: Path, received_ns: int, reason: str, detail: str, uids: Mapping[str, str], *, keep: bool
