@@ -200,12 +200,8 @@ def test_the_first_answer_for_a_lossless_re_encoding_is_its_twin(
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "IMAGE"
     identifier.SOPInstanceUID = ""
-    elements = [
-        (Element.EXAMPLE_SOP_INSTANCE_UID, twin_uid),
-        (Element.HAMMING_DISTANCE, ""),
-        (Element.MAXIMUM_DISTANCE, "0"),
-    ]
-    add_block(identifier, elements)
+    example = (Element.EXAMPLE_SOP_INSTANCE_UID, twin_uid)
+    add_block(identifier, [example, (Element.HAMMING_DISTANCE, ""), (Element.MAXIMUM_DISTANCE, "0")])
     answers = list(hospital.peer.find(identifier))
 
     assert {str(answer[0x0075, 0x1022].value) for answer in answers} == {"0"}

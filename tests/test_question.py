@@ -24,6 +24,17 @@ IMAGE, SERIES, STUDY = (
     Element.EXAMPLE_STUDY_INSTANCE_UID,
 )
 Ours = Mapping[Element, str | list[str]]
+EVERY_KEY: Ours = {
+    IMAGE: "1.2.3",
+    Element.EXAMPLE_FRAME_NUMBER: ["1", "5"],
+    Element.MAXIMUM_MATCHES: "+7",
+    Element.MAXIMUM_DISTANCE: "0",
+    Element.MODEL_IDENTIFIER: "model",
+    Element.EXCLUDE: ["STUDY", "DUPLICATE"],
+    Element.AGGREGATION: "MEAN",
+    Element.INDEX_SNAPSHOT: "state",
+    Element.RANKING: "HAMMING",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +60,7 @@ def test_an_example_alone_is_asked_about_with_the_defaults(kind: Element) -> Non
 
 
 def test_every_key_is_read() -> None:
-    ours: Ours = {
-        IMAGE: "1.2.3",
-        Element.EXAMPLE_FRAME_NUMBER: ["1", "5"],
-        Element.MAXIMUM_MATCHES: "+7",
-        Element.MAXIMUM_DISTANCE: "0",
-        Element.MODEL_IDENTIFIER: "model",
-        Element.EXCLUDE: ["STUDY", "DUPLICATE"],
-        Element.AGGREGATION: "MEAN",
-        Element.INDEX_SNAPSHOT: "state",
-        Element.RANKING: "HAMMING",
-    }
-
-    question = read_question(PrivateBlock(identifier("SERIES", ours, block=0x33)))
+    question = read_question(PrivateBlock(identifier("SERIES", EVERY_KEY, block=0x33)))
 
     assert question == Question(
         examples=("1.2.3",),
