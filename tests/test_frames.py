@@ -139,3 +139,23 @@ def test_the_size_of_a_damaged_codestream_is_a_size_or_none(codestream: bytes, s
     size = codestream_size(start + codestream)
 
     assert size is None or len(size) == 2
+
+
+@pytest.mark.parametrize(("decoded_bytes", "expected"), [(1, [2]), (3 * 24, [0, 3, 5]), (6 * 24, [0, 1, 2, 3, 4, 5])])
+def test_fewer_frames_are_sampled_of_large_ones(decoded_bytes: int, expected: list[int]) -> None:
+    dataset = image(np.zeros((6, 4, 6), np.uint8))
+
+    assert sampled_frames(dataset, 8, Limits(decoded_bytes=decoded_bytes)) == expected
+
+
+def test_a_decoder_that_lacks_memory_says_nothing_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = image(scene(16, 16, 256).astype(np.uint8))
+    dataset.compress(RLELossless, generate_instance_uid=False)
+
+    def lacking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.as_array", lacking)
+
+    with pytest.raises(MemoryError):
+        stored_frame(dataset)

@@ -1,6 +1,7 @@
 """One frame of an instance as it is stored: which frames, how large, decoded by whom."""
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import ImplicitVRLittleEndian
 
+from hashing.images.announced import exceeds
 from hashing.images.attributes import read
 
 Reason = Literal["no pixel data", "no such frame", "too large", "unsupported", "undecodable"]
@@ -45,6 +47,7 @@ class Limits:
     pixels: int = 100_000_000  # rows times columns; the largest detectors have about 30 million
     frames: int = 100_000
     inflated_bytes: int = 1 << 30  # of a deflated data set
+    decoded_bytes: int = 1 << 29  # of all sampled frames together
 
 
 DEFAULT_LIMITS = Limits()
@@ -72,6 +75,8 @@ class StoredFrame:
 def sampled_frames(dataset: Dataset, most: int = 8, limits: Limits = DEFAULT_LIMITS) -> list[int]:
     """Frames that stand for an instance: all, or ``most`` evenly spaced ones with the first and the last.
 
+    Fewer are taken of large frames, one at least: what an instance costs is limited, not what each frame costs.
+
     Frame i of m sampled from n is the one nearest to i (n - 1) / (m - 1), the later one of two; a single one is the
     middle, (n - 1) // 2.
 
@@ -82,6 +87,7 @@ def sampled_frames(dataset: Dataset, most: int = 8, limits: Limits = DEFAULT_LIM
     """
     with quiet():
         count = frame_count(dataset, limits)
+        most = min(most, max(1, limits.decoded_bytes // _frame_bytes(dataset)))
     if count <= most:
         return list(range(count))
     if most == 1:
@@ -103,6 +109,12 @@ def frame_count(dataset: Dataset, limits: Limits = DEFAULT_LIMITS) -> int:
     return count
 
 
+def _frame_bytes(dataset: Dataset) -> int:
+    """Size of one decoded frame, 1 at least."""
+    factors = (("Rows", 0), ("Columns", 0), ("SamplesPerPixel", 1), ("BitsAllocated", 16))
+    return max(1, math.prod(max(0, whole_number(dataset, keyword, default)) for keyword, default in factors) // 8)
+
+
 def stored_frame(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) -> StoredFrame:
     """Decode one frame, trying each decoder that knows the transfer syntax.
 
@@ -121,7 +133,7 @@ def stored_frame(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMI
         try:
             # raw: the luminance of YBR is its first sample, no need to go by RGB
             pixels, properties = decoder.as_array(dataset, index=frame, raw=True, decoding_plugin=plugin)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
         except BaseException as error:  # decoders raise whatever they like, even Rust panics: ask the next one
             failures.append(f"{plugin or 'pydicom'}: {' '.join(str(error).split())}")
@@ -192,6 +204,8 @@ def _check_codestream(dataset: Dataset, frame: int, limits: Limits) -> None:
     size, announced = codestream_size(codestream), (dataset.Rows, dataset.Columns)
     if size not in (None, announced):
         raise PixelError("undecodable", f"{size} pixels announced in the compressed frame, {announced} in the data set")
+    if exceeds(codestream, dataset.Rows, dataset.Columns):
+        raise PixelError("undecodable", f"frame {frame} has a second header, which announces more pixels")
 
 
 def codestream_size(codestream: bytes) -> tuple[int, int] | None:
