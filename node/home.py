@@ -15,7 +15,7 @@ from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.search.local import LocalIndex
-from storage.spool.queue import Spool
+from storage.spool.queue import Retention, Spool
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
@@ -43,7 +43,8 @@ def model_of(settings: Settings) -> Model:
 def open_spool(settings: Settings) -> Spool:
     """The queue between receiving and indexing."""
     _make_folders(settings)
-    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes)
+    retention = Retention(settings.set_aside_notes, settings.set_aside_bytes)
+    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention)
 
 
 def open_for_writing(settings: Settings) -> Database:
