@@ -32,7 +32,8 @@ from rich.table import Table
 from node.dicom.command_set import CommandError, read_command, read_store_request, store_response
 from node.errors import NodeError, Refusal
 from node.ingest.decoding import Decoding
-from node.ingest.preparation import Prepared, prepare
+from node.ingest.outcome import Prepared
+from node.ingest.preparation import prepare
 from node.ingest.receiver import _head
 from node.settings import Settings
 from storage.spool.queue import Entry

@@ -20,9 +20,11 @@ from node.dicom.client import Peer
 from node.dicom.private import Element, PrivateBlock, add_block
 from node.errors import NodeError
 from node.home import open_for_reading
+from node.ingest.preparation import text
 from node.query import catalog
 from node.query.question import Exclusion, Question
 from node.settings import Settings
+from storage.database.snapshot import Snapshot
 from storage.record import Level, patient_key
 from storage.search.index import Filter
 
@@ -101,7 +103,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
             answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)
         else:
             encoding = _encode(settings, asking.file)
-            where = _without_own_patient(asking, where)
+            where = _without_own_patient(snapshot, asking, where)
             answer = reading.retriever.nearest(
                 snapshot, encoding.codes, asking.question, asking.level, where, encoding.outputs
             )
@@ -177,13 +179,13 @@ def _case(response: Dataset, unique: str) -> Case:
     )
 
 
-def _without_own_patient(asking: Asking, where: Filter) -> Filter:
+def _without_own_patient(snapshot: Snapshot, asking: Asking, where: Filter) -> Filter:
     """The file is not indexed, but other images of its patient may be."""
     assert asking.file is not None
-    patient_id, issuer = (str(asking.file.get(keyword) or "") for keyword in ("PatientID", "IssuerOfPatientID"))
+    patient_id, issuer = (text(asking.file, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
     if Exclusion.PATIENT not in asking.question.exclusions or not patient_id:
         return where
-    return replace(where, excluded_patients=frozenset({patient_key(patient_id, issuer, "")}))
+    return replace(where, excluded_patients=snapshot.possible_patients(patient_key(patient_id, issuer, "")))
 
 
 def _read(path: Path) -> Dataset:
