@@ -1,6 +1,7 @@
 """The same patient is never shown as a look-alike, whatever issuer a sender leaves out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.archive import instance, uid
 
-STUDIES = {
+STUDIES: dict[str, dict[str, Any]] = {
     "1.1.1": {"PatientID": "I", "IssuerOfPatientID": "HERE"},
     "2.1.1": {"PatientID": "I"},
     "3.1.1": {"PatientID": "I", "IssuerOfPatientID": "THERE"},
