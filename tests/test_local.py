@@ -19,12 +19,8 @@ from storage.database.columns import SEXES, age_years, body_part, modality, sex,
 from storage.database.database import Database, Item
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level
-from storage.search.each import nearest_each
-from storage.search.entities import nearest_groups
-from storage.search.filter import Candidates, Filter
+from storage.search.filter import Filter
 from storage.search.local import Aggregation, Answer, CodeIndex, search
-from storage.search.scan import nearest
-from tests.benchmarks.search_data import database, uniform
 from tests.invented import codes, item
 
 MODEL, MAP_SIZE = "model", 2**28
@@ -238,76 +234,6 @@ def test_filters_apply_before_the_nearest_are_selected(
 
     assert told(answer) == twin(expected, queries, k, level, None, aggregation)
     assert answer.candidates == sum(1 for each in expected if each.record.frames)
-
-
-@given(cases(), conditions(), wanted, st.sampled_from(LEVELS))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-def test_columns_before_distances_or_after_find_the_same(
-    case: Case, asked: dict[str, Any], k: int, level: Level
-) -> None:
-    queries, asked = codes(2, case.code_length, seed=7), named(case, asked)
-
-    with snapshot_of(case) as snapshot:
-        candidates = Candidates(as_filter(snapshot, asked), snapshot, k)
-        found = []
-        for first in (False, True):
-            candidates.first = first
-            near = nearest_groups(snapshot, queries, k, level, candidates, 40, threads=2)
-            found.append((near.rows.tolist(), near.distances.tolist(), near.groups.tolist()))
-
-    assert found[0] == found[1]
-
-
-def test_columns_are_asked_first_where_that_costs_less(tmp_path: Path) -> None:
-    few, most = Filter(instances=np.array([5], np.uint32)), Filter(excluded_instances=np.array([5], np.uint32))
-
-    with database(tmp_path, "uniform", uniform, 50_000, 64) as opened, opened.snapshot() as snapshot:
-        order = [Candidates(where, snapshot, 2).first for where in (few, most)]
-
-    assert order == [True, False]
-
-
-@given(cases(), queries_of, wanted, st.none() | st.integers(0, 99))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-def test_the_nearest_rows_come_in_order_of_distance_and_row(
-    case: Case, asked: tuple[int, int], k: int, seed: int | None
-) -> None:
-    queries = codes(asked[0], case.code_length, seed=asked[1])
-    stored = [(code, each in case.kept) for each in case.items for code in each.codes]
-    mask = None if seed is None else np.random.default_rng(seed).random(len(stored)) < 0.5
-    everything = sorted(
-        (min(int(hamming_distance(query, code[None])[0]) for query in queries), row)
-        for row, (code, live) in enumerate(stored)
-        if live and (mask is None or mask[row])
-    )
-    expected = everything[:k]
-
-    with snapshot_of(case) as snapshot:
-        for threads in (1, 2, 3):
-            rows, distances = nearest(snapshot, queries, k, mask, threads=threads)
-
-            assert list(zip(distances.tolist(), rows.tolist(), strict=True)) == expected
-        middle = len(stored) // 2
-        rows, distances = nearest(snapshot, queries, k, mask, first_row=middle, maximum_distance=20)
-
-    rest = [pair for pair in everything if pair[1] >= middle and pair[0] <= 20]
-    assert list(zip(distances.tolist(), rows.tolist(), strict=True)) == rest[:k]
-
-
-@given(cases(), queries_of, wanted, st.sampled_from([1, 2]))
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
-def test_queries_asked_together_are_answered_as_one_by_one(
-    case: Case, asked: tuple[int, int], k: int, threads: int
-) -> None:
-    queries = codes(2 * asked[0], case.code_length, seed=asked[1])
-
-    with snapshot_of(case) as snapshot:
-        together = nearest_each(snapshot, queries, k, threads=threads)
-
-        assert len(together) == len(queries)
-        for query, (rows, distances) in zip(queries, together, strict=True):
-            alone = nearest(snapshot, query[None], k)
-            assert (rows.tolist(), distances.tolist()) == (alone[0].tolist(), alone[1].tolist())
 
 
 @pytest.mark.parametrize("equal", [3, 200])

@@ -59,7 +59,7 @@ def test_a_code_takes_so_many_bytes_beside_the_bounds_of_buckets(tmp_path: Path,
     segment = Segment(tmp_path, entry, 64)
 
     widths = segment.design.partition.widths
-    bounds, sample = int((1.1 * 2**widths).sum()), 8 * (1 << 12)
+    bounds, sample = int((4 * 2**widths).sum()), 8 * (1 << 12)
     assert entry.path(tmp_path).stat().st_size <= n * most * len(widths) / 3 + bounds + sample + 4096
 
 

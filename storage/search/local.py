@@ -14,7 +14,7 @@ from storage.record import Level
 from storage.search.entities import best_rows, mean_groups, nearest_groups
 from storage.search.filter import Candidates, Filter, count_instances
 from storage.search.scan import check_question
-from storage.search.scan_query import Found
+from storage.search.scan_query import ScanResult
 
 __all__ = ["Aggregation", "Answer", "CodeIndex", "Filter", "Hit", "search"]
 
@@ -115,7 +115,7 @@ def search(
     """
     check_question(snapshot, queries, k)
     limit = snapshot.code_length if maximum_distance is None else maximum_distance
-    candidates = Candidates(where, snapshot, k)
+    candidates = Candidates(where, snapshot)
     if aggregation == "BEST" or level == Level.IMAGE:
         near = nearest_groups(snapshot, queries, k, level, candidates, limit)
         groups, first = np.unique(near.groups, return_index=True)
@@ -160,7 +160,7 @@ def _first_by_key(snapshot: Snapshot, level: Level, ordinals: NDArray[np.uint32]
     return np.array(list(islice((i for i in snapshot.ordinals_by_key(level) if i in wanted), n)), np.uint32)
 
 
-def _nearest_frames(snapshot: Snapshot, near: Found, chosen: list[_Chosen]) -> dict[int, tuple[str, int, int]]:
+def _nearest_frames(snapshot: Snapshot, near: ScanResult, chosen: list[_Chosen]) -> dict[int, tuple[str, int, int]]:
     """(SOP Instance UID, frame, row) of the first of each chosen entity's nearest rows, by its ordinal."""
     here = np.isin(near.groups, [entity.ordinal for entity in chosen])
     rows, groups = near.rows[here], near.groups[here]

@@ -16,8 +16,8 @@ from storage.search.addresses import read
 from storage.search.filter import Candidates
 from storage.search.kernels.state import NO_GROUPS, ascending
 from storage.search.local import Filter, search
-from storage.search.scan import nearest, rehearse
-from storage.search.scan_query import Task
+from storage.search.scan import rehearse
+from storage.search.scan_query import ScanQuery
 
 MAP_SIZE_BYTES = 1 << 24
 ONE = np.zeros(1, np.uint32)
@@ -80,9 +80,7 @@ def _ask_everything(snapshot: Snapshot, codes: Codes) -> None:
         for level in LEVELS:
             search(snapshot, codes, 1, level, where, aggregation="BEST")
             search(snapshot, codes, 1, level, where, aggregation="MEAN")
-    nearest(snapshot, codes, 1)
-    nearest(snapshot, codes, 1, np.ones(1, np.bool_))
-    rehearse(snapshot, Task(codes, 1, snapshot.code_length), Candidates(EVERYTHING, snapshot))
+    rehearse(snapshot, ScanQuery(codes, 1, snapshot.code_length, Candidates(EVERYTHING, snapshot)))
     ascending(np.empty(0, np.int64), np.empty(0, np.uint16), NO_GROUPS, 0)
     for dtype in (np.uint8, np.uint32):
         read(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, dtype))
