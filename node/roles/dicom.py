@@ -27,7 +27,7 @@ from node.home import open_for_reading
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
-from node.processes import Role, announced
+from node.processes import Heartbeat
 from node.query.find import Finder
 from node.roles.kernel_cache import load_kernels
 from node.settings import Settings
@@ -60,7 +60,7 @@ MOST_CONNECTIONS = 1000
 register_uid(SIMILARITY_FIND, "LookalikeSimilarityFind", QueryRetrieveServiceClass, "C-FIND")
 
 
-def run(settings: Settings, stop: threading.Event, number: int) -> None:
+def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heartbeat) -> None:
     """Receive and answer until `stop` is set."""
     reading = open_for_reading(settings)
     finder = Finder(settings, reading.database, reading.retriever)
@@ -69,10 +69,11 @@ def run(settings: Settings, stop: threading.Event, number: int) -> None:
     entity = Entity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
-    with announced(settings, Role.DICOM, number):
-        logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
-        while not stop.wait(WRITE_EVERY_S):
-            refusals.write()
+    heartbeat.renew()
+    logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
+    while not stop.wait(WRITE_EVERY_S):
+        heartbeat.renew()
+        refusals.write()
     entity.stop()
     refusals.write()
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, DELETED
-from storage.database.snapshot import Snapshot
 from storage.search.kernels.bitset import every, keep
 from storage.search.kernels.select import new_listing, select
 from storage.search.kernels.state import NO_GROUPS, ascending, grouped, packed
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.scan import sweep
 from storage.search.scan_query import Distances, FilterOrder, Rows, ScanQuery, ScanResult
 from storage.search.threads import thread_count
@@ -44,17 +44,17 @@ QUICK_NS: Final = 2_000_000.0
 """A scan so quick that even the first steps count: the sample is asked before them where it is large enough to tell."""
 
 
-def find(snapshot: Snapshot, query: ScanQuery, *, threads: int | None = None) -> ScanResult:
+def find(snapshot: LocalSnapshot, query: ScanQuery, *, threads: int | None = None) -> ScanResult:
     """Find every row of the answer, and others, by whichever way is cheapest."""
     found = by_index(snapshot, query, threads=threads)
     return sweep(snapshot, query, filter_order(snapshot, query), threads=threads) if found is None else found
 
 
-def filter_order(snapshot: Snapshot, query: ScanQuery) -> FilterOrder:
+def filter_order(snapshot: LocalSnapshot, query: ScanQuery) -> FilterOrder:
     """Choose when to test columns in a scan, by trying the filter on a sample."""
     if query.candidates is None or not snapshot.rows:
         return FilterOrder.LAST
-    sample = snapshot.places.sample(SAMPLED_PIECES, SAMPLED_ROWS, query.candidates.columns)
+    sample = snapshot.addresses.sample(SAMPLED_PIECES, SAMPLED_ROWS, query.candidates.columns)
     bits, rows = every(sample.counts), int(sample.counts.sum())
     filter_ns, code_ns = costs.BIT_NS * rows, costs.SCAN_NS * query.queries.shape[1]
     for column, condition in query.candidates.tests:
@@ -77,7 +77,7 @@ def filter_order(snapshot: Snapshot, query: ScanQuery) -> FilterOrder:
 
 
 def by_index(
-    snapshot: Snapshot, query: ScanQuery, *, threads: int | None = None, budget_ns: float | None = None
+    snapshot: LocalSnapshot, query: ScanQuery, *, threads: int | None = None, budget_ns: float | None = None
 ) -> ScanResult | None:
     """As `find`, but None where there is no index or a scan is cheaper.
 
@@ -119,12 +119,12 @@ class _Index:
     The sooner many near rows are known, the less is looked at.
     """
 
-    def __init__(self, snapshot: Snapshot, segments: Sequence[Segment]) -> None:
+    def __init__(self, snapshot: LocalSnapshot, segments: Sequence[Segment]) -> None:
         self._rows, self._code_length = snapshot.rows, snapshot.code_length
         self._segments = [
             (segment, _buckets(snapshot, segment)) for segment in sorted(segments, key=lambda one: -one.entry.rows)
         ]
-        self._tail = snapshot.places.cut([snapshot.rows], (), segments[-1].entry.end)
+        self._tail = snapshot.addresses.cut([snapshot.rows], (), segments[-1].entry.end)
 
     def nearest(self, queries: Codes, wanted: int, limit: int, budget_ns: float) -> _Near | None:
         """Find the `wanted` rows nearest to any query, with all that tie, or all within a limit; None to scan instead.
@@ -185,28 +185,28 @@ class _Index:
         return True
 
 
-def _index(snapshot: Snapshot, segments: Sequence[Segment]) -> _Index:
+def _index(snapshot: LocalSnapshot, segments: Sequence[Segment]) -> _Index:
     """The index of a state of the database: of more segments once their files are checked."""
     names = tuple(segment.entry.name for segment in segments)
-    return snapshot.places.remember(names, lambda: _Index(snapshot, segments))
+    return snapshot.addresses.remember(names, lambda: _Index(snapshot, segments))
 
 
-def _buckets(snapshot: Snapshot, segment: Segment) -> Buckets:
+def _buckets(snapshot: LocalSnapshot, segment: Segment) -> Buckets:
     """The buckets of a segment, with the addresses of its codes if these are in the database."""
     size, shift = snapshot.layout.block_rows, snapshot.layout.block_rows.bit_length() - 1
     if segment.design.inline:
         return segment.buckets(NO_ADDRESSES, shift)
     first_rows = np.arange(segment.entry.first_row, segment.entry.end, size)
-    return segment.buckets(snapshot.places.each(first_rows, [CODES]).addresses[CODES], shift)
+    return segment.buckets(snapshot.addresses.each(first_rows, [CODES]).addresses[CODES], shift)
 
 
-def _passing(snapshot: Snapshot, query: ScanQuery, near: _Near) -> ScanResult:
+def _passing(snapshot: LocalSnapshot, query: ScanQuery, near: _Near) -> ScanResult:
     """Drop the rows that are deleted or no candidates, and add the groups of the others."""
-    live = snapshot.places.values("flags", near.rows) & DELETED == 0
+    live = snapshot.addresses.values("flags", near.rows) & DELETED == 0
     if query.candidates is not None:
         bits = live.astype(np.uint64)
-        query.candidates.refine(snapshot.places.each(near.rows, query.candidates.columns), bits)
+        query.candidates.refine(snapshot.addresses.each(near.rows, query.candidates.columns), bits)
         live = bits != 0
     rows, distances = (near.rows, near.distances) if live.all() else (near.rows[live], near.distances[live])
-    groups = snapshot.places.values(query.group_column, rows) if query.group_column else NO_GROUPS
+    groups = snapshot.addresses.values(query.group_column, rows) if query.group_column else NO_GROUPS
     return ScanResult(rows, distances, groups)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.database.blocks import Block
 from storage.database.columns import DELETED
-from storage.database.snapshot import Snapshot
 from storage.search.addresses import Chunk
 from storage.search.kernels.state import ascending
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.scan_query import FilterOrder, ScanQuery, ScanResult
 from storage.search.threads import MIN_SHARED_ROWS, share, thread_count
 from storage.search.worker import Worker
@@ -22,7 +22,7 @@ MAX_BIT_ROWS: Final = 1 << 22
 
 
 def sweep(
-    snapshot: Snapshot, query: ScanQuery, order: FilterOrder = FilterOrder.LAST, *, threads: int | None = None
+    snapshot: LocalSnapshot, query: ScanQuery, order: FilterOrder = FilterOrder.LAST, *, threads: int | None = None
 ) -> ScanResult:
     """Scan all rows; the result holds every row of the answer, and others.
 
@@ -35,7 +35,7 @@ def sweep(
     """
     n_threads = thread_count(snapshot.rows, threads)
     columns = {*(query.candidates.columns if query.candidates else ()), *filter(None, [query.group_column])}
-    chunks = snapshot.places.cut([_chunk_rows(snapshot.rows, n_threads, order)], columns)
+    chunks = snapshot.addresses.cut([_chunk_rows(snapshot.rows, n_threads, order)], columns)
     limit = [min(query.maximum_distance, snapshot.code_length)]
     workers = [Worker(query, order, limit[0], snapshot.code_length) for _ in range(n_threads)]
 
@@ -48,15 +48,15 @@ def sweep(
     return ScanResult(*ascending(rows, distances, groups, limit[0]))
 
 
-def rehearse(snapshot: Snapshot, query: ScanQuery) -> None:
+def rehearse(snapshot: LocalSnapshot, query: ScanQuery) -> None:
     """Scan all rows in each way that a scan may go, so that every loop is compiled."""
     worker = Worker(query, FilterOrder.LAST, snapshot.code_length, snapshot.code_length)
     assert query.candidates is not None
-    for chunk in snapshot.places.cut([snapshot.rows], query.candidates.columns):
+    for chunk in snapshot.addresses.cut([snapshot.rows], query.candidates.columns):
         worker.rehearse(chunk)
 
 
-def check_question(snapshot: Snapshot, queries: Codes, k: int) -> None:
+def check_question(snapshot: LocalSnapshot, queries: Codes, k: int) -> None:
     """Refuse what cannot be searched for.
 
     Raises

@@ -55,7 +55,7 @@ def new_top_k(k: int, limit: int, code_length: int) -> TopK:
 
 def new_results(capacity: int) -> Results:
     """Room for so many rows."""
-    columns = np.empty(capacity, np.int64), np.empty(capacity, np.uint16), np.zeros(capacity, np.uint32)
+    columns = np.empty(capacity, np.int64), np.empty(capacity, np.uint16), np.empty(capacity, np.uint32)
     return Results(np.zeros(1, np.int64), *columns)
 
 

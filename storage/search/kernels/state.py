@@ -12,6 +12,7 @@ from storage.segments.top_k import NO_GROUPS, TopK
 UNSEEN: Final = 65535
 """Distance of a group that no row has reached."""
 NO_FLAGS: Final = np.empty(0, np.uint8)
+NO_BEST: Final = np.empty(0, np.uint16)
 
 
 class Parts(NamedTuple):
@@ -68,7 +69,8 @@ class Totals(NamedTuple):
 
 def grouped(top_k: TopK, groups: int = 0) -> GroupedTopK:
     """No group counted yet; `groups` is how many there may be, 0 where the rows of a group follow each other."""
-    return GroupedTopK(top_k, np.full(groups, UNSEEN, np.uint16), np.array([-1, UNSEEN]))
+    best = np.full(groups, UNSEEN, np.uint16) if groups else NO_BEST
+    return GroupedTopK(top_k, best, np.array([-1, UNSEEN]))
 
 
 @kernel
