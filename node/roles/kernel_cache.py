@@ -8,11 +8,9 @@ import fcntl
 import gc
 import logging
 import os
-import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +22,6 @@ from storage.search.warm_up import load, warm_up
 LOCK: Final = "kernels.lock"
 COMPILE: Final = "compile-kernels"
 """Command of the command line that runs `compile_kernels` in a process of its own."""
-MADV_DONTNEED: Final = 4  # Linux, madvise(2)
-CODE_OF_THE_COMPILER: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp .*libllvmlite")
-"""Addresses of the machine instructions of LLVM, as in `/proc/self/maps`: never written to, so always in the file."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +60,6 @@ def give_back() -> None:
     gc.collect()
     if hasattr(libc, "malloc_trim"):  # the GNU library
         libc.malloc_trim(0)
-    for start, end in _code_of_the_compiler():  # should it run again, its pages come back from the file
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
-
-
-def _code_of_the_compiler() -> Iterator[tuple[int, int]]:
-    for found in CODE_OF_THE_COMPILER.finditer(Path("/proc/self/maps").read_text()):
-        yield int(found[1], 16), int(found[2], 16)
 
 
 def _try_to_make_ready(run_path: Path, code_length: int) -> None:
