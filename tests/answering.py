@@ -76,6 +76,7 @@ class Node:
     settings: Settings
     finder: Finder
     receiver: Receiver
+    entity: Entity
     associations: dict[tuple[UID, UID], Association] = field(default_factory=dict)
 
     def associate(self, model: UID, syntax: UID = ExplicitVRLittleEndian, **options: Any) -> Association:
@@ -126,7 +127,7 @@ def answering_node(home: Path, items: Sequence[Item] = (*ITEMS, *MANY)) -> Itera
         receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, 1))
         entity = Entity(settings, receiver, finder)
         entity.start()
-        node = Node(settings, finder, receiver)
+        node = Node(settings, finder, receiver, entity)
         try:
             yield node
         finally:
