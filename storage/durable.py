@@ -119,7 +119,7 @@ def remove_stale(folder: Path) -> int:
 def create_locked(path: Path) -> int:
     """Descriptor of a new file, for reading and writing, that `remove_stale` leaves alone until it is closed."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file).st_nlink:
             return file

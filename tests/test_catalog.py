@@ -14,7 +14,8 @@ from node.query import catalog
 from node.query.matching import is_universal, matches
 from storage.database.database import Database, Item, Snapshot
 from storage.record import LEVELS, Level, Record
-from storage.search.local import search
+from storage.search.index import Filter
+from storage.search.local import LocalIndex, LocalView
 from tests.archive import CR, CT, instance, ladder, uid
 
 STUDIES, SERIES, IMAGES = 3, 2, 2
@@ -87,15 +88,21 @@ KEY_SETS = st.lists(
 
 
 @contextmanager
-def opened(items: list[Item]) -> Iterator[Snapshot]:
+def viewed(items: list[Item]) -> Iterator[LocalView]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Database.create_or_open(Path(folder), 64, "model", 1 << 24) as database,
     ):
         appended = database.append(items)
         assert (appended.new, appended.conflicts) == (len(items), 0)
-        with database.snapshot() as snapshot:
-            yield snapshot
+        with LocalIndex(database).view() as view:
+            yield view
+
+
+@contextmanager
+def opened(items: list[Item]) -> Iterator[Snapshot]:
+    with viewed(items) as view:
+        yield view.snapshot.records
 
 
 def value(records: list[Record], record: Record, keyword: str) -> str:
@@ -139,9 +146,9 @@ def test_it_finds_what_a_plain_filter_over_all_records_finds(
 def test_it_restricts_a_search_to_the_records_that_satisfy_every_key(items: list[Item], keys: dict[str, str]) -> None:
     records = [item.record for item in items]
 
-    with opened(items) as snapshot:
-        where = catalog.restrict(snapshot, keys)
-        answer = search(snapshot, ladder(0), len(items), Level.IMAGE, where)
+    with viewed(items) as view:
+        where = catalog.restrict(view.snapshot.records, keys)
+        answer = view.search(ladder(0), len(items), Level.IMAGE, where)
 
     expected = {record.sop_instance_uid for record in records if satisfies(records, record, keys)}
     assert {hit.uid for hit in answer.hits} == expected
@@ -242,5 +249,15 @@ def test_descendants_of_an_entity_are_those_below_it_or_itself(snapshot: Snapsho
 def test_keys_without_value_restrict_nothing(snapshot: Snapshot) -> None:
     where = catalog.restrict(snapshot, {"PatientName": "*", "Modality": "", "StudyDate": ""})
 
-    assert search(snapshot, ladder(0), 9, Level.IMAGE, where).candidates == 4
+    assert where == Filter()
     assert is_universal("*")
+
+
+def test_a_removed_study_without_date_does_not_disturb_a_search_by_date(tmp_path: Path) -> None:
+    with Database.create_or_open(tmp_path, 64, "model", 1 << 24) as database:
+        database.append([instance("1.1.1", 0, StudyDate=""), instance("2.1.1", 0, StudyDate="20200101")])
+        database.remove([uid("1.1.1")])
+        with LocalIndex(database).view() as view:
+            where = catalog.restrict(view.snapshot.records, {"StudyDate": "20200101"})
+
+            assert [hit.uid for hit in view.search(ladder(0), 9, Level.STUDY, where).hits] == [uid("2")]

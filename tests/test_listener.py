@@ -77,7 +77,7 @@ def test_a_silent_connection_takes_no_thread(served: Served) -> None:
         silent = [stack.enter_context(served.open()) for _ in range(50)]
         wait_until(lambda: len(served.listener._waiting) == 50, "all to be accepted", 10)
 
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
         silent[0].send(STORE)
         assert silent[0].kind() == ASSOCIATE_AC
 

@@ -2,15 +2,8 @@
 
 import io
 import json
-import os
 import re
-import signal
-import socket
 import tempfile
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -29,13 +22,13 @@ from hashing.phantoms.person import person
 from hashing.phantoms.schedule import schedule
 from node.errors import HTTP_STATUS, NO_PIXELS, Refusal, Status
 from node.home import Reading
-from node.processes import Role, announced
 from node.query.retriever import Retriever
 from node.settings import Settings, load_settings
-from node.web.app import PHANTOM_HOSPITAL, WEB, build, serve
+from node.web.app import PHANTOM_HOSPITAL, WEB, build
 from node.web.cases import Patient, patient, series_by_modality
 from storage.database.database import Database, Item
 from storage.record import Entity, Level, patient_key
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.invented import record
 
@@ -93,7 +86,7 @@ def home(tmp_path: Path) -> Settings:
 @pytest.fixture
 def reading(home: Settings) -> Iterator[Reading]:
     with Database.create_or_open(home.database_path, 64, MODEL, MAP_SIZE) as database:
-        yield Reading(database, Retriever(Spool(home.spool_path, 10, 0), MODEL))
+        yield Reading(database, Retriever(Spool(home.spool_path, 10, 0), LocalIndex(database).view, MODEL))
 
 
 @pytest.fixture
@@ -167,46 +160,6 @@ def test_every_answer_forbids_what_is_not_the_pages_own(client: TestClient, path
     assert policy["frame-ancestors"] == "'none'"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
-
-
-def test_a_foreign_name_for_this_machine_is_refused(client: TestClient) -> None:
-    assert client.get("/api/status", headers={"Host": "attacker.example"}).status_code == 400
-    assert client.get("/api/status", headers={"Host": "localhost:8080"}).status_code == 200
-
-
-def test_a_node_that_listens_to_others_answers_under_any_name(home: Settings, reading: Reading) -> None:
-    client = connect(home.model_copy(update={"host": "0.0.0.0"}), reading)
-
-    assert client.get("/api/status", headers={"Host": "lookalike.hospital.example"}).status_code == 200
-
-
-def test_the_process_says_that_it_is_alive(client: TestClient) -> None:
-    assert client.get("/healthz").json() == {"alive": True}
-    assert client.head("/healthz").status_code == 200
-
-
-def test_the_node_is_ready_when_it_receives_and_indexes(home: Settings, client: TestClient) -> None:
-    early = client.get("/readyz")
-    with announced(home, Role.INDEX), announced(home, Role.DICOM):
-        ready = client.get("/readyz")
-
-    assert early.status_code == 503
-    assert early.json()["reasons"] == ["role index is not running", "role dicom is not running"]
-    assert ready.status_code == 200
-    assert ready.json() == {"ready": True, "reasons": [], "waiting": 0}
-
-
-def test_the_node_is_not_ready_while_its_spool_is_full(home: Settings, reading: Reading) -> None:
-    reading.retriever.spool.put([b"waits"])
-    client = connect(home.model_copy(update={"spool_capacity": 1}), reading)
-    crowded = connect(home.model_copy(update={"spool_free_bytes": 1 << 62}), reading)
-
-    with announced(home, Role.INDEX), announced(home, Role.DICOM):
-        full, disk = client.get("/readyz"), crowded.get("/readyz")
-
-    assert (full.status_code, disk.status_code) == (503, 503)
-    assert full.json()["reasons"] == ["1 instances wait to be indexed: senders are told to try later"]
-    assert disk.json()["reasons"] == ["disk of the spool is full: senders are told to try later"]
 
 
 def test_status_tells_what_is_indexed_waits_and_was_set_aside(reading: Reading, client: TestClient) -> None:
@@ -400,7 +353,7 @@ def test_a_node_in_trouble_says_so_and_no_more(home: Settings, reading: Reading,
         def similar(self, *_: Any, **__: Any) -> Any:
             raise error
 
-    client = connect(home, Reading(reading.database, Troubled(reading.retriever.spool, MODEL)))
+    client = connect(home, Reading(reading.database, Troubled(reading.retriever.spool, reading.retriever.view, MODEL)))
 
     answer = client.get("/api/similar/2.25.20")
 
@@ -476,52 +429,3 @@ def test_markup_in_an_attribute_stays_text(reading: Reading, client: TestClient)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert SCRIPT not in client.get("/").text
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def fetch(url: str) -> bytes:
-    """Body at an address that something may listen on only soon."""
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                return bytes(answer.read())
-        except urllib.error.URLError:
-            time.sleep(0.05)
-    raise AssertionError(f"nothing answers at {url}")
-
-
-def test_serving_ends_with_the_roles_own_signal(home: Settings, reading: Reading) -> None:
-    served = home.model_copy(update={"http_port": free_port()})
-    stop = threading.Event()
-    found: list[bytes] = []
-
-    def visit() -> None:
-        try:
-            found.append(fetch(f"{served.url}healthz"))
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        visitor = threading.Thread(target=visit)
-        visitor.start()
-        serve(served, reading, stop)
-        visitor.join()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-    assert json.loads(found[0]) == {"alive": True}
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", served.http_port), timeout=1)
-
-
-def test_a_port_in_use_is_an_error(home: Settings, reading: Reading) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        served = home.model_copy(update={"http_port": other.getsockname()[1]})
-
-        with pytest.raises(OSError, match="in use"):
-            serve(served, reading, threading.Event())

@@ -13,8 +13,9 @@ from pydicom.tag import Tag
 from hashing.ranking_scores import Stage
 from node.dicom.private import GROUP, Element
 from node.errors import COMMENT_LENGTH, Refusal, Status
-from node.query.question import MOST_EXAMPLES, MOST_MATCHES, Aggregation, Exclusion, Question, read_question
+from node.query.question import MOST_EXAMPLES, MOST_MATCHES, Exclusion, Question, read_question
 from storage.record import Level
+from storage.search.index import Aggregation
 from tests.archive import identifier
 
 IMAGE, SERIES, STUDY = (

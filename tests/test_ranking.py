@@ -27,7 +27,8 @@ from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database.database import Database, Item
 from storage.record import Level
-from storage.search.local import Filter
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.answering import SYNTAXES, Node, answering_node, ours
 from tests.archive import identifier, instance, uid
@@ -205,9 +206,9 @@ def test_the_second_stage_orders_what_its_twin_orders_each_time(
 ) -> None:
     items, folder = alike(n, seed), tmp_path_factory.mktemp("database")
     question = Question((uid(EXAMPLE),), maximum_matches=k, ranking=stage)
-    retriever = Retriever(Spool(folder / "spool", 9, 0), "model")
     with Database.create_or_open(folder / "database", 64, "model", 1 << 24) as database:
         database.append(items)
+        retriever = Retriever(Spool(folder / "spool", 9, 0), LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
             answers = [retriever.similar(snapshot, question, Level.STUDY, Filter()) for _ in range(2)]
 
@@ -228,10 +229,9 @@ def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path, stage: Stage) ->
     question = Question((uid(EXAMPLE),), frames=(2,), maximum_matches=5, ranking=stage)
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
         database.append([two, *base[1:]])
+        retriever = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
-            answer = Retriever(Spool(tmp_path / "spool", 9, 0), "model").similar(
-                snapshot, question, Level.STUDY, Filter()
-            )
+            answer = retriever.similar(snapshot, question, Level.STUDY, Filter())
 
     assert [match.entity.uid for match in answer.matches] == [study for _, _, study in twin(base, 5, stage)]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hashing.codes import CodeLengthError, pack
 from hashing.ranking_scores import Outputs, Stage, in_eight_bits, in_whole_numbers, shortlist_length
 from storage.database.database import Database
-from storage.search.local import search
+from storage.search.local import LocalIndex
 from storage.search.rerank import rerank
 from tests.invented import item
 
@@ -30,7 +30,8 @@ def test_equal_distances_are_ordered_by_what_the_query_is_sure_of_and_equal_scor
     with Database.create_or_open(tmp_path, 16, "model", 2**24) as database:
         database.append([item(number, 16, codes[[number]]) for number in range(len(FLIPPED))])
         with database.snapshot() as snapshot:
-            hits = search(snapshot, pack(RELAXED > 0), shortlist_length(4)).hits
+            with LocalIndex(database).view(snapshot) as view:
+                hits = view.search(pack(RELAXED > 0), shortlist_length(4)).hits
 
             ranked = rerank(snapshot, hits, Outputs(RELAXED), Stage.ASYMMETRIC, 4)
 
@@ -50,7 +51,8 @@ def test_by_classes_equal_agreement_is_ordered_by_what_the_query_is_sure_of_and_
     with Database.create_or_open(tmp_path, 16, "model", 2**24) as database:
         database.append(items + others)
         with database.snapshot() as snapshot:
-            hits = search(snapshot, pack(RELAXED > 0), shortlist_length(4)).hits
+            with LocalIndex(database).view(snapshot) as view:
+                hits = view.search(pack(RELAXED > 0), shortlist_length(4)).hits
 
             ranked = rerank(snapshot, hits, queries, Stage.CLASSES, 5)
 

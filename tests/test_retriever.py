@@ -13,11 +13,12 @@ from hashing.codes import unpack
 from hashing.ranking_scores import Outputs, Stage, in_whole_numbers
 from node.dicom.private import GROUP
 from node.errors import Refusal, Status
-from node.query.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
+from node.query.question import MOST_EXAMPLES, Exclusion, Question
 from node.query.retriever import Answer, Retriever, spread
 from storage.database.database import Database, Snapshot
 from storage.record import Level
-from storage.search.local import Filter
+from storage.search.index import Aggregation, Filter
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.archive import instance, ladder, uid
 
@@ -37,17 +38,22 @@ ITEMS = [
 
 
 @pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalIndex]:
     folder = tmp_path_factory.mktemp("database")
     with Database.create_or_open(folder, 64, MODEL, 1 << 24) as database:
         database.append(ITEMS)
-        with database.snapshot() as snapshot:
-            yield snapshot
+        yield LocalIndex(database)
+
+
+@pytest.fixture(scope="module")
+def snapshot(index: LocalIndex) -> Iterator[Snapshot]:
+    with index.database.snapshot() as snapshot:
+        yield snapshot
 
 
 @pytest.fixture
-def retriever(tmp_path: Path) -> Retriever:
-    return Retriever(Spool(tmp_path / "spool", capacity=9, free_bytes=0), MODEL)
+def retriever(tmp_path: Path, index: LocalIndex) -> Retriever:
+    return Retriever(Spool(tmp_path / "spool", capacity=9, free_bytes=0), index.view, MODEL)
 
 
 def about(*places: str, level: Level = IMAGE, exclude: str = "SELF", **rest: object) -> Question:
@@ -123,7 +129,7 @@ def test_for_a_patient_without_id_only_the_study_is_known_to_be_the_same_patient
 def test_what_the_question_excludes_comes_on_top_of_what_other_keys_do(
     retriever: Retriever, snapshot: Snapshot
 ) -> None:
-    where = Filter(excluded_studies=snapshot.ordinals(STUDY, [uid("5"), uid("3")]))
+    where = Filter(excluded_studies=frozenset({uid("5"), uid("3")}))
 
     answer = retriever.similar(snapshot, about("1.1.1", exclude="STUDY"), STUDY, where)
 
@@ -314,8 +320,9 @@ def test_another_model_or_state_is_refused_and_the_same_is_not(retriever: Retrie
     assert len(snapshot.identifier) <= 64, "it travels as VR LO"
 
 
-def test_an_empty_database_has_no_look_alikes(tmp_path: Path, retriever: Retriever) -> None:
+def test_an_empty_database_has_no_look_alikes(tmp_path: Path) -> None:
     with Database.create_or_open(tmp_path / "database", 64, MODEL, 1 << 24) as database, database.snapshot() as empty:
+        retriever = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, MODEL)
         answer = retriever.nearest(empty, ladder(0), about("1.1.1"), STUDY, Filter())
 
     assert answer == Answer((), 0)

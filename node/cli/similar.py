@@ -1,5 +1,6 @@
 """Asking for look-alikes from the command line: of a database here, or of a node over C-FIND."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 from hashing.images.pixels import PixelError, network_input, sampled_frames
 from hashing.model.model_file import DEFAULT_MODEL
 from hashing.ranking_scores import Stage
+from node.cli.terminal import plain
 from node.dicom.client import Peer
 from node.dicom.private import Element, PrivateBlock, add_block
 from node.errors import NodeError
@@ -21,9 +23,8 @@ from node.home import open_for_reading
 from node.query import catalog
 from node.query.question import Exclusion, Question
 from node.settings import Settings
-from storage.database.snapshot import Snapshot
 from storage.record import Level, patient_key
-from storage.search.local import Filter
+from storage.search.index import Filter
 
 if TYPE_CHECKING:
     from hashing.model.encoder import Encoding
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SHOWN = (
     "Modality", "BodyPartExamined", "StudyDate", "PatientSex", "PatientAge", "StudyDescription", "SeriesDescription",
 )  # fmt: skip
+UID_FORM = re.compile(r"[0-9.]+")
 WARNING = "Look-alikes are other patients' images: never this examination's findings."
 
 
@@ -63,7 +65,7 @@ class Asking:
             raise AskingError(f"level {level!r} is not IMAGE, SERIES or STUDY")
         if ranking.upper() not in {"", *Stage}:
             raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Stage)}")
-        file = _read(Path(example)) if Path(example).exists() else None
+        file = _read(Path(example)) if not UID_FORM.fullmatch(example) or Path(example).exists() else None
         uid = str(file.get("SOPInstanceUID", "")) if file is not None else example
         exclusions = frozenset({Exclusion.SELF, Exclusion.PATIENT} if other_patients else {Exclusion.SELF})
         stage = Stage(ranking.upper()) if ranking else None
@@ -99,7 +101,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
             answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)
         else:
             encoding = _encode(settings, asking.file)
-            where = _without_own_patient(snapshot, asking, where)
+            where = _without_own_patient(asking, where)
             answer = reading.retriever.nearest(
                 snapshot, encoding.codes, asking.question, asking.level, where, encoding.outputs
             )
@@ -144,7 +146,7 @@ def ask_node(peer: Peer, asking: Asking) -> list[Case]:
 def ranked_table(cases: Sequence[Case], asking: Asking) -> Table:
     """The answer as a table, first rank first, which says that these are other people."""
     staged = any(case.ranking_score for case in cases)
-    title = f"Look-alikes of {asking.sop_instance_uid or 'the file'}"
+    title = plain(f"Look-alikes of {asking.sop_instance_uid or 'the file'}")
     table = Table(title=title, caption=WARNING, caption_style="bold yellow")
     for heading in ("rank", "bits", "score", *(["ranking"] if staged else [])):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -153,7 +155,13 @@ def ranked_table(cases: Sequence[Case], asking: Asking) -> Table:
     for case in cases:
         shown = " ".join(case.values[keyword] for keyword in SHOWN if case.values.get(keyword))
         scores = [case.score, case.ranking_score][: 1 + staged]
-        table.add_row(case.rank, case.distance, *(f"{float(score or 'nan'):.3f}" for score in scores), shown, case.uid)
+        table.add_row(
+            case.rank,
+            case.distance,
+            *(f"{float(score or 'nan'):.3f}" for score in scores),
+            plain(shown),
+            plain(case.uid),
+        )
     return table
 
 
@@ -169,17 +177,20 @@ def _case(response: Dataset, unique: str) -> Case:
     )
 
 
-def _without_own_patient(snapshot: Snapshot, asking: Asking, where: Filter) -> Filter:
+def _without_own_patient(asking: Asking, where: Filter) -> Filter:
     """The file is not indexed, but other images of its patient may be."""
     assert asking.file is not None
     patient_id, issuer = (str(asking.file.get(keyword) or "") for keyword in ("PatientID", "IssuerOfPatientID"))
     if Exclusion.PATIENT not in asking.question.exclusions or not patient_id:
         return where
-    ordinal = snapshot.ordinal(Level.PATIENT, patient_key(patient_id, issuer, ""))
-    return where if ordinal is None else replace(where, excluded_patients=np.array([ordinal], np.uint32))
+    return replace(where, excluded_patients=frozenset({patient_key(patient_id, issuer, "")}))
 
 
 def _read(path: Path) -> Dataset:
+    if not path.exists():
+        raise AskingError(f"there is no file {path}, and a SOP Instance UID has digits and dots only")
+    if path.is_dir():
+        raise AskingError(f"{path} is a folder: give one file of it, or `lookalike send` them all")
     try:
         return dcmread(path)
     except InvalidDicomError as error:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table
 
+from node.cli.terminal import plain
 from node.home import open_for_reading
 from node.ingest.pressure import Level, Pressure
 from node.ingest.refusals import Refused, read_refusals
@@ -96,18 +96,18 @@ def status_table(status: NodeStatus) -> Table:
     table.add_row("codes", f"{status.rows:,} of {status.code_length} bits")
     table.add_row("codes in segments of the index", f"{status.segment_rows:,}")
     for fault in status.segment_faults:
-        table.add_row("scanned instead", escape(fault))
-    table.add_row("model", status.model)
+        table.add_row("scanned instead", plain(fault))
+    table.add_row("model", plain(status.model))
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
     for reason, count in sorted(status.set_aside.items()):
-        table.add_row(f"set aside: {reason}", f"{count:,}")
+        table.add_row(plain(f"set aside: {reason}"), f"{count:,}")
     if not status.set_aside:
         table.add_row("set aside", "0")
     table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
     for refused in status.refused:
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))
         name = f"refused: {refused.reason} (from {refused.calling_ae_title or 'no AE title'}, last {last})"
-        table.add_row(escape(name), f"{refused.count:,}")
+        table.add_row(plain(name), f"{refused.count:,}")
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
     return table

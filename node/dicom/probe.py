@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 from typing import Final
 
 from pydicom.uid import UID, ImplicitVRLittleEndian
@@ -22,14 +23,14 @@ STATUS_OF_SUCCESS: Final = struct.pack("<HHIH", 0, 0x0900, 2, 0)
 
 
 def answers(listener: Listener, ae_title: str, timeout_s: float) -> bool:
-    """True if the listener grants an association, answers C-ECHO and releases, all within `timeout_s` a step.
+    """True if the listener grants an association, answers C-ECHO and releases, all within `timeout_s`.
 
     The way is that of a peer's request, through the accepting thread and the threads of an association, except that
     the connection is a socket pair: other processes may share the port, and quotas may be used up.
     """
+    deadline_s = time.monotonic() + timeout_s
     here, there = socket.socketpair()
     with here:
-        here.settimeout(timeout_s)
         listener.inject(there)
         try:
             steps = (
@@ -37,13 +38,14 @@ def answers(listener: Listener, ae_title: str, timeout_s: float) -> bool:
                 (b"".join(command_pdus(CONTEXT_ID, echo_request(), 0)), P_DATA_TF, STATUS_OF_SUCCESS),
                 (RELEASE_RQ, RELEASE_RP, b""),
             )
-            return all(_answered(here, request, kind, part) for request, kind, part in steps)
+            return all(_answered(here, deadline_s, request, kind, part) for request, kind, part in steps)
         except OSError:  # silent or gone
             return False
 
 
-def _answered(connection: socket.socket, request: bytes, kind: int, part: bytes) -> bool:
+def _answered(connection: socket.socket, deadline_s: float, request: bytes, kind: int, part: bytes) -> bool:
     """True if the answer to a PDU is of a type and holds some bytes."""
+    connection.settimeout(max(0.001, deadline_s - time.monotonic()))
     connection.sendall(request)
     answered, length = PDU_HEADER.unpack(_exactly(connection, PDU_HEADER.size))
     return answered == kind and part in _exactly(connection, length)

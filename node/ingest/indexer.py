@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 
 import numpy as np
@@ -31,17 +31,23 @@ class Indexer:
     def __init__(self, settings: Settings, spool: Spool, database: Database, encoder: Encoder) -> None:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
 
-    def run(self, stop: Event) -> None:
-        """Index until `stop` is set; while a batch is encoded, the workers decode the next ones."""
+    def run(self, stop: Event, progress: Callable[[], object] = lambda: None) -> None:
+        """Index until `stop` is set; while a batch is encoded, the workers decode the next ones.
+
+        `progress` is called while nothing waits, and whenever something that waited has been decoded or indexed.
+        """
         most, delay_s = self.settings.batch_size, self.settings.batch_delay_s
         with Decoding(self.settings, INPUT_SIZE) as decoding:
             while not stop.is_set():
                 decoding.add(self.spool.take(LOOK_AHEAD_BATCHES * most))
                 if not decoding:
+                    progress()
                     stop.wait(IDLE_S)
                 elif outcomes := decoding.batch(most, IDLE_S, delay_s):
+                    progress()
                     self._index(outcomes)
                     decoding.forget([entry for entry, _ in outcomes])
+                    progress()
 
     def _index(self, outcomes: Sequence[tuple[Entry, Prepared | Unusable]]) -> None:
         started = time.monotonic()

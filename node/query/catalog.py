@@ -4,15 +4,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from node.dicom.hierarchy import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
 from node.query.matching import is_universal, matches
 from storage.database.columns import SEXES
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level
-from storage.search.filter import undated_studies
-from storage.search.local import Filter
+from storage.search.index import Filter
 
 Keys = Mapping[str, str]
 Check = Callable[[], None]
@@ -64,8 +61,8 @@ def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
     if not asked:
         return where
     lowest = max((LEVEL_OF[keyword] for keyword in asked), key=LEVELS.index)
-    ordinals = np.fromiter((entity.ordinal for entity in find(snapshot, lowest, asked, check)), np.uint32)
-    return replace(where, **{FILTER_FIELD[lowest]: ordinals})  # type: ignore[arg-type]
+    uids = frozenset(entity.uid for entity in find(snapshot, lowest, asked, check))
+    return replace(where, **{FILTER_FIELD[lowest]: uids})  # type: ignore[arg-type]
 
 
 def values(snapshot: Snapshot, entity: Entity, keywords: Iterable[str]) -> dict[str, str]:
@@ -132,13 +129,12 @@ def _dated(snapshot: Snapshot, asked: dict[str, str], where: Filter, check: Chec
     del asked["StudyDate"]
     first, last = (int(end) if end else None for end in (found["first"], found["last"]))
     excluded = []
-    for ordinal in undated_studies(snapshot).tolist():
+    for uid in snapshot.undated_studies():
         check()
-        study = _entity(snapshot, Level.STUDY, snapshot.uid(Level.STUDY, ordinal))
-        if not _matches(snapshot, study, "StudyDate", key):
-            excluded.append(ordinal)
+        if not _matches(snapshot, _entity(snapshot, Level.STUDY, uid), "StudyDate", key):
+            excluded.append(uid)
     ends = (first, last if found["range"] else first)
-    return replace(where, study_dates=ends, undated=True, excluded_studies=np.array(excluded, np.uint32))
+    return replace(where, study_dates=ends, undated=True, excluded_studies=frozenset(excluded))
 
 
 def _named(snapshot: Snapshot, level: Level, uids: Iterable[str]) -> Iterator[Entity]:

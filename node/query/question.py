@@ -10,6 +10,7 @@ from hashing.ranking_scores import Stage
 from node.dicom.private import FIRST_BLOCK, Element, PrivateBlock
 from node.errors import Refusal, Status
 from storage.record import Level
+from storage.search.index import Aggregation
 
 DEFAULT_MATCHES = 20
 MOST_MATCHES = 500
@@ -30,13 +31,6 @@ class Exclusion(StrEnum):
     STUDY = "STUDY"
     PATIENT = "PATIENT"
     DUPLICATE = "DUPLICATE"
-
-
-class Aggregation(StrEnum):
-    """How a series or study is scored from its images."""
-
-    BEST = "BEST"
-    MEAN = "MEAN"
 
 
 @dataclass(frozen=True, slots=True)

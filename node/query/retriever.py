@@ -1,6 +1,7 @@
 """Look-alikes: from an example and a question to ranked matches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +13,10 @@ from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
 from node.query.catalog import descendants
-from node.query.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
+from node.query.question import MOST_EXAMPLES, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
-from storage.search.local import Filter, Hit, search
+from storage.search.index import Aggregation, Filter, Hit, IndexView
 from storage.search.rerank import rerank
 from storage.spool.queue import Spool
 
@@ -68,10 +69,22 @@ class Answer:
 
 
 class Retriever:
-    """Answers questions from a snapshot; needs no network and no model, since examples have codes already."""
+    """Answers questions from a snapshot; needs no network and no model, since examples have codes already.
 
-    def __init__(self, spool: Spool, model: str, ranking: Stage = Stage.HAMMING) -> None:
-        self.spool, self.model, self.ranking = spool, model, ranking
+    Parameters
+    ----------
+    view
+        Opens the view of the index that agrees with a snapshot of the database.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        view: Callable[[Snapshot], AbstractContextManager[IndexView]],
+        model: str,
+        ranking: Stage = Stage.HAMMING,
+    ) -> None:
+        self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
 
     def similar(
         self, snapshot: Snapshot, question: Question, level: Level, where: Filter, *, count: bool = True
@@ -116,22 +129,22 @@ class Retriever:
             A900: the outputs do not suffice for the stage asked for.
         """
         k, stage = question.maximum_matches, self._stage(question, outputs)
-        answer = search(
-            snapshot,
-            queries,
-            k if stage == Stage.HAMMING else shortlist_length(k),
-            level,
-            where,
-            question.maximum_distance,
-            question.aggregation.value,
-            count=count,
-        )
+        with self.view(snapshot) as view:
+            found = view.search(
+                queries,
+                k if stage == Stage.HAMMING else shortlist_length(k),
+                level,
+                where,
+                maximum_distance=question.maximum_distance,
+                aggregation=question.aggregation,
+                count=count,
+            )
         if outputs is None or stage == Stage.HAMMING:
-            ranked: list[tuple[Hit, float | None]] = [(hit, None) for hit in answer.hits]
+            ranked: list[tuple[Hit, float | None]] = [(hit, None) for hit in found.hits]
         else:
-            ranked = [(one.hit, one.score) for one in rerank(snapshot, answer.hits, outputs, stage, k)]
+            ranked = [(one.hit, one.score) for one in rerank(snapshot, found.hits, outputs, stage, k)]
         matches = tuple(_match(snapshot, level, rank, *one) for rank, one in enumerate(ranked, start=1))
-        return Answer(matches, answer.candidates, stage)
+        return Answer(matches, found.candidates, stage)
 
     def _check_state(self, snapshot: Snapshot, question: Question) -> None:
         if question.model and question.model != self.model:
@@ -215,20 +228,16 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
     """
     records = list(records)
 
-    def ordinals(level: Level) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-        found = {snapshot.ordinal(level, record.uids[level]) for record in records}
-        return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
-
     excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
     if Exclusion.SELF in question.exclusions:
         excluded.add(min(level, question.example_level, key=LEVELS.index))
     changes: dict[str, object] = {}
     for one in excluded:
-        before = getattr(where, _EXCLUDED[one])  # by the other keys of the question
-        changes[_EXCLUDED[one]] = ordinals(one) if before is None else np.union1d(before, ordinals(one))
+        before = getattr(where, _EXCLUDED[one]) or frozenset()  # by the other keys of the question
+        changes[_EXCLUDED[one]] = before | {record.uids[one] for record in records}
     if Exclusion.DUPLICATE in question.exclusions:
         digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
-        changes["excluded_digests"] = np.array([digest for digest in digests if digest is not None], np.uint64)
+        changes["excluded_digests"] = frozenset(digest for digest in digests if digest is not None)
     return replace(where, **changes)  # type: ignore[arg-type]
 
 

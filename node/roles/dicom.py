@@ -1,7 +1,6 @@
 """The role `dicom`: one listener that receives instances and answers queries, on pynetdicom."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from node.home import open_for_reading
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
-from node.processes import Role, announced, pid_path
+from node.processes import Heartbeat
 from node.query.find import Finder
 from node.roles.kernel_cache import load_kernels
 from node.settings import Settings
@@ -37,10 +36,10 @@ WRITE_EVERY_S: Final = 1.0
 TRY_LATER: Final = "to try later"
 PROBE_EVERY_S: Final = 3.0
 PROBE_TIMEOUT_S: Final = 5.0
-"""How often the role asks itself for an association, and how long each step may take."""
+"""How often the role asks itself for an association, and how long that may take."""
 
 
-def run(settings: Settings, stop: threading.Event, number: int) -> None:
+def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heartbeat) -> None:
     """Receive and answer until `stop` is set.
 
     Raises
@@ -55,12 +54,13 @@ def run(settings: Settings, stop: threading.Event, number: int) -> None:
     entity = Entity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
-    with announced(settings, Role.DICOM, number):
-        logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
-        while not stop.wait(WRITE_EVERY_S):
-            if entity.is_alive():
-                os.utime(pid_path(settings, Role.DICOM, number))
-            refusals.write()
+    if entity.is_alive():
+        heartbeat.renew()  # ready
+    logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
+    while not stop.wait(WRITE_EVERY_S):
+        if entity.is_alive():
+            heartbeat.renew()
+        refusals.write()
     entity.stop()
     refusals.write()
 

@@ -10,19 +10,20 @@ import logging
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from node.processes import die_with_parent
+from node.processes import die_with_parent, start_command
 from storage.jit import is_kept
 from storage.search.kernels.select import select
 from storage.search.warm_up import load, warm_up
 
 LOCK: Final = "kernels.lock"
+COMPILE: Final = "compile-kernels"
+"""Command of the command line that runs `compile_kernels` in a process of its own."""
 MADV_DONTNEED: Final = 4  # Linux, madvise(2)
 CODE_OF_THE_COMPILER: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp .*libllvmlite")
 """Addresses of the machine instructions of LLVM, as in `/proc/self/maps`: never written to, so always in the file."""
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def load_kernels(run_path: Path, code_length: int) -> None:
     """Load the search kernels in a thread, while images can be received already; an earlier query loads its own."""
-    threading.Thread(target=make_ready, args=[run_path, code_length], name="kernels", daemon=True).start()
+    threading.Thread(target=_try_to_make_ready, args=[run_path, code_length], name="kernels", daemon=True).start()
 
 
 def make_ready(run_path: Path, code_length: int) -> None:
@@ -46,12 +47,16 @@ def make_ready(run_path: Path, code_length: int) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not load(code_length):
             if is_kept(select):
-                subprocess.run(
-                    [sys.executable, "-m", "node.roles.kernel_cache", str(code_length), str(os.getpid())], check=False
-                )
+                subprocess.run(start_command(COMPILE, str(code_length), str(os.getpid())), check=False)
             warm_up(code_length)
     give_back()
     logger.info("search kernels are ready after %.1f s", time.monotonic() - started)
+
+
+def compile_kernels(code_length: int, parent: int) -> None:
+    """Compile the search kernels into the cache, and end when the process `parent` does."""
+    die_with_parent(parent)
+    warm_up(code_length)
 
 
 def give_back() -> None:
@@ -69,6 +74,8 @@ def _code_of_the_compiler() -> Iterator[tuple[int, int]]:
         yield int(found[1], 16), int(found[2], 16)
 
 
-if __name__ == "__main__":
-    die_with_parent(int(sys.argv[2]))
-    warm_up(int(sys.argv[1]))
+def _try_to_make_ready(run_path: Path, code_length: int) -> None:
+    try:
+        make_ready(run_path, code_length)
+    except Exception:  # such as a full disk: receiving goes on, and a query loads or compiles what it needs
+        logger.exception("search kernels could not be made ready: the first queries wait for the compiler")

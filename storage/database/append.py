@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import FIRST, LEVEL_COLUMN, NUMBERS, SOURCES, TERMS
-from storage.database.tables import NO_PARENT, Node, Tables
+from storage.database.tables import Tables
+from storage.database.tree import NO_PARENT, Node
 from storage.record import LEVELS, Attributes, Level, Record, names_a_patient
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Appended:
     conflicts: int
 
 
-class Batch:
+class Appender:
     """Adds items one by one, then writes all their rows at once.
 
     The first value seen of an attribute stays, unless it was empty: an answer must not change because a later image of

@@ -1,4 +1,4 @@
-"""One unchanging state of the database, to read and to search."""
+"""One unchanging state of the database, to read."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -11,37 +11,38 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
-from storage.database.columns import LEVEL_COLUMN
+from storage.database.columns import DELETED, LEVEL_COLUMN
 from storage.database.header import Header
-from storage.database.tables import NO_PARENT, Handles, Node, Tables
+from storage.database.tables import Handles, SegmentEntry, Tables
+from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
 from storage.record import LEVELS, Entity, Level, Record
-from storage.search.addresses import Known, Places
-from storage.segments.registry import Segments
-from storage.segments.segment_file import Entry, Segment
 
 
 class Snapshot:
-    """Reads in one LMDB transaction; use it once, in a `with` block, in one thread.
+    """The state of the database at the moment when its `with` block is entered.
 
-    What it returns stays valid afterwards, except the arrays of `blocks()`: they lie in the database itself.
+    A snapshot is one LMDB read transaction. It is entered once and used in one thread. While it is open, the writer
+    cannot use again the pages that the state consists of, and the file grows: so keep it open for one answer, and
+    never while waiting for somebody else.
+
+    What the methods return stays valid after the block, with two exceptions: the arrays of `blocks()` and `arrays()`
+    lie in the database itself, and an iterator that was not exhausted cannot be continued.
 
     Attributes
     ----------
+    header
+        That of the database handle that the snapshot was made from.
     code_length
         Bits of each code.
     model
         Fingerprint of the model that made the codes.
     """
 
-    def __init__(
-        self, environment: lmdb.Environment, handles: Handles, header: Header, segments: Segments, known: Known
-    ) -> None:
-        self._environment, self._handles, self._header = environment, handles, header
-        self._segments, self._known = segments, known
+    def __init__(self, environment: lmdb.Environment, handles: Handles, header: Header) -> None:
+        self._environment, self._handles, self.header = environment, handles, header
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
-        self._open_places: Places | None = None
         self._upper = lru_cache(maxsize=4096)(self._entity_at)  # thousands of images share one series
         self.code_length, self.model = header.code_length, header.model
 
@@ -52,11 +53,11 @@ class Snapshot:
             self._transaction = self._environment.begin(buffers=True)
         except lmdb.MapResizedError as error:
             raise SnapshotError("the writer gave the database a larger map size: restart this process") from error
-        self._open_tables = Tables(self._transaction, self._handles, self._header.layout)
+        self._open_tables = Tables(self._transaction, self._handles, self.header.layout)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._open_tables = self._open_places = None
+        self._open_tables = None
         self._upper.cache_clear()
         if self._transaction is not None:
             self._transaction.abort()
@@ -65,7 +66,13 @@ class Snapshot:
     def identifier(self) -> str:
         """Text that names this state: the same text, the same answers."""
         tables = self._tables
-        return f"{self._header.identity}.{self._transaction.id()}.{tables.rows.count}"  # type: ignore[union-attr]
+        return f"{self.header.identity}.{self.commit}.{tables.rows.count}"
+
+    @property
+    def commit(self) -> int:
+        """Number of the last commit that the snapshot sees; every commit has a higher number than those before it."""
+        _ = self._tables
+        return int(self._transaction.id())  # type: ignore[union-attr]
 
     @property
     def rows(self) -> int:
@@ -81,9 +88,9 @@ class Snapshot:
         return self._tables.ordinal(level, uid)
 
     def ordinals(self, level: Level, uids: Iterable[str]) -> NDArray[np.uint32]:
-        """Ordinals of those entities that are known, ready for a `Filter`."""
-        found = (self._tables.ordinal(level, uid) for uid in uids)
-        return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
+        """Ordinals of those entities that are known."""
+        ordinals = (self._tables.ordinal(level, uid) for uid in uids)
+        return np.array([ordinal for ordinal in ordinals if ordinal is not None], np.uint32)
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
         """Yield ordinals in ascending order of their unique keys."""
@@ -170,22 +177,20 @@ class Snapshot:
         """Yield codes and columns where they lie, in row order; the arrays end with the snapshot."""
         return self._tables.rows.blocks()
 
-    @property
-    def places(self) -> Places:
-        """Addresses of codes and columns, for compiled loops; they end with the snapshot."""
-        if self._open_places is None:
-            known = self._known.of(self._transaction.id())  # type: ignore[union-attr]
-            self._open_places = Places(self._tables.rows, known)
-        return self._open_places
+    def block_at(self, row: int) -> Block:
+        """Block that holds a row; its arrays end with the snapshot."""
+        return self._tables.rows.block_at(row)
+
+    def arrays(self, column: str) -> Iterator[NDArray[Any]]:
+        """Yield the values of a column, or the codes, of each block where they lie, flat; they end with the snapshot.
+
+        Codes lie word by word: first word 0 of every row of the block, then word 1, and so on.
+        """
+        return self._tables.rows.arrays(column)
 
     @property
-    def segments(self) -> list[Segment]:
-        """Segments that hold all rows from the first on, ready to be searched; the rest is to be scanned."""
-        return self._segments.serving(self._tables.segments())
-
-    @property
-    def segment_entries(self) -> list[Entry]:
-        """Segments that were made of this state, whatever became of their files."""
+    def segment_entries(self) -> list[SegmentEntry]:
+        """Segments of the index that were made of this state; their files may be missing or damaged."""
         return self._tables.segments()
 
     @property
@@ -221,6 +226,25 @@ class Snapshot:
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
         """(len(rows),) ordinals of the entities that some rows belong to."""
         return self.gather(LEVEL_COLUMN[level], rows)
+
+    def rows_of(self, frames: Iterable[tuple[str, int]]) -> NDArray[np.int64]:
+        """(frames,) rows of some (SOP Instance UID, frame); KeyError when one of these is unknown."""
+        rows = []
+        for uid, frame in frames:
+            instance = self._instance(uid)
+            if frame not in instance.frames:
+                raise KeyError(f"no frame {frame} of {uid}")
+            rows.append(instance.first_row + instance.frames.index(frame))
+        return np.array(rows, np.int64)
+
+    def undated_studies(self) -> list[str]:
+        """Study Instance UIDs of the studies with an image that has no valid Study Date."""
+        ordinals = [np.empty(0, np.uint32)]
+        for block in self.blocks():
+            undated = np.flatnonzero(block.column("study_date") <= 0)
+            undated = undated[block.column("flags")[undated] & DELETED == 0]
+            ordinals.append(np.unique(block.column("study")[undated]))
+        return [self.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
     def terms(self, column: str) -> list[str]:
         """Texts of a column of terms; "" is among them."""

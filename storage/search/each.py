@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.database.snapshot import Snapshot
 from storage.search.addresses import Chunk
 from storage.search.kernels.nibbles import MOST, PLANES, TOGETHER, aligned, is_quicker, tables
 from storage.search.kernels.state import Parts, new_each, packed
 from storage.search.kernels.tiles import select_each, select_each_by_table
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.scan import check_question
 from storage.search.scan_query import Distances, Rows
 from storage.search.threads import share, thread_count
@@ -24,7 +24,7 @@ CHUNK_ROWS: Final = 1 << 20
 
 
 def nearest_each(
-    snapshot: Snapshot, queries: Codes, k: int, *, threads: int | None = None
+    snapshot: LocalSnapshot, queries: Codes, k: int, *, threads: int | None = None
 ) -> list[tuple[Rows, Distances]]:
     """Find the k rows nearest to each query by itself.
 
@@ -41,7 +41,7 @@ def nearest_each(
     """
     check_question(snapshot, queries, k)
     workers = [_Worker(queries, k, snapshot.code_length) for _ in range(thread_count(snapshot.rows, threads))]
-    share(snapshot.places.cut([CHUNK_ROWS], ()), workers, _Worker.search)
+    share(snapshot.addresses.cut([CHUNK_ROWS], ()), workers, _Worker.search)
     return [_first(k, [worker.found[q] for worker in workers]) for q in range(len(queries))]
 
 

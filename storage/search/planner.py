@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import DELETED
-from storage.database.snapshot import Snapshot
 from storage.search.kernels.state import NO_GROUPS, ascending, packed
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.scan import sweep
 from storage.search.scan_query import Distances, Found, Rows, Task
 from storage.search.threads import thread_count
@@ -32,14 +32,14 @@ ROOM: Final = 1 << 14
 """Rows that may be noted, beside eight times those wanted: more tie only where a scan is better."""
 
 
-def find(snapshot: Snapshot, task: Task, *, threads: int | None = None) -> Found:
+def find(snapshot: LocalSnapshot, task: Task, *, threads: int | None = None) -> Found:
     """Find every row of the answer to a task, and others, by whichever way is cheaper."""
     found = by_index(snapshot, task, threads=threads)
     return sweep(snapshot, task, threads=threads) if found is None else found
 
 
 def by_index(
-    snapshot: Snapshot, task: Task, *, threads: int | None = None, budget_ns: float | None = None
+    snapshot: LocalSnapshot, task: Task, *, threads: int | None = None, budget_ns: float | None = None
 ) -> Found | None:
     """As `find`, but None where there is no index or a scan is cheaper.
 
@@ -83,12 +83,12 @@ class _Index:
     The sooner many near rows are known, the less is looked at.
     """
 
-    def __init__(self, snapshot: Snapshot, segments: Sequence[Segment]) -> None:
+    def __init__(self, snapshot: LocalSnapshot, segments: Sequence[Segment]) -> None:
         self._rows, self._code_length = snapshot.rows, snapshot.code_length
         self._segments = [
             (segment, _buckets(snapshot, segment)) for segment in sorted(segments, key=lambda one: -one.entry.rows)
         ]
-        self._tail = snapshot.places.cut([snapshot.rows], (), segments[-1].entry.end)
+        self._tail = snapshot.addresses.cut([snapshot.rows], (), segments[-1].entry.end)
 
     def nearest(self, queries: Codes, wanted: int, limit: int, budget_ns: float) -> _Near | None:
         """Find the `wanted` rows nearest to any query, with all that tie, or all within a limit; None to scan instead.
@@ -138,30 +138,32 @@ class _Index:
         return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)
 
 
-def _of(snapshot: Snapshot, segments: Sequence[Segment]) -> _Index:
+def _of(snapshot: LocalSnapshot, segments: Sequence[Segment]) -> _Index:
     """The index of a state of the database: of more segments once their files are checked."""
     names = tuple(segment.entry.name for segment in segments)
-    return snapshot.places.remember(names, lambda: _Index(snapshot, segments))
+    return snapshot.addresses.remember(names, lambda: _Index(snapshot, segments))
 
 
-def _buckets(snapshot: Snapshot, segment: Segment) -> Buckets:
+def _buckets(snapshot: LocalSnapshot, segment: Segment) -> Buckets:
     """Where a segment and, if it is without, its codes lie."""
     size, shift = snapshot.layout.block_rows, snapshot.layout.block_rows.bit_length() - 1
     if segment.design.inline:
         return segment.buckets(NO_ADDRESSES, shift)
     first_rows = np.arange(segment.entry.first_row, segment.entry.end, size)
-    return segment.buckets(snapshot.places.each(first_rows, [CODES]).addresses[CODES], shift)
+    return segment.buckets(snapshot.addresses.each(first_rows, [CODES]).addresses[CODES], shift)
 
 
-def _passing(snapshot: Snapshot, task: Task, near: _Near) -> Found:
+def _passing(snapshot: LocalSnapshot, task: Task, near: _Near) -> Found:
     """Leave out the rows that were deleted or are no candidates, and say to which group the others belong."""
-    kept = snapshot.places.values("flags", near.rows) & DELETED == 0
+    kept = snapshot.addresses.values("flags", near.rows) & DELETED == 0
     if task.sieve is not None:
         bits = kept.astype(np.uint64)
-        task.sieve.refine(snapshot.places.each(near.rows, task.sieve.columns), bits)
+        task.sieve.refine(snapshot.addresses.each(near.rows, task.sieve.columns), bits)
         kept = bits != 0
     rows, distances = (near.rows, near.distances) if kept.all() else (near.rows[kept], near.distances[kept])
-    return Found(rows, distances, snapshot.places.values(task.group_column, rows) if task.group_column else NO_GROUPS)
+    return Found(
+        rows, distances, snapshot.addresses.values(task.group_column, rows) if task.group_column else NO_GROUPS
+    )
 
 
 def _entities(found: Found, task: Task) -> int:

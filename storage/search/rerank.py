@@ -13,7 +13,7 @@ from hashing.codes import CodeLengthError
 from hashing.ranking_scores import Outputs, Stage, asymmetric_scores, class_agreement
 from storage.database.snapshot import Snapshot
 from storage.database.tables import key_bytes
-from storage.search.local import Hit
+from storage.search.index import Hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def rerank(snapshot: Snapshot, hits: Sequence[Hit], queries: Outputs, stage: Sta
     """
     if queries.relaxed.shape[1] < snapshot.code_length:
         raise CodeLengthError(found=queries.relaxed.shape[1], expected=snapshot.code_length)
-    rows = np.array([hit.row for hit in hits], np.int64)
+    rows = snapshot.rows_of((hit.sop_instance_uid, hit.frame) for hit in hits)
     asymmetric = asymmetric_scores(queries.relaxed[:, : snapshot.code_length], snapshot.codes_at(rows)).tolist()
     scores = _agreement(snapshot, rows, queries).tolist() if stage == Stage.CLASSES else asymmetric
 

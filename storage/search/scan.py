@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.database.blocks import Block
 from storage.database.columns import DELETED
-from storage.database.snapshot import Snapshot
 from storage.search.addresses import Chunk
 from storage.search.kernels.state import ascending
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.mask import Mask
 from storage.search.scan_query import Distances, Found, Rows, Sieve, Task
 from storage.search.scratch import borrow, give_back
@@ -24,7 +24,7 @@ MOST_ROWS: Final = 1 << 22
 
 
 def nearest(
-    snapshot: Snapshot,
+    snapshot: LocalSnapshot,
     queries: Codes,
     k: int,
     mask: NDArray[np.bool_] | None = None,
@@ -60,11 +60,11 @@ def nearest(
     return found.rows[first], found.distances[first]
 
 
-def sweep(snapshot: Snapshot, task: Task, *, first_row: int = 0, threads: int | None = None) -> Found:
+def sweep(snapshot: LocalSnapshot, task: Task, *, first_row: int = 0, threads: int | None = None) -> Found:
     """Go over all rows; what comes back holds every row of the answer, and others."""
     n_threads = thread_count(snapshot.rows, threads)
     columns = {*(task.sieve.columns if task.sieve else ()), *([task.group_column] if task.group_column else ())}
-    chunks = snapshot.places.cut([_size(snapshot.rows, n_threads, task.sieve)], columns, first_row)
+    chunks = snapshot.addresses.cut([_size(snapshot.rows, n_threads, task.sieve)], columns, first_row)
     limit, scratch = [min(task.maximum_distance, snapshot.code_length)], borrow(n_threads)
     workers = [Worker(task, limit[0], snapshot.code_length, mine) for mine in scratch]
 
@@ -80,16 +80,16 @@ def sweep(snapshot: Snapshot, task: Task, *, first_row: int = 0, threads: int | 
         give_back(scratch)
 
 
-def rehearse(snapshot: Snapshot, task: Task, sieve: Sieve) -> None:
+def rehearse(snapshot: LocalSnapshot, task: Task, sieve: Sieve) -> None:
     """Go over all rows in each way that a search may go, so that every loop is compiled."""
     scratch = borrow(1)
     worker = Worker(task, snapshot.code_length, snapshot.code_length, *scratch)
-    for chunk in snapshot.places.cut([snapshot.rows], sieve.columns):
+    for chunk in snapshot.addresses.cut([snapshot.rows], sieve.columns):
         worker.rehearse(chunk, sieve)
     give_back(scratch)
 
 
-def check_question(snapshot: Snapshot, queries: Codes, k: int) -> None:
+def check_question(snapshot: LocalSnapshot, queries: Codes, k: int) -> None:
     """Refuse what cannot be searched for.
 
     Raises

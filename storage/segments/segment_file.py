@@ -1,12 +1,13 @@
-"""A multi-index of consecutive rows as a file: written once, mapped by every process, trusted once it is checked.
+"""A segment: the multi-index of consecutive rows as a file, written once, mapped by every process, checked before use.
 
-It holds nothing that the database does not: whatever happens to it, the rows can be scanned, and it can be made again.
+It holds nothing that the database does not. Whatever happens to a file, its rows can be scanned, and it can be built
+again.
 """
 
 import json
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
+from storage.database.tables import SegmentEntry
 from storage.durable import write_durably
 from storage.errors import SegmentError
 from storage.segments.costs import Costs, predicted_distance
@@ -33,52 +35,30 @@ SLICE: Final = 1 << 24
 """Bytes written or checked at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the database knows of a segment.
-
-    Attributes
-    ----------
-    name
-        Of the file, without its suffix.
-    first_row, rows
-        Which rows of the database it holds, and how many.
-    checksum
-        CRC-32 of all before the description.
-    """
-
-    name: str
-    first_row: int
-    rows: int
-    checksum: int
-
-    @property
-    def end(self) -> int:
-        """Row after its last."""
-        return self.first_row + self.rows
-
-    def path(self, folder: Path) -> Path:
-        """Where its file lies."""
-        return folder / f"{self.name}{SUFFIX}"
-
-
 class Segment:
-    """One file, open.
+    """An open segment file.
 
     Attributes
     ----------
-    entry, design
-        Which rows, and how they are kept.
+    entry
+        The rows that the segment holds, as the database names them.
+    design
+        How the file is laid out.
     sample : (words, sampled) uint64
-        Codes of rows drawn evenly.
+        Codes of rows drawn evenly, from which distances are predicted.
     costs
-        What a search in it costs.
+        Predicted costs of searching the segment.
     trusted
-        Whether the checksum was found to be right; until then it must not be used.
+        True once `check` has found the checksum to be right; before that the segment must not be searched.
+
+    Raises
+    ------
+    SegmentError
+        The file is missing or damaged, or of another state of the database.
     """
 
-    def __init__(self, folder: Path, entry: Entry, code_length: int) -> None:
-        self.entry, self.trusted, self.path = entry, False, entry.path(folder)
+    def __init__(self, folder: Path, entry: SegmentEntry, code_length: int) -> None:
+        self.entry, self.trusted, self.path = entry, False, segment_path(folder, entry.name)
         self._memory = self._map()
         self.design = self._described(code_length)
         starts, inline = self.design.starts, self.design.inline
@@ -117,7 +97,13 @@ class Segment:
         )
 
     def check(self, report: Callable[[int], object] = lambda _: None) -> bool:
-        """Read all of it once, and trust it if its checksum is right; `report` is told the bytes of each step."""
+        """Read the whole file and compare its checksum; return, and set, `trusted`.
+
+        Parameters
+        ----------
+        report
+            Called with the number of bytes of each step.
+        """
         checksum = 0
         for start in range(0, self._octets.size, SLICE):
             part = self._octets[start : start + SLICE]
@@ -136,7 +122,7 @@ class Segment:
         predicted_distance(self.sample, query, 1.0)
 
     def differences(self, blocks: Blocks) -> Iterator[str]:
-        """Compute every section again from the codes, and yield which differ."""
+        """Compute every section again from the codes, and yield a sentence for each that differs from the file."""
         starts = self.design.starts
         for number, section in enumerate(self.design.sections(blocks)):
             kept = self._octets[starts[number] :][: section.nbytes]
@@ -175,6 +161,11 @@ class Segment:
         return design
 
 
+def segment_path(folder: Path, name: str) -> Path:
+    """Path of the file of a segment, by the name in its entry."""
+    return folder / f"{name}{SUFFIX}"
+
+
 def write_segment(
     folder: Path,
     name: str,
@@ -182,10 +173,20 @@ def write_segment(
     design: Design,
     blocks: Blocks,
     report: Callable[[int], object] = lambda _: None,
-) -> Entry:
-    """Make the file of a segment, whole and durable when this returns; `report` is told the bytes of each step."""
-    path, checksum = folder / f"{name}{SUFFIX}", 0
-    entries: list[Entry] = []
+) -> SegmentEntry:
+    """Write the file of a segment, whole and durable when this returns.
+
+    Parameters
+    ----------
+    name
+        Name of the new file, without its suffix.
+    first_row
+        Row of the database that is the segment's first.
+    report
+        Called with the number of bytes of each step.
+    """
+    path, checksum = segment_path(folder, name), 0
+    entries: list[SegmentEntry] = []
 
     def chunks() -> Iterator[bytes | memoryview]:
         nonlocal checksum
@@ -196,14 +197,14 @@ def write_segment(
                 checksum = crc32(part, checksum)
                 yield part
                 report(len(part))
-        entries.append(Entry(name, first_row, design.rows, checksum))
+        entries.append(SegmentEntry(name, first_row, design.rows, checksum))
         yield from _description(entries[0], replace(design, beyond=section.size))
 
     write_durably(chunks(), folder / f"{name}.part", path)
     return entries[0]
 
 
-def _description(entry: Entry, design: Design) -> Sequence[bytes]:
+def _description(entry: SegmentEntry, design: Design) -> Sequence[bytes]:
     fields = {
         "format": FORMAT,
         "entry": [entry.name, entry.first_row, entry.rows, entry.checksum],

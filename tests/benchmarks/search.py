@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from hashing.codes import Codes
-from storage.database.snapshot import Snapshot
 from storage.record import Level
 from storage.search.each import nearest_each
 from storage.search.entities import mean_groups, nearest_groups
-from storage.search.filter import Candidates, Filter, count_instances
+from storage.search.filter import Candidates, count_instances
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.scan import nearest
 from storage.search.warm_up import warm_up
 from tests.benchmarks import search_data as data
@@ -43,14 +45,14 @@ def scan(bench: Bench) -> Iterator[Row]:
         with bench.open("uniform", data.uniform, rows, code_length, whole=whole) as database:
             codes, query = data.all_codes(database), data.queries(data.uniform, 1, code_length)
             flat = peers.faiss_flat(codes)
-            with database.snapshot() as snapshot:
+            with LocalIndex(database).snapshot() as snapshot:
                 expected = nearest(snapshot, query, K)[1]
                 assert expected.tolist() == flat(query, K, 1)[0].tolist()
                 yield from _one_query(bench, snapshot, query, flat, f"{code_length} bit, {rows:.0e} rows")
 
 
-def _one_query(bench: Bench, snapshot: Snapshot, query: Codes, flat: peers.Search, work: str) -> Iterator[Row]:
-    chunks, width = snapshot.places.cut([1 << 20], ()), query.shape[1]
+def _one_query(bench: Bench, snapshot: LocalSnapshot, query: Codes, flat: peers.Search, work: str) -> Iterator[Row]:
+    chunks, width = snapshot.addresses.cut([1 << 20], ()), query.shape[1]
     distances = nearest(snapshot, query, bench.sizes[0] // 100)[1]
     limit = int(distances[K - 1])
     assert bench.machine.count(chunks, query[0], limit) == (distances <= limit).sum()
@@ -89,7 +91,10 @@ def batch(bench: Bench) -> Iterator[Row]:
     """Many queries at once: equal threads, and what one costs beside one alone."""
     rows = bench.sizes[0]
     for code_length, least in ((64, 6.0), (128, 3.5), (256, 2.3)):
-        with bench.open("uniform", data.uniform, rows, code_length) as database, database.snapshot() as snapshot:
+        with (
+            bench.open("uniform", data.uniform, rows, code_length) as database,
+            LocalIndex(database).snapshot() as snapshot,
+        ):
             queries = data.queries(data.uniform, BATCH, code_length)
             flat = peers.faiss_flat(data.all_codes(database))
             for threads, clock in ((1, time.thread_time), (2, time.perf_counter)):
@@ -116,11 +121,11 @@ def filters(bench: Bench) -> Iterator[Row]:
     for scattered, kind in ((False, ""), (True, ", each row by itself")):
         with bench.open("uniform", data.uniform, rows, 64, scattered=scattered) as database:
             for name, where in data.FILTERS.items():
-                with database.snapshot() as snapshot:
+                with LocalIndex(database).snapshot() as snapshot:
                     yield _filtered(bench, snapshot, f"64 bit, {rows:.0e} rows, 1 thread, k={K}, {name}{kind}", where)
 
 
-def _filtered(bench: Bench, snapshot: Snapshot, work: str, where: Filter) -> Row:
+def _filtered(bench: Bench, snapshot: LocalSnapshot, work: str, where: Filter) -> Row:
     query = data.queries(data.uniform, 1, 64)
     runs: Runs = {
         "ours": partial(found, snapshot, query, where),
@@ -133,7 +138,7 @@ def _filtered(bench: Bench, snapshot: Snapshot, work: str, where: Filter) -> Row
     return Row(work, "ms", ours, other, None, plain / ours, 1 / 1.3)
 
 
-def found(snapshot: Snapshot, query: Codes, where: Filter, level: Level = Level.IMAGE) -> None:
+def found(snapshot: LocalSnapshot, query: Codes, where: Filter, level: Level = Level.IMAGE) -> None:
     """Search without turning ordinals into UIDs: generated rows have none."""
     nearest_groups(snapshot, query, K, level, Candidates(where, snapshot, K), 64, threads=1)
 
@@ -141,7 +146,7 @@ def found(snapshot: Snapshot, query: Codes, where: Filter, level: Level = Level.
 def groups(bench: Bench) -> Iterator[Row]:
     """The best studies and series, beside the best rows."""
     rows = bench.sizes[0]
-    with bench.open("uniform", data.uniform, rows, 64) as database, database.snapshot() as snapshot:
+    with bench.open("uniform", data.uniform, rows, 64) as database, LocalIndex(database).snapshot() as snapshot:
         query = data.queries(data.uniform, 1, 64)
         everything = Candidates(Filter(), snapshot)
         runs: Runs = {
@@ -164,7 +169,10 @@ def opening(bench: Bench) -> Iterator[Row]:
     query = data.queries(data.uniform, 1, 64)
 
     def first() -> None:
-        with bench.open("uniform", data.uniform, rows, 64, whole=False) as database, database.snapshot() as snapshot:
+        with (
+            bench.open("uniform", data.uniform, rows, 64, whole=False) as database,
+            LocalIndex(database).snapshot() as snapshot,
+        ):
             nearest(snapshot, query, K)
 
     ours = bench.times({"ours": first})["ours"]

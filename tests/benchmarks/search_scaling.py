@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.database.snapshot import Snapshot
+from storage.search.local import LocalIndex
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import find
 from storage.search.scan import nearest
 from storage.search.scan_query import Task
@@ -28,12 +29,12 @@ def scaling(bench: Bench) -> Iterator[Row]:
     for rows in SCALES:
         if rows <= bench.sizes[1]:
             database, source = bench.clusters(rows, PER_CLUSTER)
-            with database, database.snapshot() as snapshot:
+            with database, LocalIndex(database).snapshot() as snapshot:
                 queries = data.queries(source, QUERIES, 64)
                 yield from _scaled(bench, snapshot, queries, f"64 bit, {rows} clustered rows, 1 thread, k={K}")
 
 
-def _scaled(bench: Bench, snapshot: Snapshot, queries: Codes, work: str) -> Iterator[Row]:
+def _scaled(bench: Bench, snapshot: LocalSnapshot, queries: Codes, work: str) -> Iterator[Row]:
     made = _peers(bench, snapshot)
     exact = [nearest(snapshot, query[None], K)[1] for query in queries]
     found = {name: np.mean([_share(search(q[None], K, 1), e) for q, e in zip(queries, exact, strict=True)])
@@ -51,9 +52,9 @@ def _scaled(bench: Bench, snapshot: Snapshot, queries: Codes, work: str) -> Iter
         yield Row(f"{work}, beside {name}{finds}", "ms", ours, {name: ms}, None, ms / ours)
 
 
-def _peers(bench: Bench, snapshot: Snapshot) -> dict[str, peers.Search]:
+def _peers(bench: Bench, snapshot: LocalSnapshot) -> dict[str, peers.Search]:
     """Those that can be built in reasonable time for so many rows."""
-    codes = np.ascontiguousarray(np.concatenate([block.codes for block in snapshot.blocks()], axis=1).T)
+    codes = np.ascontiguousarray(np.concatenate([block.codes for block in snapshot.records.blocks()], axis=1).T)
     most = bench.sizes[0] // 10
     made = {"faiss flat": peers.faiss_flat(codes)}
     if snapshot.rows <= most:

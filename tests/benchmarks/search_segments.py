@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.database.database import Database
-from storage.database.snapshot import Snapshot
+from storage.database.tables import SegmentEntry
+from storage.search.local import LocalIndex
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import by_index, find
 from storage.search.scan import sweep
 from storage.search.scan_query import Found, Task
 from storage.segments.builder import codes_between
 from storage.segments.layout import design_for
-from storage.segments.segment_file import Entry, Segment
+from storage.segments.registry import segment_folder
+from storage.segments.segment_file import Segment
 from tests.benchmarks import search_data as data
 from tests.benchmarks.report import Row
 from tests.benchmarks.search_bench import Bench
 
-Search = Callable[[Snapshot, Task], Found]
+Search = Callable[[LocalSnapshot, Task], Found]
 
 ENDLESS_NS = 1e15
 """What a scan is said to cost where the index is to be used whatever it costs."""
@@ -86,7 +89,7 @@ def building(bench: Bench) -> Iterator[Row]:
     database, _ = bench.clusters(rows, min(CLUSTERS))
     with database, database.snapshot() as snapshot:
         (entry,) = snapshot.segment_entries
-        blocks = codes_between(snapshot, 0, entry.rows)
+        blocks = codes_between(database, snapshot.compactions, 0, entry.rows)
         for inline, most in ((True, 45.0), (False, 22.0)):
             started = time.process_time()
             design = design_for(blocks, entry.rows, 64, inline=inline)
@@ -106,17 +109,18 @@ def reopening(bench: Bench) -> Iterator[Row]:
     query = data.queries(source, 1, 64)
     started = time.perf_counter()
     with Database.open(path) as database:
-        with database.snapshot() as snapshot:
+        index = LocalIndex(database)
+        with index.snapshot() as snapshot:
             find(snapshot, Task(query, 100, 64))
         first_ms = (time.perf_counter() - started) * 1e3
-        database.segments.wait()
+        index.segments.wait()
     yield Row(f"open {rows:.0e} rows with a segment and answer", "ms", first_ms, {}, 1000, 1000 / first_ms, 1)
-    segment, started = Segment(database.segments.folder, entry, 64), time.perf_counter()
+    segment, started = Segment(segment_folder(database), entry, 64), time.perf_counter()
     segment.check()
     yield Row(f"check a segment of {entry.rows:.0e} rows", "ms", (time.perf_counter() - started) * 1e3)
 
 
-def entries(database: Database) -> list[Entry]:
+def entries(database: Database) -> list[SegmentEntry]:
     """Segments that a database names."""
     with database.snapshot() as snapshot:
         return list(snapshot.segment_entries)
@@ -127,18 +131,18 @@ def few(generator: np.random.Generator, n: int, code_length: int) -> Codes:
     return data.uniform(np.random.default_rng(5), 10, code_length)[generator.integers(0, 10, n)]
 
 
-def planned(snapshot: Snapshot, task: Task) -> Found:
+def planned(snapshot: LocalSnapshot, task: Task) -> Found:
     """Search by whichever way the planner takes."""
     return find(snapshot, task, threads=1)
 
 
-def indexed(snapshot: Snapshot, task: Task) -> Found:
+def indexed(snapshot: LocalSnapshot, task: Task) -> Found:
     """Search by index, or by scan where so many rows tie that the index gives up."""
     found = by_index(snapshot, task, threads=1, budget_ns=ENDLESS_NS)
     return scan(snapshot, task) if found is None else found
 
 
-def scan(snapshot: Snapshot, task: Task) -> Found:
+def scan(snapshot: LocalSnapshot, task: Task) -> Found:
     """Search by scan."""
     return sweep(snapshot, task, threads=1)
 
@@ -151,26 +155,30 @@ def compared(database: Database, source: data.Source, k: int, searches: Mapping[
     none always finds the buckets that another has just read. A round before is not counted: it brings the pages of a
     file that was just made into the tables of this process.
     """
+    index = LocalIndex(database)
+    with index.snapshot() as snapshot:
+        _ = snapshot.segments
+        index.segments.wait()
     tasks = [Task(query[None], k, 64) for query in data.queries(source, QUERIES, 64)]
     times: dict[str, list[float]] = {name: [] for name in searches}
-    expected = [scan_once(database, task) for task in tasks]
+    expected = [scan_once(index, task) for task in tasks]
     for turn in range(1 + ROUNDS):
         for name, search in list(searches.items())[:: 1 if turn % 2 else -1]:
             for task, nearest in zip(tasks, expected, strict=True):
-                found, ms = timed(database, task, search)
+                found, ms = timed(index, task, search)
                 assert np.array_equal(np.sort(found.distances)[:k], nearest)
                 times[name] += [ms] * (turn > 0)
     return {name: median(of_search) for name, of_search in times.items()}
 
 
-def scan_once(database: Database, task: Task) -> NDArray[np.uint16]:
+def scan_once(index: LocalIndex, task: Task) -> NDArray[np.uint16]:
     """Distances of the nearest, ascending."""
-    return np.sort(timed(database, task, scan)[0].distances)[: task.k]
+    return np.sort(timed(index, task, scan)[0].distances)[: task.k]
 
 
-def timed(database: Database, task: Task, search: Search) -> tuple[Found, float]:
+def timed(index: LocalIndex, task: Task, search: Search) -> tuple[Found, float]:
     """What a search in a snapshot of its own finds, and the milliseconds it takes."""
     started = time.perf_counter()
-    with database.snapshot() as snapshot:
+    with index.snapshot() as snapshot:
         found = search(snapshot, task)
     return found, (time.perf_counter() - started) * 1e3

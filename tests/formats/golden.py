@@ -11,8 +11,8 @@ from typing import Any
 
 from storage.database.database import Database, Snapshot
 from storage.record import Level
-from storage.search.filter import Filter
-from storage.search.local import search
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
 from tests.invented import codes, item
 
 CODE_LENGTH = 100
@@ -42,6 +42,7 @@ def write(path: Path) -> None:
 
 def tell(database: Database) -> dict[str, Any]:
     """Return everything that a database tells, as JSON has it."""
+    index = LocalIndex(database)
     with database.snapshot() as snapshot:
         told = {
             "model": snapshot.model,
@@ -54,9 +55,9 @@ def tell(database: Database) -> dict[str, Any]:
                 for level in Level
             },
             "instances": {each.uid: _instance(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
-            "answers": {level: _answer(snapshot, level, CT_EARLY) for level in Level},
+            "answers": {level: _answer(index, snapshot, level, CT_EARLY) for level in Level},
             "outputs": {each.uid: _outputs(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
-            "of a manufacturer": {level: _answer(snapshot, level, OF_A_MANUFACTURER) for level in Level},
+            "of a manufacturer": {level: _answer(index, snapshot, level, OF_A_MANUFACTURER) for level in Level},
         }
     return dict(json.loads(json.dumps(told)))
 
@@ -83,12 +84,12 @@ def _outputs(snapshot: Snapshot, uid: str) -> list[list[int]] | None:
     return None if outputs is None else outputs.relaxed.tolist()
 
 
-def _answer(snapshot: Snapshot, level: Level, where: Filter) -> list[Any]:
-    answer = search(snapshot, codes(1, CODE_LENGTH, seed=99), 4, level, where)
-    return [
-        answer.candidates,
-        *([hit.uid, hit.distance, hit.sop_instance_uid, hit.frame, hit.row] for hit in answer.hits),
-    ]
+def _answer(index: LocalIndex, snapshot: Snapshot, level: Level, where: Filter) -> list[Any]:
+    with index.view(snapshot) as view:
+        answer = view.search(codes(1, CODE_LENGTH, seed=99), 4, level, where)
+    rows = snapshot.rows_of((hit.sop_instance_uid, hit.frame) for hit in answer.hits).tolist()
+    pairs = zip(answer.hits, rows, strict=True)
+    return [answer.candidates, *([hit.uid, hit.distance, hit.sop_instance_uid, hit.frame, row] for hit, row in pairs)]
 
 
 if __name__ == "__main__":
