@@ -14,7 +14,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from node.dicom.command_set import C_STORE_RQ, Request
-from node.ingest.pressure import Level, Pressure, own_bytes
+from node.ingest.pressure import Fullness, Pressure, own_bytes
 from node.ingest.refusals import read_refusals
 from node.settings import Settings
 from storage.spool.queue import Spool
@@ -54,7 +54,7 @@ def test_associations_are_rejected_before_the_spool_is_full(tmp_path: Path) -> N
 
     fuller = pressure_of(filled(tmp_path, 1), closed_share=0.9)
 
-    assert fuller.rejects() == Level("objects", 0.9)
+    assert fuller.rejects() == Fullness("objects", 0.9)
 
 
 def test_a_disk_that_fills_up_is_noticed_before_it_is_full(tmp_path: Path) -> None:

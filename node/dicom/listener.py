@@ -20,7 +20,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from node.dicom.message_reader import InstanceStore
-from node.dicom.negotiation import Acceptor, Policy
+from node.dicom.negotiation import Acceptor, AssociationPolicy
 from node.dicom.upper_layer import UpperLayer
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Listener:
         address: tuple[str, int],
         handlers: list[Any],
         store: InstanceStore,
-        policy: Policy,
+        policy: AssociationPolicy,
         *,
         shared: bool = False,
         tls: ssl.SSLContext | None = None,

@@ -44,7 +44,7 @@ CHECK_FAILED: Final = 2, 2, 1
 """Codes of rejections for now: a limit of the node, and no reason given."""
 
 
-class Policy(Protocol):
+class AssociationPolicy(Protocol):
     """What the application decides about associations."""
 
     ae_title: str
@@ -71,7 +71,7 @@ class Policy(Protocol):
 class Acceptor(ACSE):
     """Negotiates one association that a peer asks for, in the thread of the association."""
 
-    def __init__(self, association: Association, layer: UpperLayer, policy: Policy) -> None:
+    def __init__(self, association: Association, layer: UpperLayer, policy: AssociationPolicy) -> None:
         super().__init__(association)
         self._layer, self._policy = layer, policy
 

@@ -151,23 +151,15 @@ def walk(octets: bytes, *, is_implicit: bool, is_big: bool = False) -> Elements:
         The walk ends, without a fault, at an element of undefined length: only a parser finds the end of that.
     """
     found, offset, last, order = Elements(), 0, 0, ">" if is_big else "<"
-    read_tag, read_long = struct.Struct(order + "HH").unpack_from, struct.Struct(order + "I").unpack_from
-    read_short = struct.Struct(order + "H").unpack_from
+    read_tag = struct.Struct(order + "HH").unpack_from
     while offset + 8 <= len(octets):
         group, element = read_tag(octets, offset)
         tag = group << 16 | element
         if tag <= last or not 2 <= group < 0xFFFE:
             found.fault = "its tags are out of order"
             break
-        vr, start = octets[offset + 4 : offset + 6], offset + 8
-        if is_implicit:
-            (length,) = read_long(octets, offset + 4)
-        elif vr in SHORT_VRS:
-            (length,) = read_short(octets, offset + 6)
-        elif vr in LONG_VRS:
-            start += 4
-            length = read_long(octets, offset + 8)[0] if start <= len(octets) else 0
-        else:
+        start, length = _value(octets, offset, order, is_implicit=is_implicit)
+        if start is None:
             found.fault = "a value representation is none"
             break
         if length == UNDEFINED:
@@ -179,6 +171,19 @@ def walk(octets: bytes, *, is_implicit: bool, is_big: bool = False) -> Elements:
     else:
         found.end = offset + 8 if octets[offset:].strip(b"\0") else offset  # a stray zero behind the end does no harm
     return found
+
+
+def _value(octets: bytes, offset: int, order: str, *, is_implicit: bool) -> tuple[int | None, int]:
+    """Offset and length of the value of the element at an offset; offset None if it has no value representation."""
+    if is_implicit:
+        return offset + 8, struct.unpack_from(order + "I", octets, offset + 4)[0]
+    vr = octets[offset + 4 : offset + 6]
+    if vr in SHORT_VRS:
+        return offset + 8, struct.unpack_from(order + "H", octets, offset + 6)[0]
+    if vr not in LONG_VRS:
+        return None, 0
+    start = offset + 12
+    return start, struct.unpack_from(order + "I", octets, offset + 8)[0] if start <= len(octets) else 0
 
 
 def head_by_pydicom(octets: bytes, transfer_syntax: UID) -> dict[int, str]:

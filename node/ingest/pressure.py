@@ -16,7 +16,7 @@ STATM: Final = Path("/proc/self/statm")
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class Fullness:
     """How full the fullest resource is.
 
     Attributes
@@ -42,22 +42,22 @@ class Pressure:
 
     def __init__(self, spool: Spool, settings: Settings) -> None:
         self._spool, self._settings = spool, settings
-        self._level, self._level_until_s = Level("objects", 0.0), -math.inf
+        self._level, self._level_until_s = Fullness("objects", 0.0), -math.inf
 
-    def level(self) -> Level:
+    def level(self) -> Fullness:
         """The fullest resource of all, at most `LEVEL_AGE_S` old."""
         now = time.monotonic()
         if now >= self._level_until_s:
-            memory = Level("memory", own_bytes() / self._settings.receiver_memory_bytes)
+            memory = Fullness("memory", own_bytes() / self._settings.receiver_memory_bytes)
             self._level = max(memory, self.spool_level(), key=lambda level: level.share)
             self._level_until_s = now + LEVEL_AGE_S
         return self._level
 
-    def spool_level(self) -> Level:
+    def spool_level(self) -> Fullness:
         """The fullest of the resources that all receivers share: objects and disk."""
         objects = self._spool.depth() / self._spool.capacity if self._spool.capacity else 1.0
         disk = self._spool.free_bytes / max(1, self._spool.disk_free_bytes())
-        return max(Level("objects", objects), Level("disk", disk), key=lambda level: level.share)
+        return max(Fullness("objects", objects), Fullness("disk", disk), key=lambda level: level.share)
 
     def delay_s(self) -> float:
         """Time that a response waits: none up to `busy_share`, from there on longer, `longest_delay_s` when full."""
@@ -65,7 +65,7 @@ class Pressure:
         over = (self.level().share - busy) / (1 - busy)
         return self._settings.longest_delay_s * min(1.0, max(0.0, over))
 
-    def rejects(self) -> Level | None:
+    def rejects(self) -> Fullness | None:
         """The resource for which new associations that store are rejected; None if they are admitted."""
         level = self.level()
         return level if level.share >= self._settings.closed_share else None

@@ -51,7 +51,7 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     finder = Finder(settings, reading.database, reading.retriever)
     spool = reading.retriever.spool
     refusals = Refusals(settings.run_path, number)
-    entity = Entity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
+    entity = ApplicationEntity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
     if entity.is_alive():
@@ -65,10 +65,10 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     refusals.write()
 
 
-class Entity:
+class ApplicationEntity:
     """Our application entity: listens, admits callers, and hands requests to the receiver and the finder.
 
-    It is the `Policy` of its listener.
+    It is the `AssociationPolicy` of its listener.
     """
 
     def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
