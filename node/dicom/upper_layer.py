@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty
-from threading import Lock
+from threading import Lock, current_thread
 from typing import Any, Final, cast
 
 from pynetdicom.ae import ApplicationEntity
@@ -100,6 +100,18 @@ class UpperLayer(DULServiceProvider):
                 connection.shutdown(socket.SHUT_RDWR)
         self._ring()
 
+    def stop_dul(self) -> bool:
+        """End the thread, if nothing is to be sent any more, and tell whether it has ended.
+
+        pynetdicom's own would spin until the thread notices, which may be as long as a TLS handshake takes.
+        """
+        if self.state_machine.current_state != "Sta1":
+            return False
+        self.close()
+        if current_thread() is not self:
+            self.join()
+        return True
+
     def run_reactor(self) -> None:
         """Serve until the connection is closed; never raises."""
         connection: Any = self.socket
@@ -111,7 +123,7 @@ class UpperLayer(DULServiceProvider):
         except InvalidEventError as error:  # PS3.8 table 9-10 has no such case
             logger.warning("association with %s ends: %s", self._peer_title, error)
         except OSError as error:
-            logger.warning("connection from %s ends: %s", self._address, error)
+            logger.warning("connection with %s ends: %s", self._peer.address, error)
         except Exception:
             logger.exception("internal error: the association with %s ends", self._peer_title)
         finally:
@@ -128,14 +140,12 @@ class UpperLayer(DULServiceProvider):
         return self._connection is not None and self._connection.family == socket.AF_UNIX
 
     @property
-    def _peer_title(self) -> str:
-        peer = self.assoc.requestor if self.assoc.is_acceptor else self.assoc.acceptor
-        return peer.ae_title or "a peer"
+    def _peer(self) -> Any:
+        return self.assoc.requestor if self.assoc.is_acceptor else self.assoc.acceptor
 
     @property
-    def _address(self) -> str:
-        peer: Any = self.assoc.requestor if self.assoc.is_acceptor else self.assoc.acceptor
-        return str(peer.address_info and peer.address_info.address)
+    def _peer_title(self) -> str:
+        return self._peer.ae_title or "a peer"
 
     @property
     def _is_over(self) -> bool:
@@ -259,8 +269,7 @@ class UpperLayer(DULServiceProvider):
     def _respond(self, context_id: int, command_set: bytes) -> None:
         """Send a response, cut into PDUs that the peer takes."""
         connection: Any = self.socket
-        peer = self.assoc.requestor if self.assoc.is_acceptor else self.assoc.acceptor
-        connection.send(b"".join(command_pdus(context_id, command_set, peer.maximum_length or 0)))
+        connection.send(b"".join(command_pdus(context_id, command_set, self._peer.maximum_length or 0)))
 
     def _end(self, event: str, why: Exception) -> None:
         self._messages.abandon()
