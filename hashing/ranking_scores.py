@@ -26,8 +26,12 @@ TIMES, LEAST = 4, 100
 """A shortlist is so many times longer than the answer, and at least so long."""
 
 
-class Stage(StrEnum):
-    """What the order of an answer comes from."""
+class Ranking(StrEnum):
+    """What the order of look-alikes comes from.
+
+    HAMMING: distance, and of equal ones the asymmetric score. ASYMMETRIC: the asymmetric score. CLASSES: the agreement
+    of class scores, and of equal ones the asymmetric score.
+    """
 
     HAMMING = "HAMMING"
     ASYMMETRIC = "ASYMMETRIC"
@@ -61,9 +65,9 @@ class Outputs:
         return Outputs(self.relaxed[places], None if self.class_scores is None else self.class_scores[places])
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What they suffice for, as queries."""
-        return tuple(Stage) if self.class_scores is not None else (Stage.HAMMING, Stage.ASYMMETRIC)
+    def rankings(self) -> tuple[Ranking, ...]:
+        """The rankings that they suffice for, as queries."""
+        return tuple(Ranking) if self.class_scores is not None else (Ranking.HAMMING, Ranking.ASYMMETRIC)
 
 
 def shortlist_length(k: int) -> int:

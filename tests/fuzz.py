@@ -33,7 +33,8 @@ from node.dicom.command_set import CommandError, Request, read_command, read_req
 from node.errors import NodeError, Refusal
 from node.ingest.decoding import Decoding
 from node.ingest.identity import IdentityCheck
-from node.ingest.preparation import Prepared, prepare
+from node.ingest.outcome import Prepared
+from node.ingest.preparation import prepare
 from node.settings import Settings
 from storage.spool.queue import Entry
 from storage.spool.set_aside import REASON

@@ -4,14 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
-from pynetdicom.events import Event
 
 from node.dicom.association_request import AssociationRequest
+from node.dicom.data_set import read_data_set
 from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection
 from node.dicom.private import SIMILARITY_FIND
@@ -151,11 +152,11 @@ class ApplicationEntity:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
 
-    def _find(self, event: Event) -> Iterator[tuple[Dataset | int, Dataset | None]]:
-        model = event.context.abstract_syntax
+    def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
+        model, encoded = event.context.abstract_syntax, event.request.Identifier
         try:
             responses = self.finder.find(
-                _identifier(event),
+                read_data_set(b"" if encoded is None else encoded.getvalue(), UID(event.context.transfer_syntax)),
                 patient_root=model == PATIENT_ROOT_FIND,
                 example_mandatory=model == SIMILARITY_FIND,
                 is_cancelled=lambda: event.is_cancelled or not event.assoc.is_established,
@@ -168,13 +169,6 @@ class ApplicationEntity:
         except Exception:
             logger.exception("internal error while finding")
             yield _status(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node")), None
-
-
-def _identifier(event: Event) -> Dataset:
-    try:
-        return event.identifier
-    except Exception as error:  # whatever reading a stream of anything raises
-        raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set") from error
 
 
 def _status(refusal: Refusal) -> Dataset:
