@@ -7,8 +7,9 @@ import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from node.dicom.data_set import read_data_set
 from node.dicom.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
 from node.errors import Status
 from node.query import find
@@ -232,7 +233,7 @@ def test_too_many_matches_are_refused_before_the_first_response(node: Node, monk
     "request_",
     [
         identifier("IMAGE", InstanceNumber="404", PatientID="C"),
-        identifier("STUDY", EXAMPLE, PatientName="nobody*", InstanceNumber="404"),
+        identifier("STUDY", EXAMPLE, StudyDescription="nobody*", InstanceNumber="404"),
     ],
 )
 def test_long_work_is_cancelled_before_it_has_found_anything(
@@ -242,7 +243,9 @@ def test_long_work_is_cancelled_before_it_has_found_anything(
     answers = iter([False, False, True])
 
     responses = list(
-        node.finder.find(request_, patient_root=False, example_mandatory=False, is_cancelled=lambda: next(answers))
+        node.finder.find(
+            request_, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=lambda: next(answers)
+        )
     )
 
     assert responses == [(Status.CANCEL, None)]
@@ -271,11 +274,12 @@ def test_no_retrieve_ae_title_is_sent_for_an_image_of_unknown_sender(tmp_path: P
         request = identifier("IMAGE", SOPClassUID="")
 
         [(status, response)] = finder.find(
-            request, patient_root=False, example_mandatory=False, is_cancelled=lambda: False
+            request, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=lambda: False
         )
 
     assert status == Status.PENDING
-    assert response == identifier("IMAGE", SOPClassUID=CT)
+    assert response is not None
+    assert read_data_set(response, ExplicitVRLittleEndian) == identifier("IMAGE", SOPClassUID=CT)
 
 
 def test_coverage_says_that_instances_wait_to_be_indexed(node: Node) -> None:

@@ -135,7 +135,9 @@ def test_no_read_transaction_is_open_while_responses_are_sent(
     monkeypatch.setattr(Snapshot, "__enter__", entered)
     monkeypatch.setattr(Snapshot, "__exit__", left)
 
-    responses = node.finder.find(request_, patient_root=False, example_mandatory=False, is_cancelled=lambda: False)
+    responses = node.finder.find(
+        request_, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=lambda: False
+    )
 
     for status, _ in responses:
         assert status == Status.PENDING
@@ -148,7 +150,11 @@ def test_more_text_than_is_gathered_is_refused_before_the_first_response(
     monkeypatch.setattr(find, "MAX_CHARACTERS", 10)
 
     with pytest.raises(Refusal) as refused:
-        list(node.finder.find(STUDIES, patient_root=False, example_mandatory=False, is_cancelled=lambda: False))
+        list(
+            node.finder.find(
+                STUDIES, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=lambda: False
+            )
+        )
 
     assert refused.value.status == Status.OUT_OF_RESOURCES
 
@@ -170,7 +176,9 @@ def test_counting_what_lies_below_one_entity_is_cancelled_too(
     request = identifier("STUDY", PatientID="C", keys=keys)
     if "StudyDate" in keys:
         request = identifier("STUDY", {Element.EXAMPLE_STUDY_INSTANCE_UID: uid("5")}, keys)
-    responses = node.finder.find(request, patient_root=False, example_mandatory=False, is_cancelled=is_cancelled)
+    responses = node.finder.find(
+        request, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=is_cancelled
+    )
 
     assert list(responses) == [(Status.CANCEL, None)]
     assert len(calls) == 10

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from node.dicom.hierarchy import tag_of
 from node.errors import Refusal, Status
-from node.query.matching import MAX_PATTERN_CHARACTERS, MAX_PATTERNS, MAX_STORED_CHARACTERS, read_key, wild_card
+from node.query.matching import MAX_PATTERN_CHARACTERS, MAX_PATTERNS, read_key, wild_card
+from storage.folding import MAX_STORED_CHARACTERS
 
 MICROSECONDS = (3600_000_000, 60_000_000, 1_000_000)
 TEXT = st.text("aB*?.+[(^ ", max_size=6)

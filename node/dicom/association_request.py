@@ -72,6 +72,15 @@ class AssociationRequest:
         return primitive
 
 
+class RequestPDU:
+    """An A-ASSOCIATE-RQ in the form in which pynetdicom's state machine takes it (action AE-6)."""
+
+    protocol_version = 1  # `Acceptor` checks the real one, and counts
+
+    def __init__(self, request: AssociationRequest) -> None:
+        self.to_primitive = request.to_primitive
+
+
 def read_association_request(body: bytes) -> AssociationRequest:
     """Read the body of an A-ASSOCIATE-RQ, which is what follows the PDU's length (PS3.8 9.3.2).
 

@@ -21,7 +21,7 @@ DATA_SET_TYPE, STATUS, OFFENDING_ELEMENT, ERROR_COMMENT = 0x0800, 0x0900, 0x0901
 AFFECTED_SOP_INSTANCE_UID = 0x1000
 C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0020, 0x0030, 0x0FFF
 RESPONSE: Final = 0x8000  # a response's Command Field is the request's with this bit
-NO_DATA_SET = 0x0101
+NO_DATA_SET, WITH_DATA_SET = 0x0101, 0x0001
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
 
@@ -128,6 +128,14 @@ def response_to(request: Request, refusal: Refusal | None) -> bytes:
     return _element(0, struct.pack("<I", len(body))) + body
 
 
+def pending_response(sop_class_uid: str, message_id: int, status: int) -> bytes:
+    """Command set of a C-FIND response that an identifier follows (PS3.7 9.3.2.2)."""
+    body = _text(AFFECTED_SOP_CLASS_UID, sop_class_uid, b"\0") + _unsigned(COMMAND_FIELD, C_FIND_RQ | RESPONSE)
+    body += _unsigned(MESSAGE_ID_RESPONDED, message_id)
+    body += _unsigned(DATA_SET_TYPE, WITH_DATA_SET) + _unsigned(STATUS, status)
+    return _element(0, struct.pack("<I", len(body))) + body
+
+
 def command_pdus(context_id: int, command_set: bytes, maximum_length: int) -> Iterator[bytes]:
     """P-DATA-TF PDUs that carry a command set.
 
@@ -136,10 +144,19 @@ def command_pdus(context_id: int, command_set: bytes, maximum_length: int) -> It
     maximum_length
         Largest PDU that the peer receives, in bytes without its header; 0 means no limit (PS3.8 annex D.1).
     """
-    size = max(1, maximum_length - 6) if maximum_length else len(command_set)
-    for start in range(0, len(command_set), size):
-        part = command_set[start : start + size]
-        control = COMMAND | (LAST if start + size >= len(command_set) else 0)
+    return _pdus(context_id, command_set, maximum_length, COMMAND)
+
+
+def data_pdus(context_id: int, data_set: bytes, maximum_length: int) -> Iterator[bytes]:
+    """P-DATA-TF PDUs that carry a data set; parameters as of `command_pdus`."""
+    return _pdus(context_id, data_set, maximum_length, 0)
+
+
+def _pdus(context_id: int, content: bytes, maximum_length: int, kind: int) -> Iterator[bytes]:
+    size = max(1, maximum_length - 6) if maximum_length else len(content)
+    for start in range(0, len(content), size):
+        part = content[start : start + size]
+        control = kind | (LAST if start + size >= len(content) else 0)
         yield PDU_OF_ONE_VALUE.pack(P_DATA_TF, len(part) + 6, len(part) + 2, context_id, control) + part
 
 

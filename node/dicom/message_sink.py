@@ -1,6 +1,7 @@
 """Sinks of messages: each takes the data set of one DIMSE message, piece by piece as it comes from the network."""
 
-from typing import Final, Protocol
+from threading import Event
+from typing import Final, NamedTuple, Protocol
 
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import P_DATA
@@ -13,6 +14,19 @@ MAX_IDENTIFIER_BYTES: Final = 1 << 24  # pynetdicom holds the data set of such a
 
 class ProtocolError(Exception):
     """The peer sent what PS3.8 does not allow; the association is aborted."""
+
+
+class EncodedPDUs(NamedTuple):
+    """Whole PDUs on their way to the thread that sends them.
+
+    Attributes
+    ----------
+    is_done
+        It is set when they were sent, or when they cannot be any more.
+    """
+
+    pdus: bytes
+    is_done: Event
 
 
 class DataSink(Protocol):

@@ -16,8 +16,7 @@ import struct
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from queue import Empty
-from threading import Lock, current_thread
+from threading import Event, Lock, current_thread
 from typing import Any, Final, cast
 
 from pynetdicom.ae import ApplicationEntity
@@ -25,10 +24,10 @@ from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import InvalidEventError
 
-from node.dicom.association_request import AssociationRequest, read_association_request
+from node.dicom.association_request import AssociationRequest, RequestPDU, read_association_request
 from node.dicom.command_set import P_DATA_TF, CommandError, command_pdus
 from node.dicom.message_reader import InstanceStore, MessageReader
-from node.dicom.message_sink import ProtocolError, wake
+from node.dicom.message_sink import EncodedPDUs, ProtocolError, wake
 from node.dicom.socket_reader import PeerGoneError, PeerSilentError, SocketReader
 
 logger = logging.getLogger(__name__)
@@ -40,15 +39,6 @@ PDU_HEADER: Final = struct.Struct(">BxI")  # type, length (PS3.8 9.3.1)
 ASSOCIATE_RQ: Final = 1
 AWAITING_ASSOCIATION, ESTABLISHED, AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"  # PS3.8 9.2.1
 REQUEST_RECEIVED, CONNECTION_CLOSED, INVALID_PDU = "Evt6", "Evt17", "Evt19"  # PS3.8 table 9-10
-
-
-class RequestPDU:
-    """An A-ASSOCIATE-RQ in the form in which pynetdicom's state machine takes it (action AE-6)."""
-
-    protocol_version = 1  # `Acceptor` checks the real one, and counts
-
-    def __init__(self, request: AssociationRequest) -> None:
-        self.to_primitive = request.to_primitive
 
 
 class UpperLayer(DULServiceProvider):
@@ -134,6 +124,13 @@ class UpperLayer(DULServiceProvider):
         super().send_pdu(primitive)
         self._ring()
 
+    def send_encoded(self, pdus: bytes) -> Event:
+        """Have whole P-DATA-TF PDUs sent after all earlier primitives; the event is set once they are, or cannot be."""
+        encoded = EncodedPDUs(pdus, Event())
+        self.to_provider_queue.put(cast("Any", encoded))
+        self._ring()
+        return encoded.is_done
+
     @property
     def is_probe(self) -> bool:
         """True if this process connected to itself (`Listener.inject`): nobody else has a socket of this family."""
@@ -186,12 +183,18 @@ class UpperLayer(DULServiceProvider):
 
     def _process_recv_primitive(self) -> bool:
         """Take the next primitive to send; none is sent when the association is over."""
-        if not self._is_over:
-            return super()._process_recv_primitive()
-        with suppress(Empty):
-            while True:
-                self.to_provider_queue.get_nowait()
-        return False
+        waiting = self.to_provider_queue.queue
+        while waiting and (self._is_over or isinstance(waiting[0], EncodedPDUs)):
+            first: Any = self.to_provider_queue.get_nowait()
+            if isinstance(first, EncodedPDUs):
+                self._send_encoded(first)
+        return not self._is_over and super()._process_recv_primitive()
+
+    def _send_encoded(self, encoded: EncodedPDUs) -> None:
+        if self.state_machine.current_state == ESTABLISHED:
+            cast("Any", self.socket).send(encoded.pdus)
+            self._idle_timer.restart()
+        encoded.is_done.set()
 
     def _is_transport_event(self) -> bool:
         """True if something was read; pynetdicom's loop calls this each time round when there is nothing to send."""
@@ -292,8 +295,5 @@ class StreamingEntity(ApplicationEntity):
     def _create_socket(self, assoc: Association, *arguments: Any) -> Any:
         connection = super()._create_socket(assoc, *arguments)
         assoc.dul = UpperLayer(assoc, self._store, self.network_timeout or 0)
-        assoc.acse_timeout, assoc.network_timeout = (
-            self.acse_timeout,
-            self.network_timeout,
-        )  # the timers are the layer's
+        assoc.acse_timeout, assoc.network_timeout = self.acse_timeout, self.network_timeout  # the layer's timers
         return connection

@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from node.dicom.hierarchy import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
 from node.query.matching import Key
-from storage.database.columns import SEXES
+from node.query.spans import INDEX_OF, spans
+from storage.database.columns import DELETED, SEXES
 from storage.database.database import Snapshot
-from storage.database.lookup import KEYWORDS as LOOKED_UP
+from storage.database.lookup import Span
 from storage.record import LEVELS, Entity, Level
 from storage.search.index import Filter
 
@@ -36,12 +39,16 @@ def find(snapshot: Snapshot, level: Level, keys: Keys, check: Check = go_on) -> 
         Called before each comparison.
     """
     keys = _restricting(keys)
-    candidates = _by_key(snapshot, level, keys, check)
+    selective = _most_selective(snapshot, keys)
     upper = {keyword: key for keyword, key in keys.items() if LEVEL_OF[keyword] != level}
-    if candidates is None and upper:
+    if selective is not None and LEVEL_OF[selective] == level:
+        candidates = _by_key(snapshot, level, keys[selective], check)
+    elif upper:
         candidates = _below(snapshot, level, upper, check)
         keys = {keyword: key for keyword, key in keys.items() if keyword not in upper}
-    for entity in snapshot.entities(level) if candidates is None else candidates:
+    else:
+        candidates = snapshot.entities(level)
+    for entity in candidates:
         check()
         if all(_matches(snapshot, entity, key, check) for key in keys.values()):
             yield entity
@@ -90,23 +97,39 @@ def _restricting(keys: Keys) -> dict[str, Key]:
     return {keyword: key for keyword, key in keys.items() if not key.is_universal}
 
 
-def _by_key(snapshot: Snapshot, level: Level, keys: Keys, check: Check) -> Iterator[Entity] | None:
-    """Entities that a table of the database leads to, a superset of those that match; None where no table does."""
-    unique, looked_up = keys.get(UNIQUE[level]), keys.get(LOOKED_UP.get(level, ""))
+def _most_selective(snapshot: Snapshot, keys: Keys) -> str | None:
+    """Keyword of the key that leads to the fewest candidates through a table of the database; None if no key does."""
+    best, fewest = None, snapshot.count(Level.IMAGE)
+    for keyword, key in keys.items():
+        level, ranges = LEVEL_OF[keyword], spans(key)
+        if _is_unique(level, key):
+            count = len(key.exact or ())
+        elif ranges is not None:
+            count = snapshot.count_within(INDEX_OF[keyword], ranges, fewest)
+        else:
+            continue
+        if best is None or count < fewest:
+            best, fewest = keyword, count
+    return best
+
+
+def _is_unique(level: Level, key: Key) -> bool:
+    """True for the unique key of a level with a table of its own; a patient is stored by more than the Patient ID."""
+    return key.keyword == UNIQUE[level] and level != Level.PATIENT and key.exact is not None
+
+
+def _by_key(snapshot: Snapshot, level: Level, key: Key, check: Check) -> Iterator[Entity]:
+    """Entities that a table of the database leads to, a superset of those that match the key."""
+    if not _is_unique(level, key):
+        ranges: tuple[Span, ...] = spans(key) or ()
+        yield from snapshot.entities_within(level, INDEX_OF[key.keyword], ranges)
+        return
     found: dict[int, Entity] = {}
-    if level != Level.PATIENT and unique is not None and unique.exact is not None:
-        for uid in unique.exact:
-            check()
-            entity = snapshot.entity(level, uid)
-            found |= {} if entity is None else {entity.ordinal: entity}
-    elif looked_up is not None and looked_up.exact is not None:
-        for value in {*looked_up.exact, ""}:  # both are required keys, whose empty value matches anything
-            for entity in snapshot.entities_by_value(level, value):
-                check()
-                found[entity.ordinal] = entity
-    else:
-        return None
-    return (found[ordinal] for ordinal in sorted(found))
+    for uid in key.exact or ():
+        check()
+        entity = snapshot.entity(level, uid)
+        found |= {} if entity is None else {entity.ordinal: entity}
+    yield from (found[ordinal] for ordinal in sorted(found))
 
 
 def _below(snapshot: Snapshot, level: Level, keys: Keys, check: Check) -> Iterator[Entity]:
@@ -154,12 +177,22 @@ def _dated(snapshot: Snapshot, keys: dict[str, Key], where: Filter, check: Check
     del keys["StudyDate"]
     first, last = (int(end) if end else None for end in (ends["first"], ends["last"]))
     excluded = []
-    for uid in snapshot.undated_studies():
+    for uid in _undated_studies(snapshot):
         check()
         if not _matches(snapshot, _entity(snapshot, Level.STUDY, uid), key, check):
             excluded.append(uid)
     dates = (first, last if ends["range"] else first)
     return replace(where, study_dates=dates, undated=True, excluded_studies=frozenset(excluded))
+
+
+def _undated_studies(snapshot: Snapshot) -> list[str]:
+    """Study Instance UIDs of the studies with an image that has no valid Study Date."""
+    ordinals = [np.empty(0, np.uint32)]
+    for block in snapshot.blocks():
+        undated = np.flatnonzero(block.column("study_date") <= 0)
+        undated = undated[block.column("flags")[undated] & DELETED == 0]
+        ordinals.append(np.unique(block.column("study")[undated]))
+    return [snapshot.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
 
 def _entity(snapshot: Snapshot, level: Level, uid: str) -> Entity:

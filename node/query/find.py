@@ -16,8 +16,9 @@ from node.dicom.hierarchy import LEVEL_OF
 from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
-from node.query.identifier import Query, read_query, write_response
+from node.query.identifier import Query, read_query
 from node.query.question import EXAMPLE_KINDS, Question
+from node.query.response import ResponseEncoder
 from node.query.retriever import LookAlikes, Match, Retriever
 from node.settings import Settings
 from storage.database.database import Database
@@ -26,7 +27,8 @@ from storage.record import LEVELS, Entity, Level
 
 logger = logging.getLogger(__name__)
 
-Response = tuple[Status, Dataset | None]
+Response = tuple[Status, bytes | None]
+"""A status, and the identifier of a pending response as bytes."""
 Row = tuple[dict[str, str], str, dict[Element, str]]
 """The parts of one response: values by keyword, Retrieve AE Title, private elements."""
 
@@ -47,7 +49,13 @@ class Finder:
         self.settings, self.database, self.retriever = settings, database, retriever
 
     def find(
-        self, identifier: Dataset, *, patient_root: bool, example_mandatory: bool, is_cancelled: Callable[[], bool]
+        self,
+        identifier: Dataset,
+        *,
+        patient_root: bool,
+        example_mandatory: bool,
+        implicit: bool,
+        is_cancelled: Callable[[], bool],
     ) -> Iterator[Response]:
         """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
 
@@ -57,6 +65,8 @@ class Finder:
             As `node.dicom.data_set.read_data_set` makes it.
         patient_root, example_mandatory
             Of the information model, as in `node.query.identifier.read_query`.
+        implicit
+            True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
             Asked between responses, and during long work: True once the caller wants no more, or has gone.
 
@@ -72,11 +82,12 @@ class Finder:
         try:
             with self.database.snapshot() as snapshot:
                 rows = list(_bounded(self._rows(snapshot, query, _watch(is_cancelled))))
+            encoder = ResponseEncoder(query, implicit=implicit)
             for row in rows:
                 if is_cancelled():
                     raise _CancelledError
                 count += 1
-                yield pending, write_response(query, *row)
+                yield pending, encoder.encode(*row)
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
@@ -141,9 +152,7 @@ class Finder:
         """Title of the archive that holds the images: the setting, or else the sender of the first image."""
         if self.settings.retrieve_ae_title:
             return self.settings.retrieve_ae_title
-        first = next(catalog.descendants(snapshot, entity.level, entity.uid, Level.IMAGE))
-        record = snapshot.record(first)
-        return record.instance.get("RetrieveAETitle", "") if record else ""
+        return snapshot.first_image(entity.level, entity.ordinal).get("RetrieveAETitle", "")
 
 
 def _bounded(rows: Iterator[Row]) -> Iterator[Row]:

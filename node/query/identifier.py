@@ -1,23 +1,21 @@
-"""Identifiers of C-FIND: a request is read into a `Query`, and an entity is written as a response (PS3.4 C.4.1)."""
+"""Request identifiers of C-FIND, each read once into a `Query` (PS3.4 C.4.1)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom import config as pydicom_config
-from pydicom.charset import custom_encoders, python_encoding
-from pydicom.datadict import dictionary_VR, keyword_for_tag
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
-from pydicom.valuerep import VR, PersonName
 
 from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, UNIQUE, at_or_above, tag_of
-from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock, add_block
+from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
-from node.query.matching import PADDING, Key, read_keys
+from node.query.matching import Key, read_keys
 from node.query.question import KEYS, Question, read_question
+from storage.folding import PADDING
 from storage.record import LEVELS, Level
 
 CONTROL = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel"})
@@ -28,7 +26,6 @@ RETURNED_ONLY = "RetrieveAETitle"
 MAX_KEY_BYTES = 1 << 15
 """Longest value of a key that is no list of UIDs."""
 
-UTF_8 = "ISO_IR 192"
 LISTS = frozenset(map(tag_of, UNIQUE.values())) - {tag_of(UNIQUE[Level.PATIENT])}
 ASCII_ONLY = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 """The default character repertoire, which pydicom reads leniently as Latin alphabet No. 1."""
@@ -109,33 +106,6 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
     )
 
 
-def write_response(
-    query: Query, values: Mapping[str, str], retrieve_ae_title: str, similarity: Mapping[Element, str]
-) -> Dataset:
-    """One response: the attributes of the request's keys, and no others but those that every response has.
-
-    Parameters
-    ----------
-    values
-        Values of the entity by keyword; a key that it lacks is returned with zero length.
-    similarity
-        Values of private elements; only those that the request has are returned.
-    """
-    response = Dataset()
-    wanted = {keyword: values.get(keyword, "") for keyword in query.keys}
-    character_set = _character_set(query.character_set, wanted.values())
-    if character_set:
-        response.SpecificCharacterSet = character_set
-    response.QueryRetrieveLevel = str(query.level)
-    if retrieve_ae_title:
-        response.RetrieveAETitle = retrieve_ae_title
-    for keyword, text in wanted.items():
-        response.add(_element(keyword, text))
-    returned = [(element, similarity[element]) for element in query.returned if element in similarity]
-    add_block(response, returned, query.block)
-    return response
-
-
 def _readable_block(identifier: Dataset) -> PrivateBlock:
     """Our block in an identifier, all of whose values can be read but for those of other creators."""
     tags = list(identifier.keys())
@@ -200,36 +170,3 @@ def _text(value: object) -> str:
     if isinstance(value, MultiValue | list):
         return "\\".join(map(str, value))
     return str(value)
-
-
-def _element(keyword: str, text: str) -> DataElement:
-    """As stored: a value that its VR does not allow must spoil neither the response nor, quoted, the log."""
-    tag = tag_of(keyword)
-    vr = dictionary_VR(tag)
-    parts: list[Any] = text.split("\\") if text else []
-    if vr == VR.US:
-        parts = [int(part) for part in parts if len(part) <= 5 and part.isdecimal() and int(part) < 1 << 16]
-    if vr == VR.PN:
-        parts = [PersonName(part, validation_mode=pydicom_config.IGNORE) for part in parts]
-    return DataElement(tag, vr, parts[0] if len(parts) == 1 else parts or None, already_converted=True)
-
-
-def _character_set(requested: str, texts: Iterable[str]) -> str:
-    """The request's character set if every value fits, else UTF-8; none if all is ASCII (PS3.4 C.4.1.1.3.2)."""
-    characters = {character for text in texts for character in text if not character.isascii()}
-    if not characters:
-        return ""
-    names = requested.split("\\")
-    extended = all(name == "" or name.startswith("ISO 2022 ") for name in names)  # code extensions combine
-    if not all(name in python_encoding for name in names) or (len(names) > 1 and not extended):
-        return UTF_8
-    encodings = [python_encoding[name] for name in names if name not in ASCII_ONLY]
-    return requested if all(any(_fits(character, code) for code in encodings) for character in characters) else UTF_8
-
-
-def _fits(character: str, encoding: str) -> bool:
-    encode = custom_encoders.get(encoding, lambda text: text.encode(encoding))
-    try:
-        return encode(character) != b"\\"  # in JIS X 0201 the yen sign has the code that separates values
-    except UnicodeError:
-        return False

@@ -5,7 +5,6 @@ holds what callers send.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ from pydicom.valuerep import VR
 
 from node.dicom.hierarchy import tag_of
 from node.errors import Refusal, Status
+from storage.folding import PADDING, digits, folded_group, folded_groups, stored_values
 
 RANGE_VRS = frozenset({VR.DA, VR.TM})
 WILD_CARD_VRS = frozenset({VR.AE, VR.CS, VR.LO, VR.LT, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT})
@@ -23,15 +23,10 @@ NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([Ee][+-]?\d+)?", re.ASCII)
 EMPTY = '""'
 """Key that matches only what has no value (empty value matching)."""
 
-PADDING: Final = " \0\t\n\r\f\v"
-"""Characters around a value that say nothing, whatever its VR (PS3.5 section 6.2)."""
-
 MAX_PATTERNS: Final = 32
 """Most values of one key that are wild cards, ranges or names."""
 MAX_PATTERN_CHARACTERS: Final = 1024
 """Longest value of that kind; VR LO allows 64 characters, and PN three times 64."""
-MAX_STORED_CHARACTERS: Final = 8192
-"""Part of a stored attribute that is compared: senders may write more than the VR allows."""
 
 Test = Callable[[str], bool]
 
@@ -61,7 +56,7 @@ class Key:
 
     def matches(self, stored: str) -> bool:
         """True if one of the stored values, joined by a backslash, matches one value of the key."""
-        return self.is_universal or any(map(self._test, stored[:MAX_STORED_CHARACTERS].split("\\")))
+        return self.is_universal or any(map(self._test, stored_values(stored)))
 
 
 def read_keys(texts: Mapping[str, str]) -> dict[str, Key]:
@@ -170,21 +165,16 @@ def _moment_test(value: str) -> Test:
     """
     if value == EMPTY:
         return lambda stored: stored.strip(PADDING) == ""
-    first, *rest = (_digits(part) for part in value.split("-", 1))
+    first, *rest = (digits(part) for part in value.split("-", 1))
     if not rest:
-        return lambda stored: first != "" and _digits(stored).startswith(first)
+        return lambda stored: first != "" and digits(stored).startswith(first)
     last = rest[0]
 
     def within(stored: str) -> bool:
-        moment = _digits(stored)
+        moment = digits(stored)
         return moment.isdigit() and moment >= first[: len(moment)] and (last == "" or moment[: len(last)] <= last)
 
     return within
-
-
-def _digits(text: str) -> str:
-    """Digits only: the old forms 2020.01.31 and 12:30:00 are read too, and the fraction of a second follows it."""
-    return re.sub(r"[.:\s\0]", "", text)
 
 
 def _number(text: str) -> float | str:
@@ -202,7 +192,7 @@ def _name_test(values: Sequence[str]) -> Test:
     may_be_empty = EMPTY in values
 
     def test(stored: str) -> bool:
-        groups = [_plain(group) for group in stored.split("=", MAX_PATTERNS)]
+        groups = folded_groups(stored)
         return (may_be_empty and not any(groups)) or any(_is_named(key, groups) for key in keys)
 
     return test
@@ -221,7 +211,7 @@ def _group_test(key: str) -> Test:
     Trailing delimiters are insignificant on both sides, and "*" matches nothing too: SMITH^* is SMITH as well as
     SMITH^JOHN. So a trailing run of delimiters and asterisks may be left out, or be cut after its first asterisk.
     """
-    plain = _plain(key)
+    plain = folded_group(key)
     if plain.strip("*") == "":
         return lambda _: True
     stem = plain.rstrip("^*")
@@ -230,14 +220,6 @@ def _group_test(key: str) -> Test:
         return wild_card(stem)
     longer = wild_card(stem + run[: run.index("*") + 1])
     return _any([longer, wild_card(stem)]) if "^" in run else longer
-
-
-def _plain(group: str) -> str:
-    """Lower case, accents and needless spaces removed, trailing empty components dropped."""
-    bare = "".join(char for char in unicodedata.normalize("NFKD", group) if not unicodedata.combining(char))
-    composed = unicodedata.normalize("NFC", bare).casefold()  # a syllable of Hangul is one character again
-    components = (" ".join(component.replace("\0", " ").split()) for component in composed.split("^"))
-    return "^".join(components).rstrip("^")
 
 
 def _is_at(piece: str, text: str, start: int) -> bool:

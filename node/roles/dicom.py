@@ -26,6 +26,7 @@ from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
 from node.query.find import Finder
+from node.query.pending_responses import PendingResponses
 from node.roles.kernel_cache import load_kernels
 from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -153,16 +154,23 @@ class ApplicationEntity:
         return ae
 
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
-        model, encoded = event.context.abstract_syntax, event.request.Identifier
+        """Write the pending responses; yield the final one to pynetdicom, unless it is success."""
+        model, encoded, syntax = event.context.abstract_syntax, event.request.Identifier, event.context.transfer_syntax
+        responses = PendingResponses(event)
         try:
-            responses = self.finder.find(
-                read_data_set(b"" if encoded is None else encoded.getvalue(), UID(event.context.transfer_syntax)),
+            found = self.finder.find(
+                read_data_set(b"" if encoded is None else encoded.getvalue(), UID(syntax)),
                 patient_root=model == PATIENT_ROOT_FIND,
                 example_mandatory=model == SIMILARITY_FIND,
-                is_cancelled=lambda: event.is_cancelled or not event.assoc.is_established,
+                implicit=UID(syntax).is_implicit_VR,
+                is_cancelled=responses.is_cancelled,
             )
-            for status, identifier in responses:
-                yield int(status), identifier
+            for status, identifier in found:
+                if identifier is not None:
+                    responses.write(status, identifier)
+            responses.flush()
+            if responses.is_cancelled():
+                yield int(Status.CANCEL), None
         except Refusal as refusal:
             logger.warning("refused to find: %s", refusal)
             yield _status(refusal), None

@@ -10,11 +10,12 @@ from hashing.codes import CodeLengthError, words
 from storage.database.blocks import Layout
 from storage.errors import FormatError, ModelMismatch
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Number of the on-disk format; a change of any table, key or value raises it.
 
 1 was without the column `manufacturer` and without outputs of the network (in 2, class scores may follow these).
-2 was without the table `lookup`. `storage.database.migrations` brings both to 3.
+2 was without the table `lookup`, and 3 had only Patient ID and Accession Number in it.
+`storage.database.migrations` brings each to 4.
 """
 
 

@@ -1,42 +1,83 @@
-"""Entities by the value of an attribute that is not their unique key: Patient ID, Accession Number."""
+"""The index of attributes that are no unique keys: Patient ID and name, Accession Number, Study Date, Modality."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
 
 import lmdb
 
+from storage.folding import code_string, digits, folded_groups, stored_values, stripped
 from storage.record import Attributes, Level
 
 TABLE: Final = "lookup"
-KEYWORDS: Final[Mapping[Level, str]] = {Level.PATIENT: "PatientID", Level.STUDY: "AccessionNumber"}
-"""The attribute by which the entities of a level can be looked up."""
+KEYWORDS: Final[Mapping[Level, tuple[str, ...]]] = {
+    Level.PATIENT: ("PatientID", "PatientName"),
+    Level.STUDY: ("AccessionNumber", "StudyDate"),
+    Level.SERIES: ("Modality",),
+    Level.IMAGE: (),
+}
+"""Attributes by which the entities of a level can be looked up."""
+LEVEL_OF_KEYWORD: Final = {keyword: level for level in Level for keyword in KEYWORDS[level]}
+FORMS: Final[Mapping[str, Callable[[str], list[str]]]] = {
+    "PatientID": lambda value: [stripped(value)],
+    "PatientName": folded_groups,
+    "AccessionNumber": lambda value: [stripped(value)],
+    "StudyDate": lambda value: [digits(value)],
+    "Modality": lambda value: [code_string(value)],
+}
+"""What the index holds of one value of an attribute."""
 
 ORDINAL: Final = Struct(">I")
 MAX_KEY_BYTES: Final = 511  # of LMDB
-PADDING: Final = " \0\t\n\r\f\v"
-"""Characters around a value that say nothing (PS3.5 section 6.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of index entries, both ends included.
+
+    Attributes
+    ----------
+    first
+        Lowest text of the range, in the order of code points.
+    last
+        Highest text, to which as many first characters of an entry are compared; "" for no limit.
+    is_single
+        True if the range holds only `first` itself, and `last` says nothing.
+    """
+
+    first: str
+    last: str = ""
+    is_single: bool = False
 
 
 class Lookup:
-    """The table of values, seen through one transaction that was opened with `buffers=True`.
+    """The index, seen through one transaction that was opened with `buffers=True`.
 
-    A key holds a keyword and the start of a value, so the entities that it leads to are still to be compared with the
-    whole value. The data are the ordinals of the entities. An entity without a value lies under the empty value.
+    A key holds a keyword and the start of a text, so the entities that it leads to are still to be compared with the
+    whole value. The data are the ordinals of the entities. An entity without a value lies under the empty text.
     """
 
     def __init__(self, transaction: lmdb.Transaction, handle: Any) -> None:
         self._transaction, self._handle = transaction, handle
 
-    def ordinals(self, level: Level, value: str) -> list[int]:
-        """Ordinals of the entities that have a value which begins as `value` does, ascending."""
-        cursor = self._transaction.cursor(db=self._handle)
-        if not cursor.set_key(_key(KEYWORDS[level], value)):
-            return []
-        return [ORDINAL.unpack(ordinal)[0] for ordinal in cursor.iternext_dup()]
+    def ordinals(self, keyword: str, spans: Iterable[Span]) -> list[int]:
+        """Ordinals of the entities with an entry in one of some ranges, ascending; they may be too many, never few."""
+        cursors = (cursor for span in spans for cursor in self._cursors(keyword, span))
+        return sorted({ORDINAL.unpack(ordinal)[0] for cursor in cursors for ordinal in cursor.iternext_dup()})
+
+    def count(self, keyword: str, spans: Iterable[Span], limit: int) -> int:
+        """Number of entries in some ranges; counting ends once it exceeds `limit`."""
+        count = 0
+        for span in spans:
+            for cursor in self._cursors(keyword, span):
+                count += cursor.count()
+                if count > limit:
+                    return count
+        return count
 
     def replace(self, level: Level, ordinal: int, old: Attributes | None, new: Attributes | None) -> None:
-        """Find an entity by its new attributes instead of its old ones; None before it is there, and afterwards."""
+        """Index an entity by its new attributes instead of its old ones; None before it is there, and afterwards."""
         before, after = lookup_keys(level, old), lookup_keys(level, new)
         for key in before - after:
             self._transaction.delete(key, ORDINAL.pack(ordinal), db=self._handle)
@@ -47,14 +88,39 @@ class Lookup:
         """True if an entity can be found by this key of `lookup_keys`."""
         return bool(self._transaction.cursor(db=self._handle).set_key_dup(key, ORDINAL.pack(ordinal)))
 
+    def clear(self) -> None:
+        """Remove every entry, to fill the index anew."""
+        self._transaction.drop(self._handle, delete=False)
+
+    def _cursors(self, keyword: str, span: Span) -> Iterator[lmdb.Cursor]:
+        """Yield a cursor at each key of a range; the cursor may be moved among the data of the key."""
+        cursor = self._transaction.cursor(db=self._handle)
+        first = _key(keyword, span.first)
+        if span.is_single:
+            if cursor.set_key(first):
+                yield cursor
+            return
+        prefix, last = _key(keyword, ""), _key(keyword, span.last)
+        is_there = cursor.set_range(first)
+        while is_there:
+            key = bytes(cursor.key())
+            if not key.startswith(prefix) or key[: len(last)] > last:
+                return
+            yield cursor
+            is_there = cursor.next_nodup()
+
 
 def lookup_keys(level: Level, attributes: Attributes | None) -> frozenset[bytes]:
-    """Keys of an entity with these attributes; none at the levels without a lookup."""
-    if attributes is None or level not in KEYWORDS:
+    """Keys of an entity with these attributes."""
+    if attributes is None:
         return frozenset()
-    keyword = KEYWORDS[level]
-    return frozenset(_key(keyword, value) for value in attributes.get(keyword, "").split("\\"))
+    return frozenset(
+        _key(keyword, form)
+        for keyword in KEYWORDS[level]
+        for value in stored_values(attributes.get(keyword, ""))
+        for form in FORMS[keyword](value)
+    )
 
 
-def _key(keyword: str, value: str) -> bytes:
-    return f"{keyword}\0{value.strip(PADDING)}".encode("utf-8", "surrogatepass")[:MAX_KEY_BYTES]
+def _key(keyword: str, text: str) -> bytes:
+    return f"{keyword}\0{text}".encode("utf-8", "surrogatepass")[:MAX_KEY_BYTES]

@@ -16,8 +16,9 @@ from storage.record import Level
 def upgraded(environment: lmdb.Environment, header: Header) -> Header:
     """The header of a database that is now of the present format; in one transaction, so that a kill changes nothing.
 
-    Format 1 gets the column of manufacturers, and an empty table of the network's outputs; formats 1 and 2 get the
-    table `lookup`. It takes some ten seconds a million series, and a minute a million patients with a study each.
+    Format 1 gets the column of manufacturers, and an empty table of the network's outputs; every older format gets the
+    index `lookup`, filled anew. It takes some ten seconds a million series, and a minute a million patients with a
+    study each.
     """
     if header.format == FORMAT:
         return header
@@ -42,6 +43,7 @@ def _add_manufacturers(tables: Tables) -> None:
 
 
 def _fill_lookup(tables: Tables) -> None:
-    for level in lookup.KEYWORDS:
+    tables.lookup.clear()
+    for level in (level for level, keywords in lookup.KEYWORDS.items() if keywords):
         for ordinal, node in tables.nodes(level):
             tables.lookup.replace(level, ordinal, None, node.attributes)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
-from storage.database.columns import DELETED, LEVEL_COLUMN
+from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
+from storage.database.lookup import LEVEL_OF_KEYWORD, Span
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
-from storage.record import LEVELS, Entity, Level, Record, may_be_one_patient, names_a_patient
+from storage.record import LEVELS, Attributes, Entity, Level, Record, may_be_one_patient, names_a_patient
 
 
 class Snapshot:
@@ -126,13 +127,16 @@ class Snapshot:
         for ordinal, node in self._tables.nodes(level):
             yield self._entity(level, ordinal, node)
 
-    def entities_by_value(self, level: Level, value: str) -> Iterator[Entity]:
-        """Yield the patients of a Patient ID or the studies of an Accession Number, in order of arrival.
+    def entities_within(self, level: Level, keyword: str, spans: Iterable[Span]) -> Iterator[Entity]:
+        """Yield entities with an index entry in some ranges, in order of arrival; `keyword` may be of a lower level."""
+        ordinals, at = self._tables.lookup.ordinals(keyword, spans), LEVEL_OF_KEYWORD[keyword]
+        for step in reversed(LEVELS[LEVELS.index(level) + 1 : LEVELS.index(at) + 1]):
+            ordinals = sorted({self._node(step, ordinal).parent for ordinal in ordinals})
+        return (self._entity_at(level, ordinal) for ordinal in ordinals)
 
-        The value is compared in its first 480 bytes, without spaces around it; "" finds the entities that have none.
-        """
-        for ordinal in self._tables.lookup.ordinals(level, value):
-            yield self._entity_at(level, ordinal)
+    def count_within(self, keyword: str, spans: Iterable[Span], limit: int) -> int:
+        """Number of index entries in some ranges of an attribute; counting ends once it exceeds `limit`."""
+        return self._tables.lookup.count(keyword, spans, limit)
 
     def children(self, level: Level, uid: str) -> list[str]:
         """Return the unique keys one level below an entity, in order of arrival; empty when it is unknown."""
@@ -145,6 +149,12 @@ class Snapshot:
             below = LEVELS[LEVELS.index(level) + 1]
             for child in self._tables.children(level, ordinal):
                 yield self.uid(below, child)
+
+    def first_image(self, level: Level, ordinal: int) -> Attributes:
+        """Attributes of the first image below an entity, without those of the levels above; or of the image itself."""
+        for step in LEVELS[LEVELS.index(level) : -1]:
+            ordinal = self._tables.first_child(step, ordinal)
+        return self._node(Level.IMAGE, ordinal).attributes
 
     def record(self, sop_instance_uid: str) -> Record | None:
         """Everything kept of an instance but its codes."""
@@ -257,15 +267,6 @@ class Snapshot:
                 raise KeyError(f"no frame {frame} of {uid}")
             rows.append(instance.first_row + instance.frames.index(frame))
         return np.array(rows, np.int64)
-
-    def undated_studies(self) -> list[str]:
-        """Study Instance UIDs of the studies with an image that has no valid Study Date."""
-        ordinals = [np.empty(0, np.uint32)]
-        for block in self.blocks():
-            undated = np.flatnonzero(block.column("study_date") <= 0)
-            undated = undated[block.column("flags")[undated] & DELETED == 0]
-            ordinals.append(np.unique(block.column("study")[undated]))
-        return [self.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
     def terms(self, column: str) -> list[str]:
         """Texts of a column of terms; "" is among them."""

@@ -85,7 +85,7 @@ class Tables:
 
     @property
     def lookup(self) -> lookup.Lookup:
-        """Entities by Patient ID and Accession Number."""
+        """The index of attributes that are no unique keys."""
         return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
 
     def ordinal(self, level: Level, uid: str) -> int | None:
@@ -135,6 +135,13 @@ class Tables:
         if not cursor.set_key(ORDINAL.pack(ordinal)):
             return []
         return [ORDINAL.unpack(value)[0] for value in cursor.iternext_dup()]
+
+    def first_child(self, level: Level, ordinal: int) -> int:
+        """Ordinal of the first child of an entity; KeyError if it has none."""
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
+        if not cursor.set_key(ORDINAL.pack(ordinal)):
+            raise KeyError(f"{level} {ordinal} has no children")
+        return int(ORDINAL.unpack(cursor.value())[0])
 
     def has_child(self, level: Level, ordinal: int, child: int) -> bool:
         """Whether an entity has this child."""
@@ -255,7 +262,7 @@ class Tables:
         self._put("meta", b"segments", json.dumps([astuple(entry) for entry in segments]).encode())
 
     def _update_lookup(self, level: Level, ordinal: int, new: Node | None) -> None:
-        if level in lookup.KEYWORDS:
+        if lookup.KEYWORDS[level]:
             old = self.node(level, ordinal)
             self.lookup.replace(level, ordinal, old.attributes if old else None, new.attributes if new else None)
 

@@ -166,7 +166,12 @@ def our_receivers(home: Path, patch: str = "", number: int | None = None) -> Ite
         command = [sys.executable, "-c", f"{patch}from node.cli.main import main; main()", "role", "dicom"]
         running = [
             stack.enter_context(
-                started([*command, str(one), str(os.getpid())], peer, home.with_suffix(f".{one}.log"), environment)
+                started(
+                    [*command, str(one), "--supervisor", str(os.getpid())],
+                    peer,
+                    home.with_suffix(f".{one}.log"),
+                    environment,
+                )
             )
             for one in [*processes(settings, Role.DICOM)][:number]
         ]
@@ -200,7 +205,7 @@ def orthanc(folder: Path) -> Iterator[Server]:
     peer, http_port = Peer("ORTHANC", "127.0.0.1", free_port()), free_port()
     settings = {
         "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": http_port, "DicomPort": peer.port,
-        "AuthenticationEnabled": False, "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False, "RemoteAccessAllowed": False, "DicomAlwaysAllowFind": True,
     }  # fmt: skip
     path = folder / "orthanc.json"
     path.write_text(json.dumps(settings))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.database.database import Database, Snapshot
+from storage.database.lookup import KEYWORDS, Span
 from storage.record import Level
 from storage.search.index import Filter
 from storage.search.local import LocalIndex
@@ -18,6 +19,11 @@ from tests.invented import codes, item
 CODE_LENGTH = 100
 CT_OF_MUELLER = {"Modality": "CT", "Manufacturer": "Müller & Co"}
 CT_EARLY = Filter(modalities=frozenset({"CT"}), study_dates=(20200101, 20200430))
+WITHIN = (
+    (Level.PATIENT, "PatientName", "muller", "muller"),
+    (Level.STUDY, "StudyDate", "20200116", "202003"),
+    (Level.STUDY, "Modality", "MR", "MR"),
+)
 OF_A_MANUFACTURER = Filter(manufacturers=frozenset({"Müller & Co"}))
 
 
@@ -58,13 +64,21 @@ def tell(database: Database) -> dict[str, Any]:
             "instances": {each.uid: _instance(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
             "answers": {level: _answer(index, snapshot, level, CT_EARLY) for level in Level},
             "looked up": {
-                f"{level}:{value}": [each.uid for each in snapshot.entities_by_value(level, value)]
+                f"{level}:{value}": _looked_up(snapshot, level, KEYWORDS[level][0], Span(value, is_single=True))
                 for level, value in ((Level.PATIENT, ""), (Level.STUDY, ""), (Level.STUDY, "A 1"), (Level.STUDY, "A"))
+            },
+            "within": {
+                keyword: _looked_up(snapshot, level, keyword, Span(first, last))
+                for level, keyword, first, last in WITHIN
             },
             "outputs": {each.uid: _outputs(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
             "of a manufacturer": {level: _answer(index, snapshot, level, OF_A_MANUFACTURER) for level in Level},
         }
     return dict(json.loads(json.dumps(told)))
+
+
+def _looked_up(snapshot: Snapshot, level: Level, keyword: str, span: Span) -> list[str]:
+    return [entity.uid for entity in snapshot.entities_within(level, keyword, [span])]
 
 
 def _instance(snapshot: Snapshot, uid: str) -> dict[str, Any]:

@@ -1,20 +1,26 @@
-"""Identifiers of C-FIND responses: what they hold, and in which character set."""
+"""Identifiers of C-FIND responses: what they hold, in which character set, and how they are encoded."""
 
-from io import BytesIO
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import config as pydicom_config
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pynetdicom.dsutils import decode, encode
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import VR, PersonName
+from pynetdicom.dsutils import encode
 
-from node.dicom.hierarchy import LEVEL_OF
-from node.dicom.private import GROUP, Element, PrivateBlock
-from node.query.identifier import Query, read_query, write_response
+from node.dicom.data_set import read_data_set
+from node.dicom.hierarchy import LEVEL_OF, tag_of
+from node.dicom.private import GROUP, Element, PrivateBlock, add_block
+from node.query.identifier import Query, read_query
 from node.query.matching import read_keys
+from node.query.response import ResponseEncoder
 from storage.record import Level
 from tests.archive import identifier
 
@@ -42,10 +48,42 @@ def read(dataset: Dataset) -> Query:
     return read_query(dataset, patient_root=False)
 
 
-def received(dataset: Dataset, *, implicit: bool = False) -> Dataset:
-    octets = encode(dataset, implicit, is_little_endian=True)
-    assert octets is not None
-    return decode(BytesIO(octets), implicit, is_little_endian=True)
+def write_response(
+    query: Query,
+    values: Mapping[str, str],
+    retrieve_ae_title: str,
+    similarity: Mapping[Element, str],
+    *,
+    implicit: bool = False,
+) -> Dataset:
+    encoded = ResponseEncoder(query, implicit=implicit).encode(values, retrieve_ae_title, similarity)
+    return read_data_set(encoded, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+
+
+def data_element(keyword: str, text: str) -> DataElement:
+    vr = VR(dictionary_VR(tag_of(keyword)))
+    parts: list[Any] = text.split("\\") if text else []
+    if vr == VR.US:
+        parts = [int(part) for part in parts if part.isdecimal() and int(part) < 1 << 16]
+    if vr == VR.PN:
+        parts = [PersonName(part, validation_mode=pydicom_config.IGNORE) for part in parts]
+    return DataElement(tag_of(keyword), vr, parts[0] if len(parts) == 1 else parts or None, already_converted=True)
+
+
+def as_pydicom_writes(
+    query: Query, values: Mapping[str, str], title: str, similarity: Mapping[Element, str], character_set: str
+) -> Dataset:
+    response = Dataset()
+    if character_set:
+        response.SpecificCharacterSet = character_set
+    response.QueryRetrieveLevel = str(query.level)
+    if title:
+        response.RetrieveAETitle = title
+    for keyword in query.keys:
+        response.add(data_element(keyword, values.get(keyword, "")))
+    returned = [(element, similarity[element]) for element in query.returned if element in similarity]
+    add_block(response, returned, query.block)
+    return response
 
 
 @given(asked=st.sets(st.sampled_from(sorted(LEVEL_OF))), kept=st.sets(st.sampled_from(sorted(LEVEL_OF))))
@@ -88,7 +126,7 @@ def test_numbers_and_several_values_arrive_as_they_are(implicit: bool) -> None:
     }
     query = read(identifier("IMAGE", keys=dict.fromkeys(stored, "")))
 
-    response = received(write_response(query, stored, "", {}), implicit=implicit)
+    response = write_response(query, stored, "", {}, implicit=implicit)
 
     assert (response.Rows, response.InstanceNumber, response.NumberOfStudyRelatedInstances) == (512, 7, 120)
     assert list(response.ImageType) == ["ORIGINAL", "PRIMARY", "", "AXIAL"]
@@ -109,12 +147,11 @@ def test_values_that_their_vr_does_not_allow_arrive_without_a_word() -> None:
     query = read(identifier("IMAGE", keys=dict.fromkeys(stored, "")))
     pydicom_config.settings.reading_validation_mode = pydicom_config.WARN  # whatever is set: no warning, no error
 
-    response = write_response(query, stored, "", {})
-    octets = encode(response, False, is_little_endian=True)
+    encoded = ResponseEncoder(query, implicit=False).encode(stored, "", {})
+    response = read_data_set(encoded, ExplicitVRLittleEndian)
 
-    assert octets is not None
     for keyword in stored.keys() - {"Rows", "Columns"}:
-        assert stored[keyword].encode() in octets
+        assert stored[keyword].encode() in encoded
     assert (response["Rows"].value, response["Columns"].value) == (None, None)
 
 
@@ -159,8 +196,66 @@ def test_every_text_arrives_whole_whatever_character_set_was_asked_for(
 ) -> None:
     query = Query(Level.STUDY, read_keys({"PatientName": "", "StudyDescription": ""}), (), None, False, requested, 0x10)
 
-    response = write_response(query, {"PatientName": name, "StudyDescription": description}, "", {})
+    there = write_response(query, {"PatientName": name, "StudyDescription": description}, "", {}, implicit=implicit)
 
-    there = received(response, implicit=implicit)
     assert (str(there.PatientName), there.StudyDescription or "") == (name, description)
     assert ("SpecificCharacterSet" in there) == (not f"{name}{description}".isascii())
+
+
+ASCII = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+WORDS = st.text(st.sampled_from("aZ1 ^=\\-*é山홍Ωア"), max_size=12)
+VALUES: dict[str, st.SearchStrategy[str]] = {
+    VR.US: st.integers(0, 65535).map(str),
+    VR.IS: st.integers(-(1 << 31), (1 << 31) - 1).map(str),
+    VR.PN: WORDS,
+    VR.LO: WORDS,
+    VR.SH: WORDS,
+}
+ELEMENT_VALUES = {Element.SIMILARITY_SCORE: "0.5", Element.SIMILARITY_RANK: "12", Element.COVERAGE: "COMPLETE"}
+
+
+@st.composite
+def stored_values(draw: st.DrawFn) -> dict[str, str]:
+    keywords = draw(st.sets(st.sampled_from(sorted(LEVEL_OF))))
+    return {keyword: draw(VALUES.get(dictionary_VR(keyword), ASCII)) for keyword in sorted(keywords)}
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    level=st.sampled_from([Level.STUDY, Level.SERIES, Level.IMAGE]),
+    stored=stored_values(),
+    similarity=st.dictionaries(st.sampled_from(list(ELEMENT_VALUES)), st.none()),
+    requested=st.sampled_from(CHARACTER_SETS),
+    title=st.sampled_from(["", "PACS", "ARCHIVE"]),
+    block=st.sampled_from([0x10, 0x42]),
+    implicit=st.booleans(),
+)
+def test_every_identifier_has_the_bytes_that_pydicom_writes(
+    level: Level,
+    stored: dict[str, str],
+    similarity: dict[Element, None],
+    requested: str,
+    title: str,
+    block: int,
+    implicit: bool,
+) -> None:
+    returned = tuple(sorted(ELEMENT_VALUES))
+    query = Query(level, read_keys(dict.fromkeys([*stored, "PatientID"], "")), returned, None, False, requested, block)
+    values = {element: ELEMENT_VALUES[element] for element in similarity}
+
+    encoded = ResponseEncoder(query, implicit=implicit).encode(stored, title, values)
+
+    character_set = read_data_set(encoded, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian).get(
+        "SpecificCharacterSet", ""
+    )
+    names = character_set if isinstance(character_set, str) else "\\".join(character_set)
+    twin = as_pydicom_writes(query, stored, title, values, names)
+    assert encoded == encode(twin, implicit, is_little_endian=True)
+
+
+def test_a_value_too_long_for_its_length_field_is_written_as_unknown() -> None:
+    query = read(identifier("STUDY", StudyDescription=""))
+
+    response = write_response(query, {"StudyDescription": "x" * 70_001}, "", {})
+
+    assert len(response["StudyDescription"].value) >= 70_001
