@@ -1,6 +1,6 @@
-"""The search kernels in a role of the node: compiled by a process that ends, loaded by those that stay.
+"""The search kernels in a role of the node: a process that ends compiles them, and the roles load them from a cache.
 
-The compiler takes some 90 MB that Python never gives back; a receiver is to do without.
+The compiler takes some 90 MB that Python never gives back; a receiver must do without them.
 """
 
 import ctypes
@@ -32,10 +32,10 @@ def load_kernels(run_path: Path, code_length: int) -> None:
 
 
 def make_ready(run_path: Path, code_length: int) -> None:
-    """Return when no question has to wait for the compiler, with little memory taken.
+    """Return when no query has to wait for the compiler any more; this takes little memory.
 
-    One process does it after the other: on a first start the one that comes first has them compiled, for half a
-    minute, and the others find them in the cache. Where no cache can be written, each compiles for itself.
+    Processes take turns by a lock: on a first start the first process has the kernels compiled, which takes half a
+    minute, and the others find them in the cache. Where no cache can be written, each process compiles for itself.
     """
     started = time.monotonic()
     with (run_path / LOCK).open("ab") as lock:
@@ -55,7 +55,7 @@ def compile_kernels(code_length: int, parent: int) -> None:
 
 
 def give_back() -> None:
-    """Give back to the system what loading took and no search needs."""
+    """Give memory back to the system that loading took and that no search needs."""
     libc = ctypes.CDLL(None)
     gc.collect()
     if hasattr(libc, "malloc_trim"):  # the GNU library
