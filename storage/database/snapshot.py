@@ -297,5 +297,4 @@ class Snapshot:
         if node.parent == NO_PARENT:
             return Entity(level, ordinal, {level: node.uid}, node.attributes)
         above = self._upper(LEVELS[LEVELS.index(level) - 1], node.parent)
-        attributes = {**above.attributes, **node.attributes}
-        return Entity(level, ordinal, {**above.uids, level: node.uid}, attributes)
+        return Entity(level, ordinal, {**above.uids, level: node.uid}, {**above.attributes, **node.attributes})
