@@ -9,7 +9,8 @@ import pytest
 from pydicom.encaps import generate_frames
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from node.ingest.preparation import Prepared, Unusable, prepare
+from node.ingest.outcome import Prepared, Unusable
+from node.ingest.preparation import prepare
 from tests.images import encapsulated, image, jpeg, scene
 
 SIZE = 32

@@ -116,3 +116,23 @@ def test_a_data_set_without_meta_information_is_taken_for_uncompressed() -> None
     del dataset.file_meta
 
     assert (stored_frame(dataset).pixels == scene(8, 8, 4096)).all()
+
+
+@pytest.mark.parametrize(("decoded_bytes", "expected"), [(1, [2]), (3 * 24, [0, 3, 5]), (6 * 24, [0, 1, 2, 3, 4, 5])])
+def test_fewer_frames_are_sampled_of_large_ones(decoded_bytes: int, expected: list[int]) -> None:
+    dataset = image(np.zeros((6, 4, 6), np.uint8))
+
+    assert sampled_frames(dataset, 8, Limits(decoded_bytes=decoded_bytes)) == expected
+
+
+def test_a_decoder_that_lacks_memory_says_nothing_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = image(scene(16, 16, 256).astype(np.uint8))
+    dataset.compress(RLELossless, generate_instance_uid=False)
+
+    def lacking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.as_array", lacking)
+
+    with pytest.raises(MemoryError):
+        stored_frame(dataset)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hashing.model.modality import joined, learned_length
-from hashing.model.network import CODE_LENGTHS
+from hashing.model.model_file import CODE_LENGTHS
 
 EVERYTHING = ("DX", "XA", "CT", "MR", "US", "PT", "ES", "OT")
 

@@ -1,6 +1,7 @@
 """Stored frames: which frames stand for an instance, how large they may be, and how they are decoded."""
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import ImplicitVRLittleEndian, RLETransferSyntaxes
 
+from hashing.images.announced import exceeds
 from hashing.images.attributes import whole_number
 from hashing.images.cells import Cells, native_cells, samples
 from hashing.images.codestream import CodestreamHeader, codestream_header, frame_codestream, with_end
@@ -35,11 +37,14 @@ class Limits:
         Number of frames that an instance may announce.
     inflated_bytes
         Size that a deflated data set may grow to.
+    decoded_bytes
+        Size of all sampled frames of an instance together.
     """
 
     pixels: int = 100_000_000
     frames: int = 100_000
     inflated_bytes: int = 1 << 30
+    decoded_bytes: int = 1 << 29
 
 
 DEFAULT_LIMITS = Limits()
@@ -68,7 +73,8 @@ def sampled_frames(dataset: Dataset, max_frames: int = 8, limits: Limits = DEFAU
     """Numbers of the frames that stand for an instance: all, or evenly spaced frames with the first and the last.
 
     Of n frames, m of which are sampled, sample i is the frame nearest to i (n - 1) / (m - 1), the later of two equally
-    near frames; a single sample is the middle frame, (n - 1) // 2.
+    near frames; a single sample is the middle frame, (n - 1) // 2. Fewer frames are taken if they are large, at least
+    one: what an instance costs is limited, not what each frame costs.
 
     Raises
     ------
@@ -77,6 +83,7 @@ def sampled_frames(dataset: Dataset, max_frames: int = 8, limits: Limits = DEFAU
     """
     with quiet():
         count = frame_count(dataset, limits)
+        max_frames = min(max_frames, max(1, limits.decoded_bytes // _frame_bytes(dataset)))
     if count <= max_frames:
         return list(range(count))
     if max_frames == 1:
@@ -96,6 +103,12 @@ def frame_count(dataset: Dataset, limits: Limits = DEFAULT_LIMITS) -> int:
     if count > limits.frames:
         raise PixelError("too large", f"{count} frames announced, {limits.frames} is the limit")
     return count
+
+
+def _frame_bytes(dataset: Dataset) -> int:
+    """Size of one decoded frame, at least 1."""
+    factors = (("Rows", 0), ("Columns", 0), ("SamplesPerPixel", 1), ("BitsAllocated", 16))
+    return max(1, math.prod(max(0, whole_number(dataset, keyword, default)) for keyword, default in factors) // 8)
 
 
 def stored_frame(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) -> StoredFrame:
@@ -169,6 +182,8 @@ def _decompressed(dataset: Dataset, pixel: ImagePixel, frame: int, decoder: Deco
     size, announced = (header.rows, header.columns), (pixel.rows, pixel.columns)
     if size != announced:
         raise PixelError("undecodable", f"{size} pixels announced in the compressed frame, {announced} in the data set")
+    if exceeds(codestream, pixel.rows, pixel.columns):
+        raise PixelError("undecodable", f"frame {frame} has a second header, which announces more pixels")
     if header.components not in (1, 3):
         raise PixelError("undecodable", f"{header.components} samples a pixel, 1 or 3 can be shown")
     pixel = _as_encoded(pixel, header)

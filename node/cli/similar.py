@@ -14,15 +14,18 @@ from rich.table import Table
 from hashing.images.attributes import code_string, read
 from hashing.images.pixels import PixelError, network_inputs
 from hashing.model.model_file import DEFAULT_MODEL
-from hashing.ranking_scores import Stage
+from hashing.ranking_scores import Ranking
 from node.cli.terminal import plain
 from node.dicom.client import Peer
 from node.dicom.private import Element, PrivateBlock, add_block
 from node.errors import NodeError
 from node.home import open_for_reading
+from node.ingest.preparation import text
 from node.query import catalog
+from node.query.matching import read_keys
 from node.query.question import Exclusion, Question
 from node.settings import Settings
+from storage.database.snapshot import Snapshot
 from storage.record import Level, patient_key
 from storage.search.index import Filter
 
@@ -63,12 +66,12 @@ class Asking:
         """
         if level.upper() not in (Level.IMAGE, Level.SERIES, Level.STUDY):
             raise AskingError(f"level {level!r} is not IMAGE, SERIES or STUDY")
-        if ranking.upper() not in {"", *Stage}:
-            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Stage)}")
+        if ranking.upper() not in {"", *Ranking}:
+            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Ranking)}")
         file = _read(Path(example)) if not UID_FORM.fullmatch(example) or Path(example).exists() else None
         uid = str(file.get("SOPInstanceUID", "")) if file is not None else example
         exclusions = frozenset({Exclusion.SELF, Exclusion.PATIENT} if other_patients else {Exclusion.SELF})
-        stage = Stage(ranking.upper()) if ranking else None
+        stage = Ranking(ranking.upper()) if ranking else None
         question = Question(examples=(uid,), maximum_matches=k, exclusions=exclusions, ranking=stage)
         return cls(uid, file, Level(level.upper()), modality, question)
 
@@ -94,14 +97,14 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
         The file has no usable pixels, or belongs to nothing.
     """
     reading = open_for_reading(settings)
-    keys = {"Modality": asking.modality} if asking.modality else {}
+    keys = read_keys({"Modality": asking.modality})
     with reading.database, reading.database.snapshot() as snapshot:
         where = catalog.restrict(snapshot, keys)
         if asking.file is None or snapshot.ordinal(Level.IMAGE, asking.sop_instance_uid) is not None:
             answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)
         else:
             encoding = _encode(settings, asking.file)
-            where = _without_own_patient(asking, where)
+            where = _without_own_patient(snapshot, asking, where)
             answer = reading.retriever.nearest(
                 snapshot, encoding.codes, asking.question, asking.level, where, encoding.outputs
             )
@@ -177,13 +180,13 @@ def _case(response: Dataset, unique: str) -> Case:
     )
 
 
-def _without_own_patient(asking: Asking, where: Filter) -> Filter:
+def _without_own_patient(snapshot: Snapshot, asking: Asking, where: Filter) -> Filter:
     """The file is not indexed, but other images of its patient may be."""
     assert asking.file is not None
-    patient_id, issuer = (str(asking.file.get(keyword) or "") for keyword in ("PatientID", "IssuerOfPatientID"))
+    patient_id, issuer = (text(asking.file, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
     if Exclusion.PATIENT not in asking.question.exclusions or not patient_id:
         return where
-    return replace(where, excluded_patients=frozenset({patient_key(patient_id, issuer, "")}))
+    return replace(where, excluded_patients=snapshot.possible_patients(patient_key(patient_id, issuer, "")))
 
 
 def _read(path: Path) -> Dataset:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
-from storage.database.columns import DELETED, LEVEL_COLUMN
+from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
-from storage.record import LEVELS, Entity, Level, Record
+from storage.record import LEVELS, Entity, Level, Record, may_be_one_patient, names_a_patient
 
 
 class Snapshot:
@@ -92,6 +92,15 @@ class Snapshot:
         ordinals = (self._tables.ordinal(level, uid) for uid in uids)
         return np.array([ordinal for ordinal in ordinals if ordinal is not None], np.uint32)
 
+    def possible_patients(self, patient_key: str) -> frozenset[str]:
+        """Unique keys of all stored patients that a patient key may name, and this key; see `may_be_one_patient`."""
+        if not names_a_patient(patient_key):
+            return frozenset({patient_key})
+        prefix = patient_key[: patient_key.index("\\") + 1]  # the Patient ID, whatever the issuer
+        ordinals = self._tables.ordinals_by_prefix(Level.PATIENT, prefix)
+        keys = {self.uid(Level.PATIENT, ordinal) for ordinal in ordinals}
+        return frozenset({patient_key, *(key for key in keys if may_be_one_patient(patient_key, key))})
+
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
         """Yield ordinals in ascending order of their unique keys."""
         return self._tables.ordinals_by_key(level)
@@ -117,13 +126,25 @@ class Snapshot:
         for ordinal, node in self._tables.nodes(level):
             yield self._entity(level, ordinal, node)
 
+    def entities_by_value(self, level: Level, value: str) -> Iterator[Entity]:
+        """Yield the patients of a Patient ID or the studies of an Accession Number, in order of arrival.
+
+        The value is compared in its first 480 bytes, without spaces around it; "" finds the entities that have none.
+        """
+        for ordinal in self._tables.lookup.ordinals(level, value):
+            yield self._entity_at(level, ordinal)
+
     def children(self, level: Level, uid: str) -> list[str]:
         """Return the unique keys one level below an entity, in order of arrival; empty when it is unknown."""
+        return list(self.each_child(level, uid))
+
+    def each_child(self, level: Level, uid: str) -> Iterator[str]:
+        """Yield what `children` returns, reading one key after the other."""
         ordinal = self._tables.ordinal(level, uid)
-        if ordinal is None:
-            return []
-        below = LEVELS[LEVELS.index(level) + 1]
-        return [self.uid(below, child) for child in self._tables.children(level, ordinal)]
+        if ordinal is not None:
+            below = LEVELS[LEVELS.index(level) + 1]
+            for child in self._tables.children(level, ordinal):
+                yield self.uid(below, child)
 
     def record(self, sop_instance_uid: str) -> Record | None:
         """Everything kept of an instance but its codes."""
@@ -239,11 +260,7 @@ class Snapshot:
 
     def undated_studies(self) -> list[str]:
         """Study Instance UIDs of the studies with an image that has no valid Study Date."""
-        ordinals = [np.empty(0, np.uint32)]
-        for block in self.blocks():
-            undated = np.flatnonzero(block.column("study_date") <= 0)
-            undated = undated[block.column("flags")[undated] & DELETED == 0]
-            ordinals.append(np.unique(block.column("study")[undated]))
+        ordinals = [np.empty(0, np.uint32), *(block.undated_studies() for block in self.blocks())]
         return [self.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
     def terms(self, column: str) -> list[str]:

@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage.database import lookup
 from storage.database.blocks import Layout, Rows
 from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
 from storage.record import LEVELS, Level
 
 MAX_KEY_BYTES: Final = 511  # of LMDB
+MAX_PREFIX_BYTES: Final = 400
+"""Bytes of a longer key that stand before its hash."""
 FRAME_OF: Final = Struct(">II")
 """Packs (instance ordinal, frame) into a key."""
 OF_FRAMES: Final = ("previews", "outputs")
@@ -61,13 +64,15 @@ def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | 
     for level in LEVELS[:-1]:
         name = f"{level}:children"
         handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
+    name = lookup.TABLE
+    handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
     return handles
 
 
 def key_bytes(uid: str) -> bytes:
     """LMDB key of a unique text: its UTF-8, or the start of it and a hash if it is too long for a key."""
     key = uid.encode("utf-8", "surrogatepass")
-    return key if len(key) <= MAX_KEY_BYTES else key[:400] + sha256(key).hexdigest().encode()
+    return key if len(key) <= MAX_KEY_BYTES else key[:MAX_PREFIX_BYTES] + sha256(key).hexdigest().encode()
 
 
 class Tables:
@@ -77,6 +82,11 @@ class Tables:
         self._transaction, self._handles = transaction, handles
         self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
+
+    @property
+    def lookup(self) -> lookup.Lookup:
+        """Entities by Patient ID and Accession Number."""
+        return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
 
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with a unique key; None when it is unknown."""
@@ -107,6 +117,17 @@ class Tables:
         """Yield ordinals in ascending order of their unique keys."""
         for value in self._transaction.cursor(db=self._handles[f"{level}:keys"]).iternext(keys=False):
             yield ORDINAL.unpack(value)[0]
+
+    def ordinals_by_prefix(self, level: Level, prefix: str) -> Iterator[int]:
+        """Yield ordinals of the entities whose unique keys begin with a text."""
+        start = prefix.encode("utf-8", "surrogatepass")[:MAX_PREFIX_BYTES]
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:keys"])
+        for key, value in cursor if cursor.set_range(start) else ():
+            if bytes(key[: len(start)]) != start:
+                return
+            ordinal = int(ORDINAL.unpack(value)[0])
+            if (self.uid(level, ordinal) or "").startswith(prefix):
+                yield ordinal
 
     def children(self, level: Level, ordinal: int) -> list[int]:
         """Ordinals one level below an entity, in order of arrival."""
@@ -162,6 +183,7 @@ class Tables:
 
     def put(self, level: Level, ordinal: int, node: Node) -> None:
         """Overwrite an entity by one of the same key and parent."""
+        self._update_lookup(level, ordinal, node)
         self._remember(level, ordinal, node)
         self._put(level, ORDINAL.pack(ordinal), node.to_bytes())
 
@@ -173,6 +195,7 @@ class Tables:
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
         """Delete an entity that has no children, with previews and outputs of its frames."""
+        self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
         self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
@@ -230,6 +253,11 @@ class Tables:
     def set_segments(self, segments: Collection[SegmentEntry]) -> None:
         """Store the segments of the index, in row order."""
         self._put("meta", b"segments", json.dumps([astuple(entry) for entry in segments]).encode())
+
+    def _update_lookup(self, level: Level, ordinal: int, new: Node | None) -> None:
+        if level in lookup.KEYWORDS:
+            old = self.node(level, ordinal)
+            self.lookup.replace(level, ordinal, old.attributes if old else None, new.attributes if new else None)
 
     def _remember(self, level: Level, ordinal: int, node: Node) -> Node:
         if len(self._cache) >= MAX_CACHED:
