@@ -26,6 +26,15 @@ NO_PIXELS = "no-pixel-data"
 COMMENT_LENGTH = 64  # VR LO of Error Comment (0000,0902)
 
 
+def printable(text: str, most: int = COMMENT_LENGTH) -> str:
+    r"""Text that may stand in an Error Comment, a log or a terminal.
+
+    Control characters, backslashes and whatever is not ASCII become question marks; the rest is cut off after `most`
+    characters.
+    """
+    return "".join(c if c.isascii() and c.isprintable() and c != "\\" else "?" for c in text[:most])
+
+
 class NodeError(Exception):
     """Base of every error of this package."""
 
@@ -42,6 +51,8 @@ class Status(IntEnum):
     """DIMSE statuses we answer with (PS3.7 annex C; PS3.4 B.2.3, C.4.1.1.4; C101 and on: conformance statement)."""
 
     SUCCESS = 0x0000
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    UNRECOGNIZED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_MISMATCH = 0xA900
     CANNOT_UNDERSTAND = 0xC000
@@ -87,7 +98,7 @@ class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
 
     def __init__(self, status: Status, comment: str, offending: BaseTag | None = None) -> None:
         super().__init__(comment)
-        self.status, self.comment, self.offending = status, comment[:COMMENT_LENGTH], offending
+        self.status, self.comment, self.offending = status, printable(comment), offending
 
 
 def _of_system(error: OSError) -> str:

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     max_associations_each: int = Field(16, ge=1, description="The same for one calling AE title, so others get in.")
     maximum_pdu_size: int = Field(131072, ge=4096, description="Largest PDU we ask peers to send, bytes.")
     network_timeout_s: float = Field(60, gt=0, description="An association silent for so long is ended.")
+    accept_unknown_sop_classes: bool = Field(
+        True, description="Store objects of private SOP classes, too; otherwise only classes of the standard."
+    )
     max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
 
     heartbeat_limit_s: float = Field(

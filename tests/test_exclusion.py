@@ -1,6 +1,7 @@
 """The same patient is never shown as a look-alike, whatever issuer a sender leaves out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.archive import instance, uid
 
-STUDIES = {
+STUDIES: dict[str, dict[str, Any]] = {
     "1.1.1": {"PatientID": "I", "IssuerOfPatientID": "HERE"},
     "2.1.1": {"PatientID": "I"},
     "3.1.1": {"PatientID": "I", "IssuerOfPatientID": "THERE"},
@@ -31,7 +32,8 @@ def test_a_missing_issuer_makes_no_other_patient_to_exclude(tmp_path: Path, exam
     question = Question((uid(example),), exclusions=frozenset({Exclusion.SELF, Exclusion.PATIENT}))
 
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
-        database.append([instance(place, number, attributes=who) for number, (place, who) in enumerate(STUDIES.items())])
+        stored = [instance(place, number, attributes=who) for number, (place, who) in enumerate(STUDIES.items())]
+        database.append(stored)
         retriever = Retriever(spool, LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
             answer = retriever.similar(snapshot, question, Level.STUDY, Filter())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hashing.codes import hamming_distance, pack, unpack
 from hashing.ranking_scores import (
-    STEPS,
+    MAX_OUTPUT,
     Outputs,
     asymmetric_scores,
     class_agreement,
@@ -48,7 +48,7 @@ def test_outputs_kept_as_whole_numbers_score_as_they_did(code_length: int, seed:
     kept = in_whole_numbers(relaxed)
 
     assert kept.dtype == np.int8
-    assert np.abs(kept).max(axis=1).tolist() == [STEPS] * 3
+    assert np.abs(kept).max(axis=1).tolist() == [MAX_OUTPUT] * 3
     assert in_whole_numbers(kept).tolist() == kept.tolist()
     assert asymmetric_scores(kept, stored).tolist() == asymmetric_scores(relaxed, stored).tolist()
 
@@ -116,8 +116,8 @@ def test_what_is_kept_of_several_images_has_class_scores_if_each_has_them() -> N
     assert joined.relaxed.tolist() == [[3, 4, 5], [0, 1, 2]]
     assert joined.class_scores is not None
     assert joined.class_scores.tolist() == [[180, 180], [255, 0]]
-    assert joined.stages == ("HAMMING", "ASYMMETRIC", "CLASSES")
-    assert Outputs.joined([known, unknown])[:1].stages == ("HAMMING", "ASYMMETRIC")
+    assert joined.rankings == ("HAMMING", "ASYMMETRIC", "CLASSES")
+    assert Outputs.joined([known, unknown])[:1].rankings == ("HAMMING", "ASYMMETRIC")
 
 
 def test_a_shortlist_is_longer_than_the_answer() -> None:

@@ -13,7 +13,7 @@ from pydicom.uid import (
     KeyObjectSelectionDocumentStorage,
 )
 
-from hashing.images.frames import PixelError
+from hashing.images.pixel_error import PixelError
 from node.errors import NO_PIXELS
 from node.ingest.outcome import Outcome, Prepared, Unusable
 from node.ingest.preparation import prepare

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from node.cli import welcome as module
 from node.cli.log_lines import log_lines_above_bars
-from node.dicom.client import Peer, Stored
+from node.dicom.client import Peer, StoreOutcome
 from node.errors import PeerError, Status
 from node.version import program
 
@@ -30,10 +30,10 @@ class Killed(Peer):
         [Status.SUCCESS, Status.CANNOT_UNDERSTAND],
     ]
 
-    def store(self, paths: Iterable[Path]) -> Iterator[Stored]:
+    def store(self, paths: Iterable[Path]) -> Iterator[StoreOutcome]:
         answers = self.answers.pop(0)
         for path, status in zip(paths, answers or [], strict=False):
-            yield Stored(path, status, "")
+            yield StoreOutcome(path, status, "")
         if answers is None or len(answers) == 1:
             raise PeerError("it ended the association")
 
@@ -55,7 +55,7 @@ def test_sample_cases_arrive_though_a_receiver_is_killed_and_the_spool_full_mean
 
 def test_sample_cases_are_not_sent_for_ever_to_a_node_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(Peer):
-        def store(self, paths: Iterable[Path]) -> Iterator[Stored]:
+        def store(self, paths: Iterable[Path]) -> Iterator[StoreOutcome]:
             raise PeerError("does not answer")
 
     monkeypatch.setattr(module, "PATIENCE_S", -1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from node.dicom.client import Peer, Stored
+from node.dicom.client import Peer, StoreOutcome
 from node.errors import Status
 
 STORED = "stored"
@@ -24,7 +24,7 @@ def send_folder(folder: Path, peer: Peer, console: Console) -> dict[str, list[Pa
     return outcomes
 
 
-def _outcome(stored: Stored) -> str:
+def _outcome(stored: StoreOutcome) -> str:
     if stored.status == Status.SUCCESS:
         return STORED
     if stored.status is None:

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.images.pixels import PixelError, network_input, sampled_frames
+from hashing.images.attributes import code_string, read
+from hashing.images.pixels import PixelError, network_inputs
 from hashing.model.model_file import DEFAULT_MODEL
-from hashing.ranking_scores import Stage
+from hashing.ranking_scores import Ranking
 from node.cli.terminal import plain
 from node.dicom.client import Peer
 from node.dicom.private import Element, PrivateBlock, add_block
@@ -22,6 +22,7 @@ from node.errors import NodeError
 from node.home import open_for_reading
 from node.ingest.preparation import text
 from node.query import catalog
+from node.query.matching import read_keys
 from node.query.question import Exclusion, Question
 from node.settings import Settings
 from storage.database.snapshot import Snapshot
@@ -65,12 +66,12 @@ class Asking:
         """
         if level.upper() not in (Level.IMAGE, Level.SERIES, Level.STUDY):
             raise AskingError(f"level {level!r} is not IMAGE, SERIES or STUDY")
-        if ranking.upper() not in {"", *Stage}:
-            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Stage)}")
+        if ranking.upper() not in {"", *Ranking}:
+            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Ranking)}")
         file = _read(Path(example)) if not UID_FORM.fullmatch(example) or Path(example).exists() else None
         uid = str(file.get("SOPInstanceUID", "")) if file is not None else example
         exclusions = frozenset({Exclusion.SELF, Exclusion.PATIENT} if other_patients else {Exclusion.SELF})
-        stage = Stage(ranking.upper()) if ranking else None
+        stage = Ranking(ranking.upper()) if ranking else None
         question = Question(examples=(uid,), maximum_matches=k, exclusions=exclusions, ranking=stage)
         return cls(uid, file, Level(level.upper()), modality, question)
 
@@ -96,7 +97,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
         The file has no usable pixels, or belongs to nothing.
     """
     reading = open_for_reading(settings)
-    keys = {"Modality": asking.modality} if asking.modality else {}
+    keys = read_keys({"Modality": asking.modality})
     with reading.database, reading.database.snapshot() as snapshot:
         where = catalog.restrict(snapshot, keys)
         if asking.file is None or snapshot.ordinal(Level.IMAGE, asking.sop_instance_uid) is not None:
@@ -205,8 +206,7 @@ def _encode(settings: Settings, dataset: Dataset) -> "Encoding":
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
     try:
-        frames = sampled_frames(dataset, settings.max_frames)
-        images = np.stack([network_input(dataset, frame) for frame in frames])
-        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
+        _, images = network_inputs(dataset, settings.max_frames)
+        return encoder.encode(images, [code_string(read(dataset, "Modality"))] * len(images))
     except PixelError as error:
         raise AskingError(f"the file cannot be encoded: {error}") from error

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from node.cli.terminal import plain
 from node.home import open_for_reading
-from node.ingest.pressure import Level, Pressure
+from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
@@ -54,7 +54,7 @@ class NodeStatus:
     set_aside: Mapping[str, int]
     set_aside_deleted: int
     refused: Sequence[Refused]
-    pressure: Level
+    pressure: Fullness
     roles: Mapping[str, int | None]
     model: str
     code_length: int

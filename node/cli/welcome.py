@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hashing.phantoms.hospital import count, write_samples
-from node.dicom.client import Peer, Stored
+from node.dicom.client import Peer, StoreOutcome
 from node.errors import PeerError, Status
 from node.home import Reading, open_for_reading
 from node.settings import Settings
@@ -80,7 +80,7 @@ def _load(settings: Settings, reading: Reading, patients: int, stop: Event, bars
         _wait(reading, bar, indexing, stop)
 
 
-def _store(peer: Peer, paths: list[Path], stop: Event) -> Iterator[Stored]:
+def _store(peer: Peer, paths: list[Path], stop: Event) -> Iterator[StoreOutcome]:
     """Send files until each has an answer other than "later": a receiver may be killed, and a spool full, meanwhile.
 
     Raises

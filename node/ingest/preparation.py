@@ -15,8 +15,8 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from hashing.images.attributes import read
-from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_input, sampled_frames
-from node.dicom.hierarchy import KEPT, UNIQUE
+from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_inputs
+from node.dicom.hierarchy import ATTRIBUTES, UNIQUE
 from node.errors import NO_PIXELS
 from node.ingest.outcome import MEMORY_LIMIT, READ_ERROR, Outcome, Prepared, Unusable
 from node.ingest.reading import Received, read_received
@@ -104,15 +104,15 @@ def _without_pixels(received: Received, uids: Mapping[str, str]) -> Unusable:
 
 
 def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int, limits: Limits) -> Prepared:
-    frames = tuple(sampled_frames(dataset, max_frames, limits))
-    images = np.stack([network_input(dataset, frame, size, limits) for frame in frames])
+    frames, images = network_inputs(dataset, max_frames, size, limits)
     record = _record(dataset, frames, images, received_ns)
     return Prepared(record, images, int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:8], "little"))
 
 
 def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
     attributes = {
-        level: {keyword: text(dataset, keyword) for keyword in KEPT[level] if keyword in dataset} for level in LEVELS
+        level: {keyword: text(dataset, keyword) for keyword in ATTRIBUTES[level] if keyword in dataset}
+        for level in LEVELS
     }
     digest = _content_digest(attributes, images)
     source = text(dataset.file_meta, "SourceApplicationEntityTitle")

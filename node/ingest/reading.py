@@ -20,7 +20,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from hashing.images.frames import PixelError
+from hashing.images.pixel_error import PixelError
 from node.ingest.elements import LONG, SHORT, Walk
 
 PREAMBLE_BYTES: Final = 132  # with the prefix DICM (PS3.10 7.1)

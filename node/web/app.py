@@ -27,7 +27,7 @@ from uvicorn import Config, Server
 from node.errors import Refusal, Status
 from node.home import Reading
 from node.processes import Role, processes, role_fault
-from node.query.question import DEFAULT_MATCHES, MOST_MATCHES, Exclusion, Question
+from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
 from node.settings import Settings
 from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
@@ -199,7 +199,7 @@ class Page:
         self,
         sop_instance_uid: str,
         frame: Annotated[int | None, Query(ge=1)] = None,
-        k: Annotated[int, Query(ge=1, le=MOST_MATCHES)] = DEFAULT_MATCHES,
+        k: Annotated[int, Query(ge=1, le=MAX_MATCHES)] = DEFAULT_MATCHES,
         level: Literal["IMAGE", "SERIES", "STUDY"] = "IMAGE",
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         exclude: str = "SELF,PATIENT",

@@ -27,7 +27,7 @@ __all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 
 DATA = "data.mdb"
 MAX_READERS = 1024
-TABLES = 16
+TABLES = 24
 TO_UPGRADE = "start the node once (`lookalike serve`): it brings the database to this format, and nothing is lost"
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from hashing.codes import prefix, unpack
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
+from storage.database.lookup import TABLE as LOOKUP
+from storage.database.lookup import lookup_keys
 from storage.database.tables import OF_FRAMES, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.record import LEVELS, Level
@@ -50,6 +52,9 @@ def _count_problems(tables: Tables) -> Iterator[str]:
         expected[f"{level}:keys"] = tables.count(level)
         if above is not None:
             expected[f"{above}:children"] = tables.count(level)
+    expected[LOOKUP] = sum(
+        len(lookup_keys(level, node.attributes)) for level in LEVELS for _, node in tables.nodes(level)
+    )
     for table, entries in expected.items():
         if tables.entries(table) != entries:
             yield f"table {table} has {tables.entries(table)} entries where {entries} are expected"
@@ -60,6 +65,8 @@ def _entity_problems(tables: Tables, level: Level, ordinal: int, node: Node) -> 
         yield "its key leads elsewhere"
     if ordinal >= tables.counter(level):
         yield "its ordinal is still to be given"
+    if not all(tables.lookup.has(key, ordinal) for key in lookup_keys(level, node.attributes)):
+        yield "it cannot be looked up by its attributes"
     if level != Level.IMAGE and not tables.children(level, ordinal):
         yield "it is empty"
     if level == Level.PATIENT:

@@ -126,13 +126,25 @@ class Snapshot:
         for ordinal, node in self._tables.nodes(level):
             yield self._entity(level, ordinal, node)
 
+    def entities_by_value(self, level: Level, value: str) -> Iterator[Entity]:
+        """Yield the patients of a Patient ID or the studies of an Accession Number, in order of arrival.
+
+        The value is compared in its first 480 bytes, without spaces around it; "" finds the entities that have none.
+        """
+        for ordinal in self._tables.lookup.ordinals(level, value):
+            yield self._entity_at(level, ordinal)
+
     def children(self, level: Level, uid: str) -> list[str]:
         """Return the unique keys one level below an entity, in order of arrival; empty when it is unknown."""
+        return list(self.each_child(level, uid))
+
+    def each_child(self, level: Level, uid: str) -> Iterator[str]:
+        """Yield what `children` returns, reading one key after the other."""
         ordinal = self._tables.ordinal(level, uid)
-        if ordinal is None:
-            return []
-        below = LEVELS[LEVELS.index(level) + 1]
-        return [self.uid(below, child) for child in self._tables.children(level, ordinal)]
+        if ordinal is not None:
+            below = LEVELS[LEVELS.index(level) + 1]
+            for child in self._tables.children(level, ordinal):
+                yield self.uid(below, child)
 
     def record(self, sop_instance_uid: str) -> Record | None:
         """Everything kept of an instance but its codes."""

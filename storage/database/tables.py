@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage.database import lookup
 from storage.database.blocks import Layout, Rows
 from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
 from storage.record import LEVELS, Level
@@ -63,6 +64,8 @@ def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | 
     for level in LEVELS[:-1]:
         name = f"{level}:children"
         handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
+    name = lookup.TABLE
+    handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
     return handles
 
 
@@ -79,6 +82,11 @@ class Tables:
         self._transaction, self._handles = transaction, handles
         self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
+
+    @property
+    def lookup(self) -> lookup.Lookup:
+        """Entities by Patient ID and Accession Number."""
+        return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
 
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with a unique key; None when it is unknown."""
@@ -175,6 +183,7 @@ class Tables:
 
     def put(self, level: Level, ordinal: int, node: Node) -> None:
         """Overwrite an entity by one of the same key and parent."""
+        self._update_lookup(level, ordinal, node)
         self._remember(level, ordinal, node)
         self._put(level, ORDINAL.pack(ordinal), node.to_bytes())
 
@@ -186,6 +195,7 @@ class Tables:
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
         """Delete an entity that has no children, with previews and outputs of its frames."""
+        self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
         self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
@@ -243,6 +253,11 @@ class Tables:
     def set_segments(self, segments: Collection[SegmentEntry]) -> None:
         """Store the segments of the index, in row order."""
         self._put("meta", b"segments", json.dumps([astuple(entry) for entry in segments]).encode())
+
+    def _update_lookup(self, level: Level, ordinal: int, new: Node | None) -> None:
+        if level in lookup.KEYWORDS:
+            old = self.node(level, ordinal)
+            self.lookup.replace(level, ordinal, old.attributes if old else None, new.attributes if new else None)
 
     def _remember(self, level: Level, ordinal: int, node: Node) -> Node:
         if len(self._cache) >= MAX_CACHED:

@@ -16,6 +16,7 @@ from storage.search.local import LocalIndex
 from tests.invented import codes, item
 
 CODE_LENGTH = 100
+CT_OF_MUELLER = {"Modality": "CT", "Manufacturer": "Müller & Co"}
 CT_EARLY = Filter(modalities=frozenset({"CT"}), study_dates=(20200101, 20200430))
 OF_A_MANUFACTURER = Filter(manufacturers=frozenset({"Müller & Co"}))
 
@@ -27,7 +28,7 @@ def write(path: Path) -> None:
         *(item(number, CODE_LENGTH) for number in range(9)),
         item(9, CODE_LENGTH, frames=(0, 3, 6), patient=odd),
         item(10, CODE_LENGTH, frames=()),
-        item(12, CODE_LENGTH, series={"Modality": "CT", "Manufacturer": "Müller & Co"}),
+        item(12, CODE_LENGTH, series=CT_OF_MUELLER, study={"StudyDate": "20200415", "AccessionNumber": "A 1 "}),
         item(16, CODE_LENGTH, patient_key="\\\\2.25.44", patient=odd),
     ]
     with Database.create_or_open(path, CODE_LENGTH, "golden", 2**24, block_rows=8, tail_rows=4) as database:
@@ -56,6 +57,10 @@ def tell(database: Database) -> dict[str, Any]:
             },
             "instances": {each.uid: _instance(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
             "answers": {level: _answer(index, snapshot, level, CT_EARLY) for level in Level},
+            "looked up": {
+                f"{level}:{value}": [each.uid for each in snapshot.entities_by_value(level, value)]
+                for level, value in ((Level.PATIENT, ""), (Level.STUDY, ""), (Level.STUDY, "A 1"), (Level.STUDY, "A"))
+            },
             "outputs": {each.uid: _outputs(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
             "of a manufacturer": {level: _answer(index, snapshot, level, OF_A_MANUFACTURER) for level in Level},
         }
