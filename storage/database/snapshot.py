@@ -66,8 +66,7 @@ class Snapshot:
     @property
     def identifier(self) -> str:
         """Text that names this state: the same text, the same answers."""
-        tables = self._tables
-        return f"{self.header.identity}.{self.commit}.{tables.rows.count}"
+        return f"{self.header.identity}.{self.commit}.{self._tables.rows.count}"
 
     @property
     def commit(self) -> int:
@@ -94,7 +93,7 @@ class Snapshot:
         return np.array([ordinal for ordinal in ordinals if ordinal is not None], np.uint32)
 
     def possible_patients(self, patient_key: str) -> frozenset[str]:
-        """Unique keys of all stored patients that a patient key may name, and this key; see `may_be_one_patient`."""
+        """Unique keys of the stored patients that a patient key may name, and this key."""
         return possible_patients(self._tables, patient_key)
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
