@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
-from storage.database.columns import DELETED, LEVEL_COLUMN
+from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
 from storage.database.lineage import possible_patients
 from storage.database.tables import Handles, SegmentEntry, Tables
@@ -255,11 +255,7 @@ class Snapshot:
 
     def undated_studies(self) -> list[str]:
         """Study Instance UIDs of the studies with an image that has no valid Study Date."""
-        ordinals = [np.empty(0, np.uint32)]
-        for block in self.blocks():
-            undated = np.flatnonzero(block.column("study_date") <= 0)
-            undated = undated[block.column("flags")[undated] & DELETED == 0]
-            ordinals.append(np.unique(block.column("study")[undated]))
+        ordinals = [np.empty(0, np.uint32), *(block.undated_studies() for block in self.blocks())]
         return [self.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
     def terms(self, column: str) -> list[str]:

@@ -14,8 +14,8 @@ from pickle import UnpicklingError
 from threading import Lock, Thread
 from typing import Final
 
+from node.ingest.decode_worker import Prepare, WorkerLimits, WorkerMessage, work
 from node.ingest.outcome import TIME_LIMIT, WORKER_DIED, Outcome, Unusable
-from node.ingest.worker import Prepare, WorkerLimits, WorkerMessage, work
 from storage.spool.queue import Entry
 
 LONGEST_WAIT_S: Final = 1.0  # between two looks at the clock
