@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: run test check slow clean
 
-run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, phantom cases
+run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, phantom cases; it prints what to type next
 	@$(BIN)/lookalike serve --samples $(SAMPLE_PATIENTS)
 
 test: $(INSTALLED) check  ## format, lint, import rules, types, and the quick tests

@@ -26,8 +26,12 @@ SHORTLIST_FACTOR, MIN_SHORTLIST = 4, 100
 """A shortlist is `SHORTLIST_FACTOR` times as long as the answer, and at least `MIN_SHORTLIST` long."""
 
 
-class Stage(StrEnum):
-    """The score that orders an answer."""
+class Ranking(StrEnum):
+    """What the order of look-alikes comes from.
+
+    HAMMING: distance, and of equal ones the asymmetric score. ASYMMETRIC: the asymmetric score. CLASSES: the agreement
+    of class scores, and of equal ones the asymmetric score.
+    """
 
     HAMMING = "HAMMING"
     ASYMMETRIC = "ASYMMETRIC"
@@ -61,9 +65,9 @@ class Outputs:
         return Outputs(self.relaxed[rows], None if self.class_scores is None else self.class_scores[rows])
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Stages that can be computed with these outputs as queries."""
-        return tuple(Stage) if self.class_scores is not None else (Stage.HAMMING, Stage.ASYMMETRIC)
+    def rankings(self) -> tuple[Ranking, ...]:
+        """The rankings that they suffice for, as queries."""
+        return tuple(Ranking) if self.class_scores is not None else (Ranking.HAMMING, Ranking.ASYMMETRIC)
 
 
 def shortlist_length(k: int) -> int:

@@ -1,19 +1,38 @@
-"""What the node refuses, and the DIMSE status each refusal has.
+"""What the node refuses, the DIMSE status each refusal has, and what a command says of any error.
 
 NodeError
 ├── SettingsError       the operator must change something
+├── InUseError          another process holds a lock (node.locks)
 ├── PeerError           another application entity did not do what was asked
 └── Refusal             an answer to a request, with status, offending element and comment
 """
 
+import os
+from collections.abc import Callable
 from enum import IntEnum
+from typing import Any, Final
 
+import lmdb
+from pydantic import ValidationError
+from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
+
+from hashing.model.model_file import ModelError
+from storage.errors import StorageError
 
 NO_PIXELS = "no-pixel-data"
 """Reason under which an instance without an image is set aside: it is read, and nothing of it can be indexed."""
 
 COMMENT_LENGTH = 64  # VR LO of Error Comment (0000,0902)
+
+
+def printable(text: str, most: int = COMMENT_LENGTH) -> str:
+    r"""Text that may stand in an Error Comment, a log or a terminal.
+
+    Control characters, backslashes and whatever is not ASCII become question marks; the rest is cut off after `most`
+    characters.
+    """
+    return "".join(c if c.isascii() and c.isprintable() and c != "\\" else "?" for c in text[:most])
 
 
 class NodeError(Exception):
@@ -32,6 +51,8 @@ class Status(IntEnum):
     """DIMSE statuses we answer with (PS3.7 annex C; PS3.4 B.2.3, C.4.1.1.4; C101 and on: conformance statement)."""
 
     SUCCESS = 0x0000
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    UNRECOGNIZED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_MISMATCH = 0xA900
     CANNOT_UNDERSTAND = 0xC000
@@ -77,4 +98,42 @@ class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
 
     def __init__(self, status: Status, comment: str, offending: BaseTag | None = None) -> None:
         super().__init__(comment)
-        self.status, self.comment, self.offending = status, comment[:COMMENT_LENGTH], offending
+        self.status, self.comment, self.offending = status, printable(comment), offending
+
+
+def _of_system(error: OSError) -> str:
+    paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)]
+    return ": ".join([" to ".join(paths) or "system", error.strerror or str(error) or type(error).__name__])
+
+
+def _of_validation(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
+
+
+EXPLANATIONS: Final[dict[type[Exception], Callable[[Any], str]]] = {
+    NodeError: str,
+    StorageError: str,
+    ModelError: str,
+    lmdb.Error: lambda error: f"database: {error}; is the disk full, or does the home folder belong to another user?",
+    OSError: _of_system,
+    InvalidDicomError: lambda error: f"no DICOM file: {error}",
+    ValidationError: _of_validation,
+    MemoryError: lambda error: (
+        f"memory ran out{f': {error}' if str(error) else ''}; end other programs, or lower limits"
+    ),
+    ImportError: lambda error: f"{error}: install Lookalike again, with all it needs",
+    ValueError: lambda error: str(error) or "a value cannot be used",
+}
+"""What a command says of each error that its user can cause; the first class that fits counts."""
+
+REFUSALS: Final = (NodeError, StorageError, ModelError, lmdb.Error, OSError)
+"""Errors that say that a role cannot work as it is set, or where it runs; others are faults of ours."""
+
+
+def explanation(error: Exception) -> str | None:
+    """Return one line that says what is wrong and what to do, None for an error that only a fault of ours causes."""
+    for kind, explain in EXPLANATIONS.items():
+        if isinstance(error, kind):
+            return " ".join(explain(error).split())
+    return None

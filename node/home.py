@@ -1,41 +1,146 @@
-"""What lies in a home folder, opened: spool, database, and what answers questions from them."""
+"""The home folder of a node: kept private, and opened as spool, database and what answers questions from them."""
 
+import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+from hashing.codes import CodeLengthError
 from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
-from hashing.ranking_scores import Stage
+from hashing.ranking_scores import Ranking
+from node.errors import SettingsError
 from node.query.retriever import Retriever
-from node.settings import Settings
+from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
-from storage.spool.queue import Spool
+from storage.search.local import LocalIndex
+from storage.spool.queue import Retention, Spool
+
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+"""Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
+
+NAMES: Final = (FILE_NAME, "database", "run", "spool")
+"""What the node itself keeps in its home folder."""
+
+HARMLESS: Final = ("lost+found", "*.log")
+"""What may lie beside that in a folder of the node's own: a mount point's folder, and logs that were sent there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What every reader of the database needs."""
+    """The database, opened by a process that does not write it, and what answers questions from it."""
 
     database: Database
     retriever: Retriever
 
 
 def model_of(settings: Settings) -> Model:
-    """Name and fingerprint of the model in use."""
+    """Return the name and the fingerprint of the model in use."""
     return read_model(settings.model_path or DEFAULT_MODEL)
 
 
 def open_spool(settings: Settings) -> Spool:
-    """The queue between receiving and indexing."""
-    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes)
+    """Return the queue between receiving and indexing."""
+    _make_folders(settings)
+    retention = Retention(settings.set_aside_notes, settings.set_aside_bytes)
+    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention)
 
 
 def open_for_writing(settings: Settings) -> Database:
-    """The database, made if there is none; refused if its codes are of another model or length."""
-    return Database.create_or_open(
-        settings.database_path, settings.code_length, model_of(settings).identifier, settings.map_size_bytes
-    )
+    """Return the database, made if there is none.
+
+    Raises
+    ------
+    SettingsError
+        It holds codes of another length.
+    storage.errors.StorageError, lmdb.Error
+        It holds codes of another model, or cannot be read or written.
+    """
+    _make_folders(settings)
+    path, model = settings.database_path, model_of(settings).identifier
+    try:
+        return Database.create_or_open(path, settings.code_length, model, settings.map_size_bytes)
+    except CodeLengthError as error:
+        raise SettingsError(
+            f"{path} holds codes of {error.found} bits, and code_length is {settings.code_length}: "
+            f"set code_length to {error.found}, or choose another home folder"
+        ) from error
 
 
 def open_for_reading(settings: Settings) -> Reading:
-    """The database as it is, with what answers questions from it."""
+    """Return the database as it is, with what answers questions from it."""
     database = Database.open(settings.database_path)
-    return Reading(database, Retriever(open_spool(settings), model_of(settings).identifier, Stage(settings.ranking)))
+    retriever = Retriever(
+        open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Ranking(settings.ranking)
+    )
+    return Reading(database, retriever)
+
+
+def make_private(settings: Settings) -> None:
+    """Make the home folder readable by its owner only, and everything that this process will write there.
+
+    What an earlier release or another program left open to others is closed. A home folder that also holds files of
+    others keeps its own permissions, since they may be needed, and so does what another user owns: `exposed_paths`
+    names them.
+
+    Raises
+    ------
+    SettingsError
+        A file lies where a folder should be.
+    OSError
+        The folder cannot be made, or its permissions cannot be set.
+    """
+    os.umask(OTHERS)
+    _make_folders(settings)
+    for path in exposed_paths(settings):
+        if _may_close(path) and (path != settings.home or _is_only_ours(path)):
+            path.chmod(path.stat().st_mode & ~OTHERS)
+
+
+def exposed_paths(settings: Settings) -> Iterator[Path]:
+    """Yield the files and folders of a home folder that others than its owner may read or write.
+
+    Folders come before their contents. The contents of a folder that only its owner can enter are not looked at:
+    nobody else reaches them, and a spool may hold a million files.
+    """
+    if _is_exposed(settings.home):
+        yield settings.home
+    for name in NAMES:
+        yield from _exposed_below(settings.home / name)
+
+
+def _exposed_below(path: Path) -> Iterator[Path]:
+    if path.is_symlink() or not _is_exposed(path):
+        return
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    yield path
+    for entry in inside:
+        yield from _exposed_below(entry)
+
+
+def _is_exposed(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & OTHERS)
+    except FileNotFoundError:  # none yet, or indexed meanwhile
+        return False
+
+
+def _may_close(path: Path) -> bool:
+    return path.exists() and os.geteuid() in (0, path.stat().st_uid)
+
+
+def _is_only_ours(home: Path) -> bool:
+    return all(any(path.match(pattern) for pattern in (*NAMES, *HARMLESS)) for path in home.iterdir())
+
+
+def _make_folders(settings: Settings) -> None:
+    """Make the folders that are missing, for their owner only, whatever the umask of this process."""
+    for folder in (settings.home, settings.run_path, settings.spool_path, settings.database_path):
+        if folder.is_dir():
+            continue
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+        except FileExistsError as error:
+            raise SettingsError(f"{error.filename} is no folder: choose another home folder (--home)") from error

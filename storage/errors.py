@@ -76,6 +76,14 @@ class SegmentError(StorageError):
         super().__init__(f"segment {path}: {reason}; run `lookalike index build` to make it again")
 
 
+class RowsMoved(StorageError):  # noqa: N818
+    """The database was compacted while its rows were being read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path} was compacted meanwhile: try again")
+
+
 class SegmentsBusy(StorageError):  # noqa: N818
     """Another process is at work on the segments of a database."""
 

@@ -10,8 +10,8 @@ import pytest
 
 from hashing.codes import Codes, pack, unpack
 from storage.database.database import Database, Item
-from storage.database.snapshot import Snapshot
 from storage.search import planner as indexed
+from storage.search.local import LocalIndex
 from storage.segments import builder
 from tests.invented import codes, item
 
@@ -36,11 +36,12 @@ def items(stored: Codes, code_length: int = 64) -> list[Item]:
     return [item(number, code_length, frame_codes=code[None]) for number, code in enumerate(stored)]
 
 
-def checked(snapshot: Snapshot, database: Database) -> int:
-    """How many segments serve, once all are checked."""
-    _ = snapshot.segments
-    database.segments.wait()
-    return len(snapshot.segments)
+def checked(index: LocalIndex) -> int:
+    """How many segments serve the present state, once all are checked."""
+    with index.snapshot() as snapshot:
+        _ = snapshot.segments
+        index.segments.wait()
+        return len(snapshot.segments)
 
 
 @contextmanager

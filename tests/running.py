@@ -39,7 +39,7 @@ def program(name: str) -> str:
         (found for folder in folders if (found := shutil.which(name, path=folder)) and not _is_python(found)), None
     )
     if path is None:
-        message = f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc"
+        message = f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc chromium"
         if os.environ.get(PEERS_REQUIRED):
             pytest.fail(message)
         pytest.skip(message)
@@ -63,7 +63,18 @@ def wait_until(condition: Callable[[], bool], what: str, limit_s: float = READY_
 
 
 class RunningNode:
-    """`lookalike serve` in a home folder."""
+    """`lookalike serve` in a home folder.
+
+    Attributes
+    ----------
+    program
+        Command line before `serve`.
+    folder
+        Where the node is started.
+    """
+
+    program: tuple[str, ...] = (sys.executable, "-m", "node")
+    folder = REPOSITORY
 
     def __init__(self, home: Path, **settings: str) -> None:
         chosen: Any = settings
@@ -79,11 +90,11 @@ class RunningNode:
 
     def start(self) -> None:
         """Start and wait until every role is ready."""
-        command = [sys.executable, "-m", "node", "serve", "--home", str(self.settings.home)]
+        command = [*self.program, "serve", "--home", str(self.settings.home)]
         command += ["--port", str(self.settings.port), "--http-port", str(self.settings.http_port)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self.environment, cwd=REPOSITORY, start_new_session=True
+                command, stdout=log, stderr=log, env=self.environment, cwd=self.folder, start_new_session=True
             )
         try:
             wait_until(self.is_ready, f"the node to be ready; its log is {self.log_path}")

@@ -3,7 +3,7 @@
 import logging
 from itertools import pairwise
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from storage.database.blocks import Layout
 from storage.database.database import Database
+from storage.database.tables import SegmentEntry
 from storage.errors import SegmentsBusy
-from storage.search.local import search
+from storage.search.kernels.select import select
+from storage.search.local import LocalIndex
 from storage.segments import builder
-from storage.segments.builder import RATIO, SEAL_ROWS, alone, build, due, faults, keep_built, settled, verify
+from storage.segments.builder import RATIO, SEAL_ROWS, alone, build, due, faults, settled, verify
+from storage.segments.layout import MAX_ROWS
 from storage.segments.probe import probe
-from storage.segments.segment_file import Entry
-from storage.segments.starts import MOST_ROWS
-from storage.segments.top_k import look_at_all
+from storage.segments.registry import segment_folder
 from tests.indexing import always_indexed, checked, create, items
 from tests.invented import codes, item
-from tests.running import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def _indexed() -> object:
 
 @given(st.lists(st.integers(0, 4 * SEAL_ROWS), max_size=60), st.booleans())
 def test_segments_stay_few_and_cover_all_but_a_tail(added: list[int], whole: bool) -> None:
-    entries: list[Entry] = []
+    entries: list[SegmentEntry] = []
     rows, written = 0, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder, "SEAL_ROWS", SEAL_ROWS)
@@ -45,7 +45,7 @@ def test_segments_stay_few_and_cover_all_but_a_tail(added: list[int], whole: boo
                 entries = [entry for entry in entries if entry.end <= first]
                 assert end == rows
                 assert first == (entries[-1].end if entries else 0)
-                entries.append(Entry("", first, end - first, 0))
+                entries.append(SegmentEntry("", first, end - first, 0))
                 written += end - first
             assert rows - (entries[-1].end if entries else 0) < SEAL_ROWS
             assert all(a.rows >= RATIO * b.rows for a, b in pairwise(entries))
@@ -57,11 +57,11 @@ def test_segments_stay_few_and_cover_all_but_a_tail(added: list[int], whole: boo
 
 
 def test_no_segment_holds_more_rows_than_it_can_tell_apart() -> None:
-    first = Entry("", 0, MOST_ROWS, 0)
-    second = Entry("", first.end, MOST_ROWS, 0)
+    first = SegmentEntry("", 0, MAX_ROWS, 0)
+    second = SegmentEntry("", first.end, MAX_ROWS, 0)
 
-    assert due([], 5 * 10**9, whole=True) == (0, MOST_ROWS)
-    assert due([first], 5 * 10**9, whole=True) == (first.end, 2 * MOST_ROWS)
+    assert due([], 5 * 10**9, whole=True) == (0, MAX_ROWS)
+    assert due([first], 5 * 10**9, whole=True) == (first.end, 2 * MAX_ROWS)
     assert due([first, second], 5 * 10**9) == (second.end, 5 * 10**9)
 
 
@@ -72,7 +72,7 @@ def test_only_full_blocks_are_settled(rows: int, expected: int) -> None:
 
 
 def names(database: Database) -> set[str]:
-    return {path.name for path in database.segments.folder.iterdir()} - {"lock"}
+    return {path.name for path in segment_folder(database).iterdir()} - {"lock"}
 
 
 def test_a_build_names_what_it_made_and_removes_what_it_replaced(tmp_path: Path) -> None:
@@ -98,20 +98,20 @@ def test_a_snapshot_uses_the_segments_of_its_own_state(tmp_path: Path) -> None:
     with create(tmp_path) as database:
         database.append(items(codes(40)))
         build(database)
-        with database.snapshot() as older:
-            checked(older, database)
-            answer = search(older, codes(1, seed=7), 5)
+        index = LocalIndex(database)
+        checked(index)
+        with index.view() as older:
+            answer = older.search(codes(1, seed=7), 5)
             database.remove(["2.25.20"])
             database.compact()
             build(database, whole=True)
 
-            with database.snapshot() as snapshot:
-                assert checked(snapshot, database) == 1
-            assert search(older, codes(1, seed=7), 5) == answer
+            assert checked(index) == 1
+            assert older.search(codes(1, seed=7), 5) == answer
 
 
 def only_file(database: Database) -> Path:
-    (path,) = database.segments.folder.glob("*.segment")
+    (path,) = segment_folder(database).glob("*.segment")
     return path
 
 
@@ -136,17 +136,17 @@ def test_a_segment_that_cannot_be_trusted_is_scanned_reported_and_made_again(
                 build(other)
                 path.write_bytes(only_file(other).read_bytes())
     with Database.open(tmp_path / "database", readonly=False) as database:
-        with database.snapshot() as snapshot, caplog.at_level(logging.WARNING):
-            assert checked(snapshot, database) == 0
-            assert [search(snapshot, code[None], 1).hits[0].distance for code in stored] == [0] * 64
-            assert len(list(faults(database, snapshot))) == 1
+        index = LocalIndex(database)
+        with index.view() as view, caplog.at_level(logging.WARNING):
+            assert checked(index) == 0
+            assert [view.search(code[None], 1).hits[0].distance for code in stored] == [0] * 64
+            assert len(list(faults(database, view.snapshot.records))) == 1
         assert "lookalike index build" in caplog.text
         assert len(verify(database)) == 1
 
         build(database)
 
-        with database.snapshot() as snapshot:
-            assert checked(snapshot, database) == 1
+        assert checked(index) == 1
         assert verify(database) == []
 
 
@@ -192,12 +192,13 @@ def test_a_search_in_a_checked_segment_compiles_nothing(tmp_path: Path) -> None:
     with create(tmp_path) as database:
         database.append(items(codes(70)))
         build(database)
-        with database.snapshot() as snapshot:
-            assert checked(snapshot, database) == 1
-            kernels: list[Any] = [probe, look_at_all]
+        index = LocalIndex(database)
+        assert checked(index) == 1
+        with index.view() as view:
+            kernels: list[Any] = [probe, select]
             compiled = [len(kernel.signatures) for kernel in kernels]
 
-            search(snapshot, codes(1, seed=7), 5)
+            view.search(codes(1, seed=7), 5)
 
             assert min(compiled) > 0
             assert [len(kernel.signatures) for kernel in kernels] == compiled
@@ -208,20 +209,3 @@ def test_one_process_builds_at_a_time(tmp_path: Path) -> None:
         database.append(items(codes(64)))
         with alone(database), pytest.raises(SegmentsBusy, match="wait"):
             build(database)
-
-
-def test_the_indexer_keeps_segments_built_until_it_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    stop = Event()
-    with create(tmp_path) as database, caplog.at_level(logging.INFO):
-        keeper = Thread(target=keep_built, args=[database, stop, 0.01])
-        keeper.start()
-        database.append(items(codes(64)))
-
-        def is_built() -> bool:
-            with database.snapshot() as snapshot:
-                return len(snapshot.segment_entries) == 1
-
-        wait_until(is_built, "a segment")
-        stop.set()
-        keeper.join()
-    assert "rows 0 to 64" in caplog.text

@@ -11,21 +11,23 @@ from hypothesis import strategies as st
 
 from node.dicom.hierarchy import LEVEL_OF, REQUIRED, UNIQUE
 from node.query import catalog
-from node.query.matching import is_universal, matches
+from node.query.matching import read_key, read_keys
 from storage.database.database import Database, Item, Snapshot
 from storage.record import LEVELS, Level, Record
-from storage.search.local import search
+from storage.search.index import Filter
+from storage.search.local import LocalIndex, LocalView
 from tests.archive import CR, CT, instance, ladder, uid
 
 STUDIES, SERIES, IMAGES = 3, 2, 2
 POOLS: Mapping[str, Sequence[str]] = {
     "PatientID": ["A", "B", "AB", ""],
     "PatientName": ["Doe^Jane", "DOE^JOHN", ""],
-    "PatientSex": ["F", "M", ""],
+    "PatientSex": ["F", "M", "f", ""],
+    "AccessionNumber": ["A1", "A1 ", "A2\\A1", ""],
     "StudyDate": ["20200101", "20200615", "", "2020.06.15", "202001", "20200231", "20200101\\20200615"],
     "StudyDescription": ["CHEST", "CHEST AP", ""],
-    "Modality": ["CT", "MR", ""],
-    "BodyPartExamined": ["CHEST", "HEAD", ""],
+    "Modality": ["CT", "MR", "ct", " CT", ""],
+    "BodyPartExamined": ["CHEST", "Head", "HEAD\\CHEST", ""],
     "Manufacturer": ["ACME", "Acme ", "Müller & Co", ""],
     "SeriesNumber": ["1", "2", ""],
     "InstanceNumber": ["1", "2", ""],
@@ -46,7 +48,9 @@ KEYS: Mapping[str, Sequence[str]] = {
     ],
     "PatientSex": ["F", "M\\F", "f", "*"],
     "StudyDescription": ["CHEST", "CH*T", "chest", '""'],
-    "Modality": ["CT", "CT\\MR", "C*", "ct", '""'],
+    "PatientID": ["A", "B\\A", "A*", " AB ", '""'],
+    "AccessionNumber": ["A1", "A2\\A3", "A?", '""'],
+    "Modality": ["CT", "CT\\MR", "C*", "ct", "c?\\MR", " CT", '""'],
     "BodyPartExamined": ["CHEST", "HEAD\\CHEST", "?EAD", '""'],
     "Manufacturer": ["ACME", "Acme", "acme", "A*", "M?ller*\\ACME", "nobody", '""'],
     "StudyInstanceUID": [uid("1"), f"{uid('2')}\\{uid('1')}\\{uid('99')}", f"{uid('2')}\\"],
@@ -87,15 +91,21 @@ KEY_SETS = st.lists(
 
 
 @contextmanager
-def opened(items: list[Item]) -> Iterator[Snapshot]:
+def viewed(items: list[Item]) -> Iterator[LocalView]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Database.create_or_open(Path(folder), 64, "model", 1 << 24) as database,
     ):
         appended = database.append(items)
         assert (appended.new, appended.conflicts) == (len(items), 0)
-        with database.snapshot() as snapshot:
-            yield snapshot
+        with LocalIndex(database).view() as view:
+            yield view
+
+
+@contextmanager
+def opened(items: list[Item]) -> Iterator[Snapshot]:
+    with viewed(items) as view:
+        yield view.snapshot.records
 
 
 def value(records: list[Record], record: Record, keyword: str) -> str:
@@ -115,7 +125,7 @@ def satisfies(records: list[Record], record: Record, keys: Mapping[str, str]) ->
     """Whether one record satisfies every key."""
     return all(
         (keyword in REQUIRED and value(records, record, keyword) == "")
-        or matches(keyword, key, value(records, record, keyword))
+        or read_key(keyword, key).matches(value(records, record, keyword))
         for keyword, key in keys.items()
     )
 
@@ -129,7 +139,7 @@ def test_it_finds_what_a_plain_filter_over_all_records_finds(
     records = [item.record for item in items]
 
     with opened(items) as snapshot:
-        found = [entity.uid for entity in catalog.find(snapshot, level, keys)]
+        found = [entity.uid for entity in catalog.find(snapshot, level, read_keys(keys))]
 
     assert sorted(found) == sorted({record.uids[level] for record in records if satisfies(records, record, keys)})
 
@@ -139,9 +149,9 @@ def test_it_finds_what_a_plain_filter_over_all_records_finds(
 def test_it_restricts_a_search_to_the_records_that_satisfy_every_key(items: list[Item], keys: dict[str, str]) -> None:
     records = [item.record for item in items]
 
-    with opened(items) as snapshot:
-        where = catalog.restrict(snapshot, keys)
-        answer = search(snapshot, ladder(0), len(items), Level.IMAGE, where)
+    with viewed(items) as view:
+        where = catalog.restrict(view.snapshot.records, read_keys(keys))
+        answer = view.search(ladder(0), len(items), Level.IMAGE, where)
 
     expected = {record.sop_instance_uid for record in records if satisfies(records, record, keys)}
     assert {hit.uid for hit in answer.hits} == expected
@@ -187,14 +197,14 @@ def test_without_keys_it_finds_everything_in_order_of_arrival(snapshot: Snapshot
 def test_entities_come_in_order_of_arrival_however_a_list_of_uids_is_written(snapshot: Snapshot) -> None:
     listed = "\\".join([uid("2"), uid("1"), " ", uid("2")])
 
-    assert [entity.uid for entity in catalog.find(snapshot, Level.STUDY, {UNIQUE[Level.STUDY]: listed})] == [
+    assert [entity.uid for entity in catalog.find(snapshot, Level.STUDY, read_keys({UNIQUE[Level.STUDY]: listed}))] == [
         uid("1"),
         uid("2"),
     ]
 
 
 def test_a_patient_without_id_matches_any_id_for_it_may_be_that_one(snapshot: Snapshot) -> None:
-    found = [entity.uid for entity in catalog.find(snapshot, Level.STUDY, {"PatientID": "C"})]
+    found = [entity.uid for entity in catalog.find(snapshot, Level.STUDY, read_keys({"PatientID": "C"}))]
 
     assert found == [uid("1")]
 
@@ -218,7 +228,7 @@ def test_every_entity_looked_at_is_checked_before(snapshot: Snapshot) -> None:
 
     for keys in ({"InstanceNumber": "9"}, {"StudyDescription": "x"}):
         with pytest.raises(InterruptedError):
-            list(catalog.find(snapshot, Level.IMAGE, keys, check=lambda: _interrupt_after(calls, 2)))
+            list(catalog.find(snapshot, Level.IMAGE, read_keys(keys), check=lambda: _interrupt_after(calls, 2)))
         assert len(calls) == 2
         calls.clear()
 
@@ -239,8 +249,37 @@ def test_descendants_of_an_entity_are_those_below_it_or_itself(snapshot: Snapsho
     }
 
 
-def test_keys_without_value_restrict_nothing(snapshot: Snapshot) -> None:
-    where = catalog.restrict(snapshot, {"PatientName": "*", "Modality": "", "StudyDate": ""})
+@pytest.mark.parametrize(
+    ("level", "keys", "expected"),
+    [
+        (Level.PATIENT, {"PatientID": "B"}, 2),
+        (Level.STUDY, {"PatientID": "B", "StudyDescription": "*x*"}, 0),
+        (Level.STUDY, {"AccessionNumber": "none"}, 2),
+        (Level.SERIES, {"AccessionNumber": "none\\other", "StudyID": "x", "StudyDescription": "*x*"}, 0),
+        (Level.IMAGE, {"SOPInstanceUID": uid("1.1.1"), "StudyDescription": "*x*"}, 0),
+    ],
+)
+def test_keys_with_a_table_of_their_own_are_answered_without_looking_at_all_entities(
+    snapshot: Snapshot, level: Level, keys: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Snapshot, "entities")
 
-    assert search(snapshot, ladder(0), 9, Level.IMAGE, where).candidates == 4
-    assert is_universal("*")
+    found = list(catalog.find(snapshot, level, read_keys(keys)))
+
+    assert len(found) == expected
+
+
+def test_keys_without_value_restrict_nothing(snapshot: Snapshot) -> None:
+    where = catalog.restrict(snapshot, read_keys({"PatientName": "*", "Modality": "", "StudyDate": ""}))
+
+    assert where == Filter()
+
+
+def test_a_removed_study_without_date_does_not_disturb_a_search_by_date(tmp_path: Path) -> None:
+    with Database.create_or_open(tmp_path, 64, "model", 1 << 24) as database:
+        database.append([instance("1.1.1", 0, StudyDate=""), instance("2.1.1", 0, StudyDate="20200101")])
+        database.remove([uid("1.1.1")])
+        with LocalIndex(database).view() as view:
+            where = catalog.restrict(view.snapshot.records, read_keys({"StudyDate": "20200101"}))
+
+            assert [hit.uid for hit in view.search(ladder(0), 9, Level.STUDY, where).hits] == [uid("2")]

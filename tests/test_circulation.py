@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hashing.phantoms.build import build
-from hashing.phantoms.circulation import great_vessels, heart, lung_vessels
-from hashing.phantoms.person import person
-from hashing.phantoms.shape import Solid
-from hashing.phantoms.torso import lung
+from hashing.phantoms.body.build import build
+from hashing.phantoms.body.circulation import great_vessels, heart, lung_vessels
+from hashing.phantoms.body.person import person
+from hashing.phantoms.body.shape import Solid
+from hashing.phantoms.body.torso import lung
 
 BUILD = build(person(1, 0))
 
@@ -20,8 +20,8 @@ def test_lung_vessels_fill_their_lung_and_stay_out_of_what_covers_it() -> None:
 
         tree = lung_vessels(air, side, covers, np.random.default_rng(1))
 
-        assert air.holds(tree.points).all()
-        assert not any(cover.holds(tree.points).any() for cover in covers)
+        assert air.contains(tree.points).all()
+        assert not any(cover.contains(tree.points).any() for cover in covers)
         assert np.ptp(tree.points[:, 2]) > 0.8 * np.ptp(air.heights)
         assert tree.radii[0] > 3 * tree.radii[-1]
 

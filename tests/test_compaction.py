@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from storage.database.compaction import compact
 from storage.database.database import Database, Item
 from storage.record import Level
-from storage.search.local import Hit, search
+from storage.search.local import LocalIndex
 from tests.invented import N_CLASSES, codes, item
 
 MAP_SIZE = 2**28
@@ -38,10 +37,10 @@ def told(database: Database) -> dict[str, Any]:
             for entity in snapshot.entities(Level.IMAGE)
         }
         for level in Level:
-            hits = search(snapshot, codes(2, 100), 7, level).hits
-            scores = snapshot.class_scores_at(np.array([hit.row for hit in hits], np.int64), N_CLASSES)
-            values = [[getattr(hit, name) for name in Hit.__slots__ if name != "row"] for hit in hits]
-            found[level] = list(zip(values, scores.tolist(), strict=True))
+            with LocalIndex(database).view(snapshot) as view:
+                hits = view.search(codes(2, 100), 7, level).hits
+            rows = snapshot.rows_of((hit.sop_instance_uid, hit.frame) for hit in hits)
+            found[level] = list(zip(hits, snapshot.class_scores_at(rows, N_CLASSES).tolist(), strict=True))
         return found
 
 
@@ -121,13 +120,13 @@ def test_an_older_snapshot_still_answers_from_the_rows_as_they_were(tmp_path: Pa
     with create(tmp_path) as database:
         database.append(items_of([1] * 30))
         database.remove(["2.25.23"])
-        with database.snapshot() as snapshot:
-            before = search(snapshot, codes(1, 100), 9)
+        with LocalIndex(database).view() as view:
+            before = view.search(codes(1, 100), 9)
 
             database.compact()
 
-            assert search(snapshot, codes(1, 100), 9) == before
-            assert snapshot.rows == 30
+            assert view.search(codes(1, 100), 9) == before
+            assert view.snapshot.rows == 30
 
 
 @pytest.mark.parametrize("removed", [[], ["2.25.99"]])

@@ -143,6 +143,34 @@ def test_an_unknown_example_is_explained(hospital: RunningNode, dictionary: str)
     assert "0xc101" in (result.stdout + result.stderr).lower()
 
 
+@pytest.mark.parametrize("number", ["32", "100", "3"])
+@pytest.mark.parametrize("encoding", [(), (IMPLICIT,)], ids=["explicit VR", "implicit VR"])
+def test_a_number_that_findscu_read_as_hexadecimal_digits_is_refused(
+    encoding: tuple[str, ...], number: str, hospital: RunningNode, phantoms: Path, dictionary: str
+) -> None:
+    """Before its Private Creator findscu does not know the VR of a key."""
+    keys = [
+        "QueryRetrieveLevel=IMAGE", "SOPInstanceUID", f"(0075,1006)={number}",
+        "(0075,0010)=LOOKALIKE SIMILARITY 1.0", f"(0075,1001)={chest_radiograph(phantoms)}",
+    ]  # fmt: skip
+    address = (hospital.settings.host, str(hospital.settings.port))
+    options = ("-d", "-S", "-aec", hospital.settings.ae_title, *encoding)
+    command = (program("findscu"), *options, *(part for key in keys for part in ("-k", key)), *address)
+
+    result = run_peer(*command, check=False, DCMDICTPATH=dictionary)
+
+    assert "0xa900" in (result.stdout + result.stderr).lower()
+
+
+def test_findscu_with_a_run_of_asterisks_leaves_the_node_at_work(hospital: RunningNode, dictionary: str) -> None:
+    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"PatientName={'*' * 60}x")
+
+    responses = [ask(hospital, *keys, dictionary=dictionary) for _ in range(6)]
+    run_peer(program("echoscu"), "-aec", hospital.settings.ae_title, "127.0.0.1", str(hospital.settings.port))
+
+    assert responses == [[]] * 6
+
+
 @pytest.mark.parametrize(
     ("converter", "options"),
     [
@@ -172,12 +200,8 @@ def test_the_first_answer_for_a_lossless_re_encoding_is_its_twin(
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "IMAGE"
     identifier.SOPInstanceUID = ""
-    elements = [
-        (Element.EXAMPLE_SOP_INSTANCE_UID, twin_uid),
-        (Element.HAMMING_DISTANCE, ""),
-        (Element.MAXIMUM_DISTANCE, "0"),
-    ]
-    add_block(identifier, elements)
+    example = (Element.EXAMPLE_SOP_INSTANCE_UID, twin_uid)
+    add_block(identifier, [example, (Element.HAMMING_DISTANCE, ""), (Element.MAXIMUM_DISTANCE, "0")])
     answers = list(hospital.peer.find(identifier))
 
     assert {str(answer[0x0075, 0x1022].value) for answer in answers} == {"0"}

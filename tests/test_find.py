@@ -16,6 +16,7 @@ from node.query.find import Finder
 from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database.database import Database
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.answering import EXAMPLE, MANY, MODELS, RETURNED, SYNTAXES, Node, PatientRoot, answering_node, ours
 from tests.archive import CT, SENDER, identifier, instance, uid
@@ -265,7 +266,8 @@ def test_no_retrieve_ae_title_is_sent_for_an_image_of_unknown_sender(tmp_path: P
     del item.record.instance["RetrieveAETitle"]  # type: ignore[attr-defined]
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
         database.append([item])
-        finder = Finder(Settings(home=tmp_path), database, Retriever(Spool(tmp_path / "spool", 9, 0), "model"))
+        retriever = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, "model")
+        finder = Finder(Settings(home=tmp_path), database, retriever)
         request = identifier("IMAGE", SOPClassUID="")
 
         [(status, response)] = finder.find(

@@ -7,31 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import config as pydicom_config
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
-from pynetdicom.dsutils import decode, encode
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom.dsutils import decode
 
-from node.dicom.hierarchy import COMPUTED, KEPT, LEVEL_OF, tag_of
-from node.dicom.private import GROUP, Element, PrivateBlock
+from node.dicom.data_set import read_data_set
+from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, LEVEL_OF, tag_of
+from node.dicom.private import GROUP, Element
 from node.errors import Refusal, Status
-from node.query.identifier import Query, read_query, write_response
+from node.query.identifier import Query, read_query
 from storage.record import LEVELS, Level
 from tests.archive import identifier
 
 EXAMPLE = {Element.EXAMPLE_SOP_INSTANCE_UID: "1.2.3"}
-LATIN, GREEK, KANJI, HANGUL = (
-    "Müller^Jörg",
-    "Διονυσιος",
-    "Yamada^Tarou=山田^太郎=やまだ^たろう",
-    "Hong^Gildong=洪^吉洞=홍^길동",
-)
-CHARACTER_SETS = (
-    *("", "ISO_IR 6", "ISO_IR 13", "ISO_IR 100", "ISO_IR 101", "ISO_IR 126", "ISO_IR 192", "GB18030", "GBK"),
-    *("\\ISO 2022 IR 87", "\\ISO 2022 IR 149", "ISO 2022 IR 13\\ISO 2022 IR 87", "ISO 2022 IR 100\\ISO 2022 IR 126"),
-    *("ISO_IR 192\\ISO 2022 IR 87", "UNKNOWN", "utf8"),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +32,6 @@ def _lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(dataset: Dataset) -> Query:
     return read_query(dataset, patient_root=False)
-
-
-def received(dataset: Dataset, *, implicit: bool = False) -> Dataset:
-    octets = encode(dataset, implicit, is_little_endian=True)
-    assert octets is not None
-    return decode(BytesIO(octets), implicit, is_little_endian=True)
 
 
 def refused(dataset: Dataset, *, patient_root: bool = False, example_mandatory: bool = False) -> Refusal:
@@ -94,7 +78,7 @@ def test_supported_keys_are_read_with_their_values_empty_ones_too() -> None:
         identifier("SERIES", Modality="CT", SeriesNumber="", PatientName="Doe^J*", ModalitiesInStudy=["CT", "MR"])
     )
 
-    assert query.keys == {
+    assert {keyword: key.text for keyword, key in query.keys.items()} == {
         "Modality": "CT",
         "SeriesNumber": "",
         "PatientName": "Doe^J*",
@@ -120,7 +104,10 @@ def test_keys_of_every_level_are_supported_beside_an_example(level: Level) -> No
     assert not query.has_unsupported_keys
 
 
-@pytest.mark.parametrize("keyword", ["PatientComments", "KVP", "TimezoneOffsetFromUTC", "RequestAttributesSequence"])
+@pytest.mark.parametrize(
+    "keyword",
+    ["PatientComments", "KVP", "TimezoneOffsetFromUTC", "RequestAttributesSequence", "InstanceAvailability"],
+)
 def test_a_key_that_is_not_supported_is_noticed(keyword: str) -> None:
     query = read(identifier("STUDY", keys={keyword: [] if keyword.endswith("Sequence") else ""}))
 
@@ -129,7 +116,7 @@ def test_a_key_that_is_not_supported_is_noticed(keyword: str) -> None:
 
 
 def test_what_every_request_may_hold_and_what_others_own_is_not_noticed() -> None:
-    dataset = identifier("STUDY", SpecificCharacterSet="ISO_IR 100", RetrieveAETitle="", InstanceAvailability="")
+    dataset = identifier("STUDY", SpecificCharacterSet="ISO_IR 100", RetrieveAETitle="")
     dataset.add(DataElement(Tag(0x0008, 0x0000), "UL", 10))
     dataset.add(DataElement(Tag(0x0009, 0x0010), "LO", "SOMEBODY ELSE"))
     dataset.add(DataElement(Tag(0x0009, 0x1001), "LO", "theirs"))
@@ -154,6 +141,58 @@ def test_a_key_that_cannot_be_read_is_refused_and_named(keyword: str, value: byt
     refusal = refused(decode(BytesIO(level + head + value), is_implicit_vr=False, is_little_endian=True))
 
     assert refusal.offending == tag
+
+
+def test_a_retrieve_ae_title_to_match_is_noticed_for_it_is_only_returned() -> None:
+    assert read(identifier("STUDY", RetrieveAETitle="ARCHIVE")).has_unsupported_keys
+    assert not read(identifier("STUDY", RetrieveAETitle="*")).has_unsupported_keys
+
+
+@pytest.mark.parametrize(
+    ("ours", "noticed"),
+    [
+        ({Element.SIMILARITY_RANK: ""}, True),  # nothing can be ranked
+        ({Element.EXAMPLE_SOP_INSTANCE_UID: ""}, True),
+        (EXAMPLE | {Element.SIMILARITY_RANK: ""}, False),
+        (EXAMPLE | {Element.SIMILARITY_RANK: "1"}, True),  # it is returned, not matched
+        (EXAMPLE | {Element.RANKING: "HAMMING", Element.MAXIMUM_MATCHES: "3"}, False),
+    ],
+)
+def test_private_elements_that_are_not_matched_or_not_returned_are_noticed(
+    ours: dict[Element, str], noticed: bool
+) -> None:
+    assert read(identifier("STUDY", ours)).has_unsupported_keys == noticed
+
+
+def test_an_unknown_element_of_our_block_is_noticed() -> None:
+    dataset = identifier("STUDY", EXAMPLE)
+    dataset.add(DataElement(Tag(GROUP, 0x10EE), "LO", "of a later release"))
+
+    assert read(dataset).has_unsupported_keys
+
+
+def test_spaces_around_a_code_string_say_nothing() -> None:
+    octets = b"".join(
+        struct.pack("<HHI", tag.group, tag.element, len(value)) + value
+        for tag, value in (
+            (tag_of("SpecificCharacterSet"), b" ISO_IR 192 "),
+            (tag_of("QueryRetrieveLevel"), b" SERIES "),
+            (tag_of("PatientName"), "Müller".encode() + b"*"),
+        )
+    )
+
+    query = read(read_data_set(octets, ImplicitVRLittleEndian))
+
+    assert (query.level, query.character_set, query.keys["PatientName"].text) == ("SERIES", "ISO_IR 192", "Müller*")
+
+
+@pytest.mark.parametrize("keyword", ["StudyDescription", "PatientName", "ModalitiesInStudy"])
+def test_a_key_of_more_text_than_any_vr_allows_is_refused(keyword: str) -> None:
+    length = struct.pack("<I", 1 << 16)
+    octets = struct.pack("<HHI", 8, 0x52, 6) + b"STUDY "
+    octets += struct.pack("<HH", tag_of(keyword).group, tag_of(keyword).element) + length + b"=" * (1 << 16)
+
+    assert refused(read_data_set(octets, ImplicitVRLittleEndian)).offending == tag_of(keyword)
 
 
 def test_what_cannot_be_read_but_is_of_another_creator_does_no_harm() -> None:
@@ -190,128 +229,10 @@ def test_values_of_any_bytes_are_understood_or_refused(
     except Refusal as refusal:
         assert refusal.status == Status.DATA_SET_MISMATCH  # noqa: PT017
     else:
-        assert all(isinstance(value, str) for value in query.keys.values())
-
-
-@given(asked=st.sets(st.sampled_from(sorted(LEVEL_OF))), kept=st.sets(st.sampled_from(sorted(LEVEL_OF))))
-def test_a_response_holds_what_was_asked_and_nothing_else(asked: set[str], kept: set[str]) -> None:
-    query = read(identifier("IMAGE", {**EXAMPLE, Element.SIMILARITY_RANK: ""}, dict.fromkeys(asked, "")))
-    stored = {keyword: "1" for keyword in kept if dictionary_VR(keyword) != "PN"}
-
-    response = write_response(query, stored, "PACS", {Element.SIMILARITY_RANK: "1", Element.CODE_LENGTH: "64"})
-
-    plain = {element.keyword for element in response if not element.tag.is_private}
-    assert plain == asked | {"QueryRetrieveLevel", "RetrieveAETitle"}
-    assert {keyword for keyword in asked if str(response[keyword].value) == "1"} == asked & stored.keys()
-    assert [element for element in Element if element in PrivateBlock(response)] == [Element.SIMILARITY_RANK]
-
-
-def test_private_elements_come_back_in_the_block_of_the_request() -> None:
-    query = read(identifier("STUDY", {**EXAMPLE, Element.SIMILARITY_SCORE: ""}, block=0x42))
-
-    response = write_response(query, {}, "", {Element.SIMILARITY_SCORE: "0.5"})
-
-    assert response[Tag(GROUP, 0x4221)].value == 0.5
-    assert PrivateBlock(response).block == 0x42
-
-
-def test_no_retrieve_ae_title_is_sent_when_none_is_known() -> None:
-    response = write_response(read(identifier("STUDY", RetrieveAETitle="")), {}, "", {})
-
-    assert "RetrieveAETitle" not in response
-
-
-@pytest.mark.parametrize("implicit", [True, False])
-def test_numbers_and_several_values_arrive_as_they_are(implicit: bool) -> None:
-    stored = {
-        "Rows": "512",
-        "InstanceNumber": "7",
-        "ImageType": "ORIGINAL\\PRIMARY\\\\AXIAL",
-        "ModalitiesInStudy": "CT\\PT",
-        "SOPClassesInStudy": "1.2\\1.3",
-        "NumberOfStudyRelatedInstances": "120",
-    }
-    query = read(identifier("IMAGE", keys=dict.fromkeys(stored, "")))
-
-    response = received(write_response(query, stored, "", {}), implicit=implicit)
-
-    assert (response.Rows, response.InstanceNumber, response.NumberOfStudyRelatedInstances) == (512, 7, 120)
-    assert list(response.ImageType) == ["ORIGINAL", "PRIMARY", "", "AXIAL"]
-    assert list(response.ModalitiesInStudy) == ["CT", "PT"]
-    assert list(response.SOPClassesInStudy) == ["1.2", "1.3"]
-
-
-def test_values_that_their_vr_does_not_allow_arrive_without_a_word() -> None:
-    stored = {
-        "InstanceNumber": "first",
-        "SeriesDescription": "x" * 99,
-        "StudyDate": "last summer",
-        "StudyInstanceUID": "no UID",
-        "Rows": "many",
-        "Columns": "70000",
-        "ContentDate": "2020\\",
-    }
-    query = read(identifier("IMAGE", keys=dict.fromkeys(stored, "")))
-    pydicom_config.settings.reading_validation_mode = pydicom_config.WARN  # whatever is set: no warning, no error
-
-    response = write_response(query, stored, "", {})
-    octets = encode(response, False, is_little_endian=True)
-
-    assert octets is not None
-    for keyword in stored.keys() - {"Rows", "Columns"}:
-        assert stored[keyword].encode() in octets
-    assert (response["Rows"].value, response["Columns"].value) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("requested", "name", "answered"),
-    [
-        ("ISO_IR 100", "Miller^J", None),
-        ("ISO_IR 192", "Miller^J", None),
-        ("ISO_IR 100", LATIN, "ISO_IR 100"),
-        ("ISO_IR 192", LATIN, "ISO_IR 192"),
-        ("", LATIN, "ISO_IR 192"),
-        ("ISO_IR 6", LATIN, "ISO_IR 192"),
-        ("ISO_IR 100", GREEK, "ISO_IR 192"),
-        ("ISO_IR 126", GREEK, "ISO_IR 126"),
-        ("ISO_IR 13", KANJI, "ISO_IR 192"),
-        ("\\ISO 2022 IR 87", KANJI, ["", "ISO 2022 IR 87"]),
-        ("\\ISO 2022 IR 149", HANGUL, ["", "ISO 2022 IR 149"]),
-        ("\\ISO 2022 IR 149", LATIN, "ISO_IR 192"),
-        ("GB18030", KANJI, "GB18030"),
-        ("UNKNOWN", LATIN, "ISO_IR 192"),
-    ],
-)
-def test_the_character_set_of_the_request_is_used_if_it_can(
-    requested: str, name: str, answered: str | list[str] | None
-) -> None:
-    query = Query(Level.STUDY, {"PatientName": "", "StudyDescription": ""}, (), None, False, requested, 0x10)
-
-    response = write_response(query, {"PatientName": name}, "", {})
-
-    assert response.get("SpecificCharacterSet") == answered
-
-
-@settings(deadline=None)
-@given(
-    requested=st.sampled_from(CHARACTER_SETS),
-    name=st.sampled_from([LATIN, GREEK, KANJI, HANGUL, "Doe^J", "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎", "Łukasz^Ž", "Иванов^Иван", "🙂"]),
-    description=st.text(st.sampled_from("aé山홍Ω~ア¥ \u0301"), max_size=8).map(lambda text: text.strip()),
-    implicit=st.booleans(),
-)
-def test_every_text_arrives_whole_whatever_character_set_was_asked_for(
-    requested: str, name: str, description: str, implicit: bool
-) -> None:
-    query = Query(Level.STUDY, {"PatientName": "", "StudyDescription": ""}, (), None, False, requested, 0x10)
-
-    response = write_response(query, {"PatientName": name, "StudyDescription": description}, "", {})
-
-    there = received(response, implicit=implicit)
-    assert (str(there.PatientName), there.StudyDescription or "") == (name, description)
-    assert ("SpecificCharacterSet" in there) == (not f"{name}{description}".isascii())
+        assert all(isinstance(key.text, str) for key in query.keys.values())
 
 
 def test_every_keyword_is_at_one_level_and_kept_or_computed() -> None:
-    listed = [keyword for level in LEVELS for keyword in (*KEPT[level], *COMPUTED[level])]
+    listed = [keyword for level in LEVELS for keyword in (*ATTRIBUTES[level], *COMPUTED[level])]
 
     assert len(listed) == len(set(listed)) == len(LEVEL_OF)

@@ -43,7 +43,7 @@ def test_a_process_whose_parent_died_while_it_was_starting_ends_at_once() -> Non
 
 
 def test_a_role_whose_supervisor_died_while_it_was_starting_ends_at_once() -> None:
-    command = [sys.executable, "-m", "node", "role", Role.WEB, "1", str(os.getppid())]
+    command = [sys.executable, "-m", "node", "role", Role.WEB, "--supervisor", str(os.getppid())]
 
     ended = subprocess.run(command, timeout=240, check=False)
 

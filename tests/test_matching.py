@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.query.matching import is_universal, matches
+from node.dicom.hierarchy import tag_of
+from node.errors import Refusal, Status
+from node.query.matching import MAX_PATTERN_CHARACTERS, MAX_PATTERNS, MAX_STORED_CHARACTERS, read_key, wild_card
 
 MICROSECONDS = (3600_000_000, 60_000_000, 1_000_000)
 TEXT = st.text("aB*?.+[(^ ", max_size=6)
@@ -22,6 +24,10 @@ def times(draw: st.DrawFn) -> str:
     return f"{text}.{fraction}" if fraction else text
 
 
+def matches(keyword: str, key: str, stored: str) -> bool:
+    return read_key(keyword, key).matches(stored)
+
+
 def wild(pattern: str, text: str) -> bool:
     """Whether a pattern matches, one character after the other (PS3.4 C.2.2.2.4)."""
     if not pattern:
@@ -29,6 +35,50 @@ def wild(pattern: str, text: str) -> bool:
     if pattern[0] == "*":
         return wild(pattern[1:], text) or (text != "" and wild(pattern, text[1:]))
     return text != "" and pattern[0] in ("?", text[0]) and wild(pattern[1:], text[1:])
+
+
+@given(
+    pattern=st.lists(st.sampled_from(["a", "b", "?", "*", "ab", "a?", "**"]), max_size=7).map("".join),
+    text=st.text("ab", max_size=9),
+)
+def test_wild_cards_match_what_trying_every_choice_matches(pattern: str, text: str) -> None:
+    assert wild_card(pattern)(text) == wild(pattern, text)
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "StudyDescription", "Modality", "AccessionNumber", "ImageType"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "*" * 40 + "x",
+        "*a" * 500 + "x",
+        "*a?" * 300 + "x",
+        "*" + "a?" * 500 + "b",
+        "\\".join(["*a?a?a?x"] * MAX_PATTERNS),
+    ],
+)
+def test_no_pattern_takes_longer_than_its_length_times_that_of_what_is_stored(keyword: str, key: str) -> None:
+    """With backtracking none of these would ever end."""
+    assert not matches(keyword, key, "a" * (MAX_STORED_CHARACTERS - 1))
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "StudyDescription", "StudyDate"])
+def test_more_or_longer_patterns_than_are_tested_in_time_are_refused_and_the_key_named(keyword: str) -> None:
+    pattern = "2020-" if keyword == "StudyDate" else "a*"
+
+    for key in ("\\".join([pattern] * (MAX_PATTERNS + 1)), pattern * MAX_PATTERN_CHARACTERS):
+        with pytest.raises(Refusal) as refused:
+            read_key(keyword, key)
+        assert (refused.value.status, refused.value.offending) == (Status.DATA_SET_MISMATCH, tag_of(keyword))
+
+
+def test_a_long_list_of_uids_is_no_pattern() -> None:
+    uids = [f"2.25.{number}" for number in range(20_000)]
+
+    key = read_key("StudyInstanceUID", "\\".join(uids))
+
+    assert key.exact == frozenset(uids)
+    assert key.matches("2.25.19999")
+    assert not key.matches("2.25.20000")
 
 
 def span(text: str) -> tuple[int, int]:
@@ -48,7 +98,10 @@ def test_text_matches_as_the_wild_cards_say_letter_by_letter(key: str, stored: s
     assert matches("StudyDescription", key, stored) == expected
 
 
-@given(key=TEXT.filter(lambda key: not is_universal(key)), stored=st.lists(TEXT, min_size=1, max_size=3))
+@given(
+    key=TEXT.filter(lambda key: not read_key("ImageType", key).is_universal),
+    stored=st.lists(TEXT, min_size=1, max_size=3),
+)
 def test_one_of_several_stored_values_is_enough(key: str, stored: list[str]) -> None:
     found = matches("ImageType", key, "\\".join(stored))
 
@@ -110,6 +163,13 @@ def test_names_match_without_regard_to_case_and_accents(family: str, given_name:
     assert not matches("PatientName", change(f"{family}^{given_name}"), f"{family}x^{given_name}")
 
 
+@pytest.mark.parametrize("key", ["^", "^^^^", "=", "*=^", "^\\*"])
+@pytest.mark.parametrize("stored", ["", "Doe^Jane", "Yamada^Tarou=山田^太郎"])
+def test_a_name_of_delimiters_alone_is_no_name_and_matches_everything(key: str, stored: str) -> None:
+    assert read_key("PatientName", key).is_universal
+    assert matches("PatientName", key, stored)
+
+
 @pytest.mark.parametrize("key", ["", " ", "*", "**", "* ", "\\", "*\\*"])
 @pytest.mark.parametrize(
     "keyword", ["PatientName", "StudyDate", "StudyInstanceUID", "Modality", "SeriesNumber", "Rows"]
@@ -130,6 +190,20 @@ def test_two_quotation_marks_match_only_what_has_no_value(keyword: str) -> None:
     [
         ("Modality", "CT", "CT", True),
         ("Modality", "ct", "CT", False),
+        ("Modality", "CT", "ct", True),
+        ("Modality", "ct", "ct", True),
+        ("Modality", "C*\\mr", "ct", True),
+        ("Modality", " CT", "CT", True),
+        ("Modality", "CT", " CT ", True),
+        ("ModalitiesInStudy", "CT", "PT\\ ct", True),
+        ("PatientSex", "F", " f", True),
+        ("BodyPartExamined", "?HEST", " CHEST\0", True),
+        ("AccessionNumber", "A1", " A1\0", True),
+        ("StudyID", " 7 ", "7", True),
+        ("InstanceNumber", "7", "1_0", False),
+        ("InstanceNumber", "10", "1_0", False),
+        ("SeriesNumber", "nan", "nan", True),
+        ("StudyDate", "20200131 ", " 20200131\0", True),
         ("Modality", "CT\\MR", "MR", True),
         ("Modality", "CT\\MR", "US", False),
         ("ModalitiesInStudy", "CT", "CT\\PT", True),
@@ -172,6 +246,21 @@ def test_single_values_lists_and_ranges_match_as_in_these_cases(
         ("DOE", "Doe^Jane", False),
         ("doe^jane", "Doe^Jane^^Dr", False),
         ("doe^jane^^^", "Doe^Jane", True),
+        ("doe^*", "Doe", True),
+        ("doe^*", "Doe^^^^", True),
+        ("doe^*", "Doe^Jane", True),
+        ("doe^*", "Doeson^Jane", False),
+        ("doe^^*", "Doe", True),
+        ("doe^^*", "Doe^^Maria", True),
+        ("doe^^*", "Doe^Jane", False),
+        ("doe^*^*", "Doe^Jane^Maria", True),
+        ("doe*^", "Doeson^Jane", True),
+        ("doe^?", "Doe", False),
+        ("doe^?*", "Doe^J", True),
+        ("d?e^*=*", "Doe=山田", True),
+        ("^*", "", True),
+        ("^*", "^Jane", True),
+        ("^*", "Doe", False),
         ("doe^jane", " Doe ^  Jane ^^", True),
         ("Jane", "^Jane", False),
         ("^Jane", "^Jane", True),

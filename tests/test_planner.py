@@ -13,35 +13,28 @@ from hypothesis import strategies as st
 from storage.database.columns import LEVEL_COLUMN
 from storage.record import LEVELS, Level
 from storage.search import planner as indexed
-from storage.search.filter import Candidates, Filter
-from storage.search.local import search
-from storage.search.planner import by_index, find
+from storage.search.filter import Candidates
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
+from storage.search.planner import by_index, filter_order, find
 from storage.search.scan import sweep
-from storage.search.scan_query import Found, Task
+from storage.search.scan_query import FilterOrder, ScanQuery
 from storage.segments.builder import build
+from storage.segments.registry import segment_folder
+from tests.benchmarks.search_data import database, uniform
 from tests.indexing import BLOCK_ROWS, KINDS, always_indexed, checked, create, empty_database, invented, items
 from tests.invented import codes, item
+from tests.test_scan import answer
 
 lengths = st.sampled_from([16, 32, 48, 64, 128, 256])
 seeds = st.integers(0, 2**32 - 1)
 FILTERS: list[dict[str, Any]] = [
     {},
     {"modalities": frozenset({"MR"})},
-    {"excluded_series": np.arange(0, 30, 2, dtype=np.uint32)},
-    {"excluded_instances": np.array([3], np.uint32)},
+    {"excluded_series": frozenset(f"2.25.3{number}" for number in range(0, 30, 2))},
+    {"excluded_instances": frozenset({"2.25.23"})},
     {"modalities": frozenset({"US"})},
 ]
-
-
-def answer(found: Found, task: Task) -> list[tuple[int, int]]:
-    """(distance, row) of every row that the task asks for."""
-    groups = found.groups if task.group_column else found.rows
-    best: dict[int, int] = {}
-    for group, distance in zip(groups.tolist(), found.distances.tolist(), strict=True):
-        best[group] = min(distance, best.get(group, distance))
-    nearest = sorted(best.values())[: task.k]
-    triples = zip(found.distances.tolist(), found.rows.tolist(), groups.tolist(), strict=True)
-    return sorted((d, row) for d, row, group in triples if nearest and d == best[group] and d <= nearest[-1])
 
 
 @given(
@@ -78,25 +71,25 @@ def test_segments_give_the_rows_of_the_scan_in_its_order(
             database.append(given_items[start : start + 60])
             build(database, inline=inline and code_length <= 64)
         database.remove(f"2.25.2{number}" for number in generator.permutation(n)[: n // 5])
-        with database.snapshot() as snapshot:
-            sieve = Candidates(Filter(**asked), snapshot, k)
-            task = Task(
+        index = LocalIndex(database)
+        served = checked(index)
+        with index.snapshot() as snapshot:
+            candidates = Candidates(Filter(**asked), snapshot)
+            query = ScanQuery(
                 queries,
                 k,
                 code_length if maximum_distance is None else maximum_distance,
-                keep_ties=True,
-                sieve=sieve if sieve else None,
+                candidates=candidates if candidates else None,
                 group_column=None if level is None else LEVEL_COLUMN[level],
-                groups=0 if level in (None, Level.IMAGE) else snapshot.ordinal_bound(level),
+                groups=0 if level in (None, Level.IMAGE) else snapshot.records.ordinal_bound(level),
             )
-            served = checked(snapshot, database)
 
-            found = by_index(snapshot, task)
+            found = by_index(snapshot, query)
 
             assert (served > 0) == (n >= BLOCK_ROWS)
             assert found is not None or served == 0 or asked
             if found is not None:
-                assert answer(found, task) == answer(sweep(snapshot, task), task)
+                assert answer(found, query) == answer(sweep(snapshot, query), query)
                 assert (np.diff(found.rows) > 0).all()
 
 
@@ -105,29 +98,31 @@ def test_a_search_with_segments_answers_as_one_without(tmp_path: Path, level: Le
     stored = invented("clustered", 150, 64, seed=1)
     with create(tmp_path) as database:
         database.append(items(stored))
-        with database.snapshot() as snapshot:
-            before = [search(snapshot, query[None], 7, level) for query in stored[:20]]
+        index = LocalIndex(database)
+        with index.view() as view:
+            before = [view.search(query[None], 7, level) for query in stored[:20]]
         with always_indexed():
             build(database)
 
-            with database.snapshot() as snapshot:
-                assert checked(snapshot, database) == 1
-                assert [search(snapshot, query[None], 7, level) for query in stored[:20]] == before
+            assert checked(index) == 1
+            with index.view() as view:
+                assert [view.search(query[None], 7, level) for query in stored[:20]] == before
 
 
 def test_nothing_is_asked_of_an_index_where_a_scan_is_as_quick(tmp_path: Path) -> None:
     with create(tmp_path) as database, always_indexed():
         database.append(items(codes(100)))
         build(database)
-        with database.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
-            checked(snapshot, database)
-            task = Task(codes(1), 3, 64)
-            assert by_index(snapshot, task) is not None
+        index = LocalIndex(database)
+        checked(index)
+        with index.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
+            query = ScanQuery(codes(1), 3, 64)
+            assert by_index(snapshot, query) is not None
 
             patch.setattr(indexed, "scan_ns", lambda *_: 10.0)
 
-            assert by_index(snapshot, task) is None
-            assert answer(find(snapshot, task), task) == answer(sweep(snapshot, task), task)
+            assert by_index(snapshot, query) is None
+            assert answer(find(snapshot, query), query) == answer(sweep(snapshot, query), query)
 
 
 def test_a_scan_is_chosen_when_the_index_would_have_to_look_almost_everywhere(tmp_path: Path) -> None:
@@ -135,12 +130,25 @@ def test_a_scan_is_chosen_when_the_index_would_have_to_look_almost_everywhere(tm
     with create(tmp_path) as database, always_indexed():
         database.append(items(stored))
         build(database)
-        with database.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
-            checked(snapshot, database)
+        index = LocalIndex(database)
+        checked(index)
+        with index.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
             patch.setattr(indexed, "scan_ns", lambda *_: 101_000.0)
 
-            assert by_index(snapshot, Task(~stored[:1], 1500, 64)) is None
-            assert by_index(snapshot, Task(stored[:1], 1, 64)) is not None
+            assert by_index(snapshot, ScanQuery(~stored[:1], 1500, 64)) is None
+            assert by_index(snapshot, ScanQuery(stored[:1], 1, 64)) is not None
+
+
+def test_columns_are_tested_first_where_that_costs_less(tmp_path: Path) -> None:
+    few, most = Filter(studies=frozenset({"30"})), Filter(excluded_studies=frozenset({"30"}))
+    tenth = Filter(ages=(40, 49))
+
+    with database(tmp_path, "uniform", uniform, 50_000, 64) as opened, LocalIndex(opened).snapshot() as snapshot:
+        queries = [ScanQuery(codes(1), 2, 64, Candidates(where, snapshot)) for where in (few, tenth, most)]
+        orders = [filter_order(snapshot, query) for query in queries]
+
+        assert filter_order(snapshot, ScanQuery(codes(1), 2, 64)) == FilterOrder.LAST
+    assert orders == [FilterOrder.ROWS, FilterOrder.WORDS, FilterOrder.LAST]
 
 
 def test_a_filter_that_few_near_rows_pass_leads_to_the_scan_and_the_right_answer(tmp_path: Path) -> None:
@@ -148,11 +156,12 @@ def test_a_filter_that_few_near_rows_pass_leads_to_the_scan_and_the_right_answer
     with create(tmp_path) as database, always_indexed():
         database.append(items(stored))
         build(database)
-        with database.snapshot() as snapshot:
-            checked(snapshot, database)
-            where = Filter(instances=np.array([7, 99, 280], np.uint32))
+        index = LocalIndex(database)
+        checked(index)
+        with index.view() as view:
+            where = Filter(instances=frozenset({"2.25.27", "2.25.299", "2.25.2280"}))
 
-            found = search(snapshot, stored[:1], 2, where=where)
+            found = view.search(stored[:1], 2, where=where)
 
             expected = sorted((int(np.bitwise_count(stored[n] ^ stored[0]).sum()), f"2.25.2{n}") for n in (7, 99, 280))
             assert [(hit.distance, hit.uid) for hit in found.hits] == expected[:2]
@@ -162,14 +171,15 @@ SEARCHER = """
 import sys
 from pathlib import Path
 from storage.database.database import Database
-from storage.search.local import search
+from storage.search.local import LocalIndex
 from tests.indexing import always_indexed, checked
 from tests.invented import codes
 with Database.open(Path(sys.argv[1])) as database, always_indexed():
+    index = LocalIndex(database)
     for line in sys.stdin:
-        with database.snapshot() as snapshot:
-            served = checked(snapshot, database)
-            hit = search(snapshot, codes(1, 64, int(line)), 1).hits[0]
+        served = checked(index)
+        with index.view() as view:
+            hit = view.search(codes(1, 64, int(line)), 1).hits[0]
             print(served, hit.uid, int(hit.distance), flush=True)
 """
 
@@ -199,6 +209,6 @@ def test_another_process_sees_each_commit_at_once_whatever_becomes_of_the_segmen
             assert told(202) == "0 2.25.2202 0"
             build(database, whole=True)
             assert told(202) == "1 2.25.2202 0"
-            (path,) = database.segments.folder.glob("*.segment")
+            (path,) = segment_folder(database).glob("*.segment")
             path.unlink()
             assert told(201) == "1 2.25.2201 0"  # it has it open

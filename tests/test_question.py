@@ -10,11 +10,12 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from hashing.ranking_scores import Stage
-from node.dicom.private import GROUP, Element
+from hashing.ranking_scores import Ranking
+from node.dicom.private import GROUP, Element, PrivateBlock
 from node.errors import COMMENT_LENGTH, Refusal, Status
-from node.query.question import MOST_EXAMPLES, MOST_MATCHES, Aggregation, Exclusion, Question, read_question
+from node.query.question import MAX_EXAMPLES, MAX_MATCHES, Exclusion, Question, read_question
 from storage.record import Level
+from storage.search.index import Aggregation
 from tests.archive import identifier
 
 IMAGE, SERIES, STUDY = (
@@ -23,6 +24,17 @@ IMAGE, SERIES, STUDY = (
     Element.EXAMPLE_STUDY_INSTANCE_UID,
 )
 Ours = Mapping[Element, str | list[str]]
+EVERY_KEY: Ours = {
+    IMAGE: "1.2.3",
+    Element.EXAMPLE_FRAME_NUMBER: ["1", "5"],
+    Element.MAXIMUM_MATCHES: "+7",
+    Element.MAXIMUM_DISTANCE: "0",
+    Element.MODEL_IDENTIFIER: "model",
+    Element.EXCLUDE: ["STUDY", "DUPLICATE"],
+    Element.AGGREGATION: "MEAN",
+    Element.INDEX_SNAPSHOT: "state",
+    Element.RANKING: "HAMMING",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +45,13 @@ def _lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(dataset: Dataset) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        read_question(dataset)
+        read_question(PrivateBlock(dataset))
     return caught.value
 
 
 @pytest.mark.parametrize("kind", [IMAGE, SERIES, STUDY])
 def test_an_example_alone_is_asked_about_with_the_defaults(kind: Element) -> None:
-    question = read_question(identifier("STUDY", {kind: "1.2.3"}))
+    question = read_question(PrivateBlock(identifier("STUDY", {kind: "1.2.3"})))
 
     level = {IMAGE: Level.IMAGE, SERIES: Level.SERIES, STUDY: Level.STUDY}[kind]
     assert question == Question(examples=("1.2.3",), example_level=level)
@@ -48,19 +60,7 @@ def test_an_example_alone_is_asked_about_with_the_defaults(kind: Element) -> Non
 
 
 def test_every_key_is_read() -> None:
-    ours: Ours = {
-        IMAGE: "1.2.3",
-        Element.EXAMPLE_FRAME_NUMBER: ["1", "5"],
-        Element.MAXIMUM_MATCHES: "+7",
-        Element.MAXIMUM_DISTANCE: "0",
-        Element.MODEL_IDENTIFIER: "model",
-        Element.EXCLUDE: ["STUDY", "DUPLICATE"],
-        Element.AGGREGATION: "MEAN",
-        Element.INDEX_SNAPSHOT: "state",
-        Element.RANKING: "HAMMING",
-    }
-
-    question = read_question(identifier("SERIES", ours, block=0x33))
+    question = read_question(PrivateBlock(identifier("SERIES", EVERY_KEY, block=0x33)))
 
     assert question == Question(
         examples=("1.2.3",),
@@ -71,7 +71,7 @@ def test_every_key_is_read() -> None:
         aggregation=Aggregation.MEAN,
         model="model",
         snapshot="state",
-        ranking=Stage.HAMMING,
+        ranking=Ranking.HAMMING,
         block=0x33,
     )
 
@@ -81,7 +81,7 @@ def test_every_key_is_read() -> None:
     [{}, {IMAGE: ""}, {STUDY: "", Element.MAXIMUM_MATCHES: ""}, {Element.SIMILARITY_RANK: "", Element.COVERAGE: ""}],
 )
 def test_without_example_it_is_an_ordinary_query(ours: Ours) -> None:
-    assert read_question(identifier("STUDY", ours)) is None
+    assert read_question(PrivateBlock(identifier("STUDY", ours))) is None
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_without_example_it_is_an_ordinary_query(ours: Ours) -> None:
         ({SERIES: "1.2", STUDY: "1.3"}, STUDY),
         ({SERIES: ["1.2", "1.3"]}, SERIES),
         ({STUDY: ["1.2", "1.3"]}, STUDY),
-        ({IMAGE: [f"1.{n}" for n in range(1, MOST_EXAMPLES + 2)]}, IMAGE),
+        ({IMAGE: [f"1.{n}" for n in range(1, MAX_EXAMPLES + 2)]}, IMAGE),
         ({IMAGE: "1.2", Element.EXAMPLE_REGION: ["1", "1", "9", "9"]}, Element.EXAMPLE_REGION),
         ({SERIES: "1.2", Element.EXAMPLE_FRAME_NUMBER: "1"}, Element.EXAMPLE_FRAME_NUMBER),
         ({IMAGE: ["1.2", "1.3"], Element.EXAMPLE_FRAME_NUMBER: "1"}, Element.EXAMPLE_FRAME_NUMBER),
         ({IMAGE: "1.2", Element.EXAMPLE_FRAME_NUMBER: ["1", "0"]}, Element.EXAMPLE_FRAME_NUMBER),
         ({IMAGE: "1.2", Element.MAXIMUM_MATCHES: "0"}, Element.MAXIMUM_MATCHES),
         ({IMAGE: "1.2", Element.MAXIMUM_MATCHES: "-1"}, Element.MAXIMUM_MATCHES),
-        ({IMAGE: "1.2", Element.MAXIMUM_MATCHES: str(MOST_MATCHES + 1)}, Element.MAXIMUM_MATCHES),
+        ({IMAGE: "1.2", Element.MAXIMUM_MATCHES: str(MAX_MATCHES + 1)}, Element.MAXIMUM_MATCHES),
         ({IMAGE: "1.2", Element.MAXIMUM_MATCHES: ["1", "2"]}, Element.MAXIMUM_MATCHES),
         ({IMAGE: "1.2", Element.MAXIMUM_DISTANCE: "-1"}, Element.MAXIMUM_DISTANCE),
         ({IMAGE: "1.2", Element.EXCLUDE: "self"}, Element.EXCLUDE),
@@ -147,18 +147,18 @@ def test_a_number_that_is_none_is_refused_and_nothing_else_is_raised(text: str) 
     assert len(refusal.comment) <= COMMENT_LENGTH
 
 
-@pytest.mark.parametrize(("asked", "read"), [("1", 1), (str(MOST_MATCHES), MOST_MATCHES), (" 8 ", 8)])
+@pytest.mark.parametrize(("asked", "read"), [("1", 1), (str(MAX_MATCHES), MAX_MATCHES), (" 8 ", 8)])
 def test_as_many_as_the_ceiling_may_be_asked_for(asked: str, read: int) -> None:
-    question = read_question(identifier("STUDY", {IMAGE: "1.2", Element.MAXIMUM_MATCHES: asked}))
+    question = read_question(PrivateBlock(identifier("STUDY", {IMAGE: "1.2", Element.MAXIMUM_MATCHES: asked})))
 
     assert question is not None
     assert question.maximum_matches == read
 
 
 def test_as_many_examples_as_one_association_may_send_are_taken() -> None:
-    examples = [f"1.{n}" for n in range(1, MOST_EXAMPLES + 1)]
+    examples = [f"1.{n}" for n in range(1, MAX_EXAMPLES + 1)]
 
-    question = read_question(identifier("STUDY", {IMAGE: examples}))
+    question = read_question(PrivateBlock(identifier("STUDY", {IMAGE: examples})))
 
     assert question is not None
     assert question.examples == tuple(examples)

@@ -16,7 +16,7 @@ from pynetdicom.dsutils import encode
 from rich.console import Console
 
 from hashing.codes import hamming_distance, pack, unpack
-from hashing.ranking_scores import Stage, in_eight_bits, in_whole_numbers, shortlist_length
+from hashing.ranking_scores import Ranking, in_eight_bits, in_whole_numbers, shortlist_length
 from node.cli.send import files
 from node.cli.similar import Asking, AskingError, ask_database, ask_node, ranked_table
 from node.dicom.client import Peer
@@ -27,7 +27,9 @@ from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database.database import Database, Item
 from storage.record import Level
-from storage.search.local import Filter
+from storage.search import rerank
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.answering import SYNTAXES, Node, answering_node, ours
 from tests.archive import identifier, instance, uid
@@ -35,7 +37,7 @@ from tests.running import running_node
 
 K = 30
 EXAMPLE = "1.1.1"
-STAGES = (Stage.ASYMMETRIC, Stage.CLASSES)
+STAGES = (Ranking.ASYMMETRIC, Ranking.CLASSES)
 
 
 def alike(n: int, seed: int) -> list[Item]:
@@ -56,18 +58,20 @@ def alike(n: int, seed: int) -> list[Item]:
     ]
 
 
-def twin(items: Sequence[Item], k: int, stage: Stage = Stage.ASYMMETRIC) -> list[tuple[float, int, str]]:
-    """Score, distance and UID of the best of the nearest by what the first item is sure of, or by its classes."""
+def twin(items: Sequence[Item], k: int, stage: Ranking = Ranking.ASYMMETRIC) -> list[tuple[int, float, int, str]]:
+    """Rank, score, distance and UID of the best of the nearest by what the first item is sure of, or by its classes."""
     example, *others = items
     scored = []
     for other in others:
         distance = int(hamming_distance(example.codes[0], other.codes)[0])
         sure, classes = round(surely(example, other), 9), round(overlap(example, other), 9)
-        keys = (classes, sure) if stage == Stage.CLASSES else (sure, sure)
+        keys = {Ranking.CLASSES: (classes, sure), Ranking.HAMMING: (-distance, sure)}.get(stage, (sure, sure))
         scored.append((*keys, distance, other.record.study_instance_uid))
-    nearest = sorted(scored, key=lambda one: one[2:])[: shortlist_length(k)]
+    nearest = sorted(scored, key=lambda one: one[2:])
+    nearest = nearest if stage == Ranking.HAMMING else nearest[: shortlist_length(k)]
     best = sorted(nearest, key=lambda one: (-one[0], -one[1], *one[2:]))[:k]
-    return [(score, distance, study) for score, _, distance, study in best]
+    ranks = [1 + next(number for number, first in enumerate(best) if first[:3] == one[:3]) for one in best]
+    return [(rank, one[0], *one[2:]) for rank, one in zip(ranks, best, strict=True)]
 
 
 def surely(example: Item, other: Item) -> float:
@@ -111,20 +115,52 @@ def asked(ranking: str, **more: str) -> dict[Element, str | list[str]]:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_the_nearest_come_in_the_order_of_the_second_stage_with_its_scores(
-    node: Node, items: list[Item], syntax: UID, stage: Stage
+    node: Node, items: list[Item], syntax: UID, stage: Ranking
 ) -> None:
     found = node.found(identifier("STUDY", asked(stage), StudyInstanceUID=""), syntax=syntax)
 
     expected = twin(items, K, stage)
     answered = [ours(response) for response in found]
-    assert [response.StudyInstanceUID for response in found] == [study for _, _, study in expected]
-    assert [one[Element.SIMILARITY_RANK] for one in answered] == [str(rank) for rank in range(1, K + 1)]
-    assert [one[Element.HAMMING_DISTANCE] for one in answered] == [str(distance) for _, distance, _ in expected]
+    assert [response.StudyInstanceUID for response in found] == [study for *_, study in expected]
+    assert [one[Element.SIMILARITY_RANK] for one in answered] == [str(rank) for rank, *_ in expected]
+    assert [one[Element.HAMMING_DISTANCE] for one in answered] == [str(distance) for *_, distance, _ in expected]
     assert [float(one[Element.SIMILARITY_SCORE]) for one in answered] == [
-        round(1 - distance / 64, 6) for _, distance, _ in expected
+        round(1 - distance / 64, 6) for *_, distance, _ in expected
     ]
-    assert [float(one[Element.RANKING_SCORE]) for one in answered] == [round(score, 6) for score, _, _ in expected]
+    assert [float(one[Element.RANKING_SCORE]) for one in answered] == [round(score, 6) for _, score, _, _ in expected]
     assert {one[Element.RANKING] for one in answered} == {stage}
+
+
+@pytest.mark.parametrize("room", [1, 30, 2048])
+def test_of_equal_distances_the_nearest_to_what_the_query_is_sure_of_come_first_however_many_tie(
+    node: Node, items: list[Item], room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerank, "MAX_TIES", room)
+    monkeypatch.setattr(rerank, "shortlist_length", lambda k: k)
+
+    found = node.found(identifier("STUDY", asked("HAMMING"), StudyInstanceUID=""))
+
+    expected = twin(items, K, Ranking.HAMMING)
+    distances = [distance for *_, distance, _ in expected]
+    assert [int(ours(one)[Element.HAMMING_DISTANCE]) for one in found] == distances
+    if room == 2048:
+        assert [one.StudyInstanceUID for one in found] == [study for *_, study in expected]
+        assert [int(ours(one)[Element.SIMILARITY_RANK]) for one in found] == [rank for rank, *_ in expected]
+
+
+def test_equal_distances_of_an_example_of_which_no_outputs_were_kept_are_shown_as_ties(tmp_path: Path) -> None:
+    items = [replace(item, outputs=None, class_scores=None) for item in alike(60, seed=5)]
+    question = Question((uid(EXAMPLE),))
+    with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
+        database.append(items)
+        with database.snapshot() as snapshot:
+            answering = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, "model")
+            found = answering.similar(snapshot, question, Level.STUDY, Filter())
+
+    keys = [(match.distance, match.entity.uid) for match in found.matches]
+    assert keys == sorted(keys)
+    for match in found.matches:
+        assert match.rank == 1 + sum(other.distance < match.distance for other in found.matches)
 
 
 def test_the_same_question_gives_the_same_bytes_and_without_ranking_the_order_of_distance(node: Node) -> None:
@@ -145,14 +181,16 @@ def test_the_same_question_gives_the_same_bytes_and_without_ranking_the_order_of
 def test_a_node_may_be_set_to_the_second_stage_and_a_question_asks_for_the_first(
     node: Node, items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node.finder.retriever, "ranking", Stage.ASYMMETRIC)
+    monkeypatch.setattr(node.finder.retriever, "ranking", Ranking.ASYMMETRIC)
 
     by_default, by_key, by_mean = (
         [ours(response) for response in node.found(identifier("STUDY", keys, StudyInstanceUID=""))]
         for keys in (asked(""), asked("HAMMING"), asked("", AGGREGATION="MEAN"))
     )
 
-    assert [int(one[Element.HAMMING_DISTANCE]) for one in by_default] == [one[1] for one in twin(items, K)]
+    assert [int(one[Element.HAMMING_DISTANCE]) for one in by_default] == [
+        distance for *_, distance, _ in twin(items, K)
+    ]
     assert {one[Element.RANKING] for one in by_default} == {"ASYMMETRIC"}
     assert {one[Element.RANKING] for one in by_key + by_mean} == {"HAMMING"}
 
@@ -182,7 +220,7 @@ def test_the_command_asks_a_node_for_the_second_stage_and_shows_its_score(node: 
     cases = ask_node(peer, asking)
     plain = ask_node(peer, plainly)
 
-    assert [case.uid for case in cases] == [study for _, _, study in twin(items, 5, Stage.CLASSES)]
+    assert [case.uid for case in cases] == [study for *_, study in twin(items, 5, Ranking.CLASSES)]
     assert f"{float(cases[0].ranking_score):.3f}" in printed(ranked_table(cases, asking))
     assert "ranking" not in printed(ranked_table(plain, plainly))
     with pytest.raises(AskingError, match="HAMMING, ASYMMETRIC, CLASSES"):
@@ -197,28 +235,31 @@ def printed(table: object) -> str:
 
 
 @given(
-    n=st.integers(2, 200), k=st.sampled_from([1, 3, 40]), seed=st.integers(0, 2**32 - 1), stage=st.sampled_from(STAGES)
+    n=st.integers(2, 200), k=st.sampled_from([1, 3, 40]), seed=st.integers(0, 2**32 - 1), stage=st.sampled_from(Ranking)
 )
-@settings(deadline=None, max_examples=25)
-def test_the_second_stage_orders_what_its_twin_orders_each_time(
-    tmp_path_factory: pytest.TempPathFactory, n: int, k: int, seed: int, stage: Stage
+@settings(deadline=None, max_examples=40)
+def test_every_ranking_orders_what_its_twin_orders_each_time(
+    tmp_path_factory: pytest.TempPathFactory, n: int, k: int, seed: int, stage: Ranking
 ) -> None:
     items, folder = alike(n, seed), tmp_path_factory.mktemp("database")
     question = Question((uid(EXAMPLE),), maximum_matches=k, ranking=stage)
-    retriever = Retriever(Spool(folder / "spool", 9, 0), "model")
     with Database.create_or_open(folder / "database", 64, "model", 1 << 24) as database:
         database.append(items)
+        answering = Retriever(Spool(folder / "spool", 9, 0), LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
-            answers = [retriever.similar(snapshot, question, Level.STUDY, Filter()) for _ in range(2)]
+            answers = [answering.similar(snapshot, question, Level.STUDY, Filter()) for _ in range(2)]
 
-    told = [(match.ranking_score, match.distance, match.entity.uid) for match in answers[0].matches]
-    expected: list[object] = [(pytest.approx(score), *rest) for score, *rest in twin(items, k, stage)]
+    told = [(match.rank, match.ranking_score, match.distance, match.entity.uid) for match in answers[0].matches]
+    expected: list[object] = [
+        (rank, None if stage == Ranking.HAMMING else pytest.approx(score), *rest)
+        for rank, score, *rest in twin(items, k, stage)
+    ]
     assert answers[0] == answers[1]
     assert told == expected
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path, stage: Stage) -> None:
+def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path, stage: Ranking) -> None:
     base = alike(40, seed=3)
     example = instance(EXAMPLE, 0, 0, PatientID="1")
     codes, outputs, class_scores = (
@@ -228,12 +269,11 @@ def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path, stage: Stage) ->
     question = Question((uid(EXAMPLE),), frames=(2,), maximum_matches=5, ranking=stage)
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
         database.append([two, *base[1:]])
+        answering = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
-            answer = Retriever(Spool(tmp_path / "spool", 9, 0), "model").similar(
-                snapshot, question, Level.STUDY, Filter()
-            )
+            answer = answering.similar(snapshot, question, Level.STUDY, Filter())
 
-    assert [match.entity.uid for match in answer.matches] == [study for _, _, study in twin(base, 5, stage)]
+    assert [match.entity.uid for match in answer.matches] == [study for *_, study in twin(base, 5, stage)]
 
 
 def test_what_a_node_receives_is_kept_with_class_scores_and_a_file_has_its_own(phantoms: Path, tmp_path: Path) -> None:

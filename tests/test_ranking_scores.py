@@ -116,8 +116,8 @@ def test_what_is_kept_of_several_images_has_class_scores_if_each_has_them() -> N
     assert joined.relaxed.tolist() == [[3, 4, 5], [0, 1, 2]]
     assert joined.class_scores is not None
     assert joined.class_scores.tolist() == [[180, 180], [255, 0]]
-    assert joined.stages == ("HAMMING", "ASYMMETRIC", "CLASSES")
-    assert Outputs.joined([known, unknown])[:1].stages == ("HAMMING", "ASYMMETRIC")
+    assert joined.rankings == ("HAMMING", "ASYMMETRIC", "CLASSES")
+    assert Outputs.joined([known, unknown])[:1].rankings == ("HAMMING", "ASYMMETRIC")
 
 
 def test_a_shortlist_is_longer_than_the_answer() -> None:

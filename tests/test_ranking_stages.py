@@ -8,7 +8,7 @@ from hashing.codes import hamming_distance, pack
 from hashing.evaluation.judgement import judge
 from hashing.evaluation.protocol import GroundTruth, by_codes, task
 from hashing.evaluation.ranking_stages import MEASURES, by_stage, judge_stages, table
-from hashing.ranking_scores import Outputs, Stage, asymmetric_scores, class_agreement, in_eight_bits, in_whole_numbers
+from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, in_eight_bits, in_whole_numbers
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -39,9 +39,9 @@ def distance(query: int, image: int) -> int:
     return int(hamming_distance(CODES[query], CODES[[image]])[0])
 
 
-@pytest.mark.parametrize(("stage", "key"), [(Stage.ASYMMETRIC, surely), (Stage.CLASSES, by_class)])
+@pytest.mark.parametrize(("stage", "key"), [(Ranking.ASYMMETRIC, surely), (Ranking.CLASSES, by_class)])
 def test_only_the_shortlist_is_ordered_anew_and_the_rest_stays_behind_it(
-    stage: Stage, key: object, monkeypatch: pytest.MonkeyPatch
+    stage: Ranking, key: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "MIN_SHORTLIST", 20)
     one = task(TRUTH, "P-A", "validation", TRUTH.part("validation"), TRUTH.part("validation", "train"))
@@ -59,7 +59,7 @@ def test_only_the_shortlist_is_ordered_anew_and_the_rest_stays_behind_it(
 def test_by_distance_alone_a_ranking_is_that_of_the_codes() -> None:
     one = task(TRUTH, "P-A", "train", TRUTH.part("validation"), TRUTH.part("train"))
 
-    plain, staged = by_codes(CODES), by_stage(Stage.HAMMING, CODES, OUTPUTS, 10)
+    plain, staged = by_codes(CODES), by_stage(Ranking.HAMMING, CODES, OUTPUTS, 10)
 
     for name in MEASURES:
         np.testing.assert_allclose(judge(one, staged, codes=False)[name], judge(one, plain)[name])
@@ -70,7 +70,7 @@ def test_each_stage_that_the_outputs_allow_has_a_row_for_each_database() -> None
     without_classes = list(judge_stages("set", TRUTH, CODES, Outputs(RELAXED)))
 
     assert [(one.database, one.stage) for one in results] == [
-        (database, stage) for database in ("train", "validation") for stage in Stage
+        (database, stage) for database in ("train", "validation") for stage in Ranking
     ]
     assert [one.stage for one in without_classes] == ["HAMMING", "ASYMMETRIC"] * 2
     assert all(estimate.low <= estimate.value <= estimate.high for one in results for estimate in one.estimates)

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hashing.codes import CodeLengthError, pack
-from hashing.ranking_scores import Outputs, Stage, in_eight_bits, in_whole_numbers, shortlist_length
+from hashing.ranking_scores import Outputs, Ranking, in_eight_bits, in_whole_numbers, shortlist_length
 from storage.database.database import Database
-from storage.search.local import search
+from storage.search.local import LocalIndex
 from storage.search.rerank import rerank
 from tests.invented import item
 
@@ -30,13 +30,16 @@ def test_equal_distances_are_ordered_by_what_the_query_is_sure_of_and_equal_scor
     with Database.create_or_open(tmp_path, 16, "model", 2**24) as database:
         database.append([item(number, 16, codes[[number]]) for number in range(len(FLIPPED))])
         with database.snapshot() as snapshot:
-            hits = search(snapshot, pack(RELAXED > 0), shortlist_length(4)).hits
+            with LocalIndex(database).view(snapshot) as view:
+                hits = view.search(pack(RELAXED > 0), shortlist_length(4)).hits
 
-            ranked = rerank(snapshot, hits, Outputs(RELAXED), Stage.ASYMMETRIC, 4)
+            ranked = rerank(snapshot, hits, Outputs(RELAXED), Ranking.ASYMMETRIC, 4)
 
     assert [hit.distance for hit in hits] == [1] * 4
-    assert [one.hit.uid for one in ranked] == ["2.25.22", "2.25.23", "2.25.21", "2.25.20"]
-    assert ranked[0].score == ranked[1].score > ranked[2].score > ranked[3].score
+    assert [hit.uid for _, hit, _ in ranked] == ["2.25.22", "2.25.23", "2.25.21", "2.25.20"]
+    scores = [score for _, _, score in ranked]
+    assert scores[0] == scores[1] > scores[2] > scores[3]
+    assert [rank for rank, _, _ in ranked] == [1, 1, 3, 4]
 
 
 def test_by_classes_equal_agreement_is_ordered_by_what_the_query_is_sure_of_and_unknown_classes_come_last(
@@ -50,19 +53,20 @@ def test_by_classes_equal_agreement_is_ordered_by_what_the_query_is_sure_of_and_
     with Database.create_or_open(tmp_path, 16, "model", 2**24) as database:
         database.append(items + others)
         with database.snapshot() as snapshot:
-            hits = search(snapshot, pack(RELAXED > 0), shortlist_length(4)).hits
+            with LocalIndex(database).view(snapshot) as view:
+                hits = view.search(pack(RELAXED > 0), shortlist_length(4)).hits
 
-            ranked = rerank(snapshot, hits, queries, Stage.CLASSES, 5)
+            ranked = rerank(snapshot, hits, queries, Ranking.CLASSES, 5)
 
-    assert [one.hit.uid for one in ranked] == ["2.25.22", "2.25.21", "2.25.23", "2.25.20", "2.25.24"]
-    assert [ranked[0].score, ranked[1].score, ranked[4].score] == [1, 1, 0]
+    assert [hit.uid for _, hit, _ in ranked] == ["2.25.22", "2.25.21", "2.25.23", "2.25.20", "2.25.24"]
+    assert [ranked[number][2] for number in (0, 1, 4)] == [1, 1, 0]
 
 
 def test_queries_that_do_not_suffice_are_refused(tmp_path: Path) -> None:
     short, long = (Outputs(np.zeros((1, bits), np.int8)) for bits in (32, 128))
     with Database.create_or_open(tmp_path, 64, "model", 2**24) as database, database.snapshot() as snapshot:
         with pytest.raises(CodeLengthError):
-            rerank(snapshot, [], short, Stage.ASYMMETRIC, 5)
-        with pytest.raises(ValueError, match="no class scores"):
-            rerank(snapshot, [], long, Stage.CLASSES, 5)
-        assert rerank(snapshot, [], long, Stage.ASYMMETRIC, 5) == []
+            rerank(snapshot, [], short, Ranking.ASYMMETRIC, 5)
+        with pytest.raises(ValueError, match="no scores came to order by CLASSES"):
+            rerank(snapshot, [], long, Ranking.CLASSES, 5)
+        assert rerank(snapshot, [], long, Ranking.ASYMMETRIC, 5) == []

@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hashing.codes import Codes
+from storage.database.tables import SegmentEntry
 from storage.errors import SegmentError
+from storage.segments import segment_file
 from storage.segments.layout import Blocks, design_for
-from storage.segments.segment_file import TRAILER, Entry, Segment, write_segment
+from storage.segments.segment_file import TRAILER, Segment, segment_path, write_segment
 from tests.invented import codes
 
 
@@ -21,7 +23,9 @@ def blocks_of(stored: Codes, size: int = 64) -> Blocks:
     return lambda: (np.ascontiguousarray(stored[i : i + size].T) for i in range(0, len(stored), size))
 
 
-def write(folder: Path, stored: Codes, code_length: int = 64, first_row: int = 0, *, inline: bool = True) -> Entry:
+def write(
+    folder: Path, stored: Codes, code_length: int = 64, first_row: int = 0, *, inline: bool = True
+) -> SegmentEntry:
     blocks = blocks_of(stored)
     design = design_for(blocks, len(stored), code_length, inline=inline)
     return write_segment(folder, "name", first_row, design, blocks)
@@ -59,8 +63,8 @@ def test_a_code_takes_so_many_bytes_beside_the_bounds_of_buckets(tmp_path: Path,
     segment = Segment(tmp_path, entry, 64)
 
     widths = segment.design.partition.widths
-    bounds, sample = int((1.1 * 2**widths).sum()), 8 * (1 << 12)
-    assert entry.path(tmp_path).stat().st_size <= n * most * len(widths) / 3 + bounds + sample + 4096
+    bounds, sample = int((4 * 2**widths).sum()), 8 * (1 << 12)
+    assert segment_path(tmp_path, entry.name).stat().st_size <= n * most * len(widths) / 3 + bounds + sample + 4096
 
 
 def overwritten(place: int) -> Callable[[bytes], bytes]:
@@ -69,7 +73,7 @@ def overwritten(place: int) -> Callable[[bytes], bytes]:
 
 def test_a_changed_byte_among_the_buckets_is_found_by_the_check(tmp_path: Path) -> None:
     entry = write(tmp_path, codes(300))
-    path = entry.path(tmp_path)
+    path = segment_path(tmp_path, entry.name)
     path.write_bytes(overwritten(5000)(path.read_bytes()))
 
     segment = Segment(tmp_path, entry, 64)
@@ -93,7 +97,7 @@ def test_a_file_that_is_not_whole_is_refused_at_once(
     tmp_path: Path, damage: Callable[[bytes], bytes], reason: str
 ) -> None:
     entry = write(tmp_path, codes(300))
-    path = entry.path(tmp_path)
+    path = segment_path(tmp_path, entry.name)
     path.write_bytes(damage(path.read_bytes()))
 
     with pytest.raises(SegmentError, match=reason) as caught:
@@ -102,12 +106,23 @@ def test_a_file_that_is_not_whole_is_refused_at_once(
     assert caught.value.path == path
 
 
+def test_a_file_of_an_earlier_format_is_refused_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_file, "FORMAT", 2)
+    entry = write(tmp_path, codes(300))
+    monkeypatch.undo()
+
+    with pytest.raises(SegmentError, match="not of format 3"):
+        Segment(tmp_path, entry, 64)
+
+
 def test_a_missing_file_and_one_of_another_state_are_refused(tmp_path: Path) -> None:
     entry = write(tmp_path, codes(300))
 
     with pytest.raises(SegmentError, match="another state"):
-        Segment(tmp_path, Entry(entry.name, 16, entry.rows, entry.checksum), 64)
-    entry.path(tmp_path).unlink()
+        Segment(tmp_path, SegmentEntry(entry.name, 16, entry.rows, entry.checksum), 64)
+    segment_path(tmp_path, entry.name).unlink()
     with pytest.raises(SegmentError, match="missing"):
         Segment(tmp_path, entry, 64)
 

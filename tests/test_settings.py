@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
@@ -88,6 +89,7 @@ def test_a_file_that_cannot_be_used_is_one_error_that_names_the_setting(home: Pa
         load_settings(home=home)
 
     assert named in str(caught.value)
+    assert str(home / FILE_NAME) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -114,8 +116,47 @@ def test_a_bad_variable_and_an_unknown_option_are_named(home: Path, monkeypatch:
     with pytest.raises(SettingsError) as caught:
         load_settings(home=home, prot=104)
 
-    assert "port: " in str(caught.value)
-    assert "prot: there is no such setting" in str(caught.value)
+    assert "port: it should be a valid integer" in str(caught.value)
+    assert "not 'tcp://10.0.0.1:11112' (set by the environment variable LOOKALIKE_PORT)" in str(caught.value)
+    assert "prot: there is no such setting (set by the option --prot)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("ae_title = 'BACK\\SLASH'", "has 1 to 16 characters of ASCII, no backslash"),
+        ("ae_title = 'SEVENTEEN_LETTERS'", "'SEVENTEEN_LETTERS' is no AE title"),
+        ("device = 'gpu'", "'gpu' is none of auto, cpu, cuda"),
+        ("host = '[::1]'", "'[::1]' is no address to listen on: write one as"),
+        ("host = ''", "'' is no address to listen on"),
+        ("other_content = 'newest'", "it should be 'keep_first', 'replace' or 'quarantine', not 'newest'"),
+        ("heartbeat_limit_s = 0.1", "it should be greater than or equal to 5, not 0.1"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_in_words_and_not_as_a_pattern(home: Path, written: str, said: str) -> None:
+    (home / FILE_NAME).write_text(written)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home=home)
+
+    assert said in str(caught.value)
+    assert "pattern" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "0.0.0.0", "127.0.0.1", "pacs.example"])
+def test_the_address_of_the_page_can_be_opened(home: Path, host: str) -> None:
+    url = urlsplit(load_settings(home=home, host=host).url)
+
+    assert (url.hostname, url.port) == (host, 8080)
+
+
+def test_one_port_for_two_services_is_refused_and_the_variable_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("lookalike_port", "8080")
+
+    with pytest.raises(SettingsError, match=r"port and http_port are both 8080.*LOOKALIKE_PORT\)"):
+        load_settings(home=home)
 
 
 def test_settings_do_not_change(home: Path) -> None:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from hashing.phantoms.build import build
-from hashing.phantoms.person import person
-from hashing.phantoms.shape import Tube
-from hashing.phantoms.skeleton import ribs, shoulders, spine, spine_at
-from hashing.phantoms.torso import lung
+from hashing.phantoms.body.build import build
+from hashing.phantoms.body.person import person
+from hashing.phantoms.body.shape import Tube
+from hashing.phantoms.body.skeleton import ribs, shoulders, spine, spine_at
+from hashing.phantoms.body.torso import lung
 
 BUILD = build(person(1, 0))
 
@@ -24,7 +24,7 @@ def test_ribs_run_outside_the_lungs_and_slope_down() -> None:
     inside = lung(1, 1.0, np.random.default_rng(0))
     for rib in ribs(BUILD):
         if isinstance(rib, Tube) and rib.tissue == "cortical bone" and rib.points[:, 0].mean() > 0:
-            assert inside.holds(rib.points).mean() < 0.15
+            assert inside.contains(rib.points).mean() < 0.15
             assert rib.points[-1, 2] < rib.points[0, 2]
 
 

@@ -3,18 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from storage.database.database import Database
 from storage.record import LEVELS
 from storage.search.addresses import read
+from storage.search.index import Aggregation, Filter
 from storage.search.kernels.bitset import every, keep, rows_of
 from storage.search.kernels.mean import total
 from storage.search.kernels.select import keep_listed, list_near, list_near_set, list_set, select, take_listed
-from storage.search.kernels.state import ascending, lower
-from storage.search.local import Filter, search
+from storage.search.kernels.state import ascending
+from storage.search.local import LocalIndex
 from storage.search.warm_up import warm_up
+from storage.segments.top_k import lower
 from tests.invented import codes, item
 
 
@@ -25,15 +26,15 @@ def test_a_search_after_it_compiles_nothing(tmp_path: Path, code_length: int) ->
 
     with Database.create_or_open(tmp_path, code_length, "model", 1 << 24) as database:
         database.append([item(number, code_length) for number in range(9)])
-        with database.snapshot() as snapshot:
+        excluded = Filter(excluded_instances=frozenset({"2.25.23"}), modalities=frozenset({"CT"}))
+        dated = Filter(study_dates=(20200101, 20210101), ages=(3, None), sexes=frozenset("M"))
+        with LocalIndex(database).view() as view:
             for level in LEVELS:
-                excluded = Filter(excluded_instances=np.array([3], np.uint32), modalities=frozenset({"CT"}))
-                search(snapshot, codes(2, code_length), 3, level, excluded, 20, "BEST")
-                search(snapshot, codes(1, code_length), 3, level, Filter(), None, "MEAN")
-                search(snapshot, codes(1, code_length), 3, level, Filter(), None, "BEST")
-                search(snapshot, codes(1, code_length), 3, level, excluded, None, "MEAN")
-                dated = Filter(study_dates=(20200101, 20210101), ages=(3, None), sexes=frozenset("M"))
-                search(snapshot, codes(1, code_length), 3, level, dated, None, "BEST")
+                view.search(codes(2, code_length), 3, level, excluded, maximum_distance=20)
+                view.search(codes(1, code_length), 3, level, aggregation=Aggregation.MEAN)
+                view.search(codes(1, code_length), 3, level)
+                view.search(codes(1, code_length), 3, level, excluded, aggregation=Aggregation.MEAN)
+                view.search(codes(1, code_length), 3, level, dated)
 
     assert min(compiled) > 0
     assert signatures() == compiled

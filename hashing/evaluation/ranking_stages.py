@@ -15,7 +15,7 @@ from hashing.evaluation.protocol import GroundTruth, Ranker, Rows, Task, task, v
 from hashing.evaluation.ranking import Levels, by_score
 from hashing.evaluation.uncertainty import Estimate, Resampling
 from hashing.model.encoder import Encoder
-from hashing.ranking_scores import Outputs, Stage, asymmetric_scores, class_agreement, shortlist_length
+from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, shortlist_length
 
 MEASURES = {"MAP@10": 10, "P@10": 10, "NDCG@100": 100}
 """Measures, and the number of matches that their caller asks for."""
@@ -36,7 +36,7 @@ class StageResult:
 
     dataset: str
     database: str
-    stage: Stage
+    stage: Ranking
     queries: int
     images: int
     estimates: tuple[Estimate, ...]
@@ -58,14 +58,14 @@ def judge_stages(name: str, truth: GroundTruth, codes: Codes, outputs: Outputs) 
     )
     for one in tasks:
         resampling = Resampling(truth.resampled(one.queries), np.random.default_rng(0))
-        for stage in outputs.stages:
+        for stage in outputs.rankings:
             judged = {k: judge(one, by_stage(stage, codes, outputs, k), codes=False) for k in set(MEASURES.values())}
             estimates = tuple(resampling.estimate(judged[k][measure]) for measure, k in MEASURES.items())
             known = ~np.isnan(judged[10]["P@10"])
             yield StageResult(name, one.database, stage, int(known.sum()), len(one.images), estimates)
 
 
-def by_stage(stage: Stage, codes: Codes, outputs: Outputs, k: int) -> Ranker:
+def by_stage(stage: Ranking, codes: Codes, outputs: Outputs, k: int) -> Ranker:
     """Ranking by distance whose shortlist for k matches is in the order of a stage.
 
     Codes and outputs are those of all rows of the set.
@@ -75,7 +75,7 @@ def by_stage(stage: Stage, codes: Codes, outputs: Outputs, k: int) -> Ranker:
         for number, query in enumerate(task.queries):
             distances = hamming_distance(codes[query], codes[task.images]).astype(np.int64)
             _, other = task.grades.of_query(number)
-            if stage != Stage.HAMMING:
+            if stage != Ranking.HAMMING:
                 candidates = np.flatnonzero(other)
                 near = candidates[np.argsort(distances[candidates], kind="stable")[: shortlist_length(k)]]
                 keys = _keys(stage, codes, outputs, int(query), task.images[near])
@@ -98,10 +98,10 @@ def table(results: list[StageResult]) -> str:
     return "\n".join(lines)
 
 
-def _keys(stage: Stage, codes: Codes, outputs: Outputs, query: int, rows: Rows) -> list[NDArray[np.float64]]:
+def _keys(stage: Ranking, codes: Codes, outputs: Outputs, query: int, rows: Rows) -> list[NDArray[np.float64]]:
     """Sort keys of rows before distance, negated so that they ascend, as `storage.search.rerank` computes them."""
     keys = [-asymmetric_scores(outputs.relaxed[[query]], codes[rows])]
-    if stage == Stage.CLASSES:
+    if stage == Ranking.CLASSES:
         assert outputs.class_scores is not None
         keys.insert(0, -class_agreement(outputs.class_scores[[query]], outputs.class_scores[rows]))
     return keys

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hashing.images.attributes import code_string
+
 STEP = 4
 
 # Defined Terms of Modality (PS3.3 C.7.3.1.1.1). Every other value belongs to the last family, "other".
@@ -60,7 +62,8 @@ def joined(learned: NDArray[np.float32], modalities: Sequence[str]) -> NDArray[n
 
 
 def _family(modality: str) -> int:
-    return next((number for number, terms in enumerate(FAMILIES) if modality in terms), len(FAMILIES) - 1)
+    term = code_string(modality)
+    return next((number for number, terms in enumerate(FAMILIES) if term in terms), len(FAMILIES) - 1)
 
 
 def _words() -> NDArray[np.float32]:

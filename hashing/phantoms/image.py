@@ -1,11 +1,11 @@
-"""Image pixel and image plane modules, which every phantom image shares."""
+"""The image pixel and image plane modules of the phantoms."""
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from hashing.phantoms.body.person import Person
 from hashing.phantoms.dicom_header import uid
-from hashing.phantoms.person import Person
 from hashing.phantoms.schedule import Series
 from hashing.phantoms.section import Plane
 

@@ -3,10 +3,10 @@
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from hashing.phantoms.anatomy import Anatomy
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.person import Person
 from hashing.phantoms.dicom_header import code_item
 from hashing.phantoms.image import add_pixels
-from hashing.phantoms.person import Person
 from hashing.phantoms.radiograph import Exposure, radiograph
 from hashing.phantoms.schedule import Series
 
@@ -14,11 +14,11 @@ _VIEWS = {
     "PA": (["L", "F"], Code("399348003", "SCT", "postero-anterior")),
     "LL": (["P", "F"], Code("399198007", "SCT", "Right to left lateral")),
 }
-"""View Position to the directions of rows and columns (PS3.3 C.7.6.1.1.1) and the code of the view (CID 4010)."""
+"""Directions of rows and columns (PS3.3 C.7.6.1.1.1) and code of the view (CID 4010), for each View Position."""
 
 
 def add_roentgen(dataset: Dataset, person: Person, series: Series, anatomy: Anatomy) -> None:
-    """Add a radiograph, with the modules of Computed Radiography (PS3.3 A.2) or Digital X-Ray (A.26)."""
+    """Add the pixels of a radiograph, with the modules of Computed Radiography (PS3.3 A.2) or Digital X-Ray (A.26)."""
     random = person.random(20, series.number)
     lateral = series.protocol == "LL"
     spacing = round(float(random.uniform(1.04, 1.2)) * anatomy.width_mm / 1024, 3)

@@ -1,5 +1,6 @@
 """What `lookalike check` tries: each outcome says what was found and, if it is a fault, what to do."""
 
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from dataclasses import dataclass
 from hashing.model.model_file import ModelError
 from node.dicom.client import Peer
 from node.errors import PeerError
-from node.home import model_of
-from node.processes import Role, processes, running_pid, title
+from node.home import exposed_paths, model_of
+from node.processes import Role, processes, role_fault, role_state, running_node, title
 from node.settings import FILE_NAME, Settings
+from node.version import program
 from storage.database.database import Database
 from storage.errors import StorageError
 
@@ -27,6 +29,7 @@ class Outcome:
 def run_checks(settings: Settings) -> Iterator[Outcome]:
     """Outcomes of all checks, in the order in which one would repair faults."""
     yield _settings(settings)
+    yield _privacy(settings)
     yield _disk(settings)
     yield _model(settings)
     yield _database(settings)
@@ -38,6 +41,14 @@ def run_checks(settings: Settings) -> Iterator[Outcome]:
 def _settings(settings: Settings) -> Outcome:
     file = settings.home / FILE_NAME
     return Outcome("settings", good=True, finding=f"read from {file}" if file.exists() else f"defaults; no {file}")
+
+
+def _privacy(settings: Settings) -> Outcome:
+    exposed = list(exposed_paths(settings))
+    if not exposed:
+        return Outcome("privacy", good=True, finding="only the owner can read the home folder")
+    finding = f"others can read {exposed[0]} and {len(exposed) - 1} more below {settings.home}"
+    return Outcome("privacy", good=False, finding=f"{finding}: chmod -R go= {shlex.quote(str(settings.home))}")
 
 
 def _disk(settings: Settings) -> Outcome:
@@ -77,32 +88,41 @@ def _database(settings: Settings) -> Outcome:
 def _roles(settings: Settings) -> Iterator[Outcome]:
     for role in Role:
         for number in processes(settings, role):
-            pid = running_pid(settings, role, number)
-            finding = f"ready, process {pid}" if pid else "not running: start it with `lookalike serve`"
-            yield Outcome(f"role {title(role, number)}", pid is not None, finding)
+            state, fault = role_state(settings, role, number), role_fault(settings, role, number)
+            start = "" if state.running else f": start it with `{program()} serve`"
+            finding = f"{fault}{start}" if fault else f"ready, process {state.pid or 'unknown'}"
+            yield Outcome(f"role {title(role, number)}", fault is None, finding)
 
 
 def _dicom_port(settings: Settings) -> Outcome:
-    peer = Peer(settings.ae_title, settings.host, settings.port)
     subject = f"DICOM {settings.host}:{settings.port}"
-    if not _answers(settings.host, settings.port):
-        return Outcome(subject, good=False, finding="nobody listens: start the node, or correct host and port")
+    problem = _connection_problem(settings.host, settings.port, "host or port")
+    if problem:
+        return Outcome(subject, good=False, finding=problem)
     try:
-        peer.echo()
+        Peer(settings.ae_title, settings.host, settings.port).echo()
     except PeerError as error:
-        return Outcome(subject, good=False, finding=f"{error} Another program may hold the port: choose another")
+        advice = (
+            "see the log of the node" if running_node(settings) else "another program holds the port: choose another"
+        )
+        return Outcome(subject, good=False, finding=f"{error} {advice[0].upper()}{advice[1:]}")
     return Outcome(subject, good=True, finding=f"ready: {settings.ae_title} answers C-ECHO")
 
 
 def _http_port(settings: Settings) -> Outcome:
-    good = _answers(settings.host, settings.http_port)
-    finding = f"page at {settings.url}" if good else "nobody listens: start the node, or correct host and http_port"
-    return Outcome(f"web {settings.host}:{settings.http_port}", good, finding)
+    problem = _connection_problem(settings.host, settings.http_port, "host or http_port")
+    subject = f"web {settings.host}:{settings.http_port}"
+    return Outcome(subject, problem is None, problem or f"page at {settings.url}")
 
 
-def _answers(host: str, port: int) -> bool:
+def _connection_problem(host: str, port: int, names: str) -> str | None:
+    """Why no connection can be made, and what to do; None where one can."""
     try:
         with socket.create_connection((host, port), timeout=2):
-            return True
-    except OSError:
-        return False
+            return None
+    except ConnectionRefusedError:
+        return f"nobody listens: start the node, or correct {names}"
+    except TimeoutError:
+        return f"no answer: correct {names}, or what filters packets between"
+    except OSError as error:  # no such name, no route
+        return f"{error.strerror}: correct host"

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
+from node.cli.terminal import console_for, plain
 from node.settings import load_settings
 
 if TYPE_CHECKING:
     from storage.database.database import Database
 
-console = Console()
-errors = Console(stderr=True)
+console, errors = console_for(), console_for(stderr=True)
 app = typer.Typer(name="index", help="Make, check or merge the index; the running node does the first by itself.")
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
@@ -50,7 +50,7 @@ def verify(home: Home = None) -> None:
     with _database(home) as database, _bar("comparing segments") as report:
         problems = verify_segments(database, report)
     for problem in problems:
-        console.print(f"[red]fault[/] {problem}", highlight=False, soft_wrap=True)
+        console.print(Text("fault", style="red"), plain(problem), highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)
     console.print("[green]ok[/]", highlight=False)
@@ -82,6 +82,6 @@ def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=errors) as bar:
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -3,22 +3,27 @@
 import logging
 import os
 import sys
+import warnings
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from node.cli import index as index_command
-from node.errors import NodeError
+from node.cli.log_lines import log_lines_above_bars
+from node.cli.terminal import console_for, plain, print_json
+from node.errors import REFUSALS, explanation
+from node.processes import Role, running_node, title
 from node.settings import Settings, load_settings
 from node.version import __version__
 
 if TYPE_CHECKING:
     from node.dicom.client import Peer
 
-console = Console()
-errors = Console(stderr=True)
+console, errors = console_for(), console_for(stderr=True)
 app = typer.Typer(
     name="lookalike",
     help="A DICOM node that finds look-alike cases.",
@@ -33,19 +38,19 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default:
 Port = Annotated[int | None, typer.Option(help="DICOM port.  [default: 11112]")]
 HttpPort = Annotated[int | None, typer.Option(help="Port of the web page.  [default: 8080]")]
 Server = Annotated[str | None, typer.Option(help="A node, as AETITLE@HOST:PORT.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 
 
 def main() -> None:
     """Run the command; whatever it refuses is one clear line and a non-zero exit."""
-    from hashing.model.model_file import ModelError
-    from storage.errors import StorageError
-
+    os.environ["PYTHONSAFEPATH"] = "1"  # decode workers and others that Python starts do not search this folder
     try:
         app()
-    except (NodeError, StorageError, ModelError) as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+    except Exception as error:
+        message = explanation(error)
+        if message is None:
+            raise
+        _fail(message)
 
 
 @app.callback(invoke_without_command=True)
@@ -57,6 +62,8 @@ def lookalike(
 
     # pydicom's warnings quote the values they are about, which may be a patient's
     config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
+    warnings.filterwarnings("ignore", module=r"pydicom\b")
+    logging.getLogger("pydicom").addHandler(logging.NullHandler())
     if version:
         console.print(__version__, highlight=False)
         raise typer.Exit
@@ -68,49 +75,78 @@ def serve(
     host: Host = None,
     port: Port = None,
     http_port: HttpPort = None,
-    samples: Annotated[int, typer.Option(help="Load phantom cases of so many patients into an empty database.")] = 0,
+    samples: Annotated[int, typer.Option(min=0, help="Load phantom cases of so many patients, if empty.")] = 0,
 ) -> None:
     """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
     from node.cli.welcome import welcome
     from node.roles.supervisor import Supervisor
 
     settings = load_settings(home=home, host=host, port=port, http_port=http_port)
+    with log_lines_above_bars(errors) if samples else nullcontext() as log:
+        _log(log)
+        supervisor = Supervisor(settings, log=log)
+        supervisor.run(lambda: welcome(settings, samples, supervisor.stop, console, bars=errors if log else None))
+
+
+@app.command(epilog="Example: lookalike role dicom 2 --home /srv/lookalike")
+def role(
+    name: Annotated[Role, typer.Argument(help="Which role.")],
+    number: Annotated[int, typer.Argument(help="Number among the processes of this role.", min=1)] = 1,
+    home: Home = None,
+    supervisor: Annotated[int | None, typer.Option(help="Process number of the supervisor.", hidden=True)] = None,
+) -> None:
+    """Run one role alone, for service managers; `serve` runs them all."""
+    from node.roles.application import run_role
+    from node.roles.supervisor import REFUSED
+
     _log()
-    supervisor = Supervisor(settings)
-    supervisor.run(on_ready=lambda: welcome(settings, samples, supervisor.stop, console))
+    try:
+        run_role(name, load_settings(home=home), number, supervisor)
+    except REFUSALS as error:
+        _fail(f"role {title(name, number)}: {explanation(error) or error}", REFUSED)
+    except Exception:
+        logging.getLogger(__name__).exception("role %s ends by a fault of its own", title(name, number))
+        raise typer.Exit(1) from None
 
 
 @app.command(hidden=True)
-def role(name: str, number: int, supervisor: int) -> None:
-    """Run one role, as a child of `serve`."""
-    from node.processes import Role
-    from node.roles.application import become_role
+def compile_kernels(code_length: int, parent: int) -> None:
+    """Compile the search kernels into the cache, as a child of a role."""
+    from node.roles import kernel_cache
 
-    _log()
-    become_role(Role(name), load_settings(), number, supervisor)
+    kernel_cache.compile_kernels(code_length, parent)
 
 
 @app.command(epilog="Example: lookalike check --home /srv/lookalike")
-def check(home: Home = None, host: Host = None, port: Port = None, http_port: HttpPort = None) -> None:
+def check(
+    home: Home = None, host: Host = None, port: Port = None, http_port: HttpPort = None, as_json: Json = False
+) -> None:
     """Try settings, model, database, ports and the running node, and say what to do about each fault."""
     from node.cli.check import run_checks
 
-    settings = load_settings(home=home, host=host, port=port, http_port=http_port)
-    faults = 0
+    settings = _as_running(load_settings(home=home, host=host, port=port, http_port=http_port))
+    outcomes = []
     for outcome in run_checks(settings):
-        faults += not outcome.good
-        mark = "[green]ok[/]   " if outcome.good else "[red]fault[/]"
-        console.print(f"{mark} {outcome.subject}: {outcome.finding}", highlight=False, soft_wrap=True)
-    if faults:
+        outcomes.append(outcome)
+        mark = Text("ok   ", style="green") if outcome.good else Text("fault", style="red")
+        if not as_json:
+            console.print(mark, plain(f"{outcome.subject}: {outcome.finding}"), highlight=False, soft_wrap=True)
+    if as_json:
+        print_json([asdict(outcome) for outcome in outcomes])
+    if not all(outcome.good for outcome in outcomes):
         raise typer.Exit(1)
 
 
 @app.command(epilog="Example: lookalike status --home /srv/lookalike")
-def status(home: Home = None) -> None:
+def status(home: Home = None, as_json: Json = False) -> None:
     """Show what is indexed, what waits, and what was set aside and why."""
     from node.cli.status import read_status, status_table
 
-    console.print(status_table(read_status(load_settings(home=home))))
+    found = read_status(load_settings(home=home))
+    if as_json:
+        print_json(asdict(found))
+    else:
+        console.print(status_table(found))
 
 
 @app.command(epilog="Example: lookalike send ~/studies --server LOOKALIKE@127.0.0.1:11112")
@@ -120,14 +156,17 @@ def send(
     home: Home = None,
 ) -> None:
     """Send DICOM files to a node by C-STORE."""
-    from node.cli.send import send_folder
+    from node.cli.send import STORED, send_folder
 
     outcomes = send_folder(folder, _peer(server, home), errors)
-    failed = sum(count for outcome, count in outcomes.items() if outcome != "stored")
-    for outcome, count in outcomes.most_common():
-        console.print(f"{count:6d} {outcome}", highlight=False)
-    if failed or not outcomes:
-        _fail(f"{failed} of {outcomes.total()} files were not stored" if outcomes else f"no files in {folder}")
+    for outcome, paths in sorted(outcomes.items(), key=lambda item: -len(item[1])):
+        console.print(plain(f"{len(paths):6d} {outcome}"), highlight=False, soft_wrap=True)
+        for path in paths if outcome != STORED else ():
+            console.print(plain(f"         {path}"), highlight=False, soft_wrap=True)
+    total = sum(map(len, outcomes.values()))
+    failed = total - len(outcomes.get(STORED, ()))
+    if failed or not total:
+        _fail(f"{failed} of {total} files were not stored" if total else f"no files in {folder}")
 
 
 @app.command(
@@ -143,16 +182,20 @@ def similar(
     ranking: Annotated[str, typer.Option(help="HAMMING, ASYMMETRIC or CLASSES.  [default: as the node is set]")] = "",
     server: Server = None,
     home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Print the cases that look most like an image, from the database of --home or from a running node."""
-    from node.cli.similar import Asking, ask_database, ask_node, ranked_table
+    from node.cli.similar import WARNING, Asking, ask_database, ask_node, ranked_table
 
     asking = Asking.of(example, k, level, modality, other_patients=other_patients, ranking=ranking)
     if server is not None:
         cases = ask_node(_peer(server, home), asking)
     else:
         cases = ask_database(load_settings(home=home), asking)
-    console.print(ranked_table(cases, asking))
+    if as_json:
+        print_json({"warning": WARNING, "example": asking.sop_instance_uid, "cases": [asdict(case) for case in cases]})
+    else:
+        console.print(ranked_table(cases, asking))
 
 
 @app.command(epilog="Example: lookalike sample phantoms --patients 50 --seed 7")
@@ -167,7 +210,7 @@ def sample(
 
     paths = write_samples(directory, patients, seed, workers=os.cpu_count() or 1)
     written = sum(1 for _ in progress(paths, "computing phantoms", count(patients)))
-    console.print(f"{written} instances of {patients} phantom patients in {directory}", highlight=False)
+    console.print(plain(f"{written} instances of {patients} phantom patients in {directory}"), highlight=False)
 
 
 @app.command(epilog="Example: lookalike dictionary > lookalike.dic")
@@ -187,20 +230,29 @@ def _peer(server: str | None, home: Path | None) -> "Peer":
 def _own(settings: Settings) -> "Peer":
     from node.dicom.client import Peer
 
-    return Peer(settings.ae_title, settings.host, settings.port)
+    running = _as_running(settings)
+    return Peer(running.ae_title, running.host, running.port)
 
 
-def _log() -> None:
+def _as_running(settings: Settings) -> Settings:
+    """Return the settings with the address of the node that runs in their home folder, whatever set that."""
+    node = running_node(settings)
+    if node is None:
+        return settings
+    address = {"ae_title": node.ae_title, "host": node.host, "port": node.port, "http_port": node.http_port}
+    return settings.model_copy(update=address)
+
+
+def _log(file: int | None = None) -> None:
     """Our own events; of the libraries only what went wrong, since their lines may hold patient data."""
-    logging.basicConfig(
-        level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    stream = sys.stderr if file is None else os.fdopen(file, "w", buffering=1, closefd=False)
+    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=stream)
     for quoting in ("pynetdicom.utils", "pynetdicom.fsm"):  # a traceback for each odd octet; ours say it in a line
         logging.getLogger(quoting).setLevel(logging.CRITICAL)
     for package in ("node", "storage", "hashing"):
         logging.getLogger(package).setLevel(logging.INFO)
 
 
-def _fail(message: str) -> None:
-    errors.print(f"[red]lookalike:[/] {message}", highlight=False, soft_wrap=True)
-    sys.exit(1)
+def _fail(message: str, status: int = 1) -> None:
+    errors.print(Text("lookalike:", style="red"), plain(message), highlight=False, soft_wrap=True)
+    sys.exit(status)

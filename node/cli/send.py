@@ -1,32 +1,35 @@
 """Sending a folder to a node, with progress."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from node.dicom.client import Peer
+from node.dicom.client import Peer, StoreOutcome
 from node.errors import Status
 
 STORED = "stored"
 
 
-def send_folder(folder: Path, peer: Peer, console: Console) -> Counter[str]:
-    """Send every file under a folder and count the outcomes; "stored" is the good one."""
+def send_folder(folder: Path, peer: Peer, console: Console) -> dict[str, list[Path]]:
+    """Send every file under a folder; the files of each outcome, of which "stored" is the good one."""
     paths = list(files(folder))
-    outcomes: Counter[str] = Counter()
+    outcomes: dict[str, list[Path]] = defaultdict(list)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         for stored in bar.track(peer.store(paths), total=len(paths), description=f"sending to {peer}"):
-            if stored.status == Status.SUCCESS:
-                outcomes[STORED] += 1
-            elif stored.status is None:
-                outcomes["not sent: no DICOM file, or one that cannot be sent"] += 1
-            else:
-                outcomes[f"refused with {stored.status:04X} {stored.comment}".rstrip()] += 1
+            outcomes[_outcome(stored)].append(stored.path)
     return outcomes
+
+
+def _outcome(stored: StoreOutcome) -> str:
+    if stored.status == Status.SUCCESS:
+        return STORED
+    if stored.status is None:
+        return f"not sent: {stored.comment or 'the connection ended before an answer came'}"
+    return f"refused with {stored.status:04X} {stored.comment}".rstrip()
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -1,29 +1,33 @@
 """Asking for look-alikes from the command line: of a database here, or of a node over C-FIND."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.images.pixels import PixelError, network_input, sampled_frames
+from hashing.images.attributes import code_string, read
+from hashing.images.pixels import PixelError, network_inputs
 from hashing.model.model_file import DEFAULT_MODEL
-from hashing.ranking_scores import Stage
+from hashing.ranking_scores import Ranking
+from node.cli.terminal import plain
 from node.dicom.client import Peer
 from node.dicom.private import Element, PrivateBlock, add_block
 from node.errors import NodeError
 from node.home import open_for_reading
+from node.ingest.preparation import text
 from node.query import catalog
+from node.query.matching import read_keys
 from node.query.question import Exclusion, Question
 from node.settings import Settings
 from storage.database.snapshot import Snapshot
 from storage.record import Level, patient_key
-from storage.search.local import Filter
+from storage.search.index import Filter
 
 if TYPE_CHECKING:
     from hashing.model.encoder import Encoding
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 SHOWN = (
     "Modality", "BodyPartExamined", "StudyDate", "PatientSex", "PatientAge", "StudyDescription", "SeriesDescription",
 )  # fmt: skip
+UID_FORM = re.compile(r"[0-9.]+")
 WARNING = "Look-alikes are other patients' images: never this examination's findings."
 
 
@@ -61,12 +66,12 @@ class Asking:
         """
         if level.upper() not in (Level.IMAGE, Level.SERIES, Level.STUDY):
             raise AskingError(f"level {level!r} is not IMAGE, SERIES or STUDY")
-        if ranking.upper() not in {"", *Stage}:
-            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Stage)}")
-        file = _read(Path(example)) if Path(example).exists() else None
+        if ranking.upper() not in {"", *Ranking}:
+            raise AskingError(f"ranking {ranking!r} is not one of {', '.join(Ranking)}")
+        file = _read(Path(example)) if not UID_FORM.fullmatch(example) or Path(example).exists() else None
         uid = str(file.get("SOPInstanceUID", "")) if file is not None else example
         exclusions = frozenset({Exclusion.SELF, Exclusion.PATIENT} if other_patients else {Exclusion.SELF})
-        stage = Stage(ranking.upper()) if ranking else None
+        stage = Ranking(ranking.upper()) if ranking else None
         question = Question(examples=(uid,), maximum_matches=k, exclusions=exclusions, ranking=stage)
         return cls(uid, file, Level(level.upper()), modality, question)
 
@@ -92,7 +97,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
         The file has no usable pixels, or belongs to nothing.
     """
     reading = open_for_reading(settings)
-    keys = {"Modality": asking.modality} if asking.modality else {}
+    keys = read_keys({"Modality": asking.modality})
     with reading.database, reading.database.snapshot() as snapshot:
         where = catalog.restrict(snapshot, keys)
         if asking.file is None or snapshot.ordinal(Level.IMAGE, asking.sop_instance_uid) is not None:
@@ -144,7 +149,7 @@ def ask_node(peer: Peer, asking: Asking) -> list[Case]:
 def ranked_table(cases: Sequence[Case], asking: Asking) -> Table:
     """The answer as a table, first rank first, which says that these are other people."""
     staged = any(case.ranking_score for case in cases)
-    title = f"Look-alikes of {asking.sop_instance_uid or 'the file'}"
+    title = plain(f"Look-alikes of {asking.sop_instance_uid or 'the file'}")
     table = Table(title=title, caption=WARNING, caption_style="bold yellow")
     for heading in ("rank", "bits", "score", *(["ranking"] if staged else [])):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -153,7 +158,13 @@ def ranked_table(cases: Sequence[Case], asking: Asking) -> Table:
     for case in cases:
         shown = " ".join(case.values[keyword] for keyword in SHOWN if case.values.get(keyword))
         scores = [case.score, case.ranking_score][: 1 + staged]
-        table.add_row(case.rank, case.distance, *(f"{float(score or 'nan'):.3f}" for score in scores), shown, case.uid)
+        table.add_row(
+            case.rank,
+            case.distance,
+            *(f"{float(score or 'nan'):.3f}" for score in scores),
+            plain(shown),
+            plain(case.uid),
+        )
     return table
 
 
@@ -172,14 +183,17 @@ def _case(response: Dataset, unique: str) -> Case:
 def _without_own_patient(snapshot: Snapshot, asking: Asking, where: Filter) -> Filter:
     """The file is not indexed, but other images of its patient may be."""
     assert asking.file is not None
-    patient_id, issuer = (str(asking.file.get(keyword) or "") for keyword in ("PatientID", "IssuerOfPatientID"))
+    patient_id, issuer = (text(asking.file, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
     if Exclusion.PATIENT not in asking.question.exclusions or not patient_id:
         return where
-    ordinal = snapshot.ordinal(Level.PATIENT, patient_key(patient_id, issuer, ""))
-    return where if ordinal is None else replace(where, excluded_patients=np.array([ordinal], np.uint32))
+    return replace(where, excluded_patients=snapshot.possible_patients(patient_key(patient_id, issuer, "")))
 
 
 def _read(path: Path) -> Dataset:
+    if not path.exists():
+        raise AskingError(f"there is no file {path}, and a SOP Instance UID has digits and dots only")
+    if path.is_dir():
+        raise AskingError(f"{path} is a folder: give one file of it, or `lookalike send` them all")
     try:
         return dcmread(path)
     except InvalidDicomError as error:
@@ -192,8 +206,7 @@ def _encode(settings: Settings, dataset: Dataset) -> "Encoding":
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
     try:
-        frames = sampled_frames(dataset, settings.max_frames)
-        images = np.stack([network_input(dataset, frame) for frame in frames])
-        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
+        _, images = network_inputs(dataset, settings.max_frames)
+        return encoder.encode(images, [code_string(read(dataset, "Modality"))] * len(images))
     except PixelError as error:
         raise AskingError(f"the file cannot be encoded: {error}") from error

@@ -4,11 +4,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table
 
+from node.cli.terminal import plain
 from node.home import open_for_reading
-from node.ingest.pressure import Level, Pressure
+from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
@@ -34,7 +34,9 @@ class NodeStatus:
     waiting
         Instances received and not yet indexed.
     set_aside
-        How many could not be indexed, by reason.
+        How many could not be indexed, by reason, since the home folder was made.
+    set_aside_deleted
+        How many of their files retention has deleted.
     refused
         What callers were refused since the home folder was made, the latest first.
     pressure
@@ -50,8 +52,9 @@ class NodeStatus:
     segment_faults: Sequence[str]
     waiting: int
     set_aside: Mapping[str, int]
+    set_aside_deleted: int
     refused: Sequence[Refused]
-    pressure: Level
+    pressure: Fullness
     roles: Mapping[str, int | None]
     model: str
     code_length: int
@@ -74,6 +77,7 @@ def read_status(settings: Settings) -> NodeStatus:
             segment_faults=tuple(faults(reading.database, snapshot)),
             waiting=reading.retriever.spool.depth(),
             set_aside=dict(reading.retriever.spool.reasons()),
+            set_aside_deleted=reading.retriever.spool.set_aside_deleted(),
             refused=read_refusals(settings.run_path),
             pressure=Pressure(reading.retriever.spool, settings).spool_level(),
             roles={
@@ -96,18 +100,20 @@ def status_table(status: NodeStatus) -> Table:
     table.add_row("codes", f"{status.rows:,} of {status.code_length} bits")
     table.add_row("codes in segments of the index", f"{status.segment_rows:,}")
     for fault in status.segment_faults:
-        table.add_row("scanned instead", escape(fault))
-    table.add_row("model", status.model)
+        table.add_row("scanned instead", plain(fault))
+    table.add_row("model", plain(status.model))
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
     for reason, count in sorted(status.set_aside.items()):
-        table.add_row(f"set aside: {reason}", f"{count:,}")
+        table.add_row(plain(f"set aside: {reason}"), f"{count:,}")
     if not status.set_aside:
         table.add_row("set aside", "0")
+    if status.set_aside_deleted:
+        table.add_row("set aside: objects deleted by retention", f"{status.set_aside_deleted:,}")
     table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
     for refused in status.refused:
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))
         name = f"refused: {refused.reason} (from {refused.calling_ae_title or 'no AE title'}, last {last})"
-        table.add_row(escape(name), f"{refused.count:,}")
+        table.add_row(plain(name), f"{refused.count:,}")
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
     return table

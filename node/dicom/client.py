@@ -1,4 +1,4 @@
-"""Another application entity, as we call it: echo, store, find."""
+"""Client of another application entity: C-ECHO, C-STORE, C-FIND."""
 
 import re
 import socket
@@ -19,16 +19,28 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from node.errors import PeerError, Status
+from node.errors import PeerError, Status, printable
 
-MOST_CONTEXTS = 128  # odd numbers of one byte (PS3.8 section 9.3.2.2)
+MAX_CONTEXTS = 128  # their numbers are odd and take one byte (PS3.8 section 9.3.2.2)
 PENDING = {Status.PENDING, Status.PENDING_WITH_UNSUPPORTED_KEYS}
 TIMEOUT_S = 30
+MAX_COMMENT = 200
+"""Longest reason why a file could not be sent, characters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What a peer said to one file: its status, 0x0000 being success, or None when it could not be sent."""
+class StoreOutcome:
+    """Response of a peer to one file.
+
+    Attributes
+    ----------
+    path
+        The file.
+    status
+        DIMSE status, 0x0000 for success; None for a file that could not be sent.
+    comment
+        Error Comment of the peer, or why the file could not be sent; printable.
+    """
 
     path: Path
     status: int | None
@@ -37,7 +49,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An application entity at an address."""
+    """An application entity at an address, and the title under which we call it."""
 
     ae_title: str
     host: str
@@ -46,12 +58,12 @@ class Peer:
 
     @classmethod
     def parse(cls, text: str) -> "Peer":
-        """A peer written as AETITLE@HOST:PORT.
+        """The peer that a text names as AETITLE@HOST:PORT.
 
         Raises
         ------
         PeerError
-            The text is something else.
+            The text is not written so.
         """
         parts = re.fullmatch(r"(?P<title>[^@]{1,16})@(?P<host>.+):(?P<port>\d{1,5})", text)
         if parts is None:
@@ -64,31 +76,37 @@ class Peer:
         Raises
         ------
         PeerError
-            It does not.
+            It does not answer, or refuses.
         """
         with _Connection(self, [build_context(Verification)]) as association:
             status = association.send_c_echo()
             if status.get("Status") != Status.SUCCESS:
                 raise PeerError(f"{self} refused C-ECHO")
 
-    def store(self, paths: Iterable[Path]) -> Iterator[Stored]:
-        """Send files over as few associations as their kinds allow, yielding each outcome (C-STORE)."""
+    def store(self, paths: Iterable[Path]) -> Iterator[StoreOutcome]:
+        """Send files (C-STORE) over as few associations as possible, and yield the outcome of each.
+
+        Raises
+        ------
+        PeerError
+            The peer does not accept an association, or ends one while files are being sent.
+        """
         for batch, contexts in _batches(paths):
             if not contexts:
-                yield from (Stored(path, None, "no DICOM file") for path in batch)
+                yield from (StoreOutcome(path, None, "no DICOM file") for path in batch)
                 continue
             with _Connection(self, contexts) as association:
                 for path in batch:
                     yield self._store(association, path)
 
-    def _store(self, association: Association, path: Path) -> Stored:
+    def _store(self, association: Association, path: Path) -> StoreOutcome:
         if not association.is_established:
             raise PeerError(f"{self} ended the association while files were being sent")
         try:
             status = association.send_c_store(path)
         except Exception as error:  # whatever an odd file provokes in the library costs that file only
-            return Stored(path, None, str(error))
-        return Stored(path, status.get("Status"), str(status.get("ErrorComment", "")))
+            return StoreOutcome(path, None, printable(str(error), MAX_COMMENT))
+        return StoreOutcome(path, status.get("Status"), printable(str(status.get("ErrorComment", ""))))
 
     def find(self, identifier: Dataset, model: UID = StudyRootQueryRetrieveInformationModelFind) -> Iterator[Dataset]:
         """Identifiers of the pending responses (C-FIND).
@@ -104,7 +122,7 @@ class Peer:
                 if code in PENDING and response is not None:
                     yield response
                 elif code != Status.SUCCESS:
-                    comment = status.get("ErrorComment", "no comment")
+                    comment = printable(str(status.get("ErrorComment", "no comment")))
                     raise PeerError(f"{self} refused: {comment}" + (f" (status {code:04X})" if code else ""))
 
     def __str__(self) -> str:
@@ -142,23 +160,23 @@ class _Connection:
 
 
 def _batches(paths: Iterable[Path]) -> Iterator[tuple[list[Path], list[PresentationContext]]]:
-    """Files grouped so that each group needs no more contexts than one association has."""
+    """Batches of files, each with the presentation contexts that it needs, no more than one association has."""
     batch: list[Path] = []
     kinds: dict[tuple[UID, UID], None] = {}
     for path in paths:
         kind = _kind(path)
-        if kind is not None and kind not in kinds and len(kinds) == MOST_CONTEXTS:
-            yield batch, [build_context(*one) for one in kinds]
+        if kind is not None and kind not in kinds and len(kinds) == MAX_CONTEXTS:
+            yield batch, [build_context(*needed) for needed in kinds]
             batch, kinds = [], {}
         if kind is not None:
             kinds[kind] = None
         batch.append(path)
     if batch:
-        yield batch, [build_context(*one) for one in kinds]
+        yield batch, [build_context(*needed) for needed in kinds]
 
 
 def _kind(path: Path) -> tuple[UID, UID] | None:
-    """SOP class and transfer syntax, None for what is no DICOM file."""
+    """SOP class and transfer syntax of a file, None if it is no DICOM file."""
     try:
         meta = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
         return UID(meta.SOPClassUID), UID(meta.file_meta.TransferSyntaxUID)

@@ -1,4 +1,4 @@
-"""The attributes the node keeps and answers with, by level (PS3.4 C.6.1.1 and C.6.2.1)."""
+"""Attributes that the node stores, matches and returns, by level (PS3.4 C.6.1.1 and C.6.2.1)."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,9 @@ UNIQUE: Mapping[Level, str] = {
     Level.SERIES: "SeriesInstanceUID",
     Level.IMAGE: "SOPInstanceUID",
 }
-KEPT: Mapping[Level, tuple[str, ...]] = {
+"""Keyword of the unique key of each level."""
+
+ATTRIBUTES: Mapping[Level, tuple[str, ...]] = {
     Level.PATIENT: ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     Level.STUDY: (
         "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "StudyDescription",
@@ -28,11 +30,13 @@ KEPT: Mapping[Level, tuple[str, ...]] = {
         "NumberOfFrames", "Rows", "Columns",
     ),
 }  # fmt: skip
+"""Keywords of the attributes that are stored of an instance, by the level that they describe."""
+
 REQUIRED = frozenset({
     "PatientID", "PatientName", "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "StudyID",
     "SeriesInstanceUID", "Modality", "SeriesNumber", "SOPInstanceUID", "InstanceNumber",
 })  # fmt: skip
-"""Keys whose stored empty value matches anything (PS3.4 C.2.2.1.2)."""
+"""Required keys: an empty stored value matches any value (PS3.4 C.2.2.1.2)."""
 
 COMPUTED: Mapping[Level, tuple[str, ...]] = {
     Level.PATIENT: (
@@ -44,15 +48,16 @@ COMPUTED: Mapping[Level, tuple[str, ...]] = {
     Level.SERIES: ("NumberOfSeriesRelatedInstances",),
     Level.IMAGE: (),
 }  # fmt: skip
-"""Answered from the entities below; ModalitiesInStudy and SOPClassesInStudy are matched too."""
+"""Keywords of the attributes that are computed from the entities below."""
 
 LEVEL_OF: Mapping[str, Level] = {
-    keyword: level for level in LEVELS for keyword in (*KEPT[level], *COMPUTED[level])
+    keyword: level for level in LEVELS for keyword in (*ATTRIBUTES[level], *COMPUTED[level])
 }  # fmt: skip
+"""Level that an attribute describes, by keyword."""
 
 
 def tag_of(keyword: str) -> BaseTag:
-    """Tag of a keyword of the data dictionary."""
+    """Tag of a keyword, which must be in the data dictionary."""
     tag = tag_for_keyword(keyword)
     assert tag is not None, keyword
     return Tag(tag)
@@ -65,5 +70,5 @@ def at_or_above(level: Level) -> tuple[Level, ...]:
 
 def below(level: Level) -> Level | None:
     """The next level down, None below IMAGE."""
-    place = LEVELS.index(level) + 1
-    return LEVELS[place] if place < len(LEVELS) else None
+    index = LEVELS.index(level) + 1
+    return LEVELS[index] if index < len(LEVELS) else None

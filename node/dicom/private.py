@@ -7,13 +7,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from pydicom.datadict import add_private_dict_entries
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
+from pydicom.valuerep import VR
 
 from node.errors import Refusal, Status
 
@@ -106,11 +108,20 @@ def dcmtk_dictionary() -> str:
 
 
 class PrivateBlock:
-    """Our private elements in one identifier, wherever their block lies (PS3.5 section 7.8.1)."""
+    """Our private elements in one identifier, wherever their block lies (PS3.5 section 7.8.1).
+
+    Make it before any of their values is decoded: afterwards nothing tells a number from bytes that look like one.
+
+    Attributes
+    ----------
+    block
+        Number of the block, None where the identifier has none of our elements.
+    """
 
     def __init__(self, identifier: Dataset) -> None:
         self.identifier = identifier
         self.block = _find_block(identifier)
+        self._binary = frozenset(element for element in Element if self._is_binary(element))
 
     def __contains__(self, element: Element) -> bool:
         return self.block is not None and self.tag(element) in self.identifier
@@ -120,7 +131,7 @@ class PrivateBlock:
         return Tag(GROUP, (self.block or FIRST_BLOCK) << 8 | element)
 
     def foreign(self, tag: BaseTag) -> bool:
-        """Whether a private tag is not one of ours."""
+        """True for a tag outside our block."""
         return tag.group != GROUP or (tag.elem >> 8 or tag.elem) != self.block
 
     def values(self, element: Element) -> list[str]:
@@ -129,19 +140,37 @@ class PrivateBlock:
         Raises
         ------
         Refusal
-            The value came as binary: the client did not know the VR, and read the text of a UID as hexadecimal bytes.
+            A900: the value came as binary, since the client did not know the VR and took its text for hexadecimal
+            digits.
         """
+        if element in self._binary:
+            raise self._refusal(element)
         value = self.identifier[self.tag(element)].value if element in self else None
         if value is None:
             return []
         if isinstance(value, bytes):  # VR UN
             value = value.decode("latin-1").split("\\")
-        texts = [str(one).strip("\0 ") for one in (value if isinstance(value, MultiValue | list) else [value])]
+        texts = [str(part).strip("\0 ") for part in (value if isinstance(value, MultiValue | list) else [value])]
         if not all(text.isascii() and text.isprintable() for text in texts):
-            raise Refusal(
-                Status.DATA_SET_MISMATCH, "value came as binary UN: give the client our dictionary", self.tag(element)
-            )
+            raise self._refusal(element)
         return [text for text in texts if text]
+
+    def _is_binary(self, element: Element) -> bool:
+        """True for a number that a client without our dictionary made of its user's text.
+
+        DCMTK writes 32 as the bytes 32H 00H, which are the text "2". It says UN in Explicit VR; in Implicit VR the NUL
+        tells, for a number is padded with a space (PS3.5 section 6.2).
+        """
+        if DEFINITIONS[element].vr != VR.IS or element not in self:
+            return False
+        raw: Any = self.identifier.get_item(self.tag(element))
+        if not isinstance(raw, RawDataElement) or not raw.value:
+            return False
+        return b"\0" in raw.value or (raw.VR == VR.UN and not raw.is_implicit_VR)
+
+    def _refusal(self, element: Element) -> Refusal:
+        comment = "value came as binary UN: give the client our dictionary"
+        return Refusal(Status.DATA_SET_MISMATCH, comment, self.tag(element))
 
 
 def add_block(identifier: Dataset, values: Sequence[tuple[Element, str | list[str]]], block: int = FIRST_BLOCK) -> None:

@@ -4,19 +4,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from node.dicom.hierarchy import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
-from node.query.matching import is_universal, matches
+from node.query.matching import Key
 from storage.database.columns import SEXES
 from storage.database.database import Snapshot
+from storage.database.lookup import KEYWORDS as LOOKED_UP
 from storage.record import LEVELS, Entity, Level
-from storage.search.filter import undated_studies
-from storage.search.local import Filter
+from storage.search.index import Filter
 
-Keys = Mapping[str, str]
+Keys = Mapping[str, Key]
 Check = Callable[[], None]
-"""Called before each entity that is looked at; it may raise, to end a search that nobody waits for any more."""
+"""Function that long work calls before each step; it may raise, to end a search that nobody waits for any more."""
 
 DATES = re.compile(r"(?P<first>[0-9]{8})?(?P<range>-(?P<last>[0-9]{8})?)?")
 FILTER_FIELD = {Level.PATIENT: "patients", Level.STUDY: "studies", Level.SERIES: "series", Level.IMAGE: "instances"}
@@ -27,124 +25,141 @@ def go_on() -> None:
 
 
 def find(snapshot: Snapshot, level: Level, keys: Keys, check: Check = go_on) -> Iterator[Entity]:
-    """Entities of a level that match all keys; where keys name those above, one after the other of these.
+    """Entities of a level that match all keys, in order of arrival; where keys are of levels above, parent by parent.
 
-    Every key must be of `level` or above; matching is that of PS3.4 C.2.2.2, and an empty stored value of a required
-    key matches anything (C.2.2.1.2).
+    Parameters
+    ----------
+    keys
+        Keys of `level` or above, by keyword. Matching is that of PS3.4 C.2.2.2, and an empty stored value of a
+        required key matches anything (C.2.2.1.2).
+    check
+        Called before each comparison.
     """
-    asked = _asked(keys)
-    upper = {keyword: key for keyword, key in asked.items() if LEVEL_OF[keyword] != level}
-    if level != Level.PATIENT and UNIQUE[level] in asked:
-        candidates = _named(snapshot, level, asked[UNIQUE[level]].split("\\"))
-    elif upper:
-        above = at_or_above(level)[-2]
-        parents = find(snapshot, above, upper, check)
-        candidates = (
-            _entity(snapshot, level, uid) for parent in parents for uid in snapshot.children(above, parent.uid)
-        )
-        asked = {keyword: key for keyword, key in asked.items() if keyword not in upper}
-    else:
-        candidates = snapshot.entities(level)
-    for entity in candidates:
+    keys = _restricting(keys)
+    candidates = _by_key(snapshot, level, keys, check)
+    upper = {keyword: key for keyword, key in keys.items() if LEVEL_OF[keyword] != level}
+    if candidates is None and upper:
+        candidates = _below(snapshot, level, upper, check)
+        keys = {keyword: key for keyword, key in keys.items() if keyword not in upper}
+    for entity in snapshot.entities(level) if candidates is None else candidates:
         check()
-        if all(_matches(snapshot, entity, keyword, key) for keyword, key in asked.items()):
+        if all(_matches(snapshot, entity, key, check) for key in keys.values()):
             yield entity
 
 
 def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
     """Filter that lets through only the rows of entities that match all keys, of whatever level."""
-    asked = _asked(keys)
+    left = _restricting(keys)
     where = Filter(
-        modalities=_listed(asked, "Modality"),
-        body_parts=_listed(asked, "BodyPartExamined"),
-        manufacturers=_manufacturers(snapshot, asked),
-        sexes=_sexes(asked),
+        modalities=_terms(snapshot, left, "Modality", "modality"),
+        body_parts=_terms(snapshot, left, "BodyPartExamined", "body_part"),
+        manufacturers=_terms(snapshot, left, "Manufacturer", "manufacturer"),
+        sexes=_sexes(left),
     )
-    where = _dated(snapshot, asked, where, check)
-    if not asked:
+    where = _dated(snapshot, left, where, check)
+    if not left:
         return where
-    lowest = max((LEVEL_OF[keyword] for keyword in asked), key=LEVELS.index)
-    ordinals = np.fromiter((entity.ordinal for entity in find(snapshot, lowest, asked, check)), np.uint32)
-    return replace(where, **{FILTER_FIELD[lowest]: ordinals})  # type: ignore[arg-type]
+    lowest = max((LEVEL_OF[keyword] for keyword in left), key=LEVELS.index)
+    uids = frozenset(entity.uid for entity in find(snapshot, lowest, left, check))
+    return replace(where, **{FILTER_FIELD[lowest]: uids})  # type: ignore[arg-type]
 
 
-def values(snapshot: Snapshot, entity: Entity, keywords: Iterable[str]) -> dict[str, str]:
+def values(snapshot: Snapshot, entity: Entity, keywords: Iterable[str], check: Check = go_on) -> dict[str, str]:
     """Values of an entity by keyword: its attributes, those above it, and what is computed from below it."""
     return {
-        keyword: COMPUTATIONS[keyword](snapshot, entity)
+        keyword: COMPUTATIONS[keyword](snapshot, entity, check)
         if keyword in COMPUTATIONS
         else entity.attributes.get(keyword, "")
         for keyword in keywords
     }
 
 
-def descendants(snapshot: Snapshot, level: Level, uid: str, wanted: Level) -> Iterator[str]:
+def descendants(snapshot: Snapshot, level: Level, uid: str, wanted: Level, check: Check = go_on) -> Iterator[str]:
     """Unique keys of the entities of a lower (or the same) level under one entity."""
+    check()
     if level == wanted:
         yield uid
         return
     lower = below(level)
     assert lower is not None
-    for child in snapshot.children(level, uid):
-        yield from descendants(snapshot, lower, child, wanted)
+    for child in snapshot.each_child(level, uid):
+        yield from descendants(snapshot, lower, child, wanted, check)
 
 
-def _asked(keys: Keys) -> dict[str, str]:
-    return {keyword: key for keyword, key in keys.items() if not is_universal(key)}
+def _restricting(keys: Keys) -> dict[str, Key]:
+    return {keyword: key for keyword, key in keys.items() if not key.is_universal}
 
 
-def _listed(asked: dict[str, str], keyword: str) -> frozenset[str] | None:
-    """Take a key out that rows are filtered by without looking at their entities: plain values in upper case."""
-    key = asked.get(keyword, "")
-    if not key or key != key.upper() or not {*'*?"'}.isdisjoint(key):
+def _by_key(snapshot: Snapshot, level: Level, keys: Keys, check: Check) -> Iterator[Entity] | None:
+    """Entities that a table of the database leads to, a superset of those that match; None where no table does."""
+    unique, looked_up = keys.get(UNIQUE[level]), keys.get(LOOKED_UP.get(level, ""))
+    found: dict[int, Entity] = {}
+    if level != Level.PATIENT and unique is not None and unique.exact is not None:
+        for uid in unique.exact:
+            check()
+            entity = snapshot.entity(level, uid)
+            found |= {} if entity is None else {entity.ordinal: entity}
+    elif looked_up is not None and looked_up.exact is not None:
+        for value in {*looked_up.exact, ""}:  # both are required keys, whose empty value matches anything
+            for entity in snapshot.entities_by_value(level, value):
+                check()
+                found[entity.ordinal] = entity
+    else:
         return None
-    del asked[keyword]
-    return frozenset({value.strip() for value in key.split("\\")} - {""} | ({""} if keyword in REQUIRED else set()))
+    return (found[ordinal] for ordinal in sorted(found))
 
 
-def _manufacturers(snapshot: Snapshot, asked: dict[str, str]) -> frozenset[str] | None:
-    """Take Manufacturer out, whatever its key: rows know the value as it came, and different values are few."""
-    key = asked.pop("Manufacturer", None)
-    if key is None:
-        return None
-    return frozenset(term for term in snapshot.terms("manufacturer") if matches("Manufacturer", key, term))
+def _below(snapshot: Snapshot, level: Level, keys: Keys, check: Check) -> Iterator[Entity]:
+    """Entities of a level whose parents match keys of the levels above."""
+    above = at_or_above(level)[-2]
+    for parent in find(snapshot, above, keys, check):
+        for uid in snapshot.each_child(above, parent.uid):
+            yield _entity(snapshot, level, uid)
 
 
-def _sexes(asked: dict[str, str]) -> frozenset[str] | None:
-    """Take Patient's Sex out, where its values are those that rows know."""
-    values = frozenset(value.strip() for value in asked.get("PatientSex", "").split("\\"))
-    if not values <= set(SEXES) - {""}:
-        return None
-    del asked["PatientSex"]
-    return values
+def _terms(snapshot: Snapshot, keys: dict[str, Key], keyword: str, column: str) -> frozenset[str] | None:
+    """Take a key out of `keys` and return the terms of a column that match it, which are few; None to leave it.
 
-
-def _dated(snapshot: Snapshot, asked: dict[str, str], where: Filter, check: Check) -> Filter:
-    """Take one whole date, or a range of such, out of the keys.
-
-    Rows know a date or none. A study without one matches (PS3.4 C.2.2.1.2), one with something else may, as its text
-    says: these few are looked at one by one.
+    Rows know code strings in capitals: a key with a small letter is left, for it matches a value as it was written.
     """
-    key = asked.get("StudyDate", "").strip()
-    found = DATES.fullmatch(key)
-    if found is None or not (found["first"] or found["last"]):
+    key = keys.get(keyword)
+    if key is None or (column != "manufacturer" and key.text != key.text.upper()):
+        return None
+    del keys[keyword]
+    return frozenset(
+        term for term in snapshot.terms(column) if (keyword in REQUIRED and term == "") or key.matches(term)
+    )
+
+
+def _sexes(keys: dict[str, Key]) -> frozenset[str] | None:
+    """Take Patient's Sex out of `keys`, where its values are those that rows know."""
+    key = keys.get("PatientSex")
+    sexes = frozenset(value.strip() for value in key.text.split("\\")) if key else frozenset()
+    if not sexes or not sexes <= set(SEXES) - {""}:
+        return None
+    del keys["PatientSex"]
+    return sexes
+
+
+def _dated(snapshot: Snapshot, keys: dict[str, Key], where: Filter, check: Check) -> Filter:
+    """Take one whole date, or a range of such, out of `keys` and into a filter.
+
+    Rows know a date or none. A study without one matches (PS3.4 C.2.2.1.2), and a study with something else may, as
+    its text says: these few are compared singly.
+    """
+    key = keys.get("StudyDate")
+    ends = DATES.fullmatch(key.text.strip()) if key else None
+    if key is None or ends is None or not (ends["first"] or ends["last"]):
         return where
-    del asked["StudyDate"]
-    first, last = (int(end) if end else None for end in (found["first"], found["last"]))
+    del keys["StudyDate"]
+    first, last = (int(end) if end else None for end in (ends["first"], ends["last"]))
     excluded = []
-    for ordinal in undated_studies(snapshot).tolist():
+    for uid in snapshot.undated_studies():
         check()
-        study = _entity(snapshot, Level.STUDY, snapshot.uid(Level.STUDY, ordinal))
-        if not _matches(snapshot, study, "StudyDate", key):
-            excluded.append(ordinal)
-    ends = (first, last if found["range"] else first)
-    return replace(where, study_dates=ends, undated=True, excluded_studies=np.array(excluded, np.uint32))
-
-
-def _named(snapshot: Snapshot, level: Level, uids: Iterable[str]) -> Iterator[Entity]:
-    """Entities of these unique keys that are known, each once, in order of arrival."""
-    found = (snapshot.entity(level, uid) for uid in {uid.strip() for uid in uids} - {""})
-    return iter(sorted((entity for entity in found if entity is not None), key=lambda entity: entity.ordinal))
+        if not _matches(snapshot, _entity(snapshot, Level.STUDY, uid), key, check):
+            excluded.append(uid)
+    dates = (first, last if ends["range"] else first)
+    return replace(where, study_dates=dates, undated=True, excluded_studies=frozenset(excluded))
 
 
 def _entity(snapshot: Snapshot, level: Level, uid: str) -> Entity:
@@ -153,32 +168,36 @@ def _entity(snapshot: Snapshot, level: Level, uid: str) -> Entity:
     return entity
 
 
-def _matches(snapshot: Snapshot, entity: Entity, keyword: str, key: str) -> bool:
-    if keyword in COMPUTATIONS:
-        level = LEVEL_OF[keyword]
+def _matches(snapshot: Snapshot, entity: Entity, key: Key, check: Check) -> bool:
+    check()
+    if key.keyword in COMPUTATIONS:
+        level = LEVEL_OF[key.keyword]
         owner = entity if level == entity.level else _entity(snapshot, level, entity.uids[level])
-        return matches(keyword, key, COMPUTATIONS[keyword](snapshot, owner))
-    stored = entity.attributes.get(keyword, "")
-    return (keyword in REQUIRED and stored == "") or matches(keyword, key, stored)
+        return key.matches(COMPUTATIONS[key.keyword](snapshot, owner, check))
+    stored = entity.attributes.get(key.keyword, "")
+    return (key.keyword in REQUIRED and stored == "") or key.matches(stored)
 
 
-def _distinct(level: Level, keyword: str) -> Callable[[Snapshot, Entity], str]:
-    def distinct(snapshot: Snapshot, entity: Entity) -> str:
-        uids = descendants(snapshot, Level.STUDY, entity.uids[Level.STUDY], level)
+Computation = Callable[[Snapshot, Entity, Check], str]
+
+
+def _distinct(level: Level, keyword: str) -> Computation:
+    def distinct(snapshot: Snapshot, entity: Entity, check: Check) -> str:
+        uids = descendants(snapshot, Level.STUDY, entity.uids[Level.STUDY], level, check)
         found = {_entity(snapshot, level, uid).attributes.get(keyword, "") for uid in uids}
         return "\\".join(sorted(found - {""}))
 
     return distinct
 
 
-def _count(owner: Level, level: Level) -> Callable[[Snapshot, Entity], str]:
-    def count(snapshot: Snapshot, entity: Entity) -> str:
-        return str(sum(1 for _ in descendants(snapshot, owner, entity.uids[owner], level)))
+def _count(owner: Level, level: Level) -> Computation:
+    def count(snapshot: Snapshot, entity: Entity, check: Check) -> str:
+        return str(sum(1 for _ in descendants(snapshot, owner, entity.uids[owner], level, check)))
 
     return count
 
 
-COMPUTATIONS: dict[str, Callable[[Snapshot, Entity], str]] = {
+COMPUTATIONS: dict[str, Computation] = {
     "ModalitiesInStudy": _distinct(Level.SERIES, "Modality"),
     "SOPClassesInStudy": _distinct(Level.IMAGE, "SOPClassUID"),
     "NumberOfPatientRelatedStudies": _count(Level.PATIENT, Level.STUDY),

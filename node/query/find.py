@@ -1,9 +1,14 @@
-"""C-FIND: ordinary queries and queries by example, answered from one snapshot (PS3.4 annex C)."""
+"""C-FIND: ordinary queries and queries by example, answered from one snapshot (PS3.4 annex C).
+
+All that the responses hold is gathered before the first is sent. So a caller that reads slowly holds no read
+transaction, in which the database could not use the space of old pages again, and a partial list never ends in success.
+"""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Final
 
 from pydicom.dataset import Dataset
 
@@ -13,7 +18,7 @@ from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.identifier import Query, read_query, write_response
 from node.query.question import EXAMPLE_KINDS, Question
-from node.query.retriever import Answer, Match, Retriever
+from node.query.retriever import LookAlikes, Match, Retriever
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
@@ -22,8 +27,13 @@ from storage.record import LEVELS, Entity, Level
 logger = logging.getLogger(__name__)
 
 Response = tuple[Status, Dataset | None]
+Row = tuple[dict[str, str], str, dict[Element, str]]
+"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
+
 CHECK_S = 0.05
-"""How often long work looks whether it is still wanted, at least."""
+"""Longest time between two looks whether the caller still waits, seconds."""
+MAX_CHARACTERS: Final = 1 << 26
+"""Text gathered for one request: senders may store longer values than their VR allows."""
 
 
 class _CancelledError(Exception):
@@ -31,7 +41,7 @@ class _CancelledError(Exception):
 
 
 class Finder:
-    """Answers C-FIND requests."""
+    """Answers C-FIND requests from the database."""
 
     def __init__(self, settings: Settings, database: Database, retriever: Retriever) -> None:
         self.settings, self.database, self.retriever = settings, database, retriever
@@ -40,6 +50,15 @@ class Finder:
         self, identifier: Dataset, *, patient_root: bool, example_mandatory: bool, is_cancelled: Callable[[], bool]
     ) -> Iterator[Response]:
         """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
+
+        Parameters
+        ----------
+        identifier
+            As `node.dicom.data_set.read_data_set` makes it.
+        patient_root, example_mandatory
+            Of the information model, as in `node.query.identifier.read_query`.
+        is_cancelled
+            Asked between responses, and during long work: True once the caller wants no more, or has gone.
 
         Raises
         ------
@@ -52,46 +71,48 @@ class Finder:
         count = 0
         try:
             with self.database.snapshot() as snapshot:
-                for response in self._responses(snapshot, query, _watch(is_cancelled)):
-                    if is_cancelled():
-                        raise _CancelledError
-                    count += 1
-                    yield pending, response
+                rows = list(_bounded(self._rows(snapshot, query, _watch(is_cancelled))))
+            for row in rows:
+                if is_cancelled():
+                    raise _CancelledError
+                count += 1
+                yield pending, write_response(query, *row)
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
         logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started)
 
-    def _responses(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Dataset]:
+    def _rows(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
         if query.question is None:
             return self._ordinary(snapshot, query, check)
         where = catalog.restrict(snapshot, query.keys, check)
         count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
-        answer = self.retriever.similar(snapshot, query.question, query.level, where, count=count)
-        common = self._common(snapshot, query.question, answer)
-        return (self._look_alike(snapshot, query, match, common) for match in answer.matches)
+        found = self.retriever.similar(snapshot, query.question, query.level, where, count=count, check=check)
+        common = self._common(snapshot, query, query.question, found)
+        return (self._look_alike(snapshot, query, match, common, check) for match in found.matches)
 
-    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Dataset]:
-        """All are counted before the first is sent: a partial list must not end in success."""
+    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
         most = self.settings.max_find_responses
         entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), most + 1))
         if len(entities) > most:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
         for entity in entities:
-            values = catalog.values(snapshot, entity, query.keys)
-            yield write_response(query, values, self._retrieve_ae_title(snapshot, entity), {})
+            values = catalog.values(snapshot, entity, query.keys, check)
+            yield values, self._retrieve_ae_title(snapshot, entity), {}
 
-    def _look_alike(self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str]) -> Dataset:
+    def _look_alike(
+        self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str], check: catalog.Check
+    ) -> Row:
         """Keys of the level and above come from the entity, keys below it from its nearest image."""
         upper = LEVELS.index(query.level)
         own = [keyword for keyword in query.keys if LEVELS.index(LEVEL_OF[keyword]) <= upper]
         lower = [keyword for keyword in query.keys if keyword not in own]
-        values = catalog.values(snapshot, match.entity, own) | catalog.values(snapshot, match.image, lower)
-        title = self._retrieve_ae_title(snapshot, match.image)
-        return write_response(query, values, title, common | _similarity(query.level, match))
+        values = catalog.values(snapshot, match.entity, own, check)
+        values |= catalog.values(snapshot, match.image, lower, check)
+        return values, self._retrieve_ae_title(snapshot, match.image), common | _similarity(query.level, match)
 
-    def _common(self, snapshot: Snapshot, question: Question, answer: Answer) -> dict[Element, str]:
-        """What is the same in every response: the question as understood, and the state it was answered from."""
+    def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
+        """Elements that are the same in every response: the question as understood, and the state of the index."""
         distance = question.maximum_distance
         examples = {
             element: "\\".join(question.examples) if level == question.example_level else ""
@@ -106,14 +127,18 @@ class Finder:
             Element.AGGREGATION: str(question.aggregation),
             Element.MODEL_IDENTIFIER: self.retriever.model,
             Element.INDEX_SNAPSHOT: snapshot.identifier,
-            Element.RANKING: str(answer.stage),
+            Element.RANKING: str(found.ranking),
             Element.CODE_LENGTH: str(snapshot.code_length),
-            Element.COVERAGE: "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE",
-            Element.INDEXED_INSTANCES: "" if answer.candidates is None else str(answer.candidates),
+            Element.COVERAGE: self._coverage() if Element.COVERAGE in query.returned else "",
+            Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
         }
 
+    def _coverage(self) -> str:
+        """COMPLETE if every received instance is indexed; this looks through the spool."""
+        return "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE"
+
     def _retrieve_ae_title(self, snapshot: Snapshot, entity: Entity) -> str:
-        """Where the images are: as set, or else who sent the first of them."""
+        """Title of the archive that holds the images: the setting, or else the sender of the first image."""
         if self.settings.retrieve_ae_title:
             return self.settings.retrieve_ae_title
         first = next(catalog.descendants(snapshot, entity.level, entity.uid, Level.IMAGE))
@@ -121,8 +146,17 @@ class Finder:
         return record.instance.get("RetrieveAETitle", "") if record else ""
 
 
+def _bounded(rows: Iterator[Row]) -> Iterator[Row]:
+    size = 0
+    for row in rows:
+        size += sum(map(len, row[0].values()))
+        if size > MAX_CHARACTERS:
+            raise Refusal(Status.OUT_OF_RESOURCES, "too much text in the matches: narrow query")
+        yield row
+
+
 def _watch(is_cancelled: Callable[[], bool]) -> catalog.Check:
-    """What long work calls again and again: it raises `_CancelledError` soon after the caller cancelled."""
+    """Function for long work to call again and again: it raises `_CancelledError` soon after the caller cancelled."""
     due = 0.0
 
     def check() -> None:

@@ -1,73 +1,179 @@
-"""Attribute matching of C-FIND (PS3.4 C.2.2.2)."""
+"""Matching keys of C-FIND: a key is read once, then tested against stored values (PS3.4 C.2.2.2).
+
+No test backtracks: a stored value takes time proportional to its length, whatever a caller writes into a key. No cache
+holds what callers send.
+"""
 
 import re
 import unicodedata
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import VR
 
+from node.dicom.hierarchy import tag_of
+from node.errors import Refusal, Status
+
 RANGE_VRS = frozenset({VR.DA, VR.TM})
-WILD_CARD_VRS = frozenset({VR.AE, VR.CS, VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT})
+WILD_CARD_VRS = frozenset({VR.AE, VR.CS, VR.LO, VR.LT, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT})
 NUMBER_VRS = frozenset({VR.IS, VR.DS, VR.US})
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([Ee][+-]?\d+)?", re.ASCII)
 EMPTY = '""'
 """Key that matches only what has no value (empty value matching)."""
 
-Matcher = Callable[[str], bool]
+PADDING: Final = " \0\t\n\r\f\v"
+"""Characters around a value that say nothing, whatever its VR (PS3.5 section 6.2)."""
+
+MAX_PATTERNS: Final = 32
+"""Most values of one key that are wild cards, ranges or names."""
+MAX_PATTERN_CHARACTERS: Final = 1024
+"""Longest value of that kind; VR LO allows 64 characters, and PN three times 64."""
+MAX_STORED_CHARACTERS: Final = 8192
+"""Part of a stored attribute that is compared: senders may write more than the VR allows."""
+
+Test = Callable[[str], bool]
 
 
-def is_universal(key: str) -> bool:
-    """Whether a key matches every entity: it has no value, or nothing but "*" (PS3.4 C.2.2.2.3, C.2.2.2.4)."""
-    return key.strip("* \\") == ""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A matching key, ready to be tested.
+
+    Attributes
+    ----------
+    keyword
+        Attribute that the key is for.
+    text
+        The key as it came, several values joined by a backslash.
+    is_universal
+        True if the key matches every entity (PS3.4 C.2.2.2.3).
+    exact
+        Values without their padding, where a stored value matches only if it is one of them letter by letter; else
+        None.
+    """
+
+    keyword: str
+    text: str
+    is_universal: bool
+    exact: frozenset[str] | None
+    _test: Test
+
+    def matches(self, stored: str) -> bool:
+        """True if one of the stored values, joined by a backslash, matches one value of the key."""
+        return self.is_universal or any(map(self._test, stored[:MAX_STORED_CHARACTERS].split("\\")))
 
 
-def matches(keyword: str, key: str, stored: str) -> bool:
-    r"""Whether a stored value matches a key.
+def read_keys(texts: Mapping[str, str]) -> dict[str, Key]:
+    """Keys by keyword, from their texts; see `read_key`."""
+    return {keyword: read_key(keyword, text) for keyword, text in texts.items()}
+
+
+def read_key(keyword: str, text: str) -> Key:
+    r"""Read a matching key.
 
     Parameters
     ----------
     keyword
-        Of the attribute; its VR and the rules for it follow from the data dictionary.
-    key, stored
-        Unicode text, several values joined by a backslash. It is enough that one stored value matches one value of the
-        key: so lists of UIDs match (C.2.2.2.2), and modalities and whatever else comes with several values likewise.
+        Of an attribute in the data dictionary: its VR says which kinds of matching apply.
+    text
+        Unicode text, several values joined by a backslash; it is enough that one of them matches. So lists of UIDs
+        match (PS3.4 C.2.2.2.2), and modalities and whatever else comes with several values likewise.
+
+    Raises
+    ------
+    Refusal
+        A900: the key has more or longer patterns than `MAX_PATTERNS` and `MAX_PATTERN_CHARACTERS` allow.
     """
-    if is_universal(key):
+    vr = VR(dictionary_VR(tag_of(keyword)))
+    values = [value for part in text.split("\\") if (value := part.strip(PADDING))]
+    is_universal = all(_is_universal(vr, value) for value in values)
+    patterns = [value for value in values if _is_pattern(vr, value)]
+    if len(patterns) > MAX_PATTERNS or any(len(pattern) > MAX_PATTERN_CHARACTERS for pattern in patterns):
+        raise Refusal(Status.DATA_SET_MISMATCH, "too many or too long patterns in this key", tag_of(keyword))
+    literal = not (is_universal or patterns or vr == VR.CS or vr in NUMBER_VRS)
+    exact = frozenset("" if value == EMPTY else value for value in values) if literal else None
+    return Key(keyword, text, is_universal, exact, _test(vr, [] if is_universal else values))
+
+
+def wild_card(pattern: str) -> Test:
+    """Test of whole texts against a pattern, in which "*" is any run of characters and "?" any one (C.2.2.2.4).
+
+    The pieces between the asterisks are found one after the other, each as far to the left as it occurs: no choice is
+    ever taken back, so n characters take O(n m / 64) steps for a pattern of m.
+    """
+    head, *rest = pattern.split("*")
+    if not rest:
+        return lambda text: len(text) == len(head) and _is_at(head, text, 0)
+    *middle, tail = rest
+    searches = [_search(piece) for piece in middle if piece]
+
+    def test(text: str) -> bool:
+        start, end = len(head), len(text) - len(tail)
+        if end < start or not _is_at(head, text, 0) or not _is_at(tail, text, end):
+            return False
+        for search in searches:
+            start = search(text, start, end)
+            if start < 0:
+                return False
         return True
-    matcher = _matcher(keyword, key)
-    return any(matcher(value) for value in stored.split("\\"))
+
+    return test
 
 
-@lru_cache(maxsize=1024)
-def _matcher(keyword: str, key: str) -> Matcher:
-    vr = VR(dictionary_VR(tag_for_keyword(keyword) or 0))
-    alternatives = [_alternative(vr, one) for one in key.split("\\") if one.strip()]
-    return lambda stored: any(matcher(stored) for matcher in alternatives)
-
-
-def _alternative(vr: VR, key: str) -> Matcher:
-    if key.strip() == EMPTY:
-        return lambda stored: stored.strip() == ""
+def _is_universal(vr: VR, value: str) -> bool:
+    """True for a value that is empty but for asterisks; trailing delimiters of a name say nothing (PS3.5 6.2.1.1)."""
     if vr == VR.PN:
-        return _person_name(key)
+        return all(group.rstrip("^ ").strip("* ") == "" for group in value.split("="))
+    return value.strip("* ") == ""
+
+
+def _is_pattern(vr: VR, value: str) -> bool:
+    """True for a value that takes more than one comparison to test."""
+    return vr == VR.PN or vr in RANGE_VRS or (vr in WILD_CARD_VRS and not {*"*?"}.isdisjoint(value))
+
+
+def _test(vr: VR, values: Sequence[str]) -> Test:
+    if vr == VR.PN:
+        return _name_test(values)
     if vr in RANGE_VRS:
-        return _range(key) if "-" in key else _moment(key)
+        return _any([_moment_test(value) for value in values])
     if vr in NUMBER_VRS:
-        wanted = _number(key)
-        return lambda stored: _number(stored) == wanted
-    if vr in WILD_CARD_VRS and ("*" in key or "?" in key):
-        pattern = _wild_card(key.strip())
-        return lambda stored: pattern.fullmatch(stored.strip()) is not None
-    return lambda stored: stored.strip() == key.strip()
+        numbers = {_number("" if value == EMPTY else value) for value in values}
+        return lambda stored: _number(stored) in numbers
+    if vr != VR.CS:
+        return _text_test(vr, values)
+    capitals = _text_test(vr, [value for value in values if value == value.upper()])
+    mixed = _text_test(vr, [value for value in values if value != value.upper()])
+    return lambda stored: capitals(stored.upper()) or mixed(stored)  # VR CS has capitals only (PS3.5 section 6.2)
 
 
-def _range(key: str) -> Matcher:
-    """Between the ends of a range, both included; an end may be open (C.2.2.2.5).
+def _any(tests: Sequence[Test]) -> Test:
+    return lambda stored: any(test(stored) for test in tests)
 
-    A short time stands for all of it, be it an end or stored: 10 is 10:00:00 to 10:59:59.
+
+def _text_test(vr: VR, values: Sequence[str]) -> Test:
+    exact = {"" if value == EMPTY else value for value in values if not _is_pattern(vr, value)}
+    patterns = [wild_card(value) for value in values if _is_pattern(vr, value)]
+
+    def test(stored: str) -> bool:
+        text = stored.strip(PADDING)
+        return text in exact or any(pattern(text) for pattern in patterns)
+
+    return test
+
+
+def _moment_test(value: str) -> Test:
+    """Test of dates or times: a range, both ends included and each may be open (C.2.2.2.5), or a single value.
+
+    A short time stands for all of it, be it an end, a single value or stored: 10 is 10:00:00 to 10:59:59.
     """
-    first, last = (_digits(part) for part in key.split("-", 1))
+    if value == EMPTY:
+        return lambda stored: stored.strip(PADDING) == ""
+    first, *rest = (_digits(part) for part in value.split("-", 1))
+    if not rest:
+        return lambda stored: first != "" and _digits(stored).startswith(first)
+    last = rest[0]
 
     def within(stored: str) -> bool:
         moment = _digits(stored)
@@ -76,46 +182,86 @@ def _range(key: str) -> Matcher:
     return within
 
 
-def _moment(key: str) -> Matcher:
-    """A date, or a time to the precision of the key."""
-    wanted = _digits(key)
-    return lambda stored: wanted != "" and _digits(stored).startswith(wanted)
-
-
 def _digits(text: str) -> str:
     """Digits only: the old forms 2020.01.31 and 12:30:00 are read too, and the fraction of a second follows it."""
-    return re.sub(r"[.:\s]", "", text)
+    return re.sub(r"[.:\s\0]", "", text)
 
 
 def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text.strip()
+    """Value of an IS, DS or US, or the text itself where that is no number."""
+    stripped = text.strip(PADDING)
+    return float(stripped) if NUMBER.fullmatch(stripped) else stripped
 
 
-def _wild_card(key: str) -> re.Pattern[str]:
-    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in key), re.DOTALL)
+def _name_test(values: Sequence[str]) -> Test:
+    """Test of names, without regard to case or accents.
+
+    One component group of the key matches the same group or, where it is the only one, any group.
+    """
+    keys = [[_group_test(group) for group in value.split("=")] for value in values if value != EMPTY]
+    may_be_empty = EMPTY in values
+
+    def test(stored: str) -> bool:
+        groups = [_plain(group) for group in stored.split("=", MAX_PATTERNS)]
+        return (may_be_empty and not any(groups)) or any(_is_named(key, groups) for key in keys)
+
+    return test
 
 
-def _person_name(key: str) -> Matcher:
-    """Without regard to case or accents; one component group of the key matches the same or, alone, any group."""
-    groups = [_plain(group) for group in key.split("=")]
-    patterns = [_wild_card(group) if group.strip("*") else None for group in groups]
-
-    def match(stored: str) -> bool:
-        names = [_plain(group) for group in stored.split("=")]
-        if len(patterns) == 1:
-            return any(patterns[0] is None or patterns[0].fullmatch(name) for name in names)
-        names += [""] * (len(patterns) - len(names))
-        return all(pattern is None or pattern.fullmatch(name) for pattern, name in zip(patterns, names, strict=False))
-
-    return match
+def _is_named(key: Sequence[Test], groups: Sequence[str]) -> bool:
+    if len(key) == 1:
+        return any(map(key[0], groups))
+    padded = [*groups, *[""] * (len(key) - len(groups))]
+    return all(test(group) for test, group in zip(key, padded, strict=False))
 
 
-def _plain(name: str) -> str:
+def _group_test(key: str) -> Test:
+    """Test of one component group, from which trailing delimiters are dropped as they are from the key.
+
+    Trailing delimiters are insignificant on both sides, and "*" matches nothing too: SMITH^* is SMITH as well as
+    SMITH^JOHN. So a trailing run of delimiters and asterisks may be left out, or be cut after its first asterisk.
+    """
+    plain = _plain(key)
+    if plain.strip("*") == "":
+        return lambda _: True
+    stem = plain.rstrip("^*")
+    run = plain[len(stem) :]
+    if "*" not in run:
+        return wild_card(stem)
+    longer = wild_card(stem + run[: run.index("*") + 1])
+    return _any([longer, wild_card(stem)]) if "^" in run else longer
+
+
+def _plain(group: str) -> str:
     """Lower case, accents and needless spaces removed, trailing empty components dropped."""
-    bare = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+    bare = "".join(char for char in unicodedata.normalize("NFKD", group) if not unicodedata.combining(char))
     composed = unicodedata.normalize("NFC", bare).casefold()  # a syllable of Hangul is one character again
-    components = (" ".join(component.split()) for component in composed.split("^"))
+    components = (" ".join(component.replace("\0", " ").split()) for component in composed.split("^"))
     return "^".join(components).rstrip("^")
+
+
+def _is_at(piece: str, text: str, start: int) -> bool:
+    """True if a piece of a pattern, without asterisks, matches the text from `start` on."""
+    if "?" not in piece:
+        return text.startswith(piece, start)
+    there = text[start : start + len(piece)]
+    return len(there) == len(piece) and all(wanted in ("?", char) for wanted, char in zip(piece, there, strict=True))
+
+
+def _search(piece: str) -> Callable[[str, int, int], int]:
+    """Search for a piece of a pattern within text[start:end]: the index behind its first occurrence, or -1."""
+    if "?" not in piece:
+        return lambda text, start, end: found + len(piece) if (found := text.find(piece, start, end)) >= 0 else -1
+    anywhere = sum(1 << index for index, char in enumerate(piece) if char == "?")
+    at = {char: anywhere | sum(1 << i for i, c in enumerate(piece) if c == char) for char in set(piece)}
+    last = 1 << (len(piece) - 1)
+
+    def search(text: str, start: int, end: int) -> int:
+        state = 0  # bit i: the piece up to its character i ends here (Baeza-Yates and Gonnet, CACM 1992)
+        for index in range(start, end):
+            state = (state << 1 | 1) & at.get(text[index], anywhere)
+            if state & last:
+                return index + 1
+        return -1
+
+    return search

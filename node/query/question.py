@@ -1,19 +1,18 @@
-"""What a caller asks for by example, read from the private elements of an identifier."""
+"""Queries by example, read from the private elements of an identifier."""
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydicom.dataset import Dataset
-
-from hashing.ranking_scores import Stage
+from hashing.ranking_scores import Ranking
 from node.dicom.private import FIRST_BLOCK, Element, PrivateBlock
 from node.errors import Refusal, Status
 from storage.record import Level
+from storage.search.index import Aggregation
 
 DEFAULT_MATCHES = 20
-MOST_MATCHES = 500
-MOST_EXAMPLES = 32
+MAX_MATCHES = 500
+MAX_EXAMPLES = 32
 EXAMPLE_KINDS = {
     Element.EXAMPLE_SOP_INSTANCE_UID: Level.IMAGE,
     Element.EXAMPLE_SERIES_INSTANCE_UID: Level.SERIES,
@@ -23,20 +22,13 @@ KEYS = (*EXAMPLE_KINDS, *(element for element in Element if Element.EXAMPLE_FRAM
 
 
 class Exclusion(StrEnum):
-    """What never comes back as its own look-alike."""
+    """Entities that an answer leaves out: the example, its series, study or patient, images with its pixels."""
 
     SELF = "SELF"
     SERIES = "SERIES"
     STUDY = "STUDY"
     PATIENT = "PATIENT"
     DUPLICATE = "DUPLICATE"
-
-
-class Aggregation(StrEnum):
-    """How a series or study is scored from its images."""
-
-    BEST = "BEST"
-    MEAN = "MEAN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +40,17 @@ class Question:
     examples
         SOP, Series or Study Instance UIDs, of the level `example_level`.
     frames
-        1-based frame numbers of the one example image; empty: all that are indexed.
+        1-based frame numbers of the example, a single image; empty for all indexed frames.
     maximum_matches, maximum_distance
-        K, and Hamming distance in bits or None; both apply.
+        Number of matches, and Hamming distance in bits or None; both limits apply.
+    exclusions
+        Entities to leave out.
+    aggregation
+        How a series or study is scored from its images.
+    model, snapshot
+        Identifiers that must be those of the node and of the state of its index; "" for any.
     ranking
-        What the matches are ordered by; None: by what the node is set to.
+        Order of the matches; None for the order that the node is set to.
     block
         Private block of the request, for naming the element at fault.
     """
@@ -66,19 +64,18 @@ class Question:
     aggregation: Aggregation = Aggregation.BEST
     model: str = ""
     snapshot: str = ""
-    ranking: Stage | None = None
+    ranking: Ranking | None = None
     block: int = FIRST_BLOCK
 
 
-def read_question(identifier: Dataset) -> Question | None:
-    """The question in an identifier, or None when it has no example.
+def read_question(block: PrivateBlock) -> Question | None:
+    """The question in the private elements of an identifier, or None when they name no example.
 
     Raises
     ------
     Refusal
         A900 with the offending element: contradictory keys, or a value that cannot be used.
     """
-    block = PrivateBlock(identifier)
     given = [element for element in EXAMPLE_KINDS if block.values(element)]
     if not given:
         _refuse_keys_without_example(block)
@@ -90,8 +87,8 @@ def read_question(identifier: Dataset) -> Question | None:
 
 def _read(block: PrivateBlock, kind: Element) -> Question:
     examples = block.values(kind)
-    if len(examples) > (MOST_EXAMPLES if kind == Element.EXAMPLE_SOP_INSTANCE_UID else 1):
-        raise _refusal(f"too many examples: at most {MOST_EXAMPLES} images or one series", block, kind)
+    if len(examples) > (MAX_EXAMPLES if kind == Element.EXAMPLE_SOP_INSTANCE_UID else 1):
+        raise _refusal(f"too many examples: at most {MAX_EXAMPLES} images or one series", block, kind)
     if block.values(Element.EXAMPLE_REGION):
         raise _refusal("example regions are not offered yet: leave this key out", block, Element.EXAMPLE_REGION)
     frames = tuple(
@@ -116,7 +113,7 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
 
 
 def _refuse_keys_without_example(block: PrivateBlock) -> None:
-    """A limit or an exclusion without an example would be a filter that is silently ignored."""
+    """Without an example, a limit or an exclusion would be a filter that is silently ignored."""
     for element in KEYS:
         if element in (Element.MODEL_IDENTIFIER, Element.INDEX_SNAPSHOT):
             continue
@@ -125,8 +122,8 @@ def _refuse_keys_without_example(block: PrivateBlock) -> None:
 
 
 def _within_ceiling(block: PrivateBlock, matches: int) -> int:
-    if matches > MOST_MATCHES:
-        raise _refusal(f"at most {MOST_MATCHES} matches can be asked for", block, Element.MAXIMUM_MATCHES)
+    if matches > MAX_MATCHES:
+        raise _refusal(f"at most {MAX_MATCHES} matches can be asked for", block, Element.MAXIMUM_MATCHES)
     return matches
 
 
@@ -158,12 +155,12 @@ def _aggregation(block: PrivateBlock) -> Aggregation:
     return Aggregation(values[0])
 
 
-def _ranking(block: PrivateBlock) -> Stage | None:
+def _ranking(block: PrivateBlock) -> Ranking | None:
     values = block.values(Element.RANKING)
-    if len(values) > 1 or not set(values) <= set(Stage):
-        raise _refusal(f"ranking takes {', '.join(Stage)}", block, Element.RANKING)
-    stage = Stage(values[0]) if values else None
-    if stage not in (None, Stage.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # they score one image
+    if len(values) > 1 or not set(values) <= set(Ranking):
+        raise _refusal(f"ranking takes {', '.join(Ranking)}", block, Element.RANKING)
+    stage = Ranking(values[0]) if values else None
+    if stage not in (None, Ranking.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # their scores are of an image
         raise _refusal(f"ranking {stage} goes by the BEST image, not by the MEAN", block, Element.RANKING)
     return stage
 

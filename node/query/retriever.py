@@ -1,25 +1,26 @@
-"""Look-alikes: from an example and a question to ranked matches."""
+"""Look-alikes: from a query by example to ranked matches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from pydicom.tag import Tag
 
 from hashing.codes import Codes
-from hashing.ranking_scores import Outputs, Stage, shortlist_length
+from hashing.ranking_scores import Outputs, Ranking
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
-from node.query.catalog import descendants
-from node.query.question import MOST_EXAMPLES, Aggregation, Exclusion, Question
+from node.query.catalog import Check, descendants, go_on
+from node.query.question import MAX_EXAMPLES, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
-from storage.search.local import Filter, Hit, search
-from storage.search.rerank import rerank
+from storage.search.index import Aggregation, Filter, Hit, IndexView
+from storage.search.rerank import rerank, shortlist
 from storage.spool.queue import Spool
 
-"""Reason under which an instance without pixels is set aside."""
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
 
 
@@ -30,15 +31,15 @@ class Match:
     Attributes
     ----------
     rank
-        1 is the nearest; equal distances are ranked by UID, or by the score of a second stage where there is one.
+        1 is the nearest. Matches that nothing tells apart but their UIDs share a rank, as in 1, 2, 2, 4.
     distance
-        Hamming distance in bits (a mean of such for MEAN).
+        Hamming distance in bits; for MEAN, the mean of such distances.
     score
         1 - distance / code length.
     entity
-        The study, series or image asked for; `image` is its nearest image and `frame` the 0-based frame in it.
+        The matching study, series or image; `image` is its nearest image and `frame` the 0-based frame in it.
     ranking_score
-        0 to 1, where a second stage ranked the matches (`storage.search.rerank`): its score.
+        0 to 1: the score by which ASYMMETRIC or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
     """
 
     rank: int
@@ -51,41 +52,70 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Matches in rank order.
+class LookAlikes:
+    """Matches in rank order, the answer to a question.
 
     Attributes
     ----------
     candidates
         How many instances were candidates, None where they were not to be counted.
-    stage
-        What the order comes from: distance, or the score of a second stage over the nearest by distance.
+    ranking
+        What the order comes from: distance, or a score of the nearest by distance.
     """
 
     matches: tuple[Match, ...]
     candidates: int | None
-    stage: Stage = Stage.HAMMING
+    ranking: Ranking = Ranking.HAMMING
 
 
 class Retriever:
-    """Answers questions from a snapshot; needs no network and no model, since examples have codes already."""
+    """Answers questions from a snapshot; needs no network and no model, since examples have codes already.
 
-    def __init__(self, spool: Spool, model: str, ranking: Stage = Stage.HAMMING) -> None:
-        self.spool, self.model, self.ranking = spool, model, ranking
+    Parameters
+    ----------
+    view
+        Opens the view of the index that agrees with a snapshot of the database.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        view: Callable[[Snapshot], AbstractContextManager[IndexView]],
+        model: str,
+        ranking: Ranking = Ranking.HAMMING,
+    ) -> None:
+        self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
 
     def similar(
-        self, snapshot: Snapshot, question: Question, level: Level, where: Filter, *, count: bool = True
-    ) -> Answer:
-        """Matches for examples that are indexed; `count` asks for the number of candidates.
+        self,
+        snapshot: Snapshot,
+        question: Question,
+        level: Level,
+        where: Filter,
+        *,
+        count: bool = True,
+        check: Check = go_on,
+    ) -> LookAlikes:
+        """Matches for examples that are indexed.
+
+        Parameters
+        ----------
+        where
+            Candidates, before the question excludes some.
+        count
+            True to count the candidates, which reads columns that searching may not need.
+        check
+            Called before each step; it may raise, where nobody waits any more.
 
         Raises
         ------
         Refusal
             C101, C102, C103, C105: the example cannot be used, and why. C104: other model. C107: other snapshot.
-            A900: it cannot be ranked as asked.
+            A900: the example cannot be ranked in the order of the question.
         """
         self._check_state(snapshot, question)
-        records = self._example_records(snapshot, question)
+        records = self._example_records(snapshot, question, check)
+        check()
         queries, outputs = self._queries(snapshot, question, records)
         where = exclude(snapshot, records, question, level, where)
         return self.nearest(snapshot, queries, question, level, where, outputs, count=count)
@@ -100,38 +130,38 @@ class Retriever:
         outputs: Outputs | None = None,
         *,
         count: bool = True,
-    ) -> Answer:
+    ) -> LookAlikes:
         """Matches for codes; an entity's distance is that to the nearest query.
 
         Parameters
         ----------
         queries : (n_queries, words)
         outputs
-            Of the network, one for each query: a second stage, where one is asked for or set, orders the nearest by
-            them.
+            Outputs of the network, one row for each query: they decide between equal distances, and score the nearest
+            for another ranking than HAMMING. None leaves equal distances as ties.
 
         Raises
         ------
         Refusal
-            A900: the outputs do not suffice for the stage asked for.
+            A900: the outputs do not suffice for the ranking of the question.
         """
-        k, stage = question.maximum_matches, self._stage(question, outputs)
-        answer = search(
-            snapshot,
-            queries,
-            k if stage == Stage.HAMMING else shortlist_length(k),
-            level,
-            where,
-            question.maximum_distance,
-            question.aggregation.value,
-            count=count,
+        ranking = self._ranking(question, outputs)
+        with self.view(snapshot) as view:
+            search = partial(
+                view.search,
+                queries,
+                level=level,
+                where=where,
+                maximum_distance=question.maximum_distance,
+                aggregation=question.aggregation,
+            )
+            found = shortlist(search, question.maximum_matches, outputs, ranking, count=count)
+        ranked = rerank(snapshot, found.hits, outputs, ranking, question.maximum_matches)
+        matches = tuple(
+            _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score)
+            for rank, hit, score in ranked
         )
-        if outputs is None or stage == Stage.HAMMING:
-            ranked: list[tuple[Hit, float | None]] = [(hit, None) for hit in answer.hits]
-        else:
-            ranked = [(one.hit, one.score) for one in rerank(snapshot, answer.hits, outputs, stage, k)]
-        matches = tuple(_match(snapshot, level, rank, *one) for rank, one in enumerate(ranked, start=1))
-        return Answer(matches, answer.candidates, stage)
+        return LookAlikes(matches, found.candidates, ranking)
 
     def _check_state(self, snapshot: Snapshot, question: Question) -> None:
         if question.model and question.model != self.model:
@@ -141,13 +171,13 @@ class Retriever:
             comment = "snapshot no longer kept: ask without it"
             raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
 
-    def _example_records(self, snapshot: Snapshot, question: Question) -> list[Record]:
+    def _example_records(self, snapshot: Snapshot, question: Question, check: Check) -> list[Record]:
         uids: list[str] = []
         for example in question.examples:
             if snapshot.ordinal(question.example_level, example) is None:
                 raise self._why_unknown(question, example)
-            uids += descendants(snapshot, question.example_level, example, Level.IMAGE)
-        records = [record for uid in spread(uids, MOST_EXAMPLES) if (record := snapshot.record(uid)) is not None]
+            uids += descendants(snapshot, question.example_level, example, Level.IMAGE, check)
+        records = [record for uid in spread(uids, MAX_EXAMPLES) if (record := snapshot.record(uid)) is not None]
         assert records, "an entity without instances is not kept"
         return records
 
@@ -165,34 +195,32 @@ class Retriever:
     def _queries(
         self, snapshot: Snapshot, question: Question, records: Sequence[Record]
     ) -> tuple[Codes, Outputs | None]:
-        """Codes of the frames asked about, and the outputs behind them where a second stage is to have them."""
+        """Codes of the example's frames, and the outputs behind them, None unless those of every image are stored."""
         uids = [record.sop_instance_uid for record in records if record.frames]
         if not uids:
             element = _ELEMENTS[question.example_level]
             raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
-        asked = _places(question, records[0]) if question.frames else slice(None)
-        codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[asked]
-        if self._wanted(question) == Stage.HAMMING:
-            return codes, None
+        chosen = _frame_indices(question, records[0]) if question.frames else slice(None)
+        codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[chosen]
         outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
-        return codes, Outputs.joined(outputs)[asked] if len(outputs) == len(uids) else None
+        return codes, Outputs.joined(outputs)[chosen] if len(outputs) == len(uids) else None
 
-    def _stage(self, question: Question, outputs: Outputs | None) -> Stage:
-        """The stage that is wanted; where it was only set, the furthest that what is known of the queries allows."""
-        wanted, possible = self._wanted(question), (Stage.HAMMING,) if outputs is None else outputs.stages
+    def _ranking(self, question: Question, outputs: Outputs | None) -> Ranking:
+        """The ranking of the question, or else the best up to the setting that the stored outputs allow."""
+        wanted, possible = self._wanted(question), (Ranking.HAMMING,) if outputs is None else outputs.rankings
         if wanted not in possible and question.ranking is not None:
             comment = f"too little was kept of this example: rank by {possible[-1]}"
             raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
         return wanted if wanted in possible else possible[-1]
 
-    def _wanted(self, question: Question) -> Stage:
-        """As asked, or else as set; a mean over images is ranked by distance, for a second stage sees one image."""
+    def _wanted(self, question: Question) -> Ranking:
+        """The ranking of the question, or else the setting; a mean is ranked by distance: scores are of one image."""
         by_image = question.aggregation == Aggregation.BEST
-        return question.ranking or (self.ranking if by_image else Stage.HAMMING)
+        return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 
-def _places(question: Question, record: Record) -> list[int]:
-    """Which of the frames of an instance are asked about."""
+def _frame_indices(question: Question, record: Record) -> list[int]:
+    """Indices, among the indexed frames of an instance, of the frames that the question names."""
     if not all(frame - 1 in record.frames for frame in question.frames):
         comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
         raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
@@ -211,32 +239,31 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
     """The filter, without the entities that the question excludes.
 
     SELF is the example, or the entity of the answer's level that holds it: a study is not its own look-alike.
-    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study.
+    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study. An issuer that
+    one sender leaves out makes no other patient.
     """
     records = list(records)
-
-    def ordinals(level: Level) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-        found = {snapshot.ordinal(level, record.uids[level]) for record in records}
-        return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
-
     excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
     if Exclusion.SELF in question.exclusions:
         excluded.add(min(level, question.example_level, key=LEVELS.index))
     changes: dict[str, object] = {}
-    for one in excluded:
-        before = getattr(where, _EXCLUDED[one])  # by the other keys of the question
-        changes[_EXCLUDED[one]] = ordinals(one) if before is None else np.union1d(before, ordinals(one))
+    for whole in excluded:
+        before = getattr(where, _EXCLUDED[whole]) or frozenset()  # by the other keys of the request
+        uids = frozenset(record.uids[whole] for record in records)
+        if whole is Level.PATIENT:
+            uids = uids.union(*map(snapshot.possible_patients, uids))
+        changes[_EXCLUDED[whole]] = before | uids
     if Exclusion.DUPLICATE in question.exclusions:
         digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
-        changes["excluded_digests"] = np.array([digest for digest in digests if digest is not None], np.uint64)
+        changes["excluded_digests"] = frozenset(digest for digest in digests if digest is not None)
     return replace(where, **changes)  # type: ignore[arg-type]
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
-    """At most `most` items, evenly spaced, the first and last among them."""
+    """At most `most` items, evenly spaced, with the first and the last."""
     if len(items) <= most:
         return list(items)
-    return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 _EXCLUDED = {

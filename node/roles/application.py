@@ -2,11 +2,12 @@
 
 import logging
 import signal
-import threading
 from importlib import import_module
+from threading import Event
 from typing import Final
 
-from node.processes import Role, die_with_parent
+from node.home import make_private
+from node.processes import Role, die_with_parent, role_lock
 from node.settings import Settings
 
 MODULES: Final = {Role.INDEX: "node.roles.index", Role.DICOM: "node.roles.dicom", Role.WEB: "node.roles.web"}
@@ -15,16 +16,27 @@ MODULES: Final = {Role.INDEX: "node.roles.index", Role.DICOM: "node.roles.dicom"
 logger = logging.getLogger(__name__)
 
 
-def run_role(role: Role, settings: Settings, number: int = 1) -> None:
-    """Run one role in this process until it is told to stop (SIGTERM, SIGINT)."""
-    stop = threading.Event()
+def run_role(role: Role, settings: Settings, number: int = 1, supervisor: int | None = None) -> None:
+    """Run one role in this process until it receives SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    number
+        Number of the process among those that share the role, from 1.
+    supervisor
+        Process number of the supervisor that started this process, which then ends when that one does.
+
+    Raises
+    ------
+    node.locks.InUseError
+        Another process has this role.
+    """
+    if supervisor is not None:
+        die_with_parent(supervisor)
+    stop = Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
-    import_module(MODULES[role]).run(settings, stop, number)
+    make_private(settings)
+    with role_lock(settings, role, number) as heartbeat:
+        import_module(MODULES[role]).run(settings, stop, number, heartbeat)
     logger.info("%s ended", role)
-
-
-def become_role(role: Role, settings: Settings, number: int, supervisor: int) -> None:
-    """Run a role as a child of the supervisor, whose process number is given, and end when that process does."""
-    die_with_parent(supervisor)
-    run_role(role, settings, number)

@@ -1,22 +1,24 @@
 """The role `index`: encodes what the spool holds and writes the database; the only process that does."""
 
 import threading
+from functools import partial
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
 from node.home import open_for_writing, open_spool
 from node.ingest.indexer import Indexer
-from node.processes import Role, announced
+from node.processes import Heartbeat
+from node.roles.threads import vital_thread
 from node.settings import Settings
 from storage.segments.builder import keep_built
 
 
-def run(settings: Settings, stop: threading.Event, _number: int) -> None:
-    """Index what arrives until `stop` is set."""
+def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Heartbeat) -> None:
+    """Index what arrives until `stop` is set; each decoded instance and each batch renews the heartbeat."""
+    database = open_for_writing(settings)  # first, since it refuses sooner than the network is loaded
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
-    database = open_for_writing(settings)
     indexer = Indexer(settings, open_spool(settings), database, encoder)
-    threading.Thread(target=keep_built, args=[database, stop], name="segments", daemon=True).start()
-    with announced(settings, Role.INDEX):
-        indexer.run(stop)
+    heartbeat.renew()
+    with vital_thread("segments", stop, partial(keep_built, database, stop)):
+        indexer.run(stop, progress=heartbeat.renew)

@@ -1,6 +1,6 @@
-"""The search kernels in a role of the node: compiled by a process that ends, loaded by those that stay.
+"""The search kernels in a role of the node: a process that ends compiles them, and the roles load them from a cache.
 
-The compiler takes some 90 MB that Python never gives back; a receiver is to do without.
+The compiler takes some 90 MB that Python never gives back; a receiver must do without them.
 """
 
 import ctypes
@@ -8,67 +8,62 @@ import fcntl
 import gc
 import logging
 import os
-import re
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from node.processes import die_with_parent
+from node.processes import die_with_parent, start_command
 from storage.jit import is_kept
 from storage.search.kernels.select import select
 from storage.search.warm_up import load, warm_up
 
 LOCK: Final = "kernels.lock"
-MADV_DONTNEED: Final = 4  # Linux, madvise(2)
-CODE_OF_THE_COMPILER: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp .*libllvmlite")
-"""Addresses of the machine instructions of LLVM, as in `/proc/self/maps`: never written to, so always in the file."""
+COMPILE: Final = "compile-kernels"
+"""Command of the command line that runs `compile_kernels` in a process of its own."""
 
 logger = logging.getLogger(__name__)
 
 
 def load_kernels(run_path: Path, code_length: int) -> None:
     """Load the search kernels in a thread, while images can be received already; an earlier query loads its own."""
-    threading.Thread(target=make_ready, args=[run_path, code_length], name="kernels", daemon=True).start()
+    threading.Thread(target=_try_to_make_ready, args=[run_path, code_length], name="kernels", daemon=True).start()
 
 
 def make_ready(run_path: Path, code_length: int) -> None:
-    """Return when no question has to wait for the compiler, with little memory taken.
+    """Return when no query has to wait for the compiler any more; this takes little memory.
 
-    One process does it after the other: on a first start the one that comes first has them compiled, for half a
-    minute, and the others find them in the cache. Where no cache can be written, each compiles for itself.
+    Processes take turns by a lock: on a first start the first process has the kernels compiled, which takes half a
+    minute, and the others find them in the cache. Where no cache can be written, each process compiles for itself.
     """
     started = time.monotonic()
     with (run_path / LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not load(code_length):
             if is_kept(select):
-                subprocess.run(
-                    [sys.executable, "-m", "node.roles.kernel_cache", str(code_length), str(os.getpid())], check=False
-                )
+                subprocess.run(start_command(COMPILE, str(code_length), str(os.getpid())), check=False)
             warm_up(code_length)
     give_back()
     logger.info("search kernels are ready after %.1f s", time.monotonic() - started)
 
 
+def compile_kernels(code_length: int, parent: int) -> None:
+    """Compile the search kernels into the cache, and end when the process `parent` does."""
+    die_with_parent(parent)
+    warm_up(code_length)
+
+
 def give_back() -> None:
-    """Give back to the system what loading took and no search needs."""
+    """Give memory back to the system that loading took and that no search needs."""
     libc = ctypes.CDLL(None)
     gc.collect()
     if hasattr(libc, "malloc_trim"):  # the GNU library
         libc.malloc_trim(0)
-    for start, end in _code_of_the_compiler():  # should it run again, its pages come back from the file
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
 
 
-def _code_of_the_compiler() -> Iterator[tuple[int, int]]:
-    for found in CODE_OF_THE_COMPILER.finditer(Path("/proc/self/maps").read_text()):
-        yield int(found[1], 16), int(found[2], 16)
-
-
-if __name__ == "__main__":
-    die_with_parent(int(sys.argv[2]))
-    warm_up(int(sys.argv[1]))
+def _try_to_make_ready(run_path: Path, code_length: int) -> None:
+    try:
+        make_ready(run_path, code_length)
+    except Exception:  # such as a full disk: receiving goes on, and a query loads or compiles what it needs
+        logger.exception("search kernels could not be made ready: the first queries wait for the compiler")

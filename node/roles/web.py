@@ -1,17 +1,61 @@
 """The role `web`: the page and what it asks."""
 
+import http.client
+import ipaddress
+import logging
 import threading
+from functools import partial
+from typing import Final
 
 from node.home import open_for_reading
-from node.processes import Role, announced
+from node.processes import Heartbeat
 from node.roles.kernel_cache import load_kernels
+from node.roles.threads import vital_thread
 from node.settings import Settings
-from node.web.app import serve
+from node.web.app import HEALTH_PATH, serve
+
+PROBE_EVERY_S: Final = 1.0
+PROBE_TIMEOUT_S: Final = 5.0
+
+logger = logging.getLogger(__name__)
 
 
-def run(settings: Settings, stop: threading.Event, _number: int) -> None:
-    """Serve the page until `stop` is set."""
+def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Heartbeat) -> None:
+    """Serve the page until `stop` is set; the heartbeat is renewed while the page's own server answers."""
     reading = open_for_reading(settings)
     load_kernels(settings.run_path, reading.database.header.code_length)
-    with announced(settings, Role.WEB):
+    with vital_thread("heartbeat", stop, partial(_renew_while_answering, settings, stop, heartbeat)):
         serve(settings, reading, stop)
+
+
+def _renew_while_answering(settings: Settings, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    silent = True  # the server is only just starting
+    while not stop.is_set():
+        if _answers(settings):
+            heartbeat.renew()
+            silent = False
+        elif not silent:
+            logger.error("the page's server does not answer its own role")
+            silent = True
+        stop.wait(PROBE_EVERY_S)
+
+
+def _answers(settings: Settings) -> bool:
+    connection = http.client.HTTPConnection(_reachable(settings.host), settings.http_port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", HEALTH_PATH)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _reachable(host: str) -> str:
+    """Return an address at which a server that listens on `host` answers: that of all interfaces is none."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name
+        return host
+    loopback = {4: "127.0.0.1", 6: "::1"}[address.version]
+    return loopback if address.is_unspecified else host

@@ -5,6 +5,7 @@ preview. Let it listen beyond this machine only behind something that asks who i
 """
 
 import io
+import ipaddress
 import logging
 import shutil
 import socket
@@ -14,26 +15,26 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from uvicorn import Config, Server
 
 from node.errors import Refusal, Status
 from node.home import Reading
-from node.processes import Role, running_pid
-from node.query.question import DEFAULT_MATCHES, MOST_MATCHES, Exclusion, Question
+from node.processes import Role, processes, role_fault
+from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
 from node.settings import Settings
-from node.version import __version__
+from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
-from node.web.problems import ANSWERS, guard
+from node.web.problems import ANSWERS, Call, guard
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
-from storage.search.local import Filter
+from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ WEB = Path(__file__).parent / "static"
 MOST_CASES = 200
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+HEALTH_PATH = "/healthz"
 
 Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
 """As they are kept, and senders do not always keep to VR CS; an empty one asks nothing."""
@@ -55,8 +56,7 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
     OSError
         The address is in use or not ours.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.create_server((settings.host, settings.http_port), family=family) as listener:
+    with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
         server = Server(_config(build(settings, reading)))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
@@ -78,10 +78,27 @@ def build(settings: Settings, reading: Reading) -> FastAPI:
     app.mount("/web", StaticFiles(directory=WEB))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    if settings.host in LOOPBACK:  # or a foreign site could read the page under a name that leads to this machine
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK], www_redirect=False)
+    if _is_loopback(settings.host):  # or a foreign site could read the page under a name that leads to this machine
+        app.middleware("http")(_refuse_foreign_hosts)
     app.middleware("http")(guard)
     return app
+
+
+async def _refuse_foreign_hosts(request: Request, call: Call) -> Response:
+    try:
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname  # an IPv6 address stands in brackets
+    except ValueError:
+        name = None
+    if name is None or not _is_loopback(name):
+        return PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)
+    return await call(request)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host.lower() == "localhost"
 
 
 class Page:
@@ -95,9 +112,9 @@ class Page:
 
     def __init__(self, settings: Settings, reading: Reading) -> None:
         self.settings, self.database, self.retriever = settings, reading.database, reading.retriever
-        self.routes: dict[str, Callable[..., Response]] = {
+        self.routes: dict[str, Callable[..., Any]] = {
             "/": self.index,
-            "/healthz": self.health,
+            HEALTH_PATH: self.health,
             "/readyz": self.readiness,
             "/api/status": self.status,
             "/api/cases": self.cases,
@@ -110,16 +127,17 @@ class Page:
         """The page itself."""
         return FileResponse(WEB / "index.html")
 
-    def health(self) -> Response:
-        """Whether this process answers."""
+    async def health(self) -> Response:
+        """Say that this process answers, from the server's own loop: queries that take long must not delay it."""
         return JSONResponse({"alive": True})
 
     def readiness(self) -> Response:
         """Whether the node takes in and answers; 503 with the reasons when it does not."""
         reasons = [
-            f"role {role} is not running"
+            fault
             for role in (Role.INDEX, Role.DICOM)
-            if running_pid(self.settings, role) is None
+            for number in processes(self.settings, role)
+            if (fault := role_fault(self.settings, role, number)) is not None
         ]
         waiting = self.retriever.spool.depth()
         if waiting >= self.settings.spool_capacity:
@@ -145,6 +163,7 @@ class Page:
                 "host": settings.host,
                 "port": settings.port,
                 "version": __version__,
+                "program": program(),
                 "indexed": {level: snapshot.count(level) for level in LEVELS},
                 "codes": snapshot.rows,
                 "code_length": snapshot.code_length,
@@ -180,7 +199,7 @@ class Page:
         self,
         sop_instance_uid: str,
         frame: Annotated[int | None, Query(ge=1)] = None,
-        k: Annotated[int, Query(ge=1, le=MOST_MATCHES)] = DEFAULT_MATCHES,
+        k: Annotated[int, Query(ge=1, le=MAX_MATCHES)] = DEFAULT_MATCHES,
         level: Literal["IMAGE", "SERIES", "STUDY"] = "IMAGE",
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         exclude: str = "SELF,PATIENT",

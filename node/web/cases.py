@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.query.question import Question
-from node.query.retriever import Answer, Match
+from node.query.retriever import LookAlikes, Match
 from storage.database import columns
 from storage.database.snapshot import Snapshot
-from storage.record import Entity, Level, names_a_patient
+from storage.record import Entity, Level, may_be_one_patient, names_a_patient
 from storage.search.scan import live
 
 SHOWN = {
@@ -82,21 +82,21 @@ def series_images(snapshot: Snapshot, series_instance_uid: str) -> list[dict[str
     return [{"uid": record.sop_instance_uid, "frame": frame + 1} for _, record in numbered for frame in record.frames]
 
 
-def answer_value(snapshot: Snapshot, question: Question, answer: Answer) -> dict[str, object]:
-    """The answer to a question about one indexed image."""
+def answer_value(snapshot: Snapshot, question: Question, found: LookAlikes) -> dict[str, object]:
+    """Look-alikes of one indexed image, as JSON."""
     example = snapshot.entity(Level.IMAGE, question.examples[0])
     record = snapshot.record(question.examples[0])
     assert example is not None
-    assert record is not None, "an answer was given for it"
+    assert record is not None, "it has look-alikes"
     frame = question.frames[0] if question.frames else record.frames[0] + 1
     return {
         "example": case(example, frame),
-        "candidates": answer.candidates,
+        "candidates": found.candidates,
         "code_length": snapshot.code_length,
         "model": snapshot.model,
         "snapshot": snapshot.identifier,
-        "ranking": answer.stage,
-        "matches": [_match(example, match) for match in answer.matches],
+        "ranking": found.ranking,
+        "matches": [_match(example, match) for match in found.matches],
     }
 
 
@@ -107,10 +107,8 @@ def patient(example: Entity, other: Entity) -> Patient:
         return Patient.SAME
     if not all(names_a_patient(key) for key in keys):
         return Patient.UNKNOWN
-    (own_id, _, own_issuer), (other_id, _, other_issuer) = (key.partition("\\") for key in keys)
-    if own_id == other_id and not (own_issuer and other_issuer):  # one sender leaves the issuer out
-        return Patient.UNKNOWN
-    return Patient.OTHER
+    # Perhaps one patient, if a sender left the issuer out
+    return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
 
 
 def _match(example: Entity, match: Match) -> dict[str, object]:

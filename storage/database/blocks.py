@@ -1,7 +1,8 @@
-"""Codes and columns in row order, as blocks that a search reads where they lie.
+"""Codes and columns in row order, cut into blocks that a search reads where they lie.
 
-A row is one code: one frame of one instance. Of each column, the settled rows lie in blocks of `block_rows`; the rows
-after the last multiple of `tail_rows` lie in one small tail, so that an append rewrites little.
+A row is one code: one frame of one instance. Each column, and the codes, are cut alike: settled rows lie in blocks of
+`block_rows`, and the rows after the last multiple of `tail_rows` lie in one small tail, so that an append rewrites
+little. A block of a column is one value of LMDB.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hashing.codes import Codes
-from storage.database.columns import COLUMNS
+from storage.database.columns import COLUMNS, DELETED
 
 Array = NDArray[Any]
 CODES = "codes"
@@ -23,14 +24,14 @@ TAIL = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How rows are cut into values; fixed when the database is made.
+    """How rows are cut into blocks; fixed when the database is made.
 
     Attributes
     ----------
     words
-        64-bit words a code.
+        Number of 64-bit words of a code.
     block_rows, tail_rows
-        Most rows of a settled block, and of the tail; the second divides the first.
+        Greatest number of rows of a settled block, and of the tail; the second divides the first.
     """
 
     words: int
@@ -38,16 +39,16 @@ class Layout:
     tail_rows: int = 4096
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be cut."""
+        """Refuse a tail that does not divide a block."""
         if self.tail_rows < 1 or self.block_rows % self.tail_rows:
             raise ValueError(f"{self.tail_rows} rows of tail do not divide a block of {self.block_rows}")
 
     def settled(self, rows: int) -> int:
-        """How many of `rows` lie in settled blocks."""
+        """Number of the first `rows` rows that lie in settled blocks."""
         return rows - rows % self.tail_rows
 
     def bounds(self, rows: int, first: int = 0) -> NDArray[np.int64]:
-        """First row of each block from the one that begins at row `first` on, and the end of the last."""
+        """(blocks + 1,) first row of each block, beginning with the block of row `first`, and the end of the last."""
         settled = self.settled(rows)
         starts = np.arange(first, settled, self.block_rows)
         return np.concatenate([starts, [settled] if settled < rows else [], [rows]]).astype(np.int64)
@@ -67,8 +68,12 @@ class Block:
 
     Attributes
     ----------
+    number
+        Number in the keys of LMDB; TAIL for the tail.
     start, rows
-        First row, and how many.
+        First row, and number of rows.
+    table
+        The rows that the block is part of.
     """
 
     number: int
@@ -86,16 +91,23 @@ class Block:
         values: Array = self.table.read(name, self.number)[0]
         return values
 
+    def undated_studies(self) -> Array:
+        """Ordinals, ascending, of the studies that have an image without a valid Study Date in these rows."""
+        undated = np.flatnonzero(self.column("study_date") <= 0)
+        return np.unique(self.column("study")[undated[self.column("flags")[undated] & DELETED == 0]])
+
 
 class Rows:
-    """Every row, seen through one transaction.
+    """All rows, seen through one transaction.
 
     Parameters
     ----------
     transaction
         Opened with `buffers=True`.
     handle
-        Table of the blocks.
+        LMDB table of the blocks.
+    count
+        Number of rows, with those marked deleted.
     """
 
     def __init__(self, transaction: lmdb.Transaction, handle: Any, layout: Layout, count: int) -> None:
@@ -107,10 +119,19 @@ class Rows:
         for number, start, end in self.layout.extents(self.count):
             yield Block(number, start, end - start, self)
 
-    def read(self, name: str, number: int) -> Array:
-        """Values of one column in one block, where they lie: (width, rows), not writable.
+    def block_at(self, row: int) -> Block:
+        """Block that holds a row."""
+        settled, size = self.layout.settled(self.count), self.layout.block_rows
+        if row >= settled:
+            return Block(TAIL, settled, self.count - settled, self)
+        start = row - row % size
+        return Block(row // size, start, min(start + size, settled) - start, self)
 
-        A small value may lie at an odd address; it is copied, because the kernels read aligned words.
+    def read(self, name: str, number: int) -> Array:
+        """(width, rows) values of a column in one block, read-only and where they lie.
+
+        The width is that of a code for codes, else 1. A small block may lie at an odd address; it is copied, because
+        the kernels read aligned words.
         """
         value = self._transaction.get(_key(name, number), db=self._handle)
         if value is None:
@@ -118,40 +139,40 @@ class Rows:
         return _aligned(value, _dtype(name)).reshape(self._width(name), -1)
 
     def arrays(self, name: str) -> Iterator[Array]:
-        """Yield the values of one column in every block, flat, in row order: as `read`, but in one walk."""
+        """Yield what `read` gives for each block in row order, flat, in one walk over the table."""
         cursor, blocks = self._transaction.cursor(db=self._handle), sum(1 for _ in self.blocks())
         if cursor.set_range(_key(name, 0)):
             for value in islice(cursor.iternext(keys=False), blocks):
                 yield _aligned(value, _dtype(name))
 
     def gather(self, name: str, rows: NDArray[np.int64]) -> Array:
-        """Values of a column at some rows: (width, len(rows)), a copy."""
+        """(width, len(rows)) copy of the values of a column at some rows, in any order."""
         values = np.empty((self._width(name), rows.size), _dtype(name))
         for block, here in self._blocks_of(rows):
             values[:, here] = self.read(name, block.number)[:, rows[here] - block.start]
         return values
 
     def append(self, columns: Mapping[str, Array]) -> None:
-        """Add rows: a (width, n) array for each column and for the codes."""
+        """Add n rows, given as a (width, n) array for each column and for the codes."""
         added = columns[CODES].shape[1]
         for name, values in columns.items():
             self._append(name, np.asarray(values, _dtype(name)).reshape(self._width(name), added))
         self.count += added
 
     def fill(self, name: str, values: Callable[[Block], Array]) -> None:
-        """Write a column that is not there yet: (rows,) values of each block."""
+        """Write a column that the database does not have yet; `values` gives the (rows,) values of a block."""
         for block in self.blocks():
             self._put(name, block.number, np.asarray(values(block), _dtype(name)))
 
     def write(self, name: str, rows: NDArray[np.int64], values: Array) -> None:
-        """Set the values of a column, (len(rows),) or (width, len(rows)), at some rows."""
+        """Overwrite a column at some rows with (len(rows),) or (width, len(rows)) values."""
         for block, here in self._blocks_of(rows):
             changed = self.read(name, block.number).copy()
             changed[:, rows[here] - block.start] = values[..., here]
             self._put(name, block.number, changed)
 
     def truncate(self, count: int) -> None:
-        """Forget all rows from `count` on."""
+        """Delete all rows from row `count` on."""
         settled = self.layout.settled(count)
         old, new = ({number: end - start for number, start, end in self.layout.extents(n)} for n in (self.count, count))
         for name in (CODES, *COLUMNS):
@@ -182,13 +203,13 @@ class Rows:
         self._transaction.put(_key(name, number), values.tobytes(), db=self._handle)
 
     def _blocks_of(self, rows: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.int64]]]:
-        """Yield each block that holds any of the rows, and which of them."""
+        """Yield each block that holds any of the rows, and the indices in `rows` of those that it holds."""
         extents = list(self.layout.extents(self.count))
-        places = np.searchsorted([start for _, start, _ in extents], rows, side="right") - 1
-        order = np.argsort(places, kind="stable")
-        found, first = np.unique(places[order], return_index=True)
-        for place, here in zip(found.tolist(), np.split(order, first[1:]), strict=False):
-            number, start, end = extents[place]
+        blocks = np.searchsorted([start for _, start, _ in extents], rows, side="right") - 1
+        order = np.argsort(blocks, kind="stable")
+        held, first = np.unique(blocks[order], return_index=True)
+        for block, here in zip(held.tolist(), np.split(order, first[1:]), strict=False):
+            number, start, end = extents[block]
             yield Block(number, start, end - start, self), here
 
     def _width(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""What a search filters by: one small number for each row, derived from the attributes kept."""
+"""The columns that a search filters by: one small number for each row, derived from the attributes of its instance."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -14,7 +14,7 @@ COLUMNS: Final[Mapping[str, DTypeLike]] = {
     "body_part": np.uint16,  # number of the term, 0 = none
     "manufacturer": np.uint16,  # number of the term, 0 = none
     "study_date": np.int32,  # yyyymmdd, 0 = none
-    "sex": np.uint8,  # place in SEXES
+    "sex": np.uint8,  # index in SEXES
     "age_years": np.int16,  # whole years, -1 = none
     "patient": np.uint32,  # ordinals
     "study": np.uint32,
@@ -35,7 +35,7 @@ FIRST: Final = 2
 """Flag of the first row of an instance: counting these rows counts instances."""
 
 SEXES: Final = ("", "M", "F", "O")
-"""Patient's Sex (PS3.3 C.7.1.1), by the number kept."""
+"""Values of Patient's Sex (PS3.3 C.7.1.1); the column holds the index of one."""
 
 DAYS_PER: Final = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
@@ -51,24 +51,24 @@ def body_part(attributes: Attributes) -> str:
 
 
 def manufacturer(attributes: Attributes) -> str:
-    """Manufacturer (PS3.3 C.7.5.1) as it came, since a key tells upper from lower case; "" when absent."""
+    """Manufacturer (PS3.3 C.7.5.1) as received, because a key tells upper from lower case; "" when absent."""
     return attributes.get("Manufacturer", "")
 
 
 def study_date(attributes: Attributes) -> int:
-    """Study Date as yyyymmdd, 0 when absent or no date."""
+    """Study Date (PS3.3 C.7.2.1) as yyyymmdd, 0 when it is absent or no date."""
     day = _date(attributes.get("StudyDate", ""))
     return day.year * 10_000 + day.month * 100 + day.day if day else 0
 
 
 def sex(attributes: Attributes) -> int:
-    """Place of Patient's Sex in SEXES, 0 when absent or not among them."""
+    """Index of Patient's Sex in SEXES, 0 when it is absent or not among them."""
     value = _term(attributes, "PatientSex")
     return SEXES.index(value) if value in SEXES else 0
 
 
 def age_years(attributes: Attributes) -> int:
-    """Whole years of age at the study: Patient's Age, or birth date to study date; -1 when neither is known."""
+    """Age at the study in whole years: Patient's Age, or else from birth date to study date; -1 when unknown."""
     stated = _stated_age(attributes.get("PatientAge", "").strip())
     return stated if stated >= 0 else _lived(attributes)
 

@@ -1,7 +1,7 @@
-"""Rows moved together, so that deleted ones take neither room nor time.
+"""Compaction: rows move together, so that deleted rows take neither space nor time.
 
-It goes in small steps, each one transaction after which the database is whole: queries and the indexer go on meanwhile,
-and what a kill leaves behind is taken up by the next run. Rows keep their order.
+It runs in small steps. Each is one transaction after which the database is whole, so queries and the indexer go on
+meanwhile, and a later run continues where a killed one stopped. Rows keep their order.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,22 @@ STEP_ROWS: Final = 1 << 14
 
 Writing = Callable[[], AbstractContextManager[Tables]]
 Report = Callable[[int, int], object]
-"""Told how many rows of how many are done."""
+"""Progress: called with the rows done and the rows of the whole."""
 
 
 def compact(writing: Writing, report: Report = lambda _done, _all: None, step_rows: int = STEP_ROWS) -> int:
-    """Move every row behind a deleted one forward, and return how many rows the database lost.
+    """Move every row behind a deleted one forward; return the number of rows that the database lost.
 
-    The segments of rows that are moved are forgotten first: these rows are scanned until segments are built again.
+    Parameters
+    ----------
+    writing
+        Opens a write transaction.
+    step_rows
+        Number of rows to move in one transaction.
+
+    Notes
+    -----
+    The segments of rows that move are dropped first: these rows are scanned until segments are built again.
     """
     with writing() as tables:
         target = _first_deleted(tables)
@@ -61,29 +70,29 @@ def _first_deleted(tables: Tables) -> int | None:
 
 
 def _live_from(tables: Tables, source: int, most: int) -> NDArray[np.int64]:
-    """Next rows that are not deleted, about `most`: all rows of an instance or none."""
-    found = np.empty(0, np.int64)
+    """Next rows that are not deleted: `most` of them, and the rest of the last instance."""
+    rows = np.empty(0, np.int64)
     for block in tables.rows.blocks():
-        if block.start + block.rows > source and found.size < most:
+        if block.start + block.rows > source and rows.size < most:
             here = np.flatnonzero(~block.column("flags") & DELETED) + block.start
-            found = np.concatenate([found, here[here >= source]])
-    found = found[:most]
-    if found.size:
-        last = tables.node(Level.IMAGE, int(tables.rows.gather("instance", found[-1:])[0, 0]))
+            rows = np.concatenate([rows, here[here >= source]])
+    rows = rows[:most]
+    if rows.size:
+        last = tables.node(Level.IMAGE, int(tables.rows.gather("instance", rows[-1:])[0, 0]))
         assert last is not None, "a row that is not deleted has a record"
-        found = np.concatenate([found, last.rows[last.rows > found[-1]]])
-    return found
+        rows = np.concatenate([rows, last.rows[last.rows > rows[-1]]])
+    return rows
 
 
 def _move(tables: Tables, rows: NDArray[np.int64], target: int) -> None:
-    """Move rows to the consecutive ones from `target` on, which are deleted or among them."""
-    places = np.arange(target, target + rows.size)
+    """Move rows to the consecutive row numbers from `target` on, which are deleted or among the moved."""
+    targets = np.arange(target, target + rows.size)
     for name in (CODES, *COLUMNS):
-        tables.rows.write(name, places, tables.rows.gather(name, rows))
+        tables.rows.write(name, targets, tables.rows.gather(name, rows))
     left = rows[rows >= target + rows.size]
     tables.rows.write("flags", left, np.full((1, left.size), DELETED))
-    instances, first = np.unique(tables.rows.gather("instance", places)[0], return_index=True)
-    for instance, place in zip(instances.tolist(), places[first].tolist(), strict=True):
+    instances, first = np.unique(tables.rows.gather("instance", targets)[0], return_index=True)
+    for instance, first_row in zip(instances.tolist(), targets[first].tolist(), strict=True):
         node = tables.node(Level.IMAGE, instance)
         assert node is not None, "a row that is not deleted has a record"
-        tables.put(Level.IMAGE, instance, replace(node, first_row=place))
+        tables.put(Level.IMAGE, instance, replace(node, first_row=first_row))

@@ -12,27 +12,22 @@ import lmdb
 import numpy as np
 
 from hashing.codes import WORD_BITS, CodeLengthError, prefix
-from storage.database.append import Appended, Batch, Clash, Item
+from storage.database.append import Appended, Appender, Clash, Item
 from storage.database.columns import DELETED
 from storage.database.compaction import compact
 from storage.database.header import FORMAT, HEADER, Header
 from storage.database.integrity import problems
 from storage.database.migrations import upgraded
 from storage.database.snapshot import Snapshot
-from storage.database.tables import Tables, open_handles
+from storage.database.tables import SegmentEntry, Tables, open_handles
 from storage.errors import DatabaseFull, FormatError, NoDatabase
 from storage.record import LEVELS, Level
-from storage.search.addresses import Known
-from storage.segments.registry import Segments
-from storage.segments.segment_file import Entry
 
 __all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 
 DATA = "data.mdb"
 MAX_READERS = 1024
-TABLES = 16
-SEGMENTS = "segments"
-"""Folder of the files of the index."""
+TABLES = 24
 TO_UPGRADE = "start the node once (`lookalike serve`): it brings the database to this format, and nothing is lost"
 
 
@@ -49,8 +44,6 @@ class Database:
         self.path, self.header = path, header
         self._environment = environment
         self._handles = open_handles(environment)
-        self.segments = Segments(path / SEGMENTS, header.code_length)
-        self._known = Known()
 
     @classmethod
     def create_or_open(
@@ -112,11 +105,16 @@ class Database:
             environment.close()
             raise
 
-    def append(self, items: Sequence[Item]) -> Appended:
+    def append(self, items: Sequence[Item], *, replace: bool = False) -> Appended:
         """Store instances with their codes, all or none; durable when this returns.
 
-        An instance that is there with the same content changes nothing; one that contradicts what is kept is not
-        stored but returned.
+        An instance that is stored already with the same content changes nothing; one that contradicts the database is
+        not stored but returned.
+
+        Parameters
+        ----------
+        replace
+            Whether instances replace and correct what arrived before them, as `Appender` says: in the same transaction.
 
         Raises
         ------
@@ -128,7 +126,7 @@ class Database:
         for item in items:
             self._check(item)
         with self._writing() as tables:
-            batch = Batch(tables)
+            batch = Appender(tables, replaces=replace)
             for item in items:
                 batch.add(item)
             return batch.finish()
@@ -155,10 +153,10 @@ class Database:
         return removed
 
     def snapshot(self) -> Snapshot:
-        """State of this moment, to use in a `with` block."""
-        return Snapshot(self._environment, self._handles, self.header, self.segments, self._known)
+        """State of the moment when the `with` block of the snapshot is entered."""
+        return Snapshot(self._environment, self._handles, self.header)
 
-    def replace_segments(self, old: Sequence[Entry], new: Sequence[Entry], compactions: int) -> bool:
+    def replace_segments(self, old: Sequence[SegmentEntry], new: Sequence[SegmentEntry], compactions: int) -> bool:
         """Name other segments, unless those named or the numbers of the rows changed meanwhile.
 
         Parameters
@@ -247,7 +245,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _environment(path: Path, *, map_size: int, readonly: bool) -> lmdb.Environment:
     try:
         environment = lmdb.open(
-            str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly
+            str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly, mode=0o600
         )
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
         raise FormatError(path, found=str(error), expected="an LMDB environment") from error

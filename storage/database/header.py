@@ -10,11 +10,11 @@ from hashing.codes import CodeLengthError, words
 from storage.database.blocks import Layout
 from storage.errors import FormatError, ModelMismatch
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Number of the on-disk format; a change of any table, key or value raises it.
 
 1 was without the column `manufacturer` and without outputs of the network (in 2, class scores may follow these).
-`storage.database.migrations` brings it to 2.
+2 was without the table `lookup`. `storage.database.migrations` brings both to 3.
 """
 
 

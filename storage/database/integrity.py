@@ -1,4 +1,4 @@
-"""What holds in every state of the database, whatever was killed when."""
+"""The invariants of a database: what holds in every committed state, whichever process was killed when."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 from hashing.codes import prefix, unpack
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
-from storage.database.tables import NO_PARENT, OF_FRAMES, Node, Tables
+from storage.database.lookup import TABLE as LOOKUP
+from storage.database.lookup import lookup_keys
+from storage.database.tables import OF_FRAMES, Tables
+from storage.database.tree import NO_PARENT, Node
 from storage.record import LEVELS, Level
 
 Columns = dict[str, NDArray[Any]]
 
 
 def problems(tables: Tables, code_length: int) -> Iterator[str]:
-    """Yield every violation found, each as one sentence without patient data."""
+    """Yield every violated invariant, each as one sentence without patient data."""
     yield from _count_problems(tables)
     damaged = list(_block_problems(tables, code_length))
     yield from damaged
@@ -49,6 +52,9 @@ def _count_problems(tables: Tables) -> Iterator[str]:
         expected[f"{level}:keys"] = tables.count(level)
         if above is not None:
             expected[f"{above}:children"] = tables.count(level)
+    expected[LOOKUP] = sum(
+        len(lookup_keys(level, node.attributes)) for level in LEVELS for _, node in tables.nodes(level)
+    )
     for table, entries in expected.items():
         if tables.entries(table) != entries:
             yield f"table {table} has {tables.entries(table)} entries where {entries} are expected"
@@ -59,6 +65,8 @@ def _entity_problems(tables: Tables, level: Level, ordinal: int, node: Node) -> 
         yield "its key leads elsewhere"
     if ordinal >= tables.counter(level):
         yield "its ordinal is still to be given"
+    if not all(tables.lookup.has(key, ordinal) for key in lookup_keys(level, node.attributes)):
+        yield "it cannot be looked up by its attributes"
     if level != Level.IMAGE and not tables.children(level, ordinal):
         yield "it is empty"
     if level == Level.PATIENT:
@@ -110,7 +118,7 @@ def _frame_problems(tables: Tables) -> Iterator[str]:
 
 
 def _output_problems(tables: Tables, code_length: int) -> Iterator[str]:
-    """Codes are the signs of the outputs beside them; an output that came to 0 tells nothing."""
+    """Codes must be the signs of the outputs beside them; an output of 0 fits either bit."""
     for ordinal, node in tables.nodes(Level.IMAGE):
         kept = [(row, outputs) for row, outputs in _kept_outputs(tables, ordinal, node) if 0 <= row < tables.rows.count]
         if any(len(outputs) < code_length for _, outputs in kept):

@@ -1,4 +1,4 @@
-"""One unchanging state of the database, to read and to search."""
+"""One unchanging state of the database, to read."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -13,35 +13,36 @@ from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
 from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
-from storage.database.tables import NO_PARENT, Handles, Node, Tables
+from storage.database.tables import Handles, SegmentEntry, Tables
+from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
-from storage.record import LEVELS, Entity, Level, Record
-from storage.search.addresses import Known, Places
-from storage.segments.registry import Segments
-from storage.segments.segment_file import Entry, Segment
+from storage.record import LEVELS, Entity, Level, Record, may_be_one_patient, names_a_patient
 
 
 class Snapshot:
-    """Reads in one LMDB transaction; use it once, in a `with` block, in one thread.
+    """The state of the database at the moment when its `with` block is entered.
 
-    What it returns stays valid afterwards, except the arrays of `blocks()`: they lie in the database itself.
+    A snapshot is one LMDB read transaction. It is entered once and used in one thread. While it is open, the writer
+    cannot use again the pages that the state consists of, and the file grows: so keep it open for one answer, and
+    never while waiting for somebody else.
+
+    What the methods return stays valid after the block, with two exceptions: the arrays of `blocks()` and `arrays()`
+    lie in the database itself, and an iterator that was not exhausted cannot be continued.
 
     Attributes
     ----------
+    header
+        That of the database handle that the snapshot was made from.
     code_length
         Bits of each code.
     model
         Fingerprint of the model that made the codes.
     """
 
-    def __init__(
-        self, environment: lmdb.Environment, handles: Handles, header: Header, segments: Segments, known: Known
-    ) -> None:
-        self._environment, self._handles, self._header = environment, handles, header
-        self._segments, self._known = segments, known
+    def __init__(self, environment: lmdb.Environment, handles: Handles, header: Header) -> None:
+        self._environment, self._handles, self.header = environment, handles, header
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
-        self._open_places: Places | None = None
         self._upper = lru_cache(maxsize=4096)(self._entity_at)  # thousands of images share one series
         self.code_length, self.model = header.code_length, header.model
 
@@ -52,11 +53,11 @@ class Snapshot:
             self._transaction = self._environment.begin(buffers=True)
         except lmdb.MapResizedError as error:
             raise SnapshotError("the writer gave the database a larger map size: restart this process") from error
-        self._open_tables = Tables(self._transaction, self._handles, self._header.layout)
+        self._open_tables = Tables(self._transaction, self._handles, self.header.layout)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._open_tables = self._open_places = None
+        self._open_tables = None
         self._upper.cache_clear()
         if self._transaction is not None:
             self._transaction.abort()
@@ -65,7 +66,13 @@ class Snapshot:
     def identifier(self) -> str:
         """Text that names this state: the same text, the same answers."""
         tables = self._tables
-        return f"{self._header.identity}.{self._transaction.id()}.{tables.rows.count}"  # type: ignore[union-attr]
+        return f"{self.header.identity}.{self.commit}.{tables.rows.count}"
+
+    @property
+    def commit(self) -> int:
+        """Number of the last commit that the snapshot sees; every commit has a higher number than those before it."""
+        _ = self._tables
+        return int(self._transaction.id())  # type: ignore[union-attr]
 
     @property
     def rows(self) -> int:
@@ -81,9 +88,18 @@ class Snapshot:
         return self._tables.ordinal(level, uid)
 
     def ordinals(self, level: Level, uids: Iterable[str]) -> NDArray[np.uint32]:
-        """Ordinals of those entities that are known, ready for a `Filter`."""
-        found = (self._tables.ordinal(level, uid) for uid in uids)
-        return np.array([ordinal for ordinal in found if ordinal is not None], np.uint32)
+        """Ordinals of those entities that are known."""
+        ordinals = (self._tables.ordinal(level, uid) for uid in uids)
+        return np.array([ordinal for ordinal in ordinals if ordinal is not None], np.uint32)
+
+    def possible_patients(self, patient_key: str) -> frozenset[str]:
+        """Unique keys of all stored patients that a patient key may name, and this key; see `may_be_one_patient`."""
+        if not names_a_patient(patient_key):
+            return frozenset({patient_key})
+        prefix = patient_key[: patient_key.index("\\") + 1]  # the Patient ID, whatever the issuer
+        ordinals = self._tables.ordinals_by_prefix(Level.PATIENT, prefix)
+        keys = {self.uid(Level.PATIENT, ordinal) for ordinal in ordinals}
+        return frozenset({patient_key, *(key for key in keys if may_be_one_patient(patient_key, key))})
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
         """Yield ordinals in ascending order of their unique keys."""
@@ -110,13 +126,25 @@ class Snapshot:
         for ordinal, node in self._tables.nodes(level):
             yield self._entity(level, ordinal, node)
 
+    def entities_by_value(self, level: Level, value: str) -> Iterator[Entity]:
+        """Yield the patients of a Patient ID or the studies of an Accession Number, in order of arrival.
+
+        The value is compared in its first 480 bytes, without spaces around it; "" finds the entities that have none.
+        """
+        for ordinal in self._tables.lookup.ordinals(level, value):
+            yield self._entity_at(level, ordinal)
+
     def children(self, level: Level, uid: str) -> list[str]:
         """Return the unique keys one level below an entity, in order of arrival; empty when it is unknown."""
+        return list(self.each_child(level, uid))
+
+    def each_child(self, level: Level, uid: str) -> Iterator[str]:
+        """Yield what `children` returns, reading one key after the other."""
         ordinal = self._tables.ordinal(level, uid)
-        if ordinal is None:
-            return []
-        below = LEVELS[LEVELS.index(level) + 1]
-        return [self.uid(below, child) for child in self._tables.children(level, ordinal)]
+        if ordinal is not None:
+            below = LEVELS[LEVELS.index(level) + 1]
+            for child in self._tables.children(level, ordinal):
+                yield self.uid(below, child)
 
     def record(self, sop_instance_uid: str) -> Record | None:
         """Everything kept of an instance but its codes."""
@@ -170,22 +198,20 @@ class Snapshot:
         """Yield codes and columns where they lie, in row order; the arrays end with the snapshot."""
         return self._tables.rows.blocks()
 
-    @property
-    def places(self) -> Places:
-        """Addresses of codes and columns, for compiled loops; they end with the snapshot."""
-        if self._open_places is None:
-            known = self._known.of(self._transaction.id())  # type: ignore[union-attr]
-            self._open_places = Places(self._tables.rows, known)
-        return self._open_places
+    def block_at(self, row: int) -> Block:
+        """Block that holds a row; its arrays end with the snapshot."""
+        return self._tables.rows.block_at(row)
+
+    def arrays(self, column: str) -> Iterator[NDArray[Any]]:
+        """Yield the values of a column, or the codes, of each block where they lie, flat; they end with the snapshot.
+
+        Codes lie word by word: first word 0 of every row of the block, then word 1, and so on.
+        """
+        return self._tables.rows.arrays(column)
 
     @property
-    def segments(self) -> list[Segment]:
-        """Segments that hold all rows from the first on, ready to be searched; the rest is to be scanned."""
-        return self._segments.serving(self._tables.segments())
-
-    @property
-    def segment_entries(self) -> list[Entry]:
-        """Segments that were made of this state, whatever became of their files."""
+    def segment_entries(self) -> list[SegmentEntry]:
+        """Segments of the index that were made of this state; their files may be missing or damaged."""
         return self._tables.segments()
 
     @property
@@ -221,6 +247,21 @@ class Snapshot:
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
         """(len(rows),) ordinals of the entities that some rows belong to."""
         return self.gather(LEVEL_COLUMN[level], rows)
+
+    def rows_of(self, frames: Iterable[tuple[str, int]]) -> NDArray[np.int64]:
+        """(frames,) rows of some (SOP Instance UID, frame); KeyError when one of these is unknown."""
+        rows = []
+        for uid, frame in frames:
+            instance = self._instance(uid)
+            if frame not in instance.frames:
+                raise KeyError(f"no frame {frame} of {uid}")
+            rows.append(instance.first_row + instance.frames.index(frame))
+        return np.array(rows, np.int64)
+
+    def undated_studies(self) -> list[str]:
+        """Study Instance UIDs of the studies with an image that has no valid Study Date."""
+        ordinals = [np.empty(0, np.uint32), *(block.undated_studies() for block in self.blocks())]
+        return [self.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
     def terms(self, column: str) -> list[str]:
         """Texts of a column of terms; "" is among them."""

@@ -1,4 +1,4 @@
-"""Tables of the database, seen through one transaction: entities by ordinal, by unique key and by parent."""
+"""The tables of LMDB, seen through one transaction: entities by ordinal, by unique key and by parent."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -14,80 +14,65 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage.database import lookup
 from storage.database.blocks import Layout, Rows
+from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
 from storage.record import LEVELS, Level
-from storage.segments.segment_file import Entry
 
 MAX_KEY_BYTES: Final = 511  # of LMDB
-ORDINAL, FRAME_OF = Struct(">I"), Struct(">II")  # big-endian: key order is number order
+MAX_PREFIX_BYTES: Final = 400
+"""Bytes of a longer key that stand before its hash."""
+FRAME_OF: Final = Struct(">II")
+"""Packs (instance ordinal, frame) into a key."""
 OF_FRAMES: Final = ("previews", "outputs")
-"""Tables by instance and frame: what need not be there."""
-NO_PARENT: Final = -1
+"""Tables by instance and frame, in which a frame may be missing."""
 MAX_CACHED: Final = 4096
 
 Handles = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A patient, study, series or instance as stored.
+class SegmentEntry:
+    """A segment of the index, as the database names it.
 
     Attributes
     ----------
-    parent
-        Ordinal one level above, NO_PARENT for a patient.
-    attributes
-        Of its own level only.
-    first_row, frames, content_digest, received_ns
-        Of an instance; its rows follow each other in the order of `frames`.
+    name
+        Name of the segment's file, without its suffix.
+    first_row, rows
+        First row that the segment holds, and the number of its rows.
+    checksum
+        CRC-32 of the file up to its description.
     """
 
-    uid: str
-    parent: int
-    attributes: Mapping[str, str]
-    first_row: int = -1
-    frames: tuple[int, ...] = ()
-    content_digest: bytes = b""
-    received_ns: int = 0
+    name: str
+    first_row: int
+    rows: int
+    checksum: int
 
     @property
-    def rows(self) -> NDArray[np.int64]:
-        """Rows of an instance."""
-        return np.arange(self.first_row, self.first_row + len(self.frames), dtype=np.int64)
-
-    def to_bytes(self) -> bytes:
-        """Pack as JSON in ASCII, so that even an ill-decoded text can be stored: the UID on a line of its own."""
-        fields: list[object] = [self.parent, dict(self.attributes)]
-        if self.first_row >= 0:
-            fields += [self.first_row, self.frames, self.content_digest.hex(), self.received_ns]
-        return f"{json.dumps(self.uid)}\n{json.dumps(fields, separators=(',', ':'))}".encode("ascii")
-
-    @classmethod
-    def from_bytes(cls, value: bytes | memoryview) -> "Node":
-        """Undo `to_bytes`."""
-        uid, fields = map(json.loads, str(value, "ascii").split("\n"))
-        parent, attributes, *kept = fields
-        if not kept:
-            return cls(uid, parent, attributes)
-        first_row, frames, digest, received_ns = kept
-        return cls(uid, parent, attributes, first_row, tuple(frames), bytes.fromhex(digest), received_ns)
+    def end(self) -> int:
+        """Row after the segment's last."""
+        return self.first_row + self.rows
 
 
 def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | None = None) -> Handles:
-    """Open every table; in a write transaction, make those that are missing."""
+    """Open every table by its name; in a write transaction, create those that are missing."""
     names = ["meta", "rows", *OF_FRAMES, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
     create = transaction is not None
     handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
     for level in LEVELS[:-1]:
         name = f"{level}:children"
         handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
+    name = lookup.TABLE
+    handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
     return handles
 
 
 def key_bytes(uid: str) -> bytes:
-    """Key of a unique text: itself, or its start and its hash where LMDB could not hold it."""
+    """LMDB key of a unique text: its UTF-8, or the start of it and a hash if it is too long for a key."""
     key = uid.encode("utf-8", "surrogatepass")
-    return key if len(key) <= MAX_KEY_BYTES else key[:400] + sha256(key).hexdigest().encode()
+    return key if len(key) <= MAX_KEY_BYTES else key[:MAX_PREFIX_BYTES] + sha256(key).hexdigest().encode()
 
 
 class Tables:
@@ -98,13 +83,18 @@ class Tables:
         self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
 
+    @property
+    def lookup(self) -> lookup.Lookup:
+        """Entities by Patient ID and Accession Number."""
+        return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
+
     def ordinal(self, level: Level, uid: str) -> int | None:
-        """Ordinal of the entity with this unique key."""
-        found = self._get(f"{level}:keys", key_bytes(uid))
+        """Ordinal of the entity with a unique key; None when it is unknown."""
+        found = self._get(f"{level}:keys", key_bytes(uid)) if uid else None  # LMDB refuses an empty key
         return None if found is None else int(ORDINAL.unpack(found)[0])
 
     def node(self, level: Level, ordinal: int) -> Node | None:
-        """Entity of this ordinal."""
+        """Entity of an ordinal; None when there is none."""
         node = self._cache.get((level, ordinal))
         if node is None:
             found = self._get(level, ORDINAL.pack(ordinal))
@@ -114,9 +104,9 @@ class Tables:
         return node
 
     def uid(self, level: Level, ordinal: int) -> str | None:
-        """Unique key of this ordinal, read alone."""
+        """Unique key of an ordinal, without the rest of the entity; None when there is none."""
         found = self._get(level, ORDINAL.pack(ordinal))
-        return None if found is None else str(json.loads(str(found, "ascii").partition("\n")[0]))
+        return None if found is None else uid_of(found)
 
     def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
         """Yield (ordinal, entity) of a level, in order of arrival."""
@@ -127,6 +117,17 @@ class Tables:
         """Yield ordinals in ascending order of their unique keys."""
         for value in self._transaction.cursor(db=self._handles[f"{level}:keys"]).iternext(keys=False):
             yield ORDINAL.unpack(value)[0]
+
+    def ordinals_by_prefix(self, level: Level, prefix: str) -> Iterator[int]:
+        """Yield ordinals of the entities whose unique keys begin with a text."""
+        start = prefix.encode("utf-8", "surrogatepass")[:MAX_PREFIX_BYTES]
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:keys"])
+        for key, value in cursor if cursor.set_range(start) else ():
+            if bytes(key[: len(start)]) != start:
+                return
+            ordinal = int(ORDINAL.unpack(value)[0])
+            if (self.uid(level, ordinal) or "").startswith(prefix):
+                yield ordinal
 
     def children(self, level: Level, ordinal: int) -> list[int]:
         """Ordinals one level below an entity, in order of arrival."""
@@ -141,14 +142,14 @@ class Tables:
         return bool(cursor.set_key_dup(ORDINAL.pack(ordinal), ORDINAL.pack(child)))
 
     def instances(self, level: Level, ordinal: int) -> list[int]:
-        """Ordinals of every instance below (or at) an entity."""
+        """Ordinals of every instance below an entity, or of the entity itself if it is an instance."""
         ordinals = [ordinal]
         for step in LEVELS[LEVELS.index(level) : -1]:
             ordinals = [child for parent in ordinals for child in self.children(step, parent)]
         return ordinals
 
     def lineage(self, level: Level, ordinal: int) -> dict[Level, tuple[int, Node]]:
-        """Entity and those above it, by level, lowest first."""
+        """(ordinal, entity) of an entity and of those above it, by level, lowest first; KeyError if one lacks."""
         found: dict[Level, tuple[int, Node]] = {}
         for step in reversed(LEVELS[: LEVELS.index(level) + 1]):
             node = self.node(step, ordinal)
@@ -159,20 +160,20 @@ class Tables:
         return found
 
     def count(self, level: Level) -> int:
-        """How many entities a level has."""
+        """Number of entities of a level."""
         return self.entries(level)
 
     def entries(self, table: str) -> int:
-        """How many values a table has."""
+        """Number of values of a table."""
         return int(self._transaction.stat(self._handles[table])["entries"])
 
     def counter(self, name: str) -> int:
-        """Next free number of a kind; for a level, one more than its highest ordinal ever."""
+        """Value of a named counter, 0 at first; that of a level is one more than the highest ordinal ever given."""
         found = self._get("meta", f"next:{name}".encode())
         return int(bytes(found)) if found else 0
 
     def add(self, level: Level, node: Node) -> int:
-        """Store a new entity; return its ordinal."""
+        """Store a new entity under the next ordinal, which is returned."""
         ordinal = self.counter(level)
         self.set_counter(level, ordinal + 1)
         self._put(f"{level}:keys", key_bytes(node.uid), ORDINAL.pack(ordinal))
@@ -181,7 +182,8 @@ class Tables:
         return ordinal
 
     def put(self, level: Level, ordinal: int, node: Node) -> None:
-        """Store an entity over the one of the same key and parent."""
+        """Overwrite an entity by one of the same key and parent."""
+        self._update_lookup(level, ordinal, node)
         self._remember(level, ordinal, node)
         self._put(level, ORDINAL.pack(ordinal), node.to_bytes())
 
@@ -192,7 +194,8 @@ class Tables:
         self.put(level, ordinal, replace(node, parent=parent))
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
-        """Remove an entity that has no children, with what is kept of its frames."""
+        """Delete an entity that has no children, with previews and outputs of its frames."""
+        self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
         self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
@@ -202,54 +205,59 @@ class Tables:
                 self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles[table])
 
     def set_counter(self, name: str, value: int) -> None:
-        """Store the next free number of a kind."""
+        """Set a named counter."""
         self._put("meta", f"next:{name}".encode(), str(value).encode())
 
     def preview(self, ordinal: int, frame: int) -> NDArray[np.uint8] | None:
-        """(size, size) network input of a frame, if it was kept."""
+        """(size, size) network input of a frame; None when none is stored."""
         found = self._get("previews", FRAME_OF.pack(ordinal, frame))
         return None if found is None else np.asarray(Image.open(BytesIO(bytes(found))))
 
     def put_preview(self, ordinal: int, frame: int, preview: NDArray[np.uint8]) -> None:
-        """Keep a network input, as PNG."""
-        octets = BytesIO()
-        Image.fromarray(preview).save(octets, "PNG", compress_level=1)  # higher levels: 3x the time, 1/7 less space
-        self._put("previews", FRAME_OF.pack(ordinal, frame), octets.getvalue())
+        """Store a network input, as PNG."""
+        png = BytesIO()
+        Image.fromarray(preview).save(png, "PNG", compress_level=1)  # higher levels: 3x the time, 1/7 less space
+        self._put("previews", FRAME_OF.pack(ordinal, frame), png.getvalue())
 
     def outputs(self, ordinal: int, frame: int) -> NDArray[np.int8] | None:
-        """(code_length + n_classes,) outputs of the network for a frame, if they were kept; see `put_outputs`."""
+        """(code_length + n_classes,) outputs of the network for a frame, as `put_outputs` packs them, or None."""
         found = self._get("outputs", FRAME_OF.pack(ordinal, frame))
         return None if found is None else np.frombuffer(bytes(found), np.int8)
 
     def put_outputs(
         self, ordinal: int, frame: int, outputs: NDArray[np.int8], class_scores: NDArray[np.uint8] | None
     ) -> None:
-        """Keep outputs of the network: a signed byte a bit, then an unsigned one a class where there are scores."""
-        octets = outputs.tobytes() + (b"" if class_scores is None else class_scores.tobytes())
-        self._put("outputs", FRAME_OF.pack(ordinal, frame), octets)
+        """Store outputs of the network: a signed byte a bit, then an unsigned byte a class if there are scores."""
+        packed = outputs.tobytes() + (b"" if class_scores is None else class_scores.tobytes())
+        self._put("outputs", FRAME_OF.pack(ordinal, frame), packed)
 
     def framed(self, table: str) -> Iterator[tuple[int, int]]:
-        """Yield (instance ordinal, frame) of everything in one of `OF_FRAMES`."""
+        """Yield (instance ordinal, frame) of every value of one of `OF_FRAMES`."""
         for key in self._transaction.cursor(db=self._handles[table]).iternext(values=False):
             yield FRAME_OF.unpack(key)
 
     def terms(self, column: str) -> list[str]:
-        """Texts of a column, each at the place that is its number; the first is ""."""
+        """Texts of a column of terms; the index of a text is its number in the column, and the first is ""."""
         found = self._get("meta", f"terms:{column}".encode())
         return json.loads(bytes(found)) if found else [""]
 
     def set_terms(self, column: str, terms: Collection[str]) -> None:
-        """Store the texts of a column."""
+        """Store the texts of a column of terms."""
         self._put("meta", f"terms:{column}".encode(), json.dumps(list(terms)).encode())
 
-    def segments(self) -> list[Entry]:
+    def segments(self) -> list[SegmentEntry]:
         """Segments of the index, in row order."""
         found = self._get("meta", b"segments")
         return list(_entries(bytes(found))) if found else []
 
-    def set_segments(self, segments: Collection[Entry]) -> None:
-        """Name the segments of the index."""
+    def set_segments(self, segments: Collection[SegmentEntry]) -> None:
+        """Store the segments of the index, in row order."""
         self._put("meta", b"segments", json.dumps([astuple(entry) for entry in segments]).encode())
+
+    def _update_lookup(self, level: Level, ordinal: int, new: Node | None) -> None:
+        if level in lookup.KEYWORDS:
+            old = self.node(level, ordinal)
+            self.lookup.replace(level, ordinal, old.attributes if old else None, new.attributes if new else None)
 
     def _remember(self, level: Level, ordinal: int, node: Node) -> Node:
         if len(self._cache) >= MAX_CACHED:
@@ -274,9 +282,9 @@ class Tables:
 
 
 @lru_cache(maxsize=4)
-def _entries(value: bytes) -> tuple[Entry, ...]:
-    """Segments as stored: the same from one query to the next."""
-    return tuple(Entry(*fields) for fields in json.loads(value))
+def _entries(value: bytes) -> tuple[SegmentEntry, ...]:
+    """Segments as stored; the cache spares parsing them for each query."""
+    return tuple(SegmentEntry(*fields) for fields in json.loads(value))
 
 
 def _above(level: Level) -> Level:

@@ -1,56 +1,57 @@
-"""The nearest entities of a level: their rows grouped while they are scanned."""
+"""The nearest entities of a level, whose rows are grouped while they are scanned."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
 from storage.database.columns import COLUMNS, FIRST, LEVEL_COLUMN
-from storage.database.snapshot import Snapshot
 from storage.record import Level
 from storage.search.addresses import Chunk
 from storage.search.filter import CHUNK_ROWS, Candidates, listed
 from storage.search.kernels.bitset import every, keep, rows_of
 from storage.search.kernels.mean import total
 from storage.search.kernels.state import UNSEEN, Totals, packed
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import find
-from storage.search.scan_query import Distances, Found, Rows, Task
+from storage.search.scan_query import Distances, Rows, ScanQuery, ScanResult
 from storage.search.threads import share, thread_count
 
 
 def nearest_groups(
-    snapshot: Snapshot,
+    snapshot: LocalSnapshot,
     queries: Codes,
     k: int,
     level: Level,
     candidates: Candidates,
     maximum_distance: int,
     threads: int | None = None,
-) -> Found:
+) -> ScanResult:
     """Find the k entities whose best row is nearest, and all that tie with the last of them.
 
     Returns
     -------
-    Found
+    ScanResult
         Every best row of each such entity.
     """
-    task = Task(
+    query = ScanQuery(
         queries,
         k,
         maximum_distance,
-        keep_ties=True,
-        sieve=candidates if candidates else None,
+        candidates=candidates if candidates else None,
         group_column=LEVEL_COLUMN[level],
-        groups=0 if level == Level.IMAGE else snapshot.ordinal_bound(level),  # frames of an image are neighbours
+        groups=0
+        if level == Level.IMAGE
+        else snapshot.records.ordinal_bound(level),  # frames of an image are neighbours
     )
-    found = find(snapshot, task, threads=threads)
+    found = find(snapshot, query, threads=threads)
     best, group = _best(found.groups, found.distances)
     farthest = np.partition(best, k - 1)[k - 1] if best.size > k else snapshot.code_length
     kept = (found.distances == best[group]) & (found.distances <= farthest)
-    return Found(found.rows[kept], found.distances[kept], found.groups[kept])
+    return ScanResult(found.rows[kept], found.distances[kept], found.groups[kept])
 
 
 def mean_groups(
-    snapshot: Snapshot, queries: Codes, level: Level, candidates: Candidates, threads: int | None = None
+    snapshot: LocalSnapshot, queries: Codes, level: Level, candidates: Candidates, threads: int | None = None
 ) -> NDArray[np.float64]:
     """Average the distance over the candidate rows of each entity.
 
@@ -60,7 +61,7 @@ def mean_groups(
         By ordinal, NaN where an entity has no candidate row.
     """
     asked = packed(queries)
-    bound, column = snapshot.ordinal_bound(level), LEVEL_COLUMN[level]
+    bound, column = snapshot.records.ordinal_bound(level), LEVEL_COLUMN[level]
     workers = [
         Totals(np.zeros(bound, np.int64), np.zeros(bound, np.int64))
         for _ in range(thread_count(snapshot.rows, threads))
@@ -73,7 +74,7 @@ def mean_groups(
             candidates.refine(chunk, bits)
         total(chunk.parts(column), asked, bits, totals)
 
-    share(snapshot.places.cut([CHUNK_ROWS], [column, *candidates.columns]), workers, add)
+    share(snapshot.addresses.cut([CHUNK_ROWS], [column, *candidates.columns]), workers, add)
     sums, counts = (sum(parts) for parts in zip(*workers, strict=True))
     means = np.full(bound, np.nan)
     np.divide(sums, counts, out=means, where=counts > 0)
@@ -81,29 +82,29 @@ def mean_groups(
 
 
 def best_rows(
-    snapshot: Snapshot, queries: Codes, level: Level, ordinals: NDArray[np.uint32], candidates: Candidates
-) -> Found:
+    snapshot: LocalSnapshot, queries: Codes, level: Level, ordinals: NDArray[np.uint32], candidates: Candidates
+) -> ScanResult:
     """Every candidate row of some entities at the least distance of its entity."""
     column = LEVEL_COLUMN[level]
     chosen, live = listed(ordinals, COLUMNS[column]), listed([0, FIRST], COLUMNS["flags"])
     rows: list[Rows] = [np.empty(0, np.int64)]
-    for chunk in snapshot.places.cut([CHUNK_ROWS], [column, *candidates.columns]):
+    for chunk in snapshot.addresses.cut([CHUNK_ROWS], [column, *candidates.columns]):
         bits = every(chunk.counts)
         keep(chunk.counts, chunk.addresses[column], chosen, bits)
         keep(chunk.counts, chunk.addresses["flags"], live, bits)
         candidates.refine(chunk, bits)
         rows.append(rows_of(chunk.rows, chunk.counts, bits))
     found = np.concatenate(rows)
-    codes = snapshot.codes_at(found)
+    codes = snapshot.records.codes_at(found)
     distances: Distances = np.min([hamming_distance(query, codes) for query in queries], axis=0)
-    groups = snapshot.levels_of(found, level)
+    groups = snapshot.records.levels_of(found, level)
     best, group = _best(groups, distances)
     kept = distances == best[group]
-    return Found(found[kept], distances[kept], groups[kept])
+    return ScanResult(found[kept], distances[kept], groups[kept])
 
 
 def _best(groups: NDArray[np.uint32], distances: Distances) -> tuple[Distances, NDArray[np.int64]]:
-    """Least distance of each group, and for each row the place of its group among them."""
+    """Least distance of each group, and for each row the index of its group among these."""
     found, place = np.unique(groups, return_inverse=True)
     best = np.full(found.size, UNSEEN, np.uint16)
     np.minimum.at(best, place, distances)

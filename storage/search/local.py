@@ -1,134 +1,120 @@
-"""The nearest instances, series, studies or patients among those that pass a filter."""
+"""The index of one machine: codes in LMDB blocks, scanned by compiled loops or found by multi-index segments."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
+from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.database.tables import key_bytes
 from storage.record import Level
+from storage.search.addresses import AddressCache
 from storage.search.entities import best_rows, mean_groups, nearest_groups
-from storage.search.filter import Candidates, Filter, count_instances
+from storage.search.filter import Candidates, count_instances
+from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow
+from storage.search.local_snapshot import LocalSnapshot
+from storage.search.row_items import items_of
 from storage.search.scan import check_question
-from storage.search.scan_query import Found
-
-__all__ = ["Aggregation", "Answer", "CodeIndex", "Filter", "Hit", "search"]
-
-Aggregation = Literal["BEST", "MEAN"]
+from storage.search.scan_query import ScanResult
+from storage.segments.registry import SegmentRegistry
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One entity of an answer, with its nearest frame.
+class LocalIndex:
+    """A `storage.search.index.CodeIndex` over a database of this machine.
 
-    Attributes
-    ----------
-    uid, ordinal
-        Of the entity: SOP Instance, Series Instance or Study Instance UID, or patient key.
-    distance
-        In bits: of the nearest frame, or averaged.
-    sop_instance_uid, frame, row
-        Nearest frame, counted from 0; of equal ones that with the smallest UID, then frame number.
-    """
-
-    uid: str
-    ordinal: int
-    distance: float
-    sop_instance_uid: str
-    frame: int
-    row: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a search found.
+    The database is the truth, so what `Database.append` stores can be found at once: nothing has to be appended here
+    too. Views may be opened and searched by many threads at a time, each view by one.
 
     Attributes
     ----------
-    hits
-        In ascending (distance, UID).
-    candidates
-        Instances considered, those that passed the filter; None where they were not to be counted.
+    database
+        The database, open as long as the index is used.
+    segments
+        Segment files that this process has open.
     """
 
-    hits: tuple[Hit, ...]
-    candidates: int | None
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.segments = SegmentRegistry.of(database)
+        self._addresses = AddressCache()
+
+    @contextmanager
+    def snapshot(self, records: Snapshot | None = None) -> Iterator[LocalSnapshot]:
+        """Open what searches read: the state of this moment, or that of a snapshot of the same database.
+
+        Parameters
+        ----------
+        records
+            An entered snapshot, whose end ends what is opened here.
+        """
+        if records is not None:
+            if records.header is not self.database.header:  # its blocks lie elsewhere in memory
+                raise ValueError("the snapshot is of another database: open it from that of the index")
+            yield LocalSnapshot(records, self._addresses, self.segments)
+            return
+        with self.database.snapshot() as own:
+            yield LocalSnapshot(own, self._addresses, self.segments)
+
+    @contextmanager
+    def view(self, records: Snapshot | None = None) -> Iterator["LocalView"]:
+        """Open a view, as `CodeIndex.view` says; over `records` it agrees with that snapshot of the database."""
+        with self.snapshot(records) as snapshot:
+            yield LocalView(snapshot)
+
+    def append(self, rows: Sequence[IndexRow]) -> None:
+        """Add instances that have nothing but their rows, as `CodeIndex.append` says."""
+        clashes = self.database.append(items_of(rows)).clashing
+        contradictions = [clash.record.sop_instance_uid for clash in clashes if clash.level != Level.IMAGE]
+        if contradictions:
+            named = ", ".join(contradictions[:3])
+            raise ValueError(f"{len(contradictions)} instances contradict the series or study kept, such as {named}")
+
+    def remove(self, sop_instance_uids: Sequence[str]) -> None:
+        """Remove instances, with their records, as `CodeIndex.remove` says."""
+        self.database.remove(sop_instance_uids)
 
 
-class CodeIndex(Protocol):
-    """What answers queries; this module is one."""
+class LocalView:
+    """A `storage.search.index.IndexView` over one state of the database."""
+
+    def __init__(self, snapshot: LocalSnapshot) -> None:
+        self.snapshot = snapshot
 
     def search(
         self,
-        snapshot: Snapshot,
         queries: Codes,
         k: int,
         level: Level = Level.IMAGE,
-        where: Filter = ...,
-        maximum_distance: int | None = None,
-        aggregation: Aggregation = "BEST",
+        where: Filter = EVERY_ROW,
         *,
+        maximum_distance: int | None = None,
+        aggregation: Aggregation = Aggregation.BEST,
         count: bool = True,
-    ) -> Answer:
-        """As the function `search` of this module."""
-        ...
-
-
-def search(
-    snapshot: Snapshot,
-    queries: Codes,
-    k: int,
-    level: Level = Level.IMAGE,
-    where: Filter = Filter(),  # noqa: B008 -- frozen
-    maximum_distance: int | None = None,
-    aggregation: Aggregation = "BEST",
-    *,
-    count: bool = True,
-) -> Answer:
-    """Find the k nearest entities of a level.
-
-    The distance of a frame is that to the nearest of the queries. BEST takes the least distance of an entity's
-    candidate frames, MEAN their average; an instance always counts by its best frame. Ties, also at the cut, go to the
-    smallest UID.
-
-    Parameters
-    ----------
-    queries : (queries, words)
-        At least one code.
-    k
-        At least 1.
-    maximum_distance
-        In bits, inclusive.
-    count
-        Whether to count the candidates, which reads columns that the search itself may not need.
-
-    Raises
-    ------
-    CodeLengthError
-        Queries of another length than the codes kept.
-    ValueError
-        No query, or nothing asked for.
-    """
-    check_question(snapshot, queries, k)
-    limit = snapshot.code_length if maximum_distance is None else maximum_distance
-    candidates = Candidates(where, snapshot, k)
-    if aggregation == "BEST" or level == Level.IMAGE:
-        near = nearest_groups(snapshot, queries, k, level, candidates, limit)
-        groups, first = np.unique(near.groups, return_index=True)
-        chosen = _cut(snapshot, level, groups, near.distances[first], k)
-    else:
-        means = mean_groups(snapshot, queries, level, candidates)
-        groups = np.flatnonzero(means <= limit).astype(np.uint32)
-        chosen = _cut(snapshot, level, groups, means[groups], k)
-        ordinals = np.array([entity.ordinal for entity in chosen], np.uint32)
-        near = best_rows(snapshot, queries, level, ordinals, candidates)
-    frames = _nearest_frames(snapshot, near, chosen)
-    hits = tuple(Hit(*entity, *frames[entity.ordinal]) for entity in chosen)
-    return Answer(hits, count_instances(snapshot, candidates) if count else None)
+    ) -> Hits:
+        """Find the k nearest entities of a level, as `IndexView.search` says."""
+        snapshot = self.snapshot
+        check_question(snapshot, queries, k)
+        k = min(k, max(1, snapshot.rows))  # a search has room for k results
+        limit = snapshot.code_length if maximum_distance is None else maximum_distance
+        candidates = Candidates(where, snapshot)
+        if aggregation == Aggregation.BEST or level == Level.IMAGE:
+            near = nearest_groups(snapshot, queries, k, level, candidates, limit)
+            groups, first = np.unique(near.groups, return_index=True)
+            chosen = _cut(snapshot.records, level, groups, near.distances[first], k)
+        else:
+            means = mean_groups(snapshot, queries, level, candidates)
+            groups = np.flatnonzero(means <= limit).astype(np.uint32)
+            chosen = _cut(snapshot.records, level, groups, means[groups], k)
+            ordinals = np.array([entity.ordinal for entity in chosen], np.uint32)
+            near = best_rows(snapshot, queries, level, ordinals, candidates)
+        frames = _nearest_frames(snapshot.records, near, chosen)
+        hits = tuple(Hit(entity.uid, entity.distance, *frames[entity.ordinal]) for entity in chosen)
+        return Hits(hits, count_instances(snapshot, candidates) if count else None)
 
 
 class _Chosen(NamedTuple):
@@ -137,38 +123,36 @@ class _Chosen(NamedTuple):
     distance: float
 
 
-def _cut(
-    snapshot: Snapshot, level: Level, groups: NDArray[np.uint32], distances: NDArray[Any], k: int
-) -> list[_Chosen]:
+def _cut(records: Snapshot, level: Level, groups: NDArray[np.uint32], distances: NDArray[Any], k: int) -> list[_Chosen]:
     """First k entities in ascending (distance, UID)."""
     if groups.size > k:
         farthest = np.partition(distances, k - 1)[k - 1]
-        certain, tied = groups[distances < farthest], groups[distances == farthest]
-        kept = np.concatenate([certain, _first_by_key(snapshot, level, tied, k - certain.size)])
-        here = np.isin(groups, kept)
+        nearer, tied = groups[distances < farthest], groups[distances == farthest]
+        chosen = np.concatenate([nearer, _first_by_key(records, level, tied, k - nearer.size)])
+        here = np.isin(groups, chosen)
         groups, distances = groups[here], distances[here]
     pairs = zip(groups.tolist(), distances.tolist(), strict=True)
-    chosen = [_Chosen(snapshot.uid(level, ordinal), ordinal, distance) for ordinal, distance in pairs]
-    return sorted(chosen, key=lambda entity: (entity.distance, key_bytes(entity.uid)))
+    entities = [_Chosen(records.uid(level, ordinal), ordinal, distance) for ordinal, distance in pairs]
+    return sorted(entities, key=lambda entity: (entity.distance, key_bytes(entity.uid)))
 
 
-def _first_by_key(snapshot: Snapshot, level: Level, ordinals: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
+def _first_by_key(records: Snapshot, level: Level, ordinals: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
     """Return the n ordinals with the smallest unique keys, by whichever way reads fewer of them."""
-    if ordinals.size**2 < n * snapshot.count(level):
-        return np.array(sorted(ordinals.tolist(), key=lambda i: key_bytes(snapshot.uid(level, i)))[:n], np.uint32)
+    if ordinals.size**2 < n * records.count(level):
+        return np.array(sorted(ordinals.tolist(), key=lambda i: key_bytes(records.uid(level, i)))[:n], np.uint32)
     wanted = set(ordinals.tolist())
-    return np.array(list(islice((i for i in snapshot.ordinals_by_key(level) if i in wanted), n)), np.uint32)
+    return np.array(list(islice((i for i in records.ordinals_by_key(level) if i in wanted), n)), np.uint32)
 
 
-def _nearest_frames(snapshot: Snapshot, near: Found, chosen: list[_Chosen]) -> dict[int, tuple[str, int, int]]:
-    """(SOP Instance UID, frame, row) of the first of each chosen entity's nearest rows, by its ordinal."""
+def _nearest_frames(records: Snapshot, near: ScanResult, chosen: list[_Chosen]) -> dict[int, tuple[str, int]]:
+    """(SOP Instance UID, frame) of the first of each chosen entity's nearest rows, by the entity's ordinal."""
     here = np.isin(near.groups, [entity.ordinal for entity in chosen])
     rows, groups = near.rows[here], near.groups[here]
-    frames = snapshot.gather("frame", rows)
-    instances = snapshot.levels_of(rows, Level.IMAGE).tolist()
-    uids = {instance: snapshot.uid(Level.IMAGE, instance) for instance in set(instances)}
-    found: dict[int, tuple[str, int, int]] = {}
-    for group, instance, frame, row in zip(groups.tolist(), instances, frames.tolist(), rows.tolist(), strict=True):
-        candidate = (uids[instance], frame, row)
-        found[group] = min(found.get(group, candidate), candidate)
-    return found
+    frames = records.gather("frame", rows)
+    instances = records.levels_of(rows, Level.IMAGE).tolist()
+    uids = {instance: records.uid(Level.IMAGE, instance) for instance in set(instances)}
+    nearest: dict[int, tuple[str, int]] = {}
+    for group, instance, frame in zip(groups.tolist(), instances, frames.tolist(), strict=True):
+        candidate = (uids[instance], frame)
+        nearest[group] = min(nearest.get(group, candidate), candidate)
+    return nearest

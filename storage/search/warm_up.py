@@ -1,4 +1,4 @@
-"""The search kernels, made ready before the first question: compiling them takes seconds, loading them no time."""
+"""Search kernels made ready before the first query: compiling them takes seconds, loading them from a cache little."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,18 +9,17 @@ import numpy as np
 from numba.core.event import Listener, install_listener
 
 from hashing.codes import Codes, pack
-from storage.database.database import Database, Item
-from storage.database.snapshot import Snapshot
-from storage.record import LEVELS, Record
+from storage.database.database import Database
+from storage.record import LEVELS
 from storage.search.addresses import read
 from storage.search.filter import Candidates
+from storage.search.index import Aggregation, Filter, IndexRow
 from storage.search.kernels.state import NO_GROUPS, ascending
-from storage.search.local import Filter, search
-from storage.search.scan import nearest, rehearse
-from storage.search.scan_query import Task
+from storage.search.local import LocalIndex, LocalView
+from storage.search.scan import rehearse
+from storage.search.scan_query import ScanQuery
 
 MAP_SIZE_BYTES = 1 << 24
-ONE = np.zeros(1, np.uint32)
 EVERYTHING = Filter(
     modalities=frozenset({""}),
     manufacturers=frozenset({""}),
@@ -28,10 +27,10 @@ EVERYTHING = Filter(
     undated=True,
     sexes=frozenset({""}),
     ages=(None, None),
-    instances=ONE,
-    excluded_digests=ONE.astype(np.uint64),
+    instances=frozenset({"1"}),
+    excluded_digests=frozenset({0}),
 )
-"""Asks something of a column of each type."""
+"""A filter with a condition on a column of each dtype, which some rows pass."""
 
 
 class _MustCompileError(Exception):
@@ -39,7 +38,7 @@ class _MustCompileError(Exception):
 
 
 class _Loading(Listener):
-    """Stops Numba before it compiles in this thread; in others, questions go on."""
+    """Stops Numba before it compiles in this thread; in other threads, queries go on."""
 
     def __init__(self) -> None:
         self._thread = get_ident()
@@ -53,7 +52,7 @@ class _Loading(Listener):
 
 
 def load(code_length: int) -> bool:
-    """Make the kernels ready from Numba's cache only: where that lacks one, compile nothing and return False."""
+    """Load the search kernels from Numba's cache; return False, and compile nothing, if it lacks one of them."""
     try:
         with install_listener("numba:compile", _Loading()):
             warm_up(code_length)
@@ -63,26 +62,25 @@ def load(code_length: int) -> bool:
 
 
 def warm_up(code_length: int) -> None:
-    """Compile the search kernels, or load them from Numba's cache, by asking a database of one item."""
+    """Compile the search kernels, or load them from Numba's cache, by searching a database of one row."""
     codes = pack(np.zeros((1, code_length), np.bool_))
-    record = Record("1", "1", "1", "1", {}, {}, {}, {}, (0,), b"", 0)
     with (
         TemporaryDirectory() as folder,
         Database.create_or_open(Path(folder), code_length, "none", MAP_SIZE_BYTES) as database,
     ):
-        database.append([Item(record, codes, None, pixel_digest=0)])
-        with database.snapshot() as snapshot:
-            _ask_everything(snapshot, codes)
+        index = LocalIndex(database)
+        index.append([IndexRow("1", 0, codes[0], "1", "1", "1")])
+        with index.view() as view:
+            _search_in_every_way(view, codes)
 
 
-def _ask_everything(snapshot: Snapshot, codes: Codes) -> None:
-    for where in (Filter(), EVERYTHING, Filter(instances=ONE)):
+def _search_in_every_way(view: LocalView, codes: Codes) -> None:
+    for where in (Filter(), EVERYTHING, Filter(instances=frozenset({"1"}))):
         for level in LEVELS:
-            search(snapshot, codes, 1, level, where, aggregation="BEST")
-            search(snapshot, codes, 1, level, where, aggregation="MEAN")
-    nearest(snapshot, codes, 1)
-    nearest(snapshot, codes, 1, np.ones(1, np.bool_))
-    rehearse(snapshot, Task(codes, 1, snapshot.code_length), Candidates(EVERYTHING, snapshot))
+            for aggregation in Aggregation:
+                view.search(codes, 1, level, where, aggregation=aggregation)
+    snapshot = view.snapshot
+    rehearse(snapshot, ScanQuery(codes, 1, snapshot.code_length, Candidates(EVERYTHING, snapshot)))
     ascending(np.empty(0, np.int64), np.empty(0, np.uint16), NO_GROUPS, 0)
     for dtype in (np.uint8, np.uint32):
         read(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, dtype))

@@ -1,4 +1,4 @@
-"""Segments made, merged and checked. A segment is made from the codes in the database, also where others are merged."""
+"""Segments built, merged and verified. A segment is built from the codes in the database, also where others merge."""
 
 import fcntl
 import logging
@@ -13,15 +13,16 @@ from hashing.codes import Codes
 from storage.database.blocks import Layout
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
-from storage.errors import SegmentError, SegmentsBusy, StorageError
-from storage.segments.layout import Blocks, design_for
-from storage.segments.segment_file import Entry, Segment, write_segment
-from storage.segments.starts import MOST_ROWS
+from storage.database.tables import SegmentEntry
+from storage.errors import RowsMoved, SegmentError, SegmentsBusy, StorageError
+from storage.segments.layout import MAX_ROWS, Blocks, design_for
+from storage.segments.registry import SegmentRegistry, segment_folder
+from storage.segments.segment_file import Segment, segment_path, write_segment
 
 logger = logging.getLogger(__name__)
 
 SEAL_ROWS: Final = 1 << 18
-"""Rows that a new segment has at least; a scan takes a fifth of a millisecond for them."""
+"""Least number of rows of a new segment; a scan takes a fifth of a millisecond for them."""
 RATIO: Final = 4
 """A segment is merged with what comes after it unless it is so many times larger."""
 
@@ -29,52 +30,80 @@ PAUSE_S: Final = 10.0
 NICENESS: Final = 10
 
 Report = Callable[[int, int], object]
-"""Told how many bytes of how many are done."""
+"""Progress: called with the bytes done and the bytes of the whole."""
 
 
 def build(
-    database: Database, *, inline: bool | None = None, whole: bool = False, report: Report = lambda _done, _all: None
-) -> Entry | None:
-    """Make the next segment that is due, if one is.
+    database: Database,
+    registry: SegmentRegistry | None = None,
+    *,
+    inline: bool | None = None,
+    whole: bool = False,
+    report: Report = lambda _done, _all: None,
+) -> SegmentEntry | None:
+    """Build the next segment that is due, and return its entry; None if none is due.
 
     Parameters
     ----------
+    registry
+        Registry of this database, which spares checking again what it has checked; None for a new one.
     inline
-        Whether it holds the codes: 45 bytes a code instead of 21, those in the database included, and half the time of
-        a search. None: where a code is one word.
+        True to store the codes in the segment: 47 bytes a code instead of 23, those in the database included, and half
+        the time of a search. None for True if a code is one word.
     whole
-        Make one segment of all settled rows.
+        True to make one segment of all settled rows.
 
     Raises
     ------
     SegmentsBusy
-        Another process is at it.
+        Another process is building or compacting.
+    OSError
+        The file cannot be written; nothing has changed.
     """
-    with alone(database), database.snapshot() as snapshot:
-        entries, good = snapshot.segment_entries, trusted(database, snapshot)
-        extent = due(good, settled(snapshot.layout, snapshot.rows), whole=whole)
+    registry = registry or SegmentRegistry.of(database)
+    with alone(database):
+        with database.snapshot() as snapshot:
+            entries, compactions = snapshot.segment_entries, snapshot.compactions
+            rows = settled(snapshot.layout, snapshot.rows)
+        good = _checked(registry, entries)
+        extent = due(good, rows, whole=whole)
         if extent is None:
             return None
-        entry = _write(database, snapshot, *extent, inline, report)
-        named = [*(kept for kept in good if kept.end <= entry.first_row), entry]
-        if not database.replace_segments(entries, named, snapshot.compactions):
-            return None  # rows were moved meanwhile: what was made is of no use, and will be swept away
+        try:
+            entry = _write(database, compactions, *extent, inline, report)
+        except RowsMoved:
+            return None  # the half of a file will be swept away
+        named = [*(other for other in good if other.end <= entry.first_row), entry]
+        if not database.replace_segments(entries, named, compactions):
+            return None  # rows were moved meanwhile: the new file is of no use, and will be swept away
     sweep_files(database)
     return entry
 
 
 def keep_built(database: Database, stop: Event, pause_s: float = PAUSE_S) -> None:
-    """Make whatever segment is due, again and again, behind other work; run it in a thread of the indexer."""
+    """Build whatever segment is due, again and again, until `stop` is set; run it in a thread of the indexer.
+
+    A full disk or a busy builder is answered by trying again, because the scan serves meanwhile. Every other error is
+    raised: the thread that runs this must then end its role, which the supervisor starts again.
+
+    Parameters
+    ----------
+    pause_s
+        Seconds between two attempts.
+    """
     os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)  # Linux knows threads as processes
+    registry = SegmentRegistry.of(database)
 
     def report(_done: int, _all: int) -> None:
         if stop.is_set():
-            raise InterruptedError("the indexer ends")
+            raise _StoppedError
 
     while not stop.wait(pause_s):
         try:
-            entry = build(database, report=report)
-        except SegmentsBusy:  # someone builds by hand
+            entry = build(database, registry, report=report)
+        except _StoppedError:
+            return
+        except SegmentsBusy:  # somebody builds by hand
             continue
         except (OSError, StorageError) as error:  # a full disk: the scan serves, and the next try may succeed
             logger.warning("no segment was made: %s", error)
@@ -83,69 +112,91 @@ def keep_built(database: Database, stop: Event, pause_s: float = PAUSE_S) -> Non
             logger.info("rows %d to %d are in one segment of the index", entry.first_row, entry.end)
 
 
-def due(entries: Sequence[Entry], rows: int, *, whole: bool = False) -> tuple[int, int] | None:
-    """Which of the settled rows the next segment should hold, first and end; None while few are in no segment.
+def due(entries: Sequence[SegmentEntry], rows: int, *, whole: bool = False) -> tuple[int, int] | None:
+    """First row and end of the next segment to build; None while few settled rows are in no segment.
 
     Parameters
     ----------
     entries
         Segments that together hold all rows from the first on.
+    rows
+        Number of settled rows.
     whole
-        One for all of them, if they are not more than a segment can hold.
+        True for one segment of all, if they are not more than a segment can hold.
     """
     start = entries[-1].end if entries else 0
-    if whole and rows <= MOST_ROWS:
+    if whole and rows <= MAX_ROWS:
         return (0, rows) if rows and (len(entries) != 1 or start < rows) else None
     if rows - start < SEAL_ROWS:
         return None
     for entry in reversed(entries):
-        if entry.rows >= RATIO * (rows - start) or rows - entry.first_row > MOST_ROWS:
+        if entry.rows >= RATIO * (rows - start) or rows - entry.first_row > MAX_ROWS:
             break
         start = entry.first_row
-    return start, min(rows, start + MOST_ROWS)
+    return start, min(rows, start + MAX_ROWS)
 
 
 def settled(layout: Layout, rows: int) -> int:
-    """How many rows lie in full blocks, which never change; none where their size is no power of two."""
+    """Number of the rows that lie in full blocks, which never change; 0 if the block size is no power of two."""
     return rows - rows % layout.block_rows if layout.block_rows.bit_count() == 1 else 0
 
 
-def trusted(database: Database, snapshot: Snapshot) -> list[Entry]:
-    """Return the leading segments that are there and whole, when all are checked."""
-    _ = snapshot.segments  # opens them
-    database.segments.wait()
-    return [segment.entry for segment in snapshot.segments]
+def trusted(database: Database, snapshot: Snapshot) -> list[SegmentEntry]:
+    """Leading segments whose files are there and whole; it reads every file."""
+    return _checked(SegmentRegistry.of(database), snapshot.segment_entries)
 
 
 def faults(database: Database, snapshot: Snapshot) -> Iterator[str]:
-    """Read every segment that should be there, and yield what is wrong with each that cannot be used."""
-    for entry in snapshot.segment_entries:
-        try:
-            segment = Segment(database.segments.folder, entry, snapshot.code_length)
-            if not segment.check():
-                raise SegmentError(segment.path, "its checksum is wrong")
-        except SegmentError as error:
-            yield str(error)
+    """Read every segment that the snapshot names, and yield what is wrong with each that cannot be used."""
+    yield from _faults(database, snapshot.segment_entries)
 
 
 def verify(database: Database, report: Report = lambda _done, _all: None) -> list[str]:
-    """Compute every segment again from the codes and compare; return what is wrong."""
+    """Compute every segment again from the codes and compare; return what is wrong, a sentence each.
+
+    Raises
+    ------
+    RowsMoved
+        The database was compacted meanwhile.
+    """
     with database.snapshot() as snapshot:
-        entries, found = snapshot.segment_entries, list(faults(database, snapshot))
-        for number, entry in enumerate(entries):
-            report(number, len(entries))
-            if not any(entry.name in problem for problem in found):
-                segment = Segment(database.segments.folder, entry, snapshot.code_length)
-                found += segment.differences(codes_between(snapshot, entry.first_row, entry.end))
-        report(len(entries), len(entries))
-    return found
+        entries, compactions = snapshot.segment_entries, snapshot.compactions
+    problems = list(_faults(database, entries))
+    for number, entry in enumerate(entries):
+        report(number, len(entries))
+        if not any(entry.name in problem for problem in problems):
+            segment = Segment(segment_folder(database), entry, database.header.code_length)
+            problems += segment.differences(codes_between(database, compactions, entry.first_row, entry.end))
+    report(len(entries), len(entries))
+    return problems
 
 
-def codes_between(snapshot: Snapshot, first_row: int, end: int) -> Blocks:
-    """Give the codes of some blocks, by their rows."""
+def codes_between(database: Database, compactions: int, first_row: int, end: int) -> Blocks:
+    """Function that yields the codes of settled rows, block by block.
+
+    Each block is read in a snapshot of its own, so that the minutes of a build do not keep the writer from reusing
+    pages. That is sound because settled rows never change, except when the database is compacted. An array is valid
+    until the next one is taken.
+
+    Parameters
+    ----------
+    compactions
+        `Snapshot.compactions` of the state that the rows were chosen from.
+    first_row, end
+        First row, and row after the last; both are bounds of blocks.
+
+    Raises
+    ------
+    RowsMoved
+        By the function, if the database was compacted meanwhile.
+    """
 
     def blocks() -> Iterator[Codes]:
-        return (block.codes for block in snapshot.blocks() if first_row <= block.start < end)
+        for start in range(first_row, end, database.header.layout.block_rows):
+            with database.snapshot() as snapshot:
+                if snapshot.compactions != compactions:
+                    raise RowsMoved(database.path)
+                yield snapshot.block_at(start).codes
 
     return blocks
 
@@ -158,8 +209,9 @@ def alone(database: Database) -> Iterator[None]:
     ------
     SegmentsBusy
     """
-    database.segments.folder.mkdir(parents=True, exist_ok=True)
-    with (database.segments.folder / "lock").open("wb") as lock:
+    folder = segment_folder(database)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -168,25 +220,48 @@ def alone(database: Database) -> Iterator[None]:
 
 
 def sweep_files(database: Database) -> None:
-    """Remove what is no segment of the present state; a search in one of them keeps it until its end."""
-    with alone(database), database.snapshot() as snapshot:
-        kept = {entry.path(database.segments.folder).name for entry in snapshot.segment_entries}
-        for path in database.segments.folder.iterdir():
-            if path.name not in {*kept, "lock"}:
+    """Remove the files that are no segment of the present state; a search in one of them keeps it until its end."""
+    folder = segment_folder(database)
+    with alone(database):
+        with database.snapshot() as snapshot:
+            needed = {segment_path(folder, entry.name).name for entry in snapshot.segment_entries}
+        for path in folder.iterdir():
+            if path.name not in {*needed, "lock"}:
                 path.unlink()
 
 
+class _StoppedError(Exception):
+    """The indexer ends."""
+
+
+def _checked(registry: SegmentRegistry, entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:
+    registry.serving(entries)  # opens them
+    registry.wait()
+    return [segment.entry for segment in registry.serving(entries)]
+
+
+def _faults(database: Database, entries: Sequence[SegmentEntry]) -> Iterator[str]:
+    for entry in entries:
+        try:
+            segment = Segment(segment_folder(database), entry, database.header.code_length)
+            if not segment.check():
+                raise SegmentError(segment.path, "its checksum is wrong")
+        except SegmentError as error:
+            yield str(error)
+
+
 def _write(
-    database: Database, snapshot: Snapshot, first_row: int, end: int, inline: bool | None, report: Report
-) -> Entry:
-    blocks, rows = codes_between(snapshot, first_row, end), end - first_row
-    inline = snapshot.layout.words == 1 if inline is None else inline
-    design = design_for(blocks, rows, snapshot.code_length, inline=inline)
+    database: Database, compactions: int, first_row: int, end: int, inline: bool | None, report: Report
+) -> SegmentEntry:
+    header, rows = database.header, end - first_row
+    blocks = codes_between(database, compactions, first_row, end)
+    inline = header.layout.words == 1 if inline is None else inline
+    design = design_for(blocks, rows, header.code_length, inline=inline)
     done = 0
 
-    def wrote(octets: int) -> None:
+    def wrote(size_bytes: int) -> None:
         nonlocal done
-        done += octets
+        done += size_bytes
         report(min(done, design.starts[-1]), design.starts[-1])
 
-    return write_segment(database.segments.folder, secrets.token_hex(8), first_row, design, blocks, wrote)
+    return write_segment(segment_folder(database), secrets.token_hex(8), first_row, design, blocks, wrote)

@@ -27,7 +27,7 @@ from node.dicom.client import Peer
 from node.dicom.private import Element, add_block
 from storage.database.database import Database
 from storage.record import Level
-from storage.search.local import search
+from storage.search.local import LocalIndex
 from tests.benchmarks.report import Row, arguments, interleaved, publish
 from tests.invented import codes, item
 from tests.running import free_port, running_node, wait_until
@@ -137,9 +137,9 @@ def searching(folder: Path, *, quick: bool) -> Iterator[Row]:
 
 def search_times(database: Database, stored: Codes, query: Codes) -> dict[str, float]:
     """Seconds of one search, ours and numpy's in turn."""
-    with database.snapshot() as snapshot:
+    with LocalIndex(database).view() as view:
         runs: dict[str, Callable[[], float]] = {
-            "ours": lambda: timed(lambda: search(snapshot, query, 20, Level.IMAGE)),
+            "ours": lambda: timed(lambda: view.search(query, 20, Level.IMAGE)),
             "numpy": lambda: timed(lambda: nearest_by_numpy(stored, query)),
         }
         runs["ours"]()  # compiles, or loads what was compiled

@@ -13,7 +13,9 @@ from hashing.codes import Codes, words
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, FIRST
 from storage.database.database import Database
-from storage.search.filter import Filter
+from storage.database.tables import key_bytes
+from storage.database.tree import ORDINAL
+from storage.search.index import Filter
 
 BATCH: Final = 1 << 20
 FLIPPED: Final = 0.1
@@ -21,6 +23,8 @@ FLIPPED: Final = 0.1
 STUDY_ROWS, SERIES_ROWS, PATIENT_ROWS = 40, 10, 80
 DAYS: Final = 5844
 """From 2010 to 2025."""
+NAMED: Final = 1000
+"""Patients and studies that have a key."""
 SEARCHED: Final = ("flags",)
 """Columns of a database that is only searched for rows."""
 
@@ -31,9 +35,9 @@ FILTERS: Final = {
     "age and date, 1 %": Filter(ages=(40, 49), study_dates=(20150101, 20161231)),
     "age, sex and date, 0.04 %": Filter(ages=(40, 40), sexes=frozenset("M"), study_dates=(20150101, 20161231)),
     "manufacturer, 10 %": Filter(manufacturers=frozenset({"3"})),
-    "100 studies of their own": Filter(studies=np.arange(100, dtype=np.uint32) * 7 + 10),
-    "without one patient": Filter(excluded_patients=np.array([7], np.uint32)),
-    "without 32 duplicates": Filter(excluded_digests=np.arange(32, dtype=np.uint64) * 2**57),
+    "100 studies of their own": Filter(studies=frozenset(map(str, range(10, 710, 7)))),
+    "without one patient": Filter(excluded_patients=frozenset({"7"})),
+    "without 32 duplicates": Filter(excluded_digests=frozenset(number * 2**57 for number in range(32))),
 }
 """Conditions of about so many of the rows."""
 
@@ -53,15 +57,6 @@ def clustered(centres: int, seed: int) -> Source:
     def draw(generator: Generator, n: int, code_length: int) -> Codes:
         middles = uniform(np.random.default_rng(seed), centres, code_length)
         return _cut(middles[generator.integers(0, centres, n)] ^ flips(generator, n, code_length), code_length)
-
-    return draw
-
-
-def repeated(codes: Codes) -> Source:
-    """Given codes again and again, with the same noise."""
-
-    def draw(generator: Generator, n: int, code_length: int) -> Codes:
-        return _cut(codes[generator.integers(0, len(codes), n)] ^ flips(generator, n, code_length), code_length)
 
     return draw
 
@@ -121,6 +116,10 @@ def _make(path: Path, source: Source, rows: int, code_length: int, columns: Any,
                     ("PATIENT", PATIENT_ROWS), ("STUDY", STUDY_ROWS), ("SERIES", SERIES_ROWS), ("IMAGE", 1),
                 ):  # fmt: skip
                     tables.set_counter(level, -(-tables.rows.count // each))
+        with opened._writing() as tables:  # the keys that filters name: entities are named by their ordinal
+            for level in ("PATIENT", "STUDY"):
+                for ordinal in range(min(NAMED, tables.counter(level))):
+                    tables._put(f"{level}:keys", key_bytes(str(ordinal)), ORDINAL.pack(ordinal))
 
 
 def _columns(start: int, n: int, rows: int, *, scattered: bool) -> Iterator[tuple[str, NDArray[Any]]]:

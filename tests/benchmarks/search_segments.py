@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.database.database import Database
-from storage.database.snapshot import Snapshot
+from storage.database.tables import SegmentEntry
+from storage.search.local import LocalIndex
+from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import by_index, find
 from storage.search.scan import sweep
-from storage.search.scan_query import Found, Task
+from storage.search.scan_query import ScanQuery, ScanResult
 from storage.segments.builder import codes_between
 from storage.segments.layout import design_for
-from storage.segments.segment_file import Entry, Segment
+from storage.segments.registry import segment_folder
+from storage.segments.segment_file import Segment
 from tests.benchmarks import search_data as data
 from tests.benchmarks.report import Row
 from tests.benchmarks.search_bench import Bench
 
-Search = Callable[[Snapshot, Task], Found]
+Search = Callable[[LocalSnapshot, ScanQuery], ScanResult]
 
 ENDLESS_NS = 1e15
 """What a scan is said to cost where the index is to be used whatever it costs."""
@@ -34,7 +37,7 @@ REACH = {"ten million": {10: 25, 100: 15, 1000: 3}, "a hundred million": {10: 10
 
 def segments(bench: Bench) -> Iterator[Row]:
     """The nearest rows of clustered codes: by index, and by scan."""
-    for rows, reach in zip(bench.sizes, REACH.values(), strict=True):
+    for rows, reach in zip(bench.sizes, REACH.values(), strict=False):
         for per_cluster in CLUSTERS:
             for inline in (True, False) if rows == bench.sizes[0] else (True,):
                 database, source = bench.clusters(rows, per_cluster, inline=inline)
@@ -45,19 +48,6 @@ def segments(bench: Bench) -> Iterator[Row]:
                         work = f"64 bit, {rows:.0e} rows in clusters of {per_cluster}, 1 thread, k={k}"
                         work += "" if inline else ", codes not in the segment"
                         yield Row(work, "ms", ours, {"scan": plain}, None, plain / ours, reach[k] if inline else None)
-
-
-def real(bench: Bench) -> Iterator[Row]:
-    """As `segments`, of codes of real images with noise, where they are given."""
-    if bench.codes is None:
-        return
-    rows, source = bench.sizes[0], data.repeated(bench.codes)
-    with bench.segmented("real-noisy", source, rows) as database:
-        for k in (10, 100, 1000):
-            times = compared(database, source, k, {"ours": planned, "index": indexed, "scan": scan})
-            work = f"64 bit, {rows:.0e} noisy codes of {len(bench.codes)} real images, 1 thread, k={k}"
-            ours, plain = times.pop("ours"), times["scan"]
-            yield Row(work, "ms", ours, times, None, plain / ours)
 
 
 def planner(bench: Bench) -> Iterator[Row]:
@@ -86,8 +76,8 @@ def building(bench: Bench) -> Iterator[Row]:
     database, _ = bench.clusters(rows, min(CLUSTERS))
     with database, database.snapshot() as snapshot:
         (entry,) = snapshot.segment_entries
-        blocks = codes_between(snapshot, 0, entry.rows)
-        for inline, most in ((True, 45.0), (False, 22.0)):
+        blocks = codes_between(database, snapshot.compactions, 0, entry.rows)
+        for inline, most in ((True, 48.0), (False, 24.0)):
             started = time.process_time()
             design = design_for(blocks, entry.rows, 64, inline=inline)
             octets = sum(section.nbytes for section in design.sections(blocks)) / entry.rows + 8
@@ -99,24 +89,25 @@ def building(bench: Bench) -> Iterator[Row]:
 
 def reopening(bench: Bench) -> Iterator[Row]:
     """From nothing to the first answer, which is a scan's, and to the end of the check that lets segments be used."""
-    rows = bench.sizes[1]
+    rows = bench.sizes[-1]
     database, source = bench.clusters(rows, min(CLUSTERS))
     with database:
         path, (entry,) = database.path, entries(database)
     query = data.queries(source, 1, 64)
     started = time.perf_counter()
     with Database.open(path) as database:
-        with database.snapshot() as snapshot:
-            find(snapshot, Task(query, 100, 64))
+        index = LocalIndex(database)
+        with index.snapshot() as snapshot:
+            find(snapshot, ScanQuery(query, 100, 64))
         first_ms = (time.perf_counter() - started) * 1e3
-        database.segments.wait()
+        index.segments.wait()
     yield Row(f"open {rows:.0e} rows with a segment and answer", "ms", first_ms, {}, 1000, 1000 / first_ms, 1)
-    segment, started = Segment(database.segments.folder, entry, 64), time.perf_counter()
+    segment, started = Segment(segment_folder(database), entry, 64), time.perf_counter()
     segment.check()
     yield Row(f"check a segment of {entry.rows:.0e} rows", "ms", (time.perf_counter() - started) * 1e3)
 
 
-def entries(database: Database) -> list[Entry]:
+def entries(database: Database) -> list[SegmentEntry]:
     """Segments that a database names."""
     with database.snapshot() as snapshot:
         return list(snapshot.segment_entries)
@@ -127,20 +118,20 @@ def few(generator: np.random.Generator, n: int, code_length: int) -> Codes:
     return data.uniform(np.random.default_rng(5), 10, code_length)[generator.integers(0, 10, n)]
 
 
-def planned(snapshot: Snapshot, task: Task) -> Found:
+def planned(snapshot: LocalSnapshot, query: ScanQuery) -> ScanResult:
     """Search by whichever way the planner takes."""
-    return find(snapshot, task, threads=1)
+    return find(snapshot, query, threads=1)
 
 
-def indexed(snapshot: Snapshot, task: Task) -> Found:
+def indexed(snapshot: LocalSnapshot, query: ScanQuery) -> ScanResult:
     """Search by index, or by scan where so many rows tie that the index gives up."""
-    found = by_index(snapshot, task, threads=1, budget_ns=ENDLESS_NS)
-    return scan(snapshot, task) if found is None else found
+    found = by_index(snapshot, query, threads=1, budget_ns=ENDLESS_NS)
+    return scan(snapshot, query) if found is None else found
 
 
-def scan(snapshot: Snapshot, task: Task) -> Found:
+def scan(snapshot: LocalSnapshot, query: ScanQuery) -> ScanResult:
     """Search by scan."""
-    return sweep(snapshot, task, threads=1)
+    return sweep(snapshot, query, threads=1)
 
 
 def compared(database: Database, source: data.Source, k: int, searches: Mapping[str, Search]) -> dict[str, float]:
@@ -151,26 +142,30 @@ def compared(database: Database, source: data.Source, k: int, searches: Mapping[
     none always finds the buckets that another has just read. A round before is not counted: it brings the pages of a
     file that was just made into the tables of this process.
     """
-    tasks = [Task(query[None], k, 64) for query in data.queries(source, QUERIES, 64)]
+    index = LocalIndex(database)
+    with index.snapshot() as snapshot:
+        _ = snapshot.segments
+        index.segments.wait()
+    queries = [ScanQuery(query[None], k, 64) for query in data.queries(source, QUERIES, 64)]
     times: dict[str, list[float]] = {name: [] for name in searches}
-    expected = [scan_once(database, task) for task in tasks]
+    expected = [scan_once(index, query) for query in queries]
     for turn in range(1 + ROUNDS):
         for name, search in list(searches.items())[:: 1 if turn % 2 else -1]:
-            for task, nearest in zip(tasks, expected, strict=True):
-                found, ms = timed(database, task, search)
+            for query, nearest in zip(queries, expected, strict=True):
+                found, ms = timed(index, query, search)
                 assert np.array_equal(np.sort(found.distances)[:k], nearest)
                 times[name] += [ms] * (turn > 0)
     return {name: median(of_search) for name, of_search in times.items()}
 
 
-def scan_once(database: Database, task: Task) -> NDArray[np.uint16]:
+def scan_once(index: LocalIndex, query: ScanQuery) -> NDArray[np.uint16]:
     """Distances of the nearest, ascending."""
-    return np.sort(timed(database, task, scan)[0].distances)[: task.k]
+    return np.sort(timed(index, query, scan)[0].distances)[: query.k]
 
 
-def timed(database: Database, task: Task, search: Search) -> tuple[Found, float]:
+def timed(index: LocalIndex, query: ScanQuery, search: Search) -> tuple[ScanResult, float]:
     """What a search in a snapshot of its own finds, and the milliseconds it takes."""
     started = time.perf_counter()
-    with database.snapshot() as snapshot:
-        found = search(snapshot, task)
+    with index.snapshot() as snapshot:
+        found = search(snapshot, query)
     return found, (time.perf_counter() - started) * 1e3

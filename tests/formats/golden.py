@@ -11,11 +11,12 @@ from typing import Any
 
 from storage.database.database import Database, Snapshot
 from storage.record import Level
-from storage.search.filter import Filter
-from storage.search.local import search
+from storage.search.index import Filter
+from storage.search.local import LocalIndex
 from tests.invented import codes, item
 
 CODE_LENGTH = 100
+CT_OF_MUELLER = {"Modality": "CT", "Manufacturer": "Müller & Co"}
 CT_EARLY = Filter(modalities=frozenset({"CT"}), study_dates=(20200101, 20200430))
 OF_A_MANUFACTURER = Filter(manufacturers=frozenset({"Müller & Co"}))
 
@@ -27,7 +28,7 @@ def write(path: Path) -> None:
         *(item(number, CODE_LENGTH) for number in range(9)),
         item(9, CODE_LENGTH, frames=(0, 3, 6), patient=odd),
         item(10, CODE_LENGTH, frames=()),
-        item(12, CODE_LENGTH, series={"Modality": "CT", "Manufacturer": "Müller & Co"}),
+        item(12, CODE_LENGTH, series=CT_OF_MUELLER, study={"StudyDate": "20200415", "AccessionNumber": "A 1 "}),
         item(16, CODE_LENGTH, patient_key="\\\\2.25.44", patient=odd),
     ]
     with Database.create_or_open(path, CODE_LENGTH, "golden", 2**24, block_rows=8, tail_rows=4) as database:
@@ -42,6 +43,7 @@ def write(path: Path) -> None:
 
 def tell(database: Database) -> dict[str, Any]:
     """Return everything that a database tells, as JSON has it."""
+    index = LocalIndex(database)
     with database.snapshot() as snapshot:
         told = {
             "model": snapshot.model,
@@ -54,9 +56,13 @@ def tell(database: Database) -> dict[str, Any]:
                 for level in Level
             },
             "instances": {each.uid: _instance(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
-            "answers": {level: _answer(snapshot, level, CT_EARLY) for level in Level},
+            "answers": {level: _answer(index, snapshot, level, CT_EARLY) for level in Level},
+            "looked up": {
+                f"{level}:{value}": [each.uid for each in snapshot.entities_by_value(level, value)]
+                for level, value in ((Level.PATIENT, ""), (Level.STUDY, ""), (Level.STUDY, "A 1"), (Level.STUDY, "A"))
+            },
             "outputs": {each.uid: _outputs(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
-            "of a manufacturer": {level: _answer(snapshot, level, OF_A_MANUFACTURER) for level in Level},
+            "of a manufacturer": {level: _answer(index, snapshot, level, OF_A_MANUFACTURER) for level in Level},
         }
     return dict(json.loads(json.dumps(told)))
 
@@ -83,12 +89,12 @@ def _outputs(snapshot: Snapshot, uid: str) -> list[list[int]] | None:
     return None if outputs is None else outputs.relaxed.tolist()
 
 
-def _answer(snapshot: Snapshot, level: Level, where: Filter) -> list[Any]:
-    answer = search(snapshot, codes(1, CODE_LENGTH, seed=99), 4, level, where)
-    return [
-        answer.candidates,
-        *([hit.uid, hit.distance, hit.sop_instance_uid, hit.frame, hit.row] for hit in answer.hits),
-    ]
+def _answer(index: LocalIndex, snapshot: Snapshot, level: Level, where: Filter) -> list[Any]:
+    with index.view(snapshot) as view:
+        answer = view.search(codes(1, CODE_LENGTH, seed=99), 4, level, where)
+    rows = snapshot.rows_of((hit.sop_instance_uid, hit.frame) for hit in answer.hits).tolist()
+    pairs = zip(answer.hits, rows, strict=True)
+    return [answer.candidates, *([hit.uid, hit.distance, hit.sop_instance_uid, hit.frame, row] for hit, row in pairs)]
 
 
 if __name__ == "__main__":

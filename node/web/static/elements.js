@@ -59,7 +59,7 @@ export function caseCard(image, href) {
   return make(
     "a",
     { class: "card", href },
-    make("div", { class: "picture" }, preview(image, spoken(image), { loading: "lazy" })),
+    make("div", { class: "picture" }, preview(image, "", { loading: "lazy" })),
     make("p", { class: "kind" }, kind(image), image.images > 1 ? make("small", {}, plural(image.images, "image")) : null),
     make("p", { class: "title" }, title(image)),
     make("p", { class: "person" }, person(image)),
@@ -74,7 +74,7 @@ export function matchCard(match, { code_length: codeLength, level }, href) {
   const differing = match.distance === 0 ? `all ${codeLength} bits equal` : `${+match.distance.toFixed(2)} of ${codeLength} bits differ`;
   return make(
     "a",
-    { class: "card match", href, "aria-label": `Rank ${match.rank}, ${whose}: ${spoken(match)}; ${differing}` },
+    { class: "card match", href },
     make("p", { class: `banner ${match.patient.toLowerCase()}` }, make("b", {}, String(match.rank)), whose),
     make("div", { class: "picture" }, preview(match, "", { loading: "lazy" })), // nothing over it: a side marker may be there
     bar,
@@ -98,13 +98,13 @@ export function chips(modalities, chosen, hrefOf) {
   );
 }
 
-/** What went wrong, with a way to try again. */
-export function fault(error, again) {
+/** What went wrong, with a way back, and one to try again where that can help. */
+export function fault(error, again, list) {
   return make(
     "div",
     { class: "notice fault", role: "alert" },
-    make("strong", {}, error.title),
+    make("h1", {}, error.title),
     make("p", {}, error.detail),
-    make("p", { class: "actions" }, make("button", { type: "button", onclick: again }, "Try again"), make("a", { href: "#" }, "All cases")),
+    make("p", { class: "actions" }, again ? make("button", { type: "button", onclick: again }, "Try again") : null, make("a", { href: list }, "All cases")),
   );
 }

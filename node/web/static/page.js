@@ -1,6 +1,7 @@
 // The page of the node. The hash of the address is the whole state, so that back, forward and links work.
 
 import { caseCard, chips, fault, link, make, matchCard, number, person, plural, preview, previewUrl, kind, spoken, title } from "./elements.js";
+import { listHash, position, remember, restore } from "./places.js";
 
 const PAGE_SIZE = 24;
 const POLL_MS = 5000;
@@ -18,12 +19,13 @@ const COUNTS = ["5", "10", "20", "50", "100"];
 const content = document.getElementById("content");
 let node = null; // what /api/status said last
 let place = null; // what is shown, as placeOf names it
+let shown = null; // hash of what is shown
 let drawing = 0; // number of the drawing under way: an answer to an older one is dropped
 
 class Fault extends Error {
-  constructor(title, detail, retryAfterS = 0) {
+  constructor(title, detail, { retryAfterS = 0, canChange = true } = {}) {
     super(title);
-    Object.assign(this, { title, detail, retryAfterS });
+    Object.assign(this, { title, detail, retryAfterS, canChange });
   }
 }
 
@@ -33,13 +35,13 @@ async function ask(path) {
   try {
     response = await fetch(path);
   } catch {
-    throw new Fault("The node does not answer", "Is it running? The page tries again by itself.", POLL_MS / 1000);
+    throw new Fault("The node does not answer", "Is it running? The page tries again by itself.", { retryAfterS: POLL_MS / 1000 });
   }
   const value = await response.json().catch(() => ({}));
   if (response.ok) return value;
   const again = Number(response.headers.get("Retry-After")) || 0;
   const title = FAULTS[value.dimse_status] ?? value.title ?? `Status ${response.status}`;
-  throw new Fault(title, sentence(value.detail ?? "see the log of the node"), again);
+  throw new Fault(title, sentence(value.detail ?? "see the log of the node"), { retryAfterS: again, canChange: again > 0 || response.status >= 500 });
 }
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
@@ -61,25 +63,28 @@ async function draw({ stay = false } = {}) {
   } catch (error) {
     if (mine !== drawing) return;
     if (!(error instanceof Fault)) throw error;
-    content.replaceChildren(fault(error, () => draw()));
+    content.replaceChildren(fault(error, error.canChange ? () => draw() : null, listHash()));
+    shown = location.hash;
     if (error.retryAfterS) setTimeout(() => mine === drawing && draw(), 1000 * error.retryAfterS);
   } finally {
     if (mine === drawing) content.ariaBusy = "false";
   }
 }
 
-/** A new view starts at its top, for eyes and for screen readers; one that stays keeps its focus. */
+/** A new view starts at its top, for eyes and for screen readers; one that stays or comes again is where it was. */
 function show(view, now, stay) {
-  const controls = () => [...content.querySelectorAll("a, button, input, select, summary")];
-  const focused = controls().indexOf(document.activeElement);
+  const isList = !now.has("image");
+  if (stay) remember(content, isList);
+  const before = stay || place === null || shown !== location.hash ? position(isList) : null;
   content.replaceChildren(...view);
-  document.title = now.has("image") ? "Look-alikes – Lookalike" : "Lookalike";
-  if (stay && focused >= 0) controls()[focused]?.focus({ preventScroll: true });
-  if (!stay && place !== null) {
+  document.title = isList ? "Lookalike" : "Look-alikes – Lookalike";
+  if (before) restore(content, before);
+  else if (place !== null) {
     window.scrollTo(0, 0);
     content.querySelector("h1")?.focus({ preventScroll: true });
   }
   place = placeOf(now);
+  shown = location.hash;
 }
 
 async function listView(now) {
@@ -88,6 +93,11 @@ async function listView(now) {
   const offset = Number(now.get("offset")) || 0;
   const query = new URLSearchParams([["offset", offset], ["limit", PAGE_SIZE], ...chosen.map((one) => ["modality", one])]);
   const { total, cases } = await ask(`api/cases?${query}`);
+  if (!cases.length && total) { // a page that is no longer there: the last one
+    const last = Math.floor((total - 1) / PAGE_SIZE) * PAGE_SIZE;
+    history.replaceState(history.state, "", link({ modality: chosen, offset: last || "" }));
+    return listView(state());
+  }
   return [
     make(
       "div",
@@ -104,7 +114,7 @@ async function listView(now) {
 
 function pager(total, offset, modality) {
   const to = (start, text, possible) =>
-    possible ? make("a", { class: "button", href: link({ modality, offset: start || "" }) }, text) : make("span", { class: "button off" }, text);
+    possible ? make("a", { class: "button", href: link({ modality, offset: start || "" }) }, text) : make("span", { class: "button off", "aria-disabled": "true" }, text);
   return make(
     "nav",
     { class: "pager", "aria-label": "Pages" },
@@ -115,7 +125,7 @@ function pager(total, offset, modality) {
 }
 
 function emptyView() {
-  const { ae_title: title, port } = node;
+  const { ae_title: title, port, program } = node;
   const name = title.includes(" ") ? `"${title}"` : title;
   const line = (text) => make("pre", {}, make("code", {}, text));
   return make(
@@ -123,12 +133,11 @@ function emptyView() {
     { class: "empty" },
     make("h1", { tabindex: "-1" }, node.waiting ? `${plural(node.waiting, "image")} being indexed …` : "No image here yet"),
     make("p", {}, "Send DICOM images to this node; they appear here by themselves."),
-    line(`lookalike send FOLDER --server ${name}@${host()}:${port}`),
+    line(`${program} send FOLDER --server ${name}@${host()}:${port}`),
     make("p", {}, "or with DCMTK, or from any archive that can send"),
-    line(`dcmsend -aec ${name} +sd +r ${host()} ${port} FOLDER`),
-    line(`storescu -aec ${name} +sd +r ${host()} ${port} FOLDER`),
+    line(`dcmsend -aec ${name} --scan-directories --recurse --no-halt ${host()} ${port} FOLDER`),
     make("p", {}, "No images at hand? A phantom hospital can be computed:"),
-    line(`lookalike sample phantoms --patients 12 && lookalike send phantoms --server ${name}@${host()}:${port}`),
+    line(`${program} sample phantoms --patients 12 && ${program} send phantoms --server ${name}@${host()}:${port}`),
   );
 }
 
@@ -178,7 +187,7 @@ function exampleView(example, images, to) {
   return make(
     "aside",
     { class: "example", "aria-label": "Chosen image" },
-    make("a", { class: "back", href: "#" }, "‹ All cases"),
+    make("a", { class: "back", href: listHash() }, "‹ All cases"),
     picture,
     images.length > 1 ? scroller(example, images, to, picture) : null,
     make("p", { class: "kind" }, kind(example)),
@@ -201,7 +210,7 @@ function scroller(example, images, to, picture) {
   };
   const choose = (event) => {
     const image = images[event.target.valueAsNumber];
-    history.replaceState(null, "", to({ image: image.uid, frame: image.frame }));
+    history.replaceState(history.state, "", to({ image: image.uid, frame: image.frame }));
     draw({ stay: true });
   };
   const range = make("input", { type: "range", min: "0", max: String(images.length - 1), oninput: slide, onchange: choose });
@@ -270,9 +279,12 @@ function notices(problems, aside) {
   if (!same) box.replaceChildren(...lines); // a screen reader would read them again
 }
 
+history.scrollRestoration = "manual"; // what the browser would scroll to is not drawn yet
 window.addEventListener("hashchange", () => draw({ stay: placeOf(state()) === place }));
+for (const happening of ["scrollend", "focusin", "click"])
+  window.addEventListener(happening, () => shown === location.hash && remember(content, !state().has("image")), { capture: true });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && state().has("image")) location.hash = "";
+  if (event.key === "Escape" && state().has("image")) location.hash = listHash();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // its hash would be a state

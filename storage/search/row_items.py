@@ -1,0 +1,52 @@
+"""Rows of an index as instances of the database: what `LocalIndex.append` stores."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+import numpy as np
+
+from storage.database.append import Item
+from storage.record import Record
+from storage.search.index import IndexRow
+
+
+def items_of(rows: Iterable[IndexRow]) -> list[Item]:
+    """Instances that have the given rows and no other attributes, in the order in which their UIDs first come.
+
+    Of several rows of one (SOP Instance UID, frame), the first counts.
+    """
+    instances: dict[str, dict[int, IndexRow]] = {}
+    for row in rows:
+        instances.setdefault(row.sop_instance_uid, {}).setdefault(row.frame, row)
+    return [_item([frames[frame] for frame in sorted(frames)]) for frames in instances.values()]
+
+
+def _item(rows: Sequence[IndexRow]) -> Item:
+    row, codes = rows[0], np.stack([row.code for row in rows])
+    frames = tuple(row.frame for row in rows)
+    record = Record(
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        study_instance_uid=row.study_instance_uid,
+        patient_key=row.patient_key,
+        patient={},
+        study={},
+        series={},
+        instance=_attributes(row),
+        frames=frames,
+        content_digest=sha256(repr(frames).encode() + codes.tobytes()).digest(),
+        received_ns=0,
+    )
+    return Item(record, codes, None, row.pixel_digest)
+
+
+def _attributes(row: IndexRow) -> dict[str, str]:
+    """Attributes from which `storage.database.columns` derives the columns of a row again."""
+    return {
+        "Modality": row.modality,
+        "BodyPartExamined": row.body_part,
+        "Manufacturer": row.manufacturer,
+        "StudyDate": f"{row.study_date:08d}" if row.study_date else "",
+        "PatientSex": row.sex,
+        "PatientAge": f"{row.age_years:03d}Y" if row.age_years >= 0 else "",
+    }

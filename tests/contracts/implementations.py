@@ -1,0 +1,69 @@
+"""Every index that is held to the contract: to add one, add a function that opens it empty."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from storage.database.database import Database
+from storage.search.index import CodeIndex, IndexRow
+from storage.search.local import LocalIndex
+from storage.segments.builder import build
+from tests.indexing import always_indexed, checked
+from tests.naive_index import NaiveIndex
+
+Open = Callable[[int], AbstractContextManager[CodeIndex]]
+"""Opens an empty index of codes of so many bits."""
+
+
+@contextmanager
+def database(code_length: int, block_rows: int = 16) -> Iterator[Database]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Database.create_or_open(
+            Path(folder), code_length, "model", 2**26, block_rows=block_rows, tail_rows=block_rows // 4
+        ) as made,
+    ):
+        yield made
+        assert made.verify() == []
+
+
+@contextmanager
+def local(code_length: int) -> Iterator[CodeIndex]:
+    with database(code_length) as made:
+        yield LocalIndex(made)
+
+
+@contextmanager
+def local_in_large_blocks(code_length: int) -> Iterator[CodeIndex]:
+    with database(code_length, 1024) as made:
+        yield LocalIndex(made)
+
+
+class _Segmented(LocalIndex):
+    """Builds a segment after each append, so that searches go by segments."""
+
+    def append(self, rows: Sequence[IndexRow]) -> None:
+        super().append(rows)
+        build(self.database, self.segments)
+        checked(self)
+
+
+@contextmanager
+def local_by_segments(code_length: int) -> Iterator[CodeIndex]:
+    with database(code_length) as made, always_indexed():
+        yield _Segmented(made)
+
+
+@contextmanager
+def naive(code_length: int) -> Iterator[CodeIndex]:
+    yield NaiveIndex(code_length)
+
+
+IMPLEMENTATIONS: Final[dict[str, Open]] = {
+    "naive": naive,
+    "local": local,
+    "local, large blocks": local_in_large_blocks,
+    "local, segments": local_by_segments,
+}

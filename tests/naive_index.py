@@ -1,0 +1,114 @@
+"""An index that is obviously right: every row in one list, searched by numpy."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashing.codes import WORD_BITS, CodeLengthError, Codes, hamming_distance, words
+from storage.record import Level
+from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow, Range
+
+UID = {
+    Level.PATIENT: "patient_key",
+    Level.STUDY: "study_instance_uid",
+    Level.SERIES: "series_instance_uid",
+    Level.IMAGE: "sop_instance_uid",
+}
+AMONG = {
+    "modality": "modalities", "body_part": "body_parts", "manufacturer": "manufacturers", "sex": "sexes",
+    "patient_key": "patients", "study_instance_uid": "studies", "series_instance_uid": "series",
+    "sop_instance_uid": "instances",
+}  # fmt: skip
+EXCLUDED = {
+    "patient_key": "excluded_patients", "study_instance_uid": "excluded_studies",
+    "series_instance_uid": "excluded_series", "sop_instance_uid": "excluded_instances",
+    "pixel_digest": "excluded_digests",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NaiveView:
+    code_length: int
+    rows: list[IndexRow]
+
+    def search(
+        self,
+        queries: Codes,
+        k: int,
+        level: Level = Level.IMAGE,
+        where: Filter = EVERY_ROW,
+        *,
+        maximum_distance: int | None = None,
+        aggregation: Aggregation = Aggregation.BEST,
+        count: bool = True,
+    ) -> Hits:
+        check(queries, k, self.code_length)
+        rows = [row for row in self.rows if passes(row, where)]
+        codes = np.array([row.code for row in rows], np.uint64).reshape(-1, words(self.code_length))
+        distances = np.min([hamming_distance(query, codes) for query in queries], axis=0)
+        uids = np.array([getattr(row, UID[level]) for row in rows], object)
+        hits = [self._hit(uid, level, rows, distances, uids == uid, aggregation) for uid in set(uids)]
+        near = [hit for hit in hits if maximum_distance is None or hit.distance <= maximum_distance]
+        first = sorted(near, key=lambda hit: (hit.distance, hit.uid))[:k]
+        return Hits(tuple(first), len({row.sop_instance_uid for row in rows}) if count else None)
+
+    def _hit(
+        self,
+        uid: str,
+        level: Level,
+        rows: list[IndexRow],
+        distances: NDArray[np.uint16],
+        here: NDArray[np.bool_],
+        aggregation: Aggregation,
+    ) -> Hit:
+        frames = [(int(distances[i]), rows[i].sop_instance_uid, rows[i].frame) for i in np.flatnonzero(here)]
+        nearest, sop_instance_uid, frame = min(frames)
+        mean = aggregation == Aggregation.MEAN and level != Level.IMAGE
+        return Hit(uid, float(distances[here].mean()) if mean else nearest, sop_instance_uid, frame)
+
+
+@dataclass
+class NaiveIndex:
+    code_length: int
+    rows: dict[tuple[str, int], IndexRow] = field(default_factory=dict)
+
+    @contextmanager
+    def view(self) -> Iterator[NaiveView]:
+        yield NaiveView(self.code_length, list(self.rows.values()))
+
+    def append(self, rows: Sequence[IndexRow]) -> None:
+        for row in rows:
+            if len(row.code) != words(self.code_length):
+                raise CodeLengthError(len(row.code) * WORD_BITS, self.code_length)
+        self.rows = {(row.sop_instance_uid, row.frame): row for row in reversed(rows)} | self.rows
+
+    def remove(self, sop_instance_uids: Sequence[str]) -> None:
+        self.rows = {key: row for key, row in self.rows.items() if key[0] not in set(sop_instance_uids)}
+
+
+def passes(row: IndexRow, where: Filter) -> bool:
+    among = [(getattr(row, column), getattr(where, name)) for column, name in AMONG.items()]
+    excluded = [(getattr(row, column), getattr(where, name)) for column, name in EXCLUDED.items()]
+    return (
+        all(values is None or value in values for value, values in among)
+        and not any(value in (values or ()) for value, values in excluded)
+        and (within(row.study_date, 1, where.study_dates) or (where.undated and row.study_date == 0))
+        and within(row.age_years, 0, where.ages)
+    )
+
+
+def within(value: int, least: int, ends: Range | None) -> bool:
+    if ends is None:
+        return True
+    low, high = ends
+    return value >= least and (low is None or value >= low) and (high is None or value <= high)
+
+
+def check(queries: Codes, k: int, code_length: int) -> None:
+    if queries.ndim != 2 or queries.shape[1] != words(code_length):
+        raise CodeLengthError(queries.shape[-1] * WORD_BITS, code_length)
+    if not len(queries) or k < 1:
+        raise ValueError("a search needs a query and a k of at least 1")

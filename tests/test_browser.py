@@ -1,0 +1,114 @@
+"""The page in a real browser: the reader's place is kept, faults are said once, and assistive technology can follow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.running import RunningNode, program
+
+CHROMIUM = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+pytestmark = pytest.mark.peers
+SMALL = {"width": 900, "height": 500}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = program("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, hospital: RunningNode) -> Iterator[Page]:
+    context = browser.new_context(viewport=SMALL)  # type: ignore[arg-type]
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(hospital.settings.url)
+    page.wait_for_selector(".card")
+    yield page
+    context.close()
+    assert faults == []
+
+
+def go_to_a_case(page: Page) -> dict[str, Any]:
+    """Choose a modality, scroll down, and open the third-last case; where the reader was."""
+    page.click(".chip:nth-child(2)")
+    page.wait_for_selector(".chip:nth-child(2)[aria-current]")
+    card = page.locator(".card").nth(-1)
+    card.scroll_into_view_if_needed()
+    card.focus()
+    place = where(page)
+    card.click()
+    page.wait_for_selector(".example")
+    return place
+
+
+def where(page: Page) -> dict[str, Any]:
+    return dict(
+        page.evaluate("({hash: location.hash, scroll: Math.round(scrollY), focus: document.activeElement.href ?? ''})")
+    )
+
+
+@pytest.mark.parametrize("way", ["back", "Escape", "All cases"])
+def test_every_way_back_leads_to_where_the_reader_was(page: Page, way: str) -> None:
+    place = go_to_a_case(page)
+
+    if way == "back":
+        page.go_back()
+    elif way == "Escape":
+        page.keyboard.press("Escape")
+    else:
+        page.click(".example .back")
+
+    page.wait_for_selector(".bar-of-tools")
+    assert place["focus"]
+    assert where(page) == place
+
+
+def test_a_page_that_is_not_there_shows_the_last_one(page: Page, hospital: RunningNode) -> None:
+    page.goto(f"{hospital.settings.url}#offset=99999")
+
+    page.wait_for_selector(".card")
+    assert "No case here" not in page.inner_text("main")
+
+
+def test_an_error_that_cannot_change_offers_the_list_only(page: Page, hospital: RunningNode) -> None:
+    page.goto(f"{hospital.settings.url}#image=9.9.9")
+
+    page.wait_for_selector("main h1 >> text=not here")
+    assert page.locator("main button").count() == 0
+    assert page.locator("main a", has_text="All cases").count() == 1
+
+
+@pytest.mark.parametrize("view", ["list", "result", "error"])
+def test_assistive_technology_finds_no_fault(page: Page, hospital: RunningNode, view: str) -> None:
+    if view == "result":
+        go_to_a_case(page)
+    elif view == "error":
+        page.goto(f"{hospital.settings.url}#image=9.9.9")
+        page.wait_for_selector("main h1")
+
+    found = Axe().run(page)
+
+    assert [(fault["id"], [node["html"][:120] for node in fault["nodes"]]) for fault in found["violations"]] == []
+
+
+def test_what_is_chosen_is_seen_in_forced_colours(browser: Browser, hospital: RunningNode, tmp_path: Path) -> None:
+    page = browser.new_page(forced_colors="active")
+    page.goto(hospital.settings.url)
+    page.wait_for_selector(".chip[aria-current]")
+
+    outline = page.eval_on_selector(".chip[aria-current]", "chip => getComputedStyle(chip).outlineStyle")
+
+    page.close()
+    assert outline == "solid"

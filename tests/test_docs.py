@@ -1,0 +1,101 @@
+"""The documentation names what the code has and nothing else: settings, commands, private elements, statuses."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+from hashing.__main__ import app as hashing_app
+from node.cli.main import app
+from node.dicom.hierarchy import ATTRIBUTES
+from node.dicom.private import DEFINITIONS
+from node.errors import Status
+from node.settings import Settings
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+README = DOCS.parent / "README.md"
+
+
+def rows(document: str, *header: str) -> list[list[str]]:
+    """Rows of the table of a document that has this header, cell by cell."""
+    text = (DOCS / document).read_text()
+    assert f"| {' | '.join(header)} |" in text, f"{document} has no table {header}"
+    body = text.split(f"| {' | '.join(header)} |", 1)[1].split("\n\n", 1)[0]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body.strip().split("\n")[1:]]
+
+
+def commands(command: object, *path: str) -> Iterator[tuple[str, typer.core.TyperCommand]]:
+    """Every command of a program with the words that call it."""
+    assert isinstance(command, typer.core.TyperGroup)
+    for name, child in command.commands.items():
+        if isinstance(child, typer.core.TyperGroup):
+            yield from commands(child, *path, name)
+        else:
+            assert isinstance(child, typer.core.TyperCommand)
+            yield " ".join((*path, name)), child
+
+
+def first_line(text: str | None) -> str:
+    """First line of a help text."""
+    return (text or "").strip().split("\n")[0]
+
+
+COMMANDS = dict(commands(get_command(app), "lookalike")) | dict(commands(get_command(hashing_app), "python -m hashing"))
+SHOWN = [name for name, command in COMMANDS.items() if not command.hidden]
+
+
+def test_every_setting_is_documented_with_its_default_and_nothing_else_is() -> None:
+    documented = {
+        name: (default, meaning) for name, default, meaning in rows("operations.md", "setting", "default", "meaning")
+    }
+
+    fields = Settings.model_fields.items()
+    assert documented == {f"`{name}`": (f"`{field.default}`", field.description) for name, field in fields}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_command_has_help_and_an_example_that_names_it(name: str) -> None:
+    command = COMMANDS[name]
+
+    assert command.help
+    assert re.search(rf"Examples?: .*{re.escape(name)}", command.epilog or "")
+
+
+def test_every_command_is_documented_with_its_help_and_nothing_else_is() -> None:
+    documented = {name.strip("`"): meaning for name, meaning in rows("commands.md", "command", "does")}
+
+    assert documented == {name: first_line(COMMANDS[name].help) for name in SHOWN}
+
+
+def test_the_readme_and_the_documentation_name_only_commands_that_are_there() -> None:
+    texts = [README.read_text(), *(path.read_text() for path in sorted(DOCS.glob("*.md")))]
+    called = {
+        words for text in texts for words in re.findall(r"(?:\.venv/bin/|^|`)lookalike ([a-z]+)", text, re.MULTILINE)
+    }
+
+    assert called <= {name.split()[1] for name in SHOWN}
+
+
+def test_every_private_element_is_documented_with_its_vr_and_multiplicity() -> None:
+    documented = {row[0]: tuple(row[1:4]) for row in rows("conformance.md", "element", "name", "VR", "VM", "use")}
+
+    assert documented == {
+        f"xx{element:02X}": (definition.name, definition.vr, definition.vm)
+        for element, definition in DEFINITIONS.items()
+    }
+
+
+def test_every_key_that_is_kept_is_documented_at_its_level() -> None:
+    documented = {row[0]: set(re.findall(r"\w+", row[1])) for row in rows("conformance.md", "level", "keys")}
+
+    assert set(documented) == {str(level) for level in ATTRIBUTES}
+    assert all(set(keys) <= documented[str(level)] for level, keys in ATTRIBUTES.items())
+
+
+def test_every_status_we_answer_is_documented() -> None:
+    text = (DOCS / "conformance.md").read_text()
+
+    assert [f"{status:04X}" for status in Status if f"{status:04X}" not in text] == []
