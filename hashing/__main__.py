@@ -9,7 +9,7 @@ import typer
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 Data = Annotated[Path, typer.Option("--data", help="Folder with chestxray14/, other_cxr/ and multimodality/.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for weights and the cache of preprocessed images.")]
-Experiment = Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")]
+ExperimentFile = Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")]
 
 
 @app.callback()
@@ -22,12 +22,13 @@ def hashing() -> None:
     "python -m hashing train hashing/experiments/nih14k.toml --method DPSH --code-length 48 --seed 3 --data ~/images"
 )
 def train(
-    experiment: Experiment,
+    experiment: ExperimentFile,
     data: Data,
     output: Output = Path("runs"),
-    method: Annotated[str, typer.Option(help="Of an experiment that compares methods.")] = "",
+    method: Annotated[str, typer.Option(help="Method of an experiment that compares methods.")] = "",
     code_length: Annotated[int, typer.Option(help="Bits.")] = 48,
-    seed: Annotated[int, typer.Option(help="Of weights, batches and targets.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and targets.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="Write the trained method as a model file.")] = None,
 ) -> None:
     """Train the network of an experiment, or one method of a comparison; what is done already is not repeated.
 
@@ -35,40 +36,48 @@ def train(
     """
     if method:
         from hashing.training import method_run as bench
-        from hashing.training.experiment import Experiment as Comparison
+        from hashing.training.experiment import Experiment
 
         run = bench.Run(method, code_length, seed)
-        score = bench.validate(run, Comparison.read(experiment), data, output)
+        if model:
+            from hashing.training.method_model import export_method
+
+            written = export_method(run, Experiment.read(experiment), data, output, model)
+            typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
+            return
+        score = bench.validate(run, Experiment.read(experiment), data, output)
         typer.echo(f"{method}, {code_length} bits, seed {seed}: validation score {score:.4f}")
         return
     from hashing.training import train as training
+    from hashing.training.recipe import Recipe
 
-    training.train(training.Experiment.read(experiment), data, output)
+    training.train(Recipe.read(experiment), data, output)
 
 
 @app.command(epilog="Example: python -m hashing export runs/first.safetensors my-model.safetensors --name my-model")
 def export(weights: Path, model: Path, name: Annotated[str, typer.Option(help="Name of the model.")]) -> None:
     """Write trained weights as a model file that the node loads."""
-    from hashing.model import encoder
-    from hashing.training.train import CLASSES, trained_network
+    from hashing.model import weights as files
 
-    network = trained_network(weights)
-    written = encoder.export(network, model, name, {"weights": weights.name}, CLASSES[: network.n_classes])
+    network, trained = files.load_network(weights)
+    facts = {"weights": weights.name}
+    written = files.export(network, trained.architecture, model, name, facts, trained.classes)
     typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
 
 
 @app.command(
     epilog="Example: python -m hashing classify my-model.safetensors hashing/experiments/first.toml --data ~/images"
 )
-def classify(model: Path, experiment: Experiment, data: Data, output: Output = Path("runs")) -> None:
+def classify(model: Path, experiment: ExperimentFile, data: Data, output: Output = Path("runs")) -> None:
     """Give a model file the classifier of an experiment, in place; codes stay the same, the fingerprint does not."""
-    from hashing.model import encoder
-    from hashing.model.model_file import read_model
+    from hashing.model import weights as files
     from hashing.training import train as training
+    from hashing.training.recipe import Recipe
 
-    network, name = training.trained_network(model), read_model(model).name
-    training.classify(network, training.Experiment.read(experiment), data, output)
-    written = encoder.export(network, model, name, {"experiment": experiment.name}, training.CLASSES)
+    network, before = files.load_network(model)
+    training.classify(network, Recipe.read(experiment), data, output)
+    facts = {"experiment": experiment.name}
+    written = files.export(network, before.architecture, model, before.name, facts, training.CLASSES)
     typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
 
 
@@ -82,8 +91,9 @@ def evaluate(
     """Print mean average precision on held-back images as a Markdown table."""
     from hashing.evaluation import evaluate as evaluation
     from hashing.model.encoder import Encoder
+    from hashing.model.model_file import read_model
 
-    encoder = Encoder.load(model, code_length=128)
+    encoder = Encoder.load(model, max(read_model(model).architecture.code_lengths))
     results = list(evaluation.evaluate(encoder, tuple(sets.split(",")), data, output / "cache"))
     typer.echo(evaluation.table(results))
 
@@ -114,9 +124,9 @@ def compare(
 ) -> None:
     """Train and judge all methods of experiments, and write tables and plots; runs done already are read."""
     from hashing.training import comparison, report
-    from hashing.training.experiment import Experiment as Comparison
+    from hashing.training.experiment import Experiment
 
-    compared = [comparison.compare(Comparison.read(path), data, output) for path in experiments]
+    compared = [comparison.compare(Experiment.read(path), data, output) for path in experiments]
     report.write(compared, docs)
     typer.echo(f"{docs / 'results.md'}, {docs / 'results.csv'}")
 

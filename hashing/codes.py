@@ -11,12 +11,12 @@ WORD_BITS = 64
 
 
 class CodeLengthError(ValueError):
-    """A code length that cannot be used, or codes of another length than expected.
+    """A code length is outside the supported range, or codes have another length than expected.
 
     Attributes
     ----------
     found, expected
-        Code lengths in bits; `expected` is None when any supported length would do.
+        Code lengths in bits; `expected` is None where any supported length would do.
     """
 
     def __init__(self, found: int, expected: int | None = None) -> None:
@@ -51,13 +51,13 @@ def pack(bits: NDArray[np.bool_]) -> Codes:
     (n, words(code_length)) uint64
     """
     n, code_length = bits.shape
-    octets = np.zeros((n, words(code_length) * 8), np.uint8)
-    octets[:, : -(-code_length // 8)] = np.packbits(bits, axis=1, bitorder="little")
-    return octets.view("<u8").astype(np.uint64, copy=False)
+    as_bytes = np.zeros((n, words(code_length) * 8), np.uint8)
+    as_bytes[:, : -(-code_length // 8)] = np.packbits(bits, axis=1, bitorder="little")
+    return as_bytes.view("<u8").astype(np.uint64, copy=False)
 
 
 def coded(relaxed: NDArray[np.floating]) -> Codes:
-    """Codes (n, words) of what a network puts out, (n, code_length): its signs, zero counting as one."""
+    """Codes (n, words) of relaxed codes (n, code_length): a bit is set where the value is >= 0."""
     return pack(relaxed >= 0)
 
 
@@ -69,23 +69,23 @@ def unpack(codes: Codes, code_length: int) -> NDArray[np.bool_]:
     (n, code_length) bool
     """
     _check_words(codes, code_length)
-    octets = np.ascontiguousarray(codes, dtype="<u8").view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=code_length, bitorder="little").astype(np.bool_)
+    as_bytes = np.ascontiguousarray(codes, dtype="<u8").view(np.uint8)
+    return np.unpackbits(as_bytes, axis=1, count=code_length, bitorder="little").astype(np.bool_)
 
 
 def prefix(codes: Codes, code_length: int) -> Codes:
-    """First `code_length` bits of nested codes, each a code of its own.
+    """The first `code_length` bits of nested codes, which are codes themselves.
 
     Returns
     -------
     (n, words(code_length)) uint64
         A copy, spare bits zero.
     """
-    kept = words(code_length)
-    if codes.shape[1] < kept:
+    n_words = words(code_length)
+    if codes.shape[1] < n_words:
         raise CodeLengthError(found=codes.shape[1] * WORD_BITS, expected=code_length)
-    shortened = codes[:, :kept].copy()
-    spare = kept * WORD_BITS - code_length
+    shortened = codes[:, :n_words].copy()
+    spare = n_words * WORD_BITS - code_length
     shortened[:, -1] &= np.uint64(2**64 - 1 >> spare)
     return shortened
 

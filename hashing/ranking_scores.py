@@ -1,11 +1,11 @@
-"""Stages of a ranking: a shortlist by Hamming distance, and what may order it anew.
+"""Stages of a ranking: a shortlist by Hamming distance, and scores that may order it anew.
 
-A code tells on which side of zero each output of the network lies, and not how far. Of the query we know how far: bits
-that it is sure of count more (Gordo et al., Asymmetric distances for binary embeddings, PAMI 2014). A model may also
-say what it takes an image for: then two images agree as far as their distributions over its classes overlap
-(Bhattacharyya, Bull. Calcutta Math. Soc. 1943). Either way, the order within one Hamming distance says something.
+A code says on which side of zero each output of the network lies, and not how far from it. For the query both are
+known, so that bits with a large output can count more (Gordo et al., Asymmetric distances for binary embeddings, PAMI
+2014). A model may also give class scores: two images agree as far as their distributions over the classes overlap
+(Bhattacharyya, Bull. Calcutta Math. Soc. 1943). Either score also orders images of equal Hamming distance.
 
-Both scores come from whole numbers, one byte each: the same on every machine, and small enough to be kept.
+Both scores are computed from integers of one byte: they are the same on every machine, and small enough to store.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes, unpack
 
-STEPS: Final = 127
-"""Outputs behind a code become whole numbers up to this: sums of them do not depend on their order."""
-MOST: Final = 255
-"""Roots of class scores become whole numbers up to this."""
-TIMES, LEAST = 4, 100
-"""A shortlist is so many times longer than the answer, and at least so long."""
+MAX_OUTPUT: Final = 127
+"""Greatest magnitude of an output as an integer: sums of integers do not depend on their order."""
+MAX_CLASS_ROOT: Final = 255
+"""Greatest square root of a class score as an integer."""
+SHORTLIST_FACTOR, MIN_SHORTLIST = 4, 100
+"""A shortlist is `SHORTLIST_FACTOR` times as long as the answer, and at least `MIN_SHORTLIST` long."""
 
 
 class Ranking(StrEnum):
@@ -40,14 +40,14 @@ class Ranking(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is kept of images beyond their codes.
+    """Outputs of the network for some images, as the database stores them beside the codes.
 
     Attributes
     ----------
     relaxed : (n, at least code_length)
-        Outputs of the network that the codes are the signs of, as `in_whole_numbers` makes them.
+        Relaxed codes, as `in_whole_numbers` makes them.
     class_scores : (n, n_classes) or None
-        As `in_eight_bits` makes them; None of a model that gives none.
+        Class scores, as `in_eight_bits` makes them; None for a model without classes.
     """
 
     relaxed: NDArray[np.int8]
@@ -55,14 +55,14 @@ class Outputs:
 
     @classmethod
     def joined(cls, parts: Sequence["Outputs"]) -> Self:
-        """Outputs of several parts one after the other; class scores only if each part has them."""
+        """Outputs of all images of several parts, in order; class scores only if each part has them."""
         scores = [part.class_scores for part in parts if part.class_scores is not None]
         relaxed = np.concatenate([part.relaxed for part in parts])
         return cls(relaxed, np.concatenate(scores) if len(scores) == len(parts) else None)
 
-    def __getitem__(self, places: slice | list[int]) -> "Outputs":
-        """Those of some images."""
-        return Outputs(self.relaxed[places], None if self.class_scores is None else self.class_scores[places])
+    def __getitem__(self, rows: slice | list[int]) -> "Outputs":
+        """Outputs of some images."""
+        return Outputs(self.relaxed[rows], None if self.class_scores is None else self.class_scores[rows])
 
     @property
     def rankings(self) -> tuple[Ranking, ...]:
@@ -71,37 +71,38 @@ class Outputs:
 
 
 def shortlist_length(k: int) -> int:
-    """How many hits the first stage should find, so that the second can choose k."""
-    return max(LEAST, TIMES * k)
+    """Number of hits that the first stage returns, so that the second can choose k of them."""
+    return max(MIN_SHORTLIST, SHORTLIST_FACTOR * k)
 
 
 def asymmetric_scores(relaxed: NDArray[np.number], codes: Codes) -> NDArray[np.float64]:
-    """How well codes agree with the nearest query, each bit counted by how sure the query is of it.
+    """How well codes agree with the nearest query, where each bit weighs the magnitude of the query's output.
 
     Parameters
     ----------
     relaxed : (queries, code_length)
+        Relaxed codes of the queries.
     codes : (n, words)
 
     Returns
     -------
     (n,)
-        0 to 1: (1 + sum(q b) / sum(|q|)) / 2, with q the query in whole numbers up to 127, and b the bits as -1 and 1.
+        0 to 1: (1 + sum(q b) / sum(|q|)) / 2, with q the query in integers up to 127, and b the bits as -1 and 1.
     """
     whole = in_whole_numbers(relaxed).astype(np.int64)  # (queries, code_length)
     signs = np.where(unpack(codes, relaxed.shape[1]), 1, -1)  # (n, code_length)
-    most = np.maximum(np.abs(whole).sum(axis=1, keepdims=True), 1)
-    scores: NDArray[np.float64] = ((whole @ signs.T) / most).max(axis=0)
+    total = np.maximum(np.abs(whole).sum(axis=1, keepdims=True), 1)
+    scores: NDArray[np.float64] = ((whole @ signs.T) / total).max(axis=0)
     return (1 + scores) / 2
 
 
 def class_agreement(queries: NDArray[np.uint8], stored: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How far class distributions overlap with that of the nearest query.
+    """Overlap of class distributions with that of the nearest query.
 
     Parameters
     ----------
     queries, stored : (queries, n_classes), (n, n_classes)
-        As `in_eight_bits` makes them; a row of zeros is of an image that nothing was kept of.
+        Class scores, as `in_eight_bits` makes them; a row of zeros belongs to an image without stored scores.
 
     Returns
     -------
@@ -116,7 +117,9 @@ def class_agreement(queries: NDArray[np.uint8], stored: NDArray[np.uint8]) -> ND
 
 
 def in_whole_numbers(relaxed: NDArray[Any]) -> NDArray[np.int8]:
-    """Outputs of the network as a score counts them, and as the database keeps them: whole numbers stay as they are.
+    """Relaxed codes as integers of one byte, in which scores are computed and the database stores them.
+
+    Rows that are such integers already stay as they are.
 
     Parameters
     ----------
@@ -130,12 +133,14 @@ def in_whole_numbers(relaxed: NDArray[Any]) -> NDArray[np.int8]:
     exact = relaxed.astype(np.float64)
     greatest = np.abs(exact).max(axis=1, keepdims=True)
     scaled = np.divide(exact, greatest, out=np.zeros_like(exact), where=greatest > 0)
-    whole: NDArray[np.int8] = np.rint(scaled * STEPS).astype(np.int8)
+    whole: NDArray[np.int8] = np.rint(scaled * MAX_OUTPUT).astype(np.int8)
     return whole
 
 
 def in_eight_bits(class_scores: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Class scores as they are compared, and as the database keeps them: their roots, so that small ones count.
+    """Square roots of class scores in one byte, in which they are compared and the database stores them.
+
+    The root lets small scores count.
 
     Parameters
     ----------
@@ -147,5 +152,5 @@ def in_eight_bits(class_scores: NDArray[np.floating]) -> NDArray[np.uint8]:
     (n, n_classes) uint8
         round(255 sqrt(p)).
     """
-    roots: NDArray[np.uint8] = np.rint(MOST * np.sqrt(class_scores.astype(np.float64))).astype(np.uint8)
+    roots: NDArray[np.uint8] = np.rint(MAX_CLASS_ROOT * np.sqrt(class_scores.astype(np.float64))).astype(np.uint8)
     return roots

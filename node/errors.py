@@ -51,6 +51,8 @@ class Status(IntEnum):
     """DIMSE statuses we answer with (PS3.7 annex C; PS3.4 B.2.3, C.4.1.1.4; C101 and on: conformance statement)."""
 
     SUCCESS = 0x0000
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    UNRECOGNIZED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_MISMATCH = 0xA900
     CANNOT_UNDERSTAND = 0xC000

@@ -15,7 +15,7 @@ from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.search.local import LocalIndex
-from storage.spool.queue import Spool
+from storage.spool.queue import Retention, Spool
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
@@ -36,18 +36,19 @@ class Reading:
 
 
 def model_of(settings: Settings) -> Model:
-    """Name and fingerprint of the model in use."""
+    """Return the name and the fingerprint of the model in use."""
     return read_model(settings.model_path or DEFAULT_MODEL)
 
 
 def open_spool(settings: Settings) -> Spool:
-    """The queue between receiving and indexing."""
+    """Return the queue between receiving and indexing."""
     _make_folders(settings)
-    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes)
+    retention = Retention(settings.set_aside_notes, settings.set_aside_bytes)
+    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention)
 
 
 def open_for_writing(settings: Settings) -> Database:
-    """The database, made if there is none.
+    """Return the database, made if there is none.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def open_for_writing(settings: Settings) -> Database:
 
 
 def open_for_reading(settings: Settings) -> Reading:
-    """The database as it is, with what answers questions from it."""
+    """Return the database as it is, with what answers questions from it."""
     database = Database.open(settings.database_path)
     retriever = Retriever(
         open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Ranking(settings.ranking)
@@ -85,6 +86,8 @@ def make_private(settings: Settings) -> None:
 
     Raises
     ------
+    SettingsError
+        A file lies where a folder should be.
     OSError
         The folder cannot be made, or its permissions cannot be set.
     """
@@ -134,6 +137,10 @@ def _is_only_ours(home: Path) -> bool:
 def _make_folders(settings: Settings) -> None:
     """Make the folders that are missing, for their owner only, whatever the umask of this process."""
     for folder in (settings.home, settings.run_path, settings.spool_path, settings.database_path):
-        if not folder.is_dir():
+        if folder.is_dir():
+            continue
+        try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+        except FileExistsError as error:
+            raise SettingsError(f"{error.filename} is no folder: choose another home folder (--home)") from error

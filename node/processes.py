@@ -150,17 +150,17 @@ def silence_limit_s(settings: Settings, role: Role) -> float:
 
 
 def processes(settings: Settings, role: Role) -> range:
-    """Numbers of the processes that share a role, from 1."""
+    """Return the numbers of the processes that share a role; they count from 1."""
     return range(1, (settings.receivers if role is Role.DICOM else 1) + 1)
 
 
 def title(role: Role, number: int) -> str:
-    """Name of one process: that of its role, and from the second on its number."""
+    """Return the name of a process: its role, and from the second process on its number too, as in "dicom-2"."""
     return str(role) if number == 1 else f"{role}-{number}"
 
 
 def pid_path(settings: Settings, role: Role, number: int = 1) -> Path:
-    """File that a running role locks, with its process number in it."""
+    """Return the path of the file that a running role locks; its owner is written there."""
     return settings.run_path / f"{title(role, number)}.pid"
 
 

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     max_associations_each: int = Field(16, ge=1, description="The same for one calling AE title, so others get in.")
     maximum_pdu_size: int = Field(131072, ge=4096, description="Largest PDU we ask peers to send, bytes.")
     network_timeout_s: float = Field(60, gt=0, description="An association silent for so long is ended.")
+    accept_unknown_sop_classes: bool = Field(
+        True, description="Store objects of private SOP classes, too; otherwise only classes of the standard."
+    )
     max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
 
     heartbeat_limit_s: float = Field(
@@ -78,10 +81,21 @@ class Settings(BaseSettings):
     other_content: Literal["keep_first", "replace", "quarantine"] = Field(
         "quarantine", description="A known SOP Instance UID with other content: keep_first, replace or quarantine."
     )
+    set_aside_notes: int = Field(100_000, ge=1, description="Notes on what was set aside; beyond, the oldest go.")
+    set_aside_bytes: int = Field(
+        16 << 30, ge=0, description="Disk for objects that were set aside; beyond, the oldest are deleted."
+    )
     batch_size: int = Field(32, ge=1, description="Instances indexed in one transaction.")
     batch_delay_s: float = Field(0.05, ge=0, description="How long a decoded instance may wait for others.")
     decode_workers: int = Field(2, ge=1, description="Processes that decode pixels.")
-    decode_timeout_s: float = Field(60, gt=0, description="An instance that takes longer is set aside.")
+    decode_timeout_s: float = Field(60, gt=0, description="Processor time an instance may take; then it is set aside.")
+    decode_elapsed_s: float = Field(600, gt=0, description="Time it may take by the clock, if its decoder only waits.")
+    decode_kept_bytes: int = Field(
+        512 << 20, gt=0, description="A decode worker that holds more after an instance is replaced."
+    )
+    max_decoded_bytes: int = Field(
+        512 << 20, gt=0, description="Pixels of all sampled frames, decoded; fewer are sampled of larger ones."
+    )
     decode_memory_bytes: int = Field(4 << 30, gt=0, description="Address space of a decode worker beyond its start.")
     max_frames: int = Field(8, ge=1, description="Frames sampled from a multi-frame instance.")
     max_announced_frames: int = Field(100_000, ge=1, description="An instance that announces more is set aside.")

@@ -5,6 +5,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Condition
+from typing import Final
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
 
 
 class FolderSync:
@@ -117,10 +121,30 @@ def remove_stale(folder: Path) -> int:
 
 
 def create_locked(path: Path) -> int:
-    """Descriptor of a new file, for reading and writing, that `remove_stale` leaves alone until it is closed."""
+    """Descriptor of a new file, for reading and writing, that `remove_stale` leaves alone until it is closed.
+
+    Only its owner may read it, whatever the umask: it may hold patient data.
+    """
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+        os.fchmod(file, PRIVATE_FILE)
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file).st_nlink:
             return file
         os.close(file)  # removed as stale before it was locked
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file that only its owner may read, whatever the umask, unless it is there."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        os.fchmod(file, PRIVATE_FILE)
+    finally:
+        os.close(file)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder that only its owner may enter, whatever the umask; one that is there becomes so."""
+    path.mkdir(parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o777 != PRIVATE_FOLDER:
+        path.chmod(PRIVATE_FOLDER)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import njit, types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -21,8 +21,6 @@ LANES: Final = 64
 """Elements that `within` tests at once, whatever vectors the processor has."""
 LINE: Final = 8
 """Words that memory brings together."""
-EVEN_OCTETS, EACH_SIXTEENTH = 0x00FF00FF00FF00FF, 0x0001000100010001
-"""Every other byte of a word; what adds up its sixteen-bit numbers at its upper end, multiplied with it."""
 READ, KEEP, DATA = 0, 3, 1
 """Arguments of `llvm.prefetch`: to read, into every cache, data."""
 
@@ -48,6 +46,17 @@ def kernel(function: Function) -> Function:
         return cast("Function", njit(nogil=True)(function))
     compiled._cache._cache_file._source_stamp = STAMP
     return cast("Function", compiled)
+
+
+def has_fast_prefetch() -> bool:
+    """Whether the processor that kernels are compiled for counts bits in vectors, and gains from `prefetch` in a scan.
+
+    Intel's with `vpopcntq` read a stream of codes up to 1.4 times as fast with it; AMD's Zen 4 takes 1.5 times as long.
+    """
+    named, listed = config.CPU_NAME, config.CPU_FEATURES  # type: ignore[attr-defined]
+    host: dict[str, bool] = binding.get_host_cpu_features()
+    counts = "+avx512vpopcntdq" in listed.split(",") if listed else host.get("avx512vpopcntdq", False)
+    return counts and not (named or binding.get_host_cpu_name()).startswith("znver")
 
 
 def is_kept(kernel: Any) -> bool:
@@ -115,29 +124,6 @@ def _within(_typing_context: Any, array: Any, index: Any, low: Any, high: Any) -
     return types.uint64(array, index, low, high), generate
 
 
-def _octet_sum(_typing_context: Any, array: Any, index: Any, mask: Any) -> Any:
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        words = ir.VectorType(word, LINE)
-
-        def line(n: int, at: Any) -> Any:
-            data = context.make_array((array, index, mask)[n])(context, builder, arguments[n]).data
-            return builder.load(builder.bitcast(builder.gep(data, [at]), words.as_pointer()), align=8)
-
-        def each(value: int) -> Any:
-            return ir.Constant(words, [value] * LINE)
-
-        counted = builder.and_(line(0, arguments[1]), line(2, ir.Constant(word, 0)))
-        even = builder.and_(counted, each(EVEN_OCTETS))
-        odd = builder.and_(builder.lshr(counted, each(8)), each(EVEN_OCTETS))
-        get: Any = cgutils.get_or_insert_function
-        add_all = get(builder.module, ir.FunctionType(word, [words]), f"llvm.vector.reduce.add.v{LINE}i64")
-        total = builder.call(add_all, [builder.add(even, odd)])
-        return builder.lshr(builder.mul(total, ir.Constant(word, EACH_SIXTEENTH)), ir.Constant(word, 48))
-
-    return types.uint64(array, index, mask), generate
-
-
 count_ones: Any = intrinsic(_count_ones)
 """Number of set bits, as one machine instruction where there is one (`popcnt`, or `vpopcntq` over a vector)."""
 lowest: Any = intrinsic(_lowest)
@@ -146,7 +132,5 @@ at: Any = intrinsic(_at)
 """Pointer to an address, of the type of the elements of an array: what `numba.carray` makes arrays of."""
 within: Any = intrinsic(_within)
 """Word of the 64 elements of an array from an index on: which lie between two ends, of which the first is not more."""
-octet_sum: Any = intrinsic(_octet_sum)
-"""Sum of those bytes of a line of words, given its place in an array, that a mask of as many words has set."""
 prefetch: Any = intrinsic(_prefetch)
 """Bring the cache line of an element near; outside the array this does nothing."""

@@ -22,17 +22,37 @@ LEVELS = tuple(Level)
 
 
 def patient_key(patient_id: str, issuer: str, study_instance_uid: str) -> str:
-    r"""Text that tells one patient from another.
+    r"""Text that tells one patient from another: Patient ID and Issuer of Patient ID, joined by a backslash.
 
-    Patient ID and Issuer of Patient ID joined by a backslash, which neither can contain. Without a Patient ID the key
-    is the study's own, for two unknown patients are not one.
+    Without a Patient ID the key is the study's own, for two unknown patients are not one. A backslash inside either
+    value, which no valid value has, becomes a NUL, so that the key can always be taken apart.
     """
-    return f"{patient_id}\\{issuer}" if patient_id else f"\\\\{study_instance_uid}"
+    if not patient_id:
+        return f"\\\\{study_instance_uid}"
+    return "\\".join(value.replace("\\", "\0") for value in (patient_id, issuer))
 
 
 def names_a_patient(key: str) -> bool:
     """Whether the patient key was made from a Patient ID."""
     return not key.startswith("\\")
+
+
+def patient_id_and_issuer(key: str) -> tuple[str, str]:
+    """Patient ID and Issuer of Patient ID of a patient key that `names_a_patient`; the issuer may be empty."""
+    patient_id, _, issuer = key.partition("\\")
+    return patient_id, issuer
+
+
+def may_be_one_patient(key: str, other: str) -> bool:
+    """Whether two patient keys can name the same patient.
+
+    They can if they have the same Patient ID, unless both name an issuer and the two issuers differ: a sender that
+    leaves the issuer out contradicts nobody. A key without a Patient ID is only equal to itself.
+    """
+    if key == other or not (names_a_patient(key) and names_a_patient(other)):
+        return key == other
+    (own_id, own_issuer), (other_id, other_issuer) = patient_id_and_issuer(key), patient_id_and_issuer(other)
+    return own_id == other_id and not (own_issuer and other_issuer and own_issuer != other_issuer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +68,7 @@ class Record:
     frames
         0-based numbers of the frames that have a row, ascending; empty for an instance that is kept but not hashed.
     content_digest
-        Of the received data set: does the same UID bring the same content?
+        Hash over what is stored of the received data set: it differs if the same UID comes with other content.
     received_ns
         Time of arrival, nanoseconds since the epoch.
     """

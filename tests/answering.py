@@ -26,7 +26,7 @@ from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.query.find import Finder
 from node.query.retriever import Retriever
-from node.roles.dicom import Entity
+from node.roles.dicom import ApplicationEntity
 from node.settings import Settings
 from storage.database.database import Database, Item
 from storage.search.local import LocalIndex
@@ -77,6 +77,7 @@ class Node:
     settings: Settings
     finder: Finder
     receiver: Receiver
+    entity: ApplicationEntity
     associations: dict[tuple[UID, UID], Association] = field(default_factory=dict)
 
     def associate(self, model: UID, syntax: UID = ExplicitVRLittleEndian, **options: Any) -> Association:
@@ -125,9 +126,9 @@ def answering_node(home: Path, items: Sequence[Item] = (*ITEMS, *MANY)) -> Itera
         spool = Spool(settings.spool_path, capacity=9, free_bytes=0)
         finder = Finder(settings, database, Retriever(spool, LocalIndex(database).view, "model"))
         receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, 1))
-        entity = Entity(settings, receiver, finder)
+        entity = ApplicationEntity(settings, receiver, finder)
         entity.start()
-        node = Node(settings, finder, receiver)
+        node = Node(settings, finder, receiver, entity)
         try:
             yield node
         finally:

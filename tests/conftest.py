@@ -8,6 +8,7 @@ import pytest
 from hashing.phantoms.hospital import write_samples
 from node.cli.send import files
 from tests.running import RunningNode, running_node
+from tests.standin import small_set
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -18,6 +19,14 @@ def shared_data() -> Path:
     if not (SHARED_DATA / "README.md").is_file():
         pytest.skip(f"no real images at {SHARED_DATA}: this check needs them, the others do not")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def nih(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a small stand-in for ChestX-ray14 in `nih`."""
+    root = tmp_path_factory.mktemp("data")
+    small_set(root)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,10 @@ def create(
     return Database.create_or_open(path, code_length, model, MAP_SIZE, block_rows=block_rows, tail_rows=tail_rows)
 
 
-def appended(new: int, known: int = 0, clashing: tuple[Clash, ...] = (), conflicts: int = 0) -> Appended:
-    return Appended(new, known, clashing, conflicts)
+def appended(
+    new: int, known: int = 0, clashing: tuple[Clash, ...] = (), conflicts: int = 0, replaced: int = 0
+) -> Appended:
+    return Appended(new, known, replaced, clashing, conflicts)
 
 
 def stored(database: Database) -> dict[str, tuple[Record | None, list[list[int]], list[Any], Any]]:

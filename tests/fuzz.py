@@ -29,11 +29,12 @@ from pydicom.uid import (
 from rich.console import Console
 from rich.table import Table
 
-from node.dicom.command_set import CommandError, read_command, read_store_request, store_response
+from node.dicom.command_set import CommandError, Request, read_command, read_request, response_to
 from node.errors import NodeError, Refusal
 from node.ingest.decoding import Decoding
-from node.ingest.preparation import Prepared, prepare
-from node.ingest.receiver import _head
+from node.ingest.identity import IdentityCheck
+from node.ingest.outcome import Prepared
+from node.ingest.preparation import prepare
 from node.settings import Settings
 from storage.spool.queue import Entry
 from storage.spool.set_aside import REASON
@@ -153,21 +154,24 @@ def parsers(folder: Path) -> dict[str, tuple[Feed, list[bytes]]]:
 def command_set(octets: bytes) -> str:
     """Read a command set as the upper layer does, and answer it."""
     try:
-        request = read_store_request(read_command(octets))
+        request = read_request(read_command(octets))
     except CommandError:
         return "refused"
     if request is None:
         return "another command"
-    read_command(store_response(request, None))
+    read_command(response_to(request, None))
     return "answered"
 
 
 def head(octets: bytes, transfer_syntax: UID) -> str:
     """Find the UIDs at the beginning of a data set as the receiver does."""
+    check = IdentityCheck(Request(C_STORE_RQ, 1, SECONDARY_CAPTURE, "2.25.7.1.1.1", has_data_set=True), transfer_syntax)
     try:
-        return f"{len(_head(octets, transfer_syntax))} UIDs found"
-    except Refusal:
-        return "refused"
+        check.take(memoryview(octets))
+        check.finish()
+    except Refusal as refusal:
+        return f"{refusal.status:04X}"
+    return "identified"
 
 
 def file(path: Path, octets: bytes) -> str:

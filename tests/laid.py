@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.search.kernels.state import UNSEEN, Notes, Parts, Selection
+from storage.search.kernels.state import GroupedTopK, Parts, grouped
+from storage.segments.top_k import new_top_k
 
 
 class Laid:
@@ -57,10 +58,5 @@ def packed_bits(allowed: NDArray[np.bool_], counts: Sequence[int]) -> NDArray[np
     return np.concatenate(words) if words else np.empty(0, np.uint64)
 
 
-def selection(k: int, code_length: int, groups: int = 0, *, keep_ties: bool = False) -> Selection:
-    state = np.array([code_length]), np.zeros(1, np.int64), np.zeros(code_length + 1, np.int64)
-    return Selection(k, keep_ties, *state, np.full(groups, UNSEEN, np.uint16), np.array([-1, UNSEEN]))
-
-
-def notes(capacity: int) -> Notes:
-    return Notes(np.empty(capacity, np.int64), np.empty(capacity, np.uint16), np.zeros(capacity, np.uint32))
+def nearest(k: int, code_length: int, groups: int = 0) -> GroupedTopK:
+    return grouped(new_top_k(k, code_length, code_length), groups)

@@ -21,6 +21,34 @@ COLUMNS = (
 )
 
 
+EXPERIMENT = """
+title = "stand-in"
+dataset = ["chestxray14:nih"]
+trunk = "{trunk}"
+size = 32
+folds = 2
+frozen_blocks = 14
+trunk_batch = 16
+methods = {methods}
+code_lengths = [16, 32]
+seeds = [0]
+batch = 16
+sampling = "balanced"
+[trunk_schedule]
+epochs = 1
+learning_rate = 1e-3
+trunk_rate = 0.25
+weight_decay = 0.0
+patience = 0
+[schedule]
+epochs = 2
+learning_rate = 5e-3
+trunk_rate = 0.1
+weight_decay = 0.0
+patience = 0
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Film:
     """An image of the tree; its findings show as bright columns."""
@@ -51,3 +79,27 @@ def _pixels(film: Film, rng: np.random.Generator) -> np.ndarray[tuple[int, int],
         column = 4 * FINDINGS.index(finding)
         pixels[:, column : column + 4] += 180
     return pixels.astype(np.uint8)
+
+
+def small_set(root: Path) -> None:
+    """90 images of 45 patients in `nih`, as NIH names and lists them."""
+    rng = np.random.default_rng(0)
+    findings = ("Effusion", "Mass", "Nodule")
+    films = [
+        Film(
+            f"{patient:08d}_{number:03d}.png",
+            patient,
+            "test" if patient >= 30 else "train",
+            tuple(name for name in findings if rng.random() < 0.4),
+        )
+        for patient in range(45)
+        for number in range(2)
+    ]
+    chest_xray14(root / "nih", films)
+
+
+def experiment(folder: Path, trunk: str, methods: list[str]) -> Path:
+    """File of an experiment on `small_set`, of two epochs."""
+    path = folder / f"standin-{trunk}.toml"
+    path.write_text(EXPERIMENT.format(trunk=trunk, methods=methods))
+    return path

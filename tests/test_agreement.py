@@ -11,7 +11,7 @@ from hashing.codes import pack
 from hashing.data.bundled import label_rows
 from hashing.data.examples import FINDINGS, NO_FINDING
 from hashing.evaluation import metrics
-from hashing.evaluation.protocol import Task, Truth, by_codes, task
+from hashing.evaluation.protocol import GroundTruth, Task, by_codes, task
 from hashing.evaluation.ranking import by_score, grade
 
 
@@ -42,11 +42,11 @@ def test_torchmetrics_agrees_where_nothing_is_tied(seed: int) -> None:
     assert found == pytest.approx(float(retrieval_average_precision(scores, relevant, top_k=20)), abs=1e-6)
 
 
-def chexnet_truth(root: Path) -> Truth:
+def chexnet_truth(root: Path) -> GroundTruth:
     """The split of the CheXNet re-implementations, of which the design document gives chance values."""
     rows = label_rows(root)
     findings = np.array([[row[name] == "1" for name in FINDINGS] for row in rows])
-    return Truth(
+    return GroundTruth(
         labels=np.column_stack([findings, ~findings.any(axis=1)]),
         names=(*FINDINGS, NO_FINDING),
         groups=np.array([row["patient_id"] for row in rows]),
@@ -55,7 +55,7 @@ def chexnet_truth(root: Path) -> Truth:
     )
 
 
-def relevant_share(asked: Task, truth: Truth) -> float:
+def relevant_share(asked: Task, truth: GroundTruth) -> float:
     """Mean share of relevant images, counted over distinct label sets: what a random order has in each place."""
     columns = np.ones(15, bool) if asked.relevance == "P-B" else truth.positive
     sets, counts = np.unique(truth.labels[asked.images][:, columns], axis=0, return_counts=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from hashing.codes import hamming_distance
 from storage.search.filter import NO_TABLE, listed
-from storage.search.kernels.bitset import Condition, count_set, every, keep, rows_of
-from storage.search.kernels.distance import STRIP
+from storage.search.kernels.bitset import Condition, every, keep, rows_of
+from storage.search.kernels.distance import BLOCK
 from storage.search.kernels.select import (
-    ROOM,
+    MAX_LISTED,
     keep_listed,
     list_near,
     list_near_set,
@@ -21,8 +21,9 @@ from storage.search.kernels.select import (
     new_listing,
     take_listed,
 )
+from storage.segments.top_k import new_results
 from tests.invented import codes
-from tests.laid import Laid, addresses, notes, packed_bits, selection
+from tests.laid import Laid, addresses, nearest, packed_bits
 
 DTYPES: list[type[np.integer[Any]]] = [np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.uint64]
 sizes_of = st.lists(st.integers(1, 700), min_size=1, max_size=4)
@@ -65,16 +66,15 @@ def test_what_is_kept_is_what_passes_however_many_are_asked_about(
     counts, where, bits = np.array(sizes), addresses(parts), packed_bits(before, sizes)
 
     keep(counts, where, asked, bits)
-    listing, place, found = new_listing(), np.zeros(3, np.int64), []
-    while place[0] < len(sizes):
-        some = list_set(counts, packed_bits(before, sizes), listing, place)
+    listing, position, found = new_listing(), np.zeros(3, np.int64), []
+    while position[0] < len(sizes):
+        some = list_set(counts, packed_bits(before, sizes), listing, position)
         left = keep_listed(listing, some, where, asked)
-        found += list(zip(listing.parts[:left].tolist(), listing.places[:left].tolist(), strict=True))
+        found += list(zip(listing.parts[:left].tolist(), listing.offsets[:left].tolist(), strict=True))
 
     starts = np.cumsum([0, *sizes[:-1]])
     expected = np.flatnonzero(before & passing)
     assert bits.tolist() == packed_bits(before & passing, sizes).tolist()
-    assert count_set(bits) == expected.size
     assert rows_of(starts, counts, bits).tolist() == expected.tolist()
     assert [int(starts[part]) + at for part, at in found] == expected.tolist()
 
@@ -86,25 +86,25 @@ def test_every_row_has_a_bit_and_no_other(n: int) -> None:
 
 
 def test_more_rows_are_listed_than_there_is_room_for_in_several_calls() -> None:
-    sizes = [ROOM + 100, 3, ROOM]
-    counts, listing, place = np.array(sizes), new_listing(), np.zeros(3, np.int64)
+    sizes = [MAX_LISTED + 100, 3, MAX_LISTED]
+    counts, listing, position = np.array(sizes), new_listing(), np.zeros(3, np.int64)
     found = []
 
-    while place[0] < len(sizes):
-        some = list_set(counts, every(counts), listing, place)
-        found += list(zip(listing.parts[:some].tolist(), listing.places[:some].tolist(), strict=True))
+    while position[0] < len(sizes):
+        some = list_set(counts, every(counts), listing, position)
+        found += list(zip(listing.parts[:some].tolist(), listing.offsets[:some].tolist(), strict=True))
 
     assert found == [(part, at) for part, size in enumerate(sizes) for at in range(size)]
 
 
 @given(
     st.sampled_from([16, 64, 128, 192, 256]),
-    st.lists(st.integers(1, 3 * STRIP), min_size=1, max_size=3),
+    st.lists(st.integers(1, 6 * BLOCK), min_size=1, max_size=3),
     st.integers(1, 3),
     st.integers(1, 60),
     st.booleans(),
     st.booleans(),
-    st.sampled_from([STRIP, 3 * STRIP, ROOM]),
+    st.sampled_from([BLOCK, 3 * BLOCK, MAX_LISTED]),
     seeds,
 )
 @settings(deadline=None)
@@ -118,23 +118,24 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     laid, condition = Laid(stored, sizes, deleted, groups), Condition(np.ones(2, np.uint8), NO_TABLE, values[:0], True)
     columns = addresses(split := np.split(values, np.cumsum(sizes)[:-1]))
     expected = np.min([hamming_distance(query, stored) for query in queries], axis=0).astype(np.int64)
-    chosen, listing, place, room = (
-        selection(k, code_length, keep_ties=True),
+    chosen, listing, position, room = (
+        nearest(k, code_length),
         new_listing(),
         np.zeros(3, np.int64),
-        notes(ROOM),
+        new_results(MAX_LISTED),
     )
     found: list[tuple[int, int]] = []
 
-    while place[0] < len(split):
-        limit = int(chosen.threshold[0])
+    while position[0] < len(split):
+        limit = int(chosen.top_k.threshold[0])
         if by_bits:
-            left = list_near_set(laid.parts(), queries, limit, packed_bits(values == 1, sizes), most, listing, place)
+            left = list_near_set(laid.parts(), queries, limit, packed_bits(values == 1, sizes), most, listing, position)
         else:
-            some = list_near(laid.parts(), queries, limit, most, listing, place)
+            some = list_near(laid.parts(), queries, limit, most, listing, position)
             left = keep_listed(listing, some, columns, condition)
-        taken = take_listed(laid.parts(), queries, listing, left, chosen, room, 0)
-        found += list(zip(room.rows[:taken].tolist(), room.distances[:taken].tolist(), strict=True))
+        room.size[0] = 0
+        take_listed(laid.parts(), queries, listing, left, chosen, room)
+        found += list(zip(*(column[: room.size[0]].tolist() for column in room[1:3]), strict=True))
 
     kept = np.flatnonzero(~deleted & (values == 1))
     label = kept // 3 if grouped else kept
@@ -143,7 +144,7 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     reached = np.sort(best[best <= code_length])
     farthest = reached[k - 1] if k <= reached.size else code_length
     answer = kept[(expected[kept] == best[label]) & (expected[kept] <= farthest)]
-    assert chosen.threshold[0] == farthest
+    assert chosen.top_k.threshold[0] == farthest
     assert set(answer.tolist()) <= {row for row, _ in found} <= set(kept.tolist())
     assert all(distance == expected[row] for row, distance in found)
     assert [row for row, _ in found] == sorted(row for row, _ in found)

@@ -14,13 +14,13 @@ from storage.database.blocks import Layout
 from storage.database.database import Database
 from storage.database.tables import SegmentEntry
 from storage.errors import SegmentsBusy
+from storage.search.kernels.select import select
 from storage.search.local import LocalIndex
 from storage.segments import builder
 from storage.segments.builder import RATIO, SEAL_ROWS, alone, build, due, faults, settled, verify
+from storage.segments.layout import MAX_ROWS
 from storage.segments.probe import probe
 from storage.segments.registry import segment_folder
-from storage.segments.starts import MOST_ROWS
-from storage.segments.top_k import look_at_all
 from tests.indexing import always_indexed, checked, create, items
 from tests.invented import codes, item
 
@@ -57,11 +57,11 @@ def test_segments_stay_few_and_cover_all_but_a_tail(added: list[int], whole: boo
 
 
 def test_no_segment_holds_more_rows_than_it_can_tell_apart() -> None:
-    first = SegmentEntry("", 0, MOST_ROWS, 0)
-    second = SegmentEntry("", first.end, MOST_ROWS, 0)
+    first = SegmentEntry("", 0, MAX_ROWS, 0)
+    second = SegmentEntry("", first.end, MAX_ROWS, 0)
 
-    assert due([], 5 * 10**9, whole=True) == (0, MOST_ROWS)
-    assert due([first], 5 * 10**9, whole=True) == (first.end, 2 * MOST_ROWS)
+    assert due([], 5 * 10**9, whole=True) == (0, MAX_ROWS)
+    assert due([first], 5 * 10**9, whole=True) == (first.end, 2 * MAX_ROWS)
     assert due([first, second], 5 * 10**9) == (second.end, 5 * 10**9)
 
 
@@ -195,7 +195,7 @@ def test_a_search_in_a_checked_segment_compiles_nothing(tmp_path: Path) -> None:
         index = LocalIndex(database)
         assert checked(index) == 1
         with index.view() as view:
-            kernels: list[Any] = [probe, look_at_all]
+            kernels: list[Any] = [probe, select]
             compiled = [len(kernel.signatures) for kernel in kernels]
 
             view.search(codes(1, seed=7), 5)

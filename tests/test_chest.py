@@ -90,10 +90,10 @@ def test_a_lesion_is_where_the_truth_says_and_of_its_size(finding: str, low_mm: 
     changed = np.abs(hounsfield(anatomy, level) - hounsfield(healthy, level)) > 400
 
     assert found.name == finding
-    assert anatomy.shown(level) == (finding,)
+    assert anatomy.findings_at(level) == (finding,)
     assert low_mm < np.ptp(np.nonzero(changed.any(axis=0))[0]) < high_mm
     assert changed[:, 200:].sum() > 20 * changed[:, :200].sum()
-    assert anatomy.shown(level + 0.5) == ()
+    assert anatomy.findings_at(level + 0.5) == ()
 
 
 def test_findings_grow_between_the_visits() -> None:
@@ -108,7 +108,7 @@ def test_findings_grow_between_the_visits() -> None:
 def test_a_projection_shows_all_findings() -> None:
     anatomy = chest(replace(HEALTHY, findings=("enlarged heart", "effusion", "nodule")), 0)
 
-    assert set(anatomy.shown(None)) == {"enlarged heart", "effusion", "nodule"}
+    assert set(anatomy.findings_at(None)) == {"enlarged heart", "effusion", "nodule"}
 
 
 def test_women_have_breasts_and_men_have_not() -> None:

@@ -20,8 +20,8 @@ def test_lung_vessels_fill_their_lung_and_stay_out_of_what_covers_it() -> None:
 
         tree = lung_vessels(air, side, covers, np.random.default_rng(1))
 
-        assert air.holds(tree.points).all()
-        assert not any(cover.holds(tree.points).any() for cover in covers)
+        assert air.contains(tree.points).all()
+        assert not any(cover.contains(tree.points).any() for cover in covers)
         assert np.ptp(tree.points[:, 2]) > 0.8 * np.ptp(air.heights)
         assert tree.radii[0] > 3 * tree.radii[-1]
 

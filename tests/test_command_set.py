@@ -9,23 +9,24 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, CTImageStorage
-from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.pdu import P_DATA_TF
 
 from node.dicom.command_set import (
     CommandError,
-    StoreRequest,
+    Request,
     command_pdus,
+    echo_request,
     has_data_set,
     read_command,
-    read_store_request,
-    store_response,
+    read_request,
+    response_to,
 )
 from node.errors import Refusal, Status
 
-REQUEST = StoreRequest(7, CTImageStorage, "2.25.123", has_data_set=True)
+REQUEST = Request(0x0001, 7, CTImageStorage, "2.25.123", has_data_set=True)
 
 
 def command_set_of_a_store_request() -> bytes:
@@ -43,18 +44,30 @@ def read_by_pynetdicom(command_set: bytes) -> Dataset:
 
 
 def test_a_request_that_pynetdicom_wrote_is_read() -> None:
-    assert read_store_request(read_command(command_set_of_a_store_request())) == REQUEST
+    assert read_request(read_command(command_set_of_a_store_request())) == REQUEST
 
 
-def test_another_command_is_no_store_request() -> None:
-    primitive = C_ECHO()
-    primitive.MessageID = 1
-    message = C_ECHO_RQ()
-    message.primitive_to_message(primitive)
+def test_a_request_of_another_service_is_read_too() -> None:
+    elements = read_command(echo_request())
 
-    elements = read_command(encode(message.command_set, is_implicit_vr=True, is_little_endian=True) or b"")
+    assert read_request(elements) == Request(0x0030, 1, "1.2.840.10008.1.1", "", has_data_set=False)
 
-    assert read_store_request(elements) is None
+
+def test_pynetdicom_reads_our_c_echo_request() -> None:
+    octets = echo_request()
+
+    request = read_by_pynetdicom(octets)
+
+    assert request.CommandGroupLength == len(octets) - 12
+    assert (request.CommandField, request.MessageID, request.CommandDataSetType) == (0x30, 1, 257)
+    assert request.AffectedSOPClassUID == "1.2.840.10008.1.1"
+
+
+@pytest.mark.parametrize("command_field", [0x8001, 0x8020, 0x0FFF])
+def test_responses_and_cancels_are_no_requests(command_field: int) -> None:
+    elements = {0x0100: struct.pack("<H", command_field), 0x0120: b"\1\0", 0x0800: b"\1\1"}
+
+    assert read_request(elements) is None
     assert not has_data_set(elements)
 
 
@@ -67,7 +80,7 @@ def test_another_command_is_no_store_request() -> None:
     ],
 )
 def test_pynetdicom_reads_our_response(refusal: Refusal | None) -> None:
-    octets = store_response(REQUEST, refusal)
+    octets = response_to(REQUEST, refusal)
 
     response = read_by_pynetdicom(octets)
 
@@ -110,4 +123,9 @@ def test_garbage_is_no_command_set(octets: bytes) -> None:
 
 def test_a_request_without_message_id_is_refused() -> None:
     with pytest.raises(CommandError, match="Message ID"):
-        read_store_request({0x0100: b"\x01\x00"})
+        read_request({0x0100: b"\x01\x00"})
+
+
+def test_a_command_set_without_command_field_is_none() -> None:
+    with pytest.raises(CommandError, match="Command Field"):
+        read_request({0x0110: b"\x01\x00"})

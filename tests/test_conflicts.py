@@ -1,4 +1,4 @@
-"""UIDs that come again with something else."""
+"""UIDs that come again with something else: nothing is lost, whatever the policy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from node.ingest.conflicts import DROPPED, QUARANTINED, Policy, settle
+from node.ingest.conflicts import DROPPED, QUARANTINED, Policy, clash_outcome
+from node.ingest.outcome import Unusable
 from storage.database.database import Database, Item
-from storage.record import Level
+from storage.record import Level, patient_key
 from tests.invented import item
 
 FIRST = item(0)
@@ -26,61 +27,84 @@ def other(**changes: Any) -> Item:
     return item(0, content_digest=b"other content", **changes)
 
 
-def clash(database: Database, later: Item) -> Level:
-    [found] = database.append([later]).clashing
-    return found.level
+def outcome(database: Database, later: Item, policy: Policy) -> Unusable | None:
+    """Why an item is set aside, None if it is stored."""
+    clashing = database.append([later], replace=policy is Policy.REPLACE).clashing
+    return clash_outcome(database, clashing[0], policy) if clashing else None
 
 
-def kept_digest(database: Database) -> bytes:
+def stored_digest(database: Database) -> bytes:
     with database.snapshot() as snapshot:
         record = snapshot.record(UID)
     assert record is not None
     return record.content_digest
 
 
-@pytest.mark.parametrize(("policy", "reason"), [(Policy.QUARANTINE, QUARANTINED), (Policy.KEEP_FIRST, DROPPED)])
-def test_the_first_stays_unless_it_is_to_be_replaced(database: Database, policy: Policy, reason: str) -> None:
-    later = other()
-
-    why = settle(database, later, clash(database, later), policy)
+def test_the_first_stays_and_the_later_is_kept_beside_it(database: Database) -> None:
+    why = outcome(database, other(), Policy.QUARANTINE)
 
     assert why is not None
-    assert (why.reason, why.uids["SOPInstanceUID"]) == (reason, UID)
-    assert kept_digest(database) == FIRST.record.content_digest
+    assert (why.reason, why.keeps_bytes, why.uids["SOPInstanceUID"]) == (QUARANTINED, True, UID)
+    assert stored_digest(database) == FIRST.record.content_digest
 
 
-def test_a_later_one_takes_the_place_of_the_first_where_that_is_the_policy(database: Database) -> None:
-    later = other()
+def test_the_later_is_dropped_only_where_that_is_the_policy(database: Database) -> None:
+    why = outcome(database, other(), Policy.KEEP_FIRST)
 
-    assert settle(database, later, clash(database, later), Policy.REPLACE) is None
+    assert why is not None
+    assert (why.reason, why.keeps_bytes) == (DROPPED, False)
+    assert stored_digest(database) == FIRST.record.content_digest
 
-    assert kept_digest(database) == b"other content"
+
+def test_a_later_one_replaces_the_first_where_that_is_the_policy(database: Database) -> None:
+    assert outcome(database, other(), Policy.REPLACE) is None
+
+    assert stored_digest(database) == b"other content"
     assert database.verify() == []
     with database.snapshot() as snapshot:
         assert snapshot.count(Level.IMAGE) == 2
 
 
+def test_one_that_arrived_before_the_stored_one_does_not_replace_it_and_is_kept(database: Database) -> None:
+    why = outcome(database, other(received_ns=1), Policy.REPLACE)
+
+    assert why is not None
+    assert (why.reason, why.keeps_bytes) == (QUARANTINED, True)
+    assert "arrived later" in why.detail
+    assert stored_digest(database) == FIRST.record.content_digest
+
+
 @pytest.mark.parametrize("policy", Policy)
-@pytest.mark.parametrize("place", [{"series_instance_uid": "2.25.77"}, {"study_instance_uid": "2.25.78"}])
-def test_the_same_uid_elsewhere_is_kept_apart_whatever_the_policy(
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"series_instance_uid": "2.25.77"},
+        {"study_instance_uid": "2.25.78"},
+        {"series_instance_uid": "2.25.77", "study_instance_uid": "2.25.78"},
+        {"series_instance_uid": item(2).record.series_instance_uid},
+    ],
+)
+def test_the_same_uid_in_another_series_or_study_is_kept_beside_it_whatever_the_policy(
     database: Database, policy: Policy, place: dict[str, str]
 ) -> None:
-    later = other(**place)
+    later = other(patient_key=patient_key("P77", "", ""), **place)
 
-    why = settle(database, later, clash(database, later), policy)
+    why = outcome(database, later, policy)
 
     assert why is not None
-    assert why.reason == QUARANTINED
+    assert (why.reason, why.keeps_bytes) == (QUARANTINED, True)
     assert "another series or study" in why.detail
-    assert kept_digest(database) == FIRST.record.content_digest
+    assert stored_digest(database) == FIRST.record.content_digest
+    assert database.verify() == []
 
 
-def test_a_series_under_another_study_is_kept_apart(database: Database) -> None:
+@pytest.mark.parametrize("policy", Policy)
+def test_a_series_under_another_study_is_kept_beside_it_whatever_the_policy(database: Database, policy: Policy) -> None:
     later = item(9, series_instance_uid=FIRST.record.series_instance_uid)
 
-    why = settle(database, later, clash(database, later), Policy.REPLACE)
+    why = outcome(database, later, policy)
 
     assert why is not None
-    assert why.reason == QUARANTINED
+    assert (why.reason, why.keeps_bytes) == (QUARANTINED, True)
     with database.snapshot() as snapshot:
         assert snapshot.record(later.record.sop_instance_uid) is None

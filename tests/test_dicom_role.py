@@ -1,8 +1,10 @@
 """The application entity on the wire: refusals, cancel, extended negotiation, what is no identifier."""
 
+import threading
 import time
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from node.dicom.private import GROUP, SIMILARITY_FIND, Element
 from node.errors import Status
 from node.query import catalog
 from node.query.identifier import write_response
+from node.roles import dicom
 from tests.answering import EXAMPLE, MANY, RETURNED, SYNTAXES, Node, StudyRoot, answering_node
 from tests.archive import identifier, uid
 
@@ -155,3 +158,28 @@ def test_of_extended_negotiation_only_what_is_done_is_accepted(node: Node, propo
     answered = association.acceptor.sop_class_extended[StudyRoot]
     done = b"\1\0\0\0\0\1\0"
     assert answered == bytes(ours & theirs for ours, theirs in zip(done, proposed, strict=False))
+
+
+def test_an_entity_that_answers_itself_is_alive(node: Node) -> None:
+    assert node.entity.is_alive()
+
+
+def test_an_entity_that_hangs_is_not_alive(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(dicom, "PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(dicom, "PROBE_EVERY_S", 0)
+    monkeypatch.setattr("node.dicom.message_reader.MessageReader.read_values", lambda *_: released.wait(30))
+
+    assert not node.entity.is_alive()
+
+    released.set()
+
+
+def test_a_role_whose_listener_ended_ends(tmp_path: Path) -> None:
+    with answering_node(tmp_path / "node", items=[]) as node:
+        listener = node.entity._listener
+        assert listener is not None
+        listener.stop()
+
+        with pytest.raises(RuntimeError, match="has ended"):
+            node.entity.is_alive()

@@ -9,16 +9,25 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydicom import dcmread
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from hashing.codes import unpack
 from hashing.images.pixels import network_input
 from hashing.model import backends
+from hashing.model.architectures import build
 from hashing.model.backends import Backend
-from hashing.model.encoder import Encoder, Encoding, export
+from hashing.model.encoder import Encoder, Encoding
 from hashing.model.modality import joined
-from hashing.model.model_file import ARCHITECTURE, DEFAULT_MODEL, ModelError, read_model
-from hashing.model.network import CODE_LENGTHS, LEARNED_BITS, HashNetwork
+from hashing.model.model_file import (
+    CODE_LENGTHS,
+    DEFAULT_MODEL,
+    FIRST_ARCHITECTURE,
+    Architecture,
+    ModelError,
+    read_model,
+)
+from hashing.model.network import HashNetwork
+from hashing.model.weights import export, load_network
 from hashing.training.train import CLASSES
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
@@ -81,7 +90,7 @@ def test_images_of_another_size_or_type_are_refused(encoder: Encoder) -> None:
 def test_a_model_keeps_its_codes_when_it_is_exported_and_read(tmp_path: Path) -> None:
     network = untrained(n_classes=0)
 
-    model = export(network, tmp_path / "own.safetensors", "own", {"note": "untrained"})
+    model = export(network, Architecture(), tmp_path / "own.safetensors", "own", {"note": "untrained"})
     loaded = Encoder.load(tmp_path / "own.safetensors", 64, "cpu")
 
     assert loaded.model == model
@@ -97,12 +106,13 @@ def test_a_model_keeps_its_codes_when_it_is_exported_and_read(tmp_path: Path) ->
 
 
 def test_a_model_with_classes_keeps_their_names_and_scores_and_has_the_codes_of_one_without(tmp_path: Path) -> None:
-    with_classes, plain = untrained(n_classes=3), untrained(n_classes=3)
-    plain.classifier = None
+    with_classes, plain = untrained(n_classes=3), untrained(n_classes=0)
+    shared = {name: one for name, one in with_classes.weights().items() if not name.startswith("classifier")}
+    plain.load_weights(shared)
     names = ("hand", "Größe", "head")
 
-    model = export(with_classes, tmp_path / "with.safetensors", "own", {}, names)
-    export(plain, tmp_path / "plain.safetensors", "own", {})
+    model = export(with_classes, Architecture(), tmp_path / "with.safetensors", "own", {}, names)
+    export(plain, Architecture(), tmp_path / "plain.safetensors", "own", {})
 
     encoding, other = (
         Encoder.load(tmp_path / f"{name}.safetensors", 128, "cpu").encode(IMAGES, MODALITIES)
@@ -119,9 +129,9 @@ def test_a_model_with_classes_keeps_their_names_and_scores_and_has_the_codes_of_
 def test_one_network_makes_one_file_whenever_it_is_exported(tmp_path: Path) -> None:
     network, facts = untrained(n_classes=2), {f"fact {number}": str(number) for number in range(9)}
     script = "import sys; from tests.test_encoder import *; "
-    script += f"export(untrained(2), Path(sys.argv[1]), 'own', {facts!r}, 'ab')"
+    script += f"export(untrained(2), Architecture(), Path(sys.argv[1]), 'own', {facts!r}, 'ab')"
 
-    export(network, tmp_path / "here.safetensors", "own", facts, "ab")
+    export(network, Architecture(), tmp_path / "here.safetensors", "own", facts, "ab")
     subprocess.run([sys.executable, "-c", script, tmp_path / "there.safetensors"], check=True)
 
     assert (tmp_path / "here.safetensors").read_bytes() == (tmp_path / "there.safetensors").read_bytes()
@@ -130,19 +140,18 @@ def test_one_network_makes_one_file_whenever_it_is_exported(tmp_path: Path) -> N
 def test_a_classifier_whose_classes_have_no_names_is_refused(tmp_path: Path) -> None:
     network, path = untrained(n_classes=2), tmp_path / "own.safetensors"
     with pytest.raises(ModelError, match="1 names came for 2 classes"):
-        export(network, path, "own", {}, ["hand"])
-    save_file(network.state_dict(), path, metadata={"architecture": ARCHITECTURE, "classes": '["hand"]'})
+        export(network, Architecture(), path, "own", {}, ["hand"])
+    save_file(network.weights(), path, metadata={"architecture": FIRST_ARCHITECTURE, "classes": '["hand"]'})
 
-    with pytest.raises(ModelError, match="1 classes and has a classifier of 2"):
+    with pytest.raises(ModelError, match="do not fit its header, which names a plain head of 96 bits and 1 classes"):
         Encoder.load(path)
 
 
 def untrained(n_classes: int) -> HashNetwork:
     """A network whose weights fit half precision."""
     torch.manual_seed(0)
-    network = HashNetwork(n_classes).eval()
-    half = {name: tensor.half().float() for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
-    network.load_state_dict(half, strict=False)
+    network = build(Architecture(), n_classes).eval()
+    network.load_weights({name: tensor.half() for name, tensor in network.weights().items()})
     return network
 
 
@@ -173,10 +182,10 @@ def test_every_backend_gives_the_reference_codes_but_for_one_bit_in_a_thousand(n
 
 def reference(images: NDArray[np.uint8], modality: str) -> NDArray[np.bool_]:
     """Bits of the network as it is defined, in fp32."""
-    network = HashNetwork.of(load_file(DEFAULT_MODEL)).eval()
+    network = load_network(DEFAULT_MODEL)[0].eval()
     with torch.inference_mode():
         outputs = [network(torch.from_numpy(image)[None, None]) for image in images]
-    return joined(torch.cat(outputs).numpy()[:, :LEARNED_BITS], [modality] * len(images)) >= 0
+    return joined(torch.cat(outputs).numpy()[:, : network.code_length], [modality] * len(images)) >= 0
 
 
 def test_the_quickest_backend_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

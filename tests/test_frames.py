@@ -1,5 +1,3 @@
-import struct
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +5,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from hashing.images.frames import Limits, PixelError, codestream_size, quiet, sampled_frames, stored_frame
+from hashing.images.frames import Limits, quiet, sampled_frames, stored_frame
+from hashing.images.pixel_error import PixelError
 from tests.images import image, scene
 
 
@@ -119,23 +118,21 @@ def test_a_data_set_without_meta_information_is_taken_for_uncompressed() -> None
     assert (stored_frame(dataset).pixels == scene(8, 8, 4096)).all()
 
 
-def test_the_size_of_a_jpeg_is_read_behind_other_segments() -> None:
-    comment = b"\xff\xfe" + struct.pack(">H", 12) + b"0123456789"
-    start_of_frame = b"\xff\xc3" + struct.pack(">HBHHB", 11, 16, 700, 900, 1)
+@pytest.mark.parametrize(("decoded_bytes", "expected"), [(1, [2]), (3 * 24, [0, 3, 5]), (6 * 24, [0, 1, 2, 3, 4, 5])])
+def test_fewer_frames_are_sampled_of_large_ones(decoded_bytes: int, expected: list[int]) -> None:
+    dataset = image(np.zeros((6, 4, 6), np.uint8))
 
-    assert codestream_size(b"\xff\xd8" + comment + start_of_frame) == (700, 900)
-
-
-def test_the_size_of_jpeg_2000_is_read_behind_the_boxes_of_a_file_and_nowhere_else() -> None:
-    siz = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 41, 0, 930, 720, 30, 20)
-
-    assert codestream_size(siz) == (700, 900)
-    assert codestream_size(b"\0\0\0\x0cjP  \r\n\x87\n" + siz) == (700, 900)
-    assert codestream_size(b"\2\0\0\0" + siz) is None
+    assert sampled_frames(dataset, 8, Limits(decoded_bytes=decoded_bytes)) == expected
 
 
-@given(codestream=st.binary(max_size=60), start=st.sampled_from([b"", b"\xff\xd8\xff", b"\xff\x4f\xff\x51"]))
-def test_the_size_of_a_damaged_codestream_is_a_size_or_none(codestream: bytes, start: bytes) -> None:
-    size = codestream_size(start + codestream)
+def test_a_decoder_that_lacks_memory_says_nothing_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = image(scene(16, 16, 256).astype(np.uint8))
+    dataset.compress(RLELossless, generate_instance_uid=False)
 
-    assert size is None or len(size) == 2
+    def lacking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.as_array", lacking)
+
+    with pytest.raises(MemoryError):
+        stored_frame(dataset)

@@ -59,8 +59,8 @@ def test_a_tumour_is_where_the_truth_says(side: int) -> None:
 
     assert len(columns) > 150
     assert side * (columns.mean() - 109.5) > 15
-    assert anatomy.shown(level) == ("brain tumour",)
-    assert anatomy.shown(1.0) == ()
+    assert anatomy.findings_at(level) == ("brain tumour",)
+    assert anatomy.findings_at(1.0) == ()
 
 
 def test_heads_differ_in_shape() -> None:

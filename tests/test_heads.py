@@ -1,4 +1,4 @@
-"""The hash layer, learned on features of a finished trunk."""
+"""The hash layer and the classifier, learned on features of a finished trunk."""
 
 from dataclasses import replace
 
@@ -8,45 +8,60 @@ import torch
 
 from hashing.data.datasets import LABELS, Dataset
 from hashing.data.examples import KINDS
-from hashing.model.network import FEATURES, LEARNED_BITS, EfficientNetLite0, HashLayer
+from hashing.methods.relation import relation_loss
+from hashing.model.model_file import Architecture
+from hashing.model.network import FEATURES, EfficientNetLite0
 from hashing.training.augmentation import roughen
-from hashing.training.heads import Head, Material, material, relation_loss, train_head
+from hashing.training.heads import DrawnFeatures, draw_features, train_classifier, train_hash_layer
+from hashing.training.recipe import ClassifierRecipe, HashLayerRecipe
 from hashing.training.sampling import rarity
 
-HEAD = Head(("set",), (), 6, 2, 64, steps=150, batch=32, learning_rate=2e-3, noise=0.1, relation_weight=1.0, seed=3)
+HEAD = HashLayerRecipe(
+    ("set",), (), 6, 2, 64, steps=150, batch=32, learning_rate=2e-3, noise=0.1, relation_weight=1.0, seed=3
+)
+CLASSIFIER = ClassifierRecipe(steps=150, batch=32, learning_rate=1e-2, weight_decay=1e-2, noise=0.1, seed=3)
 
 
-def clusters(centres: int, each: int) -> Material:
+def clusters(centres: int, each: int) -> DrawnFeatures:
     """Raw features in distant clusters, each of its own class, with offsets and scales of their own."""
     generator = torch.Generator().manual_seed(0)
     middle = torch.randn(centres, FEATURES, generator=generator).repeat_interleave(each, dim=0)
     features = 5 + 3 * (middle + 0.3 * torch.randn(centres * each, FEATURES, generator=generator))
-    weights = torch.eye(centres).repeat_interleave(each, dim=0)
-    return Material(features, weights, torch.full((centres * each,), 1 / (centres * each), dtype=torch.float64))
+    shares = torch.eye(centres).repeat_interleave(each, dim=0)
+    return DrawnFeatures(features, shares, torch.full((centres * each,), 1 / (centres * each), dtype=torch.float64))
 
 
 def test_images_of_a_class_come_together_and_others_stay_apart() -> None:
     known = clusters(centres=4, each=20)
-    layer = HashLayer(FEATURES, LEARNED_BITS)
 
-    train_head(layer, known, HEAD)
+    head = train_hash_layer(known, HEAD, Architecture())
 
     with torch.no_grad():
-        bits = layer(known.features) >= 0  # raw features: the standardisation is folded into the layer
+        bits = head((known.features,)).relaxed >= 0  # raw features: the standardisation is folded into the layer
     distances = (bits[:, None] != bits[None]).float().mean(dim=2)
-    same = (known.weights @ known.weights.T).bool()
+    same = (known.shares @ known.shares.T).bool()
     assert distances[same].max() < 0.1
     assert distances[~same].min() > 0.3
 
 
-def test_one_seed_gives_one_layer_whatever_was_before() -> None:
-    known = clusters(centres=3, each=10)
-    layers = [HashLayer(FEATURES, LEARNED_BITS) for _ in range(2)]
+def test_one_seed_gives_one_hash_layer_and_one_classifier_whatever_was_drawn_before() -> None:
+    known, short = clusters(centres=3, each=20), replace(HEAD, steps=5)
 
-    for layer in layers:
-        train_head(layer, known, Head(("set",), (), 6, 1, 64, 5, 16, 2e-3, 0.1, 1.0, seed=3))
+    first = train_hash_layer(known, short, Architecture()), train_classifier(known, replace(CLASSIFIER, steps=5))
+    torch.rand(1)
+    second = train_hash_layer(known, short, Architecture()), train_classifier(known, replace(CLASSIFIER, steps=5))
 
-    assert torch.equal(layers[0](known.features), layers[1](known.features))
+    assert torch.equal(first[0]((known.features,)).relaxed, second[0]((known.features,)).relaxed)
+    assert torch.equal(first[1](known.features), second[1](known.features))
+
+
+def test_scores_of_raw_features_become_the_shares_of_classes() -> None:
+    known = clusters(centres=3, each=20)
+    shares = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.5, 0.5]]).repeat_interleave(20, dim=0)
+
+    layer = train_classifier(replace(known, shares=shares), CLASSIFIER)
+
+    assert (layer(known.features).softmax(dim=1) - shares).abs().max() < 0.1
 
 
 def test_codes_as_far_apart_as_their_features_cost_nothing() -> None:
@@ -70,27 +85,27 @@ def ten_radiographs_and_four_sections() -> Dataset:
 def test_of_each_kind_at_most_so_many_images_are_taken_with_shares_that_sum_to_one(
     ten_radiographs_and_four_sections: Dataset,
 ) -> None:
-    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
+    taken = draw_features(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
 
     assert taken.features.shape == (2 * (6 + 3), FEATURES)
-    assert torch.allclose(taken.weights.sum(dim=1), torch.ones(18))
+    assert torch.allclose(taken.shares.sum(dim=1), torch.ones(18))
     assert torch.isclose(taken.chances.sum(), torch.tensor(1.0, dtype=torch.float64))
-    assert taken.weights[:, len(LABELS) + 2].tolist() == 2 * ([0] * 6 + [1] * 3)
+    assert taken.shares[:, len(LABELS) + 2].tolist() == 2 * ([0] * 6 + [1] * 3)
 
 
 def test_each_draw_shows_the_same_images_varied_anew(ten_radiographs_and_four_sections: Dataset) -> None:
-    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
+    taken = draw_features(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
 
-    assert torch.equal(taken.weights[:9], taken.weights[9:])
+    assert torch.equal(taken.shares[:9], taken.shares[9:])
     assert not torch.equal(taken.features[:9], taken.features[9:])
 
 
 def test_a_kind_of_a_set_can_be_left_out(ten_radiographs_and_four_sections: Dataset) -> None:
     head = replace(HEAD, omitted=("set: adult chest radiograph", "another: head MR"))
 
-    taken = material(EfficientNetLite0(), [ten_radiographs_and_four_sections], head, 0.5, np.random.default_rng(0))
+    taken = draw_features(EfficientNetLite0(), [ten_radiographs_and_four_sections], head, 0.5, np.random.default_rng(0))
 
-    assert taken.weights[:, len(LABELS) + 2].tolist() == [1] * 2 * 3
+    assert taken.shares[:, len(LABELS) + 2].tolist() == [1] * 2 * 3
 
 
 def test_roughened_images_keep_their_size_and_range() -> None:

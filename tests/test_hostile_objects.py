@@ -18,7 +18,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from hashing.images.frames import Limits
 from hashing.model.encoder import Encoder
 from node.ingest.indexer import Indexer
-from node.ingest.preparation import Prepared, Unusable, prepare
+from node.ingest.outcome import Prepared, Unusable
+from node.ingest.preparation import prepare
 from node.settings import Settings
 from storage.database.database import Database
 from storage.record import Level

@@ -8,23 +8,37 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hashing.methods.base import HeadOutputs, Objective, Targets
+from hashing.methods.classification import Classification
+from hashing.methods.heads import Classifier
+from hashing.training.checkpoints import best_weights
 from hashing.training.experiment import Experiment
-from hashing.training.loop import Batch, Learner, Schedule, best_weights, fit
-from hashing.training.trunk import Classification
+from hashing.training.loop import Learner, Schedule, TrainingBatch, fit
 
 INPUTS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 LABELS = (INPUTS[:, :2] > 0).float()
 SCHEDULE = Schedule(epochs=4, learning_rate=0.05, trunk_rate=0.5, weight_decay=0.01, patience=0)
 
 
-def learner() -> Learner:
+class Trunk(nn.Module):
+    """Layers between inputs and features."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self.layers(inputs[0]),)
+
+
+def learner(objective: Objective | None = None) -> Learner:
     torch.manual_seed(0)
-    return Learner(nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5)), nn.Linear(5, 2), Classification())
+    return Learner(Trunk(nn.Linear(6, 5), nn.Dropout(0.5)), Classifier((5,), n_labels=2), objective or Classification())
 
 
-def batches(epoch: int) -> Iterator[Batch]:
+def batches(epoch: int) -> Iterator[TrainingBatch]:
     for rows in torch.randperm(40, generator=torch.Generator().manual_seed(epoch)).reshape(4, 10):
-        yield Batch(INPUTS[rows], LABELS[rows], rows)
+        yield TrainingBatch((INPUTS[rows],), Targets(LABELS[rows], torch.ones(10, 2), rows))
 
 
 def weights(one: Learner) -> list[Tensor]:
@@ -35,7 +49,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(tmp_path: 
     whole, first, second = learner(), learner(), learner()
     fit(whole, SCHEDULE, 4, batches, lambda _: 0.0, seed=1, folder=tmp_path / "whole")
 
-    def power_cut(epoch: int) -> Iterator[Batch]:
+    def power_cut(epoch: int) -> Iterator[TrainingBatch]:
         if epoch == 2:
             raise KeyboardInterrupt
         return batches(epoch)
@@ -53,7 +67,7 @@ def test_a_finished_run_is_read_not_repeated(tmp_path: Path) -> None:
     done, again = learner(), learner()
     fit(done, SCHEDULE, 4, batches, lambda _: 0.5, seed=1, folder=tmp_path)
 
-    def nothing(epoch: int) -> Iterator[Batch]:
+    def nothing(epoch: int) -> Iterator[TrainingBatch]:
         raise AssertionError("trained again")
 
     assert fit(again, SCHEDULE, 4, nothing, lambda _: 0.0, seed=1, folder=tmp_path) == 0.5
@@ -78,12 +92,29 @@ def test_training_stops_when_validation_does_not_improve_and_keeps_the_best() ->
 
 def test_frozen_modules_keep_weights_and_statistics() -> None:
     norm = nn.BatchNorm1d(6)
-    one = Learner(nn.Sequential(norm, nn.Linear(6, 5)), nn.Linear(5, 2), Classification(), frozen=[norm])
+    one = Learner(Trunk(norm, nn.Linear(6, 5)), Classifier((5,), n_labels=2), Classification(), frozen=[norm])
 
     fit(one, SCHEDULE, 4, batches, lambda _: 0.0, seed=1)
 
     assert torch.equal(norm.running_mean, torch.zeros(6)) if norm.running_mean is not None else False
     assert torch.equal(norm.weight, torch.ones(6))
+
+
+def test_an_objective_hears_how_much_of_the_training_is_done() -> None:
+    class Listening(Classification):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard: list[float] = []
+
+        def forward(self, outputs: HeadOutputs, targets: Targets) -> Tensor:
+            self.heard.append(targets.progress)
+            return super().forward(outputs, targets)
+
+    objective = Listening()
+
+    fit(learner(objective), Schedule(2, 0.05, 0.5, 0.0, patience=0), 4, batches, lambda _: 0.0, seed=1)
+
+    assert objective.heard == [0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875]
 
 
 def test_missing_weights_are_an_error_that_says_what_to_run(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Objectives of the baselines: against hand-computed values, and on toy codes that can be told apart."""
 
+from collections.abc import Callable
 from math import cosh, exp, log, log1p, sqrt
 
 import numpy as np
@@ -9,17 +10,30 @@ from torch import Tensor
 
 from hashing.codes import pack
 from hashing.evaluation.judgement import judge
-from hashing.evaluation.protocol import Truth, by_codes, task
-from hashing.methods.base import Setting, balanced_weights, pairs, similar_share
-from hashing.methods.catalogue import OBJECTIVES, PROJECTIONS, objective
-from hashing.methods.centres import class_targets, hadamard
-from hashing.model.network import HashLayer
-from hashing.training.loop import Batch, Learner, Schedule, fit
+from hashing.evaluation.protocol import GroundTruth, by_codes, task
+from hashing.methods.base import HeadOutputs, OnCodes, Setting, Targets
+from hashing.methods.catalogue import PROJECTIONS, TRAINED, trained
+from hashing.methods.centres import CentralSimilarityQuantization, OrthoHash, class_targets, hadamard
+from hashing.methods.heads import PlainHead
+from hashing.methods.pairs import balanced_weights, pairs, similar_share
+from hashing.training.loop import Learner, Schedule, TrainingBatch, fit
 
 LABELS = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])  # 0 and 1 share a label, so do 1 and 2
 GROUPS = torch.tensor([1, 2, 3])
 CODES = torch.tensor([[2.0, 0.0], [1.0, -1.0], [0.0, 1.0]])
 SETTING = Setting(2, np.array([[True, False], [False, True]]), 0)  # half of its pairs are similar
+
+
+def loss_of(method: str, setting: Setting, **options: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The loss of a method as a function of codes, labels and patients."""
+    objective = trained(method).objective(setting, **options)
+    assert isinstance(objective, OnCodes)
+
+    def loss(codes: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
+        value: Tensor = objective(HeadOutputs(codes), Targets(labels, torch.ones_like(labels), patients))
+        return value
+
+    return loss
 
 
 def softplus(value: float) -> float:
@@ -28,7 +42,7 @@ def softplus(value: float) -> float:
 
 def of_pairs(method: str, **options: float) -> float:
     """Value without the quantisation term, on three images of three patients."""
-    return float(objective(method, SETTING, options)(CODES, LABELS, GROUPS).detach())
+    return float(loss_of(method, SETTING, **options)(CODES, LABELS, GROUPS).detach())
 
 
 def test_dsh_draws_similar_codes_together_and_keeps_others_a_margin_apart() -> None:
@@ -59,7 +73,7 @@ def test_dhn_weighs_pairs_by_overlap_and_rarity_and_wants_two_modes() -> None:
 
 
 def test_hashnet_sharpens_codes_as_steps_go_by() -> None:
-    loss = objective("HashNet", SETTING, {"refresh": 2, "growth": 1.5})
+    loss = loss_of("HashNet", SETTING, refresh=2, growth=1.5)
     values = [float(loss(CODES, LABELS, GROUPS)) for _ in range(3)]
 
     def expected(factor: float) -> float:
@@ -99,7 +113,7 @@ def test_idhn_takes_partly_similar_pairs_by_squares_and_others_by_likelihood() -
 
 
 def test_csq_classifies_bits_towards_the_majority_of_centres() -> None:
-    loss = objective("CSQ", Setting(2, np.ones((1, 1), bool), 0), {"eta": 0.0})
+    loss = CentralSimilarityQuantization(Setting(2, np.ones((1, 1), bool), 0), eta=0.0)
     loss.centres = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
     loss.tie = torch.tensor([-1.0, -1.0])
     # centres: (1, 1); both labels (1, tie = -1); (1, -1)
@@ -109,7 +123,7 @@ def test_csq_classifies_bits_towards_the_majority_of_centres() -> None:
 
 
 def test_orthohash_is_a_cross_entropy_of_cosines_with_a_margin() -> None:
-    loss = objective("OrthoHash", Setting(2, np.ones((1, 1), bool), 0), {})
+    loss = OrthoHash(Setting(2, np.ones((1, 1), bool), 0))
     loss.targets = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
     logits = 8 * np.array([1 / sqrt(2) - 0.2, 1 / sqrt(2)])  # image 0
 
@@ -133,7 +147,7 @@ def test_pairs_of_one_patient_never_count() -> None:
 
     assert pairs(LABELS, same).counted.tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
     for method in ("DSH", "DPSH", "DHN", "HashNet", "DTSH", "DCH", "IDHN"):
-        alone = objective(method, SETTING, {})(CODES[:2], LABELS[:2], same[:2])
+        alone = loss_of(method, SETTING)(CODES[:2], LABELS[:2], same[:2])
         assert torch.isfinite(alone), method
 
 
@@ -163,12 +177,12 @@ def test_class_targets_are_orthogonal_and_too_many_are_refused() -> None:
         hadamard(52)
 
 
-def toy() -> tuple[np.ndarray, Truth]:
+def toy() -> tuple[np.ndarray, GroundTruth]:
     """120 images of 4 classes, far apart in 16 features, each of its own patient."""
     rng = np.random.default_rng(0)
     classes = np.arange(120) % 4
     features = 4 * rng.standard_normal((4, 16))[classes] + 0.1 * rng.standard_normal((120, 16))
-    truth = Truth(
+    truth = GroundTruth(
         labels=np.eye(4, dtype=bool)[classes],
         names=("a", "b", "c", "d"),
         groups=np.arange(120).astype(str),
@@ -178,28 +192,27 @@ def toy() -> tuple[np.ndarray, Truth]:
     return features.astype(np.float32), truth
 
 
-def mean_average_precision(relaxed: np.ndarray, truth: Truth) -> float:
+def mean_average_precision(relaxed: np.ndarray, truth: GroundTruth) -> float:
     test = task(truth, "P-A", "DB-seen", truth.part("test"), truth.part("train"))
     return float(judge(test, by_codes(pack(relaxed >= 0)))["MAP"].mean())
 
 
-@pytest.mark.parametrize("method", OBJECTIVES)
+@pytest.mark.parametrize("method", TRAINED)
 def test_a_few_steps_on_classes_far_apart_reach_a_perfect_ranking(method: str) -> None:
     features, truth = toy()
     train = truth.part("train")
+    labels = torch.from_numpy(truth.labels[train]).float()
     torch.manual_seed(0)
-    learner = Learner(
-        torch.nn.Identity(), HashLayer(16, 16), objective(method, Setting(16, truth.labels[train], 0), {})
-    )
-    batch = Batch(
-        torch.from_numpy(features[train]), torch.from_numpy(truth.labels[train]).float(), torch.arange(len(train))
-    )
+    objective = trained(method).objective(Setting(16, truth.labels[train], 0))
+    learner = Learner(torch.nn.Identity(), PlainHead((16,), 16), objective)
+    targets = Targets(labels, torch.ones_like(labels), torch.arange(len(train)))
+    batch = TrainingBatch((torch.from_numpy(features[train]),), targets)
     schedule = Schedule(epochs=1, learning_rate=0.05, trunk_rate=0.0, weight_decay=0.0, patience=0)
 
     fit(learner, schedule, 150, lambda epoch: [batch] * 150, lambda one: 0.0, 0)
 
     with torch.inference_mode():
-        relaxed: Tensor = learner(torch.from_numpy(features))
+        relaxed = learner((torch.from_numpy(features),)).relaxed
     assert mean_average_precision(relaxed.numpy(), truth) == pytest.approx(1.0, abs=1e-9)
 
 

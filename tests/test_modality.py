@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hashing.model.modality import joined, learned_length
-from hashing.model.network import CODE_LENGTHS
+from hashing.model.model_file import CODE_LENGTHS
 
 EVERYTHING = ("DX", "XA", "CT", "MR", "US", "PT", "ES", "OT")
 
@@ -30,7 +30,9 @@ def test_three_of_four_bits_are_learned_and_keep_their_order() -> None:
     assert np.array_equal(relaxed[:, places], learned)
 
 
-@pytest.mark.parametrize(("one", "other"), [("CR", "DX"), ("MG", "RG"), ("RF", "XA"), ("", "OT"), ("OT", "ct")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("CR", "DX"), ("MG", "RG"), ("RF", "XA"), ("", "OT"), ("OT", "ct"), ("CT", " CT"), ("MR", "MR ")]
+)
 def test_modalities_of_one_family_have_the_same_bits(one: str, other: str) -> None:
     learned = np.zeros((2, 12), np.float32)
 

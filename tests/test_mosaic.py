@@ -50,6 +50,14 @@ def test_other_images_stay_whole() -> None:
     assert middle_section(GRID, dataset) is GRID
 
 
+@pytest.mark.parametrize("term", [" MOSAIC", "MOSAIC ", " MOSAIC "])
+def test_spaces_around_the_word_mosaic_mean_nothing(term: str) -> None:
+    dataset = mosaic(count=36)
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", term]
+
+    assert middle_section(GRID, dataset).shape == (64, 64)
+
+
 def test_the_network_sees_one_section() -> None:
     dataset = image(GRID)
     dataset.update(mosaic(count=36))

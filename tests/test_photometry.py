@@ -1,70 +1,18 @@
-# mypy: untyped-calls-exclude=SimpleITK
+"""Stored values are shown as a viewing station would show them."""
+
 from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.tag import Tag
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from hashing.images.frames import PixelError
-from hashing.images.pixels import decode
-from tests.images import image, item, scene, sent
+from tests.images import image, item, scene, sent, shown
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
-
-
-def shown(dataset: Dataset, frame: int = 0) -> NDArray[np.int64]:
-    return sitk.GetArrayFromImage(decode(dataset, frame)).astype(np.int64)
-
-
-def linear_twin(x: float, center: float, width: float) -> float:
-    """PS3.3 C.11.2.1.2.1, as it is written there."""
-    if x <= center - 0.5 - (width - 1) / 2:
-        return 0
-    if x > center - 0.5 + (width - 1) / 2:
-        return 255
-    return ((x - (center - 0.5)) / (width - 1) + 0.5) * 255
-
-
-@settings(max_examples=30)
-@given(center=st.integers(200, 3900), width=st.integers(100, 5000), slope=st.sampled_from([1, 2, 0.25]))
-def test_a_linear_window_is_the_standards_pseudo_code(center: int, width: int, slope: float) -> None:
-    dataset = image(RAMP, WindowCenter=center, WindowWidth=width, RescaleSlope=slope, RescaleIntercept=-100)
-
-    picture = shown(dataset)
-
-    expected = [linear_twin(x * slope - 100, center, width) for x in RAMP.ravel().tolist()]
-    inside = sum(0 < y < 255 for y in expected) >= 0.01 * len(expected)
-    assert not inside or np.abs(picture.ravel() - expected).max() <= 1.001
-
-
-def test_an_exact_window_and_a_sigmoid_are_as_the_standard_says() -> None:
-    window: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 1000}
-
-    exact = shown(image(RAMP, VOILUTFunction="LINEAR_EXACT", **window)).ravel()
-    sigmoid = shown(image(RAMP, VOILUTFunction="SIGMOID", **window)).ravel()
-
-    assert list(exact[[1500, 1700, 2000, 2500]]) == [0, 51, 128, 255]
-    assert list(sigmoid[[0, 1750, 2000, 4000]]) == [0, round(255 / (1 + np.e)), 128, 255]
-
-
-def test_of_several_windows_the_first_that_shows_something_is_taken() -> None:
-    first = image(RAMP, WindowCenter=[1000, 3000], WindowWidth=[500, 500])
-    absurd = image(RAMP, WindowCenter=[-9000, 3000], WindowWidth=[1, 500])
-
-    assert (shown(first) == shown(image(RAMP, WindowCenter=1000, WindowWidth=500))).all()
-    assert (shown(absurd) == shown(image(RAMP, WindowCenter=3000, WindowWidth=500))).all()
-
-
-@pytest.mark.parametrize("width", [0, -400, None, ""])
-def test_an_impossible_window_is_ignored(width: float | str | None) -> None:
-    dataset = image(RAMP, WindowCenter=40, WindowWidth=width)
-
-    assert (shown(dataset) == shown(image(RAMP))).all()
 
 
 def test_without_a_window_few_bright_pixels_do_not_darken_the_rest() -> None:
@@ -162,81 +110,6 @@ def test_values_that_are_no_hounsfield_units_keep_their_own_window(unlike: dict[
     assert (picture == shown(image(pixels, WindowCenter=524, WindowWidth=600))).all()
 
 
-def test_padding_is_black_and_does_not_count() -> None:
-    pixels = scene(80, 80, 1000).astype(np.int16)
-    padded = np.pad(pixels, 40, constant_values=-32000)
-    padded[0, :] = -31990
-
-    framed = shown(image(padded, PixelPaddingValue=-32000, PixelPaddingRangeLimit=-31980))
-    inverse = image(padded, PixelPaddingValue=-32000, PixelPaddingRangeLimit=-31980)
-    inverse.PhotometricInterpretation = "MONOCHROME1"
-
-    assert np.abs(framed[40:120, 40:120] - shown(image(pixels))).max() <= 2  # the percentiles see another sample
-    assert (framed[:40] == 0).all()
-    assert (shown(inverse)[:40] == 0).all()
-
-
-def test_an_image_of_padding_alone_is_black() -> None:
-    assert not shown(image(np.full((9, 9), 700, np.uint16), PixelPaddingValue=700)).any()
-
-
-def test_float_pixels_that_are_no_number_are_black() -> None:
-    pixels = scene(64, 64, 1000).astype(np.float32) / 1000
-    pixels[0, :3] = [np.nan, np.inf, -np.inf]
-
-    picture = shown(image(pixels))
-
-    assert (picture[0, :3] == 0).all()
-    assert np.ptp(picture) == 255
-    assert not shown(image(np.full((8, 8), np.nan, np.float64))).any()
-
-
-@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
-@pytest.mark.parametrize("data", ["numbers", "words", "bytes"])
-def test_a_modality_table_gives_the_values_that_the_window_cuts(syntax: str, data: str) -> None:
-    entries = (np.arange(256) ** 2 // 256).astype(np.uint8)
-    words = entries.astype(">u2" if syntax == ExplicitVRBigEndian else "<u2")
-    forms = {"numbers": entries.tolist(), "words": words.tobytes(), "bytes": entries.tobytes()}
-    table = item(LUTDescriptor=[256, 100, 8 if data == "bytes" else 16], ModalityLUTType="US", LUTData=forms[data])
-    table["LUTDescriptor"].VR = "US"
-    table["LUTData"].VR = "US" if data == "numbers" else "OW"
-    pixels = np.arange(50, 450, dtype=np.uint16).reshape(20, 20)
-
-    dataset = image(pixels, syntax, ModalityLUTSequence=[table], WindowCenter=128, WindowWidth=256)
-
-    assert (shown(sent(dataset)) == entries[np.clip(pixels.astype(int) - 100, 0, 255)]).all()
-
-
-def test_the_table_that_leads_angiography_back_to_intensity_is_not_for_display() -> None:
-    pixels = scene(40, 40, 256).astype(np.uint8)
-    table = item(LUTDescriptor=[256, 0, 16], LUTData=[value * 16 for value in range(256)])
-    table["LUTData"].VR = "US"
-
-    angiogram = image(pixels, Modality="XA", PixelIntensityRelationship="LOG", ModalityLUTSequence=[table])
-
-    assert (shown(angiogram) == pixels).all()
-
-
-def test_a_voi_table_is_preferred_to_a_window() -> None:
-    entries = 4095 - np.arange(4096)
-    table = item(LUTDescriptor=[4096, 0, 12], LUTData=entries.tolist())
-    table["LUTData"].VR = "US"
-
-    picture = shown(image(RAMP, VOILUTSequence=[table], WindowCenter=2048, WindowWidth=4096))
-
-    assert (picture == np.rint(entries.reshape(64, 64) / 4095 * 255)).all()
-
-
-@pytest.mark.parametrize("change", [{"LUTDescriptor": [9]}, {"LUTData": []}, {"LUTDescriptor": None}, {"LUTData": b""}])
-def test_a_broken_table_is_ignored(change: dict[str, Any]) -> None:
-    table = item(**({"LUTDescriptor": [4096, 0, 12], "LUTData": list(range(4096))} | change))
-    table["LUTData"].VR = "US"
-
-    picture = shown(image(RAMP, VOILUTSequence=[table], ModalityLUTSequence=[table]))
-
-    assert (picture == shown(image(RAMP))).all()
-
-
 def test_functional_groups_go_before_the_instance_and_the_frames_before_the_shared() -> None:
     shared = item(
         PixelValueTransformationSequence=[item(RescaleSlope=2, RescaleIntercept=10)],
@@ -268,23 +141,91 @@ def test_luminance_of_ybr_is_its_first_sample() -> None:
     assert (shown(image(pixels, PhotometricInterpretation="YBR_FULL")) == pixels[..., 0]).all()
 
 
-@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
-@pytest.mark.parametrize(("bits", "colour"), [(8, 200), (16, 51403), (16, 200)])
-def test_a_palette_is_looked_up(syntax: str, bits: int, colour: int) -> None:
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    entries = np.array([0, colour, colour // 2, 0], f"{order}u{bits // 8}").tobytes()
-    palette: dict[str, Any] = {f"{name}PaletteColorLookupTableData": entries for name in ("Red", "Green", "Blue")}
-    palette |= {f"{name}PaletteColorLookupTableDescriptor": [4, 10, bits] for name in ("Red", "Green", "Blue")}
-    dataset = image(np.array([[0, 10, 11, 12, 13, 600]], np.uint16), syntax, PhotometricInterpretation="PALETTE COLOR")
-    dataset.update(item(**palette))
+@pytest.mark.parametrize("syntax", ["", RLELossless, JPEGLSLossless, JPEG2000Lossless])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_colour_with_pixel_representation_1_is_unsigned(dtype: str, syntax: str) -> None:
+    grey = scene(40, 44, 256)
+    pixels = (np.dstack([grey, 255 - grey, grey // 3]) * (257 if dtype == "u2" else 1)).astype(dtype)
+    dataset = image(pixels)
+    expected = shown(dataset)
+    if syntax:
+        dataset.compress(syntax)
 
-    picture = shown(sent(dataset))
+    dataset.PixelRepresentation = 1
 
-    assert np.abs(picture - [0, 0, 200, 100, 0, 0]).max() <= 1
+    assert (shown(dataset) == expected).all()
 
 
-def test_a_broken_palette_is_unsupported() -> None:
-    with pytest.raises(PixelError) as caught:
-        decode(image(RAMP, PhotometricInterpretation="PALETTE COLOR"))
+@pytest.mark.parametrize("bits", [32, 64])
+def test_colour_of_many_bits_is_shown_by_its_luminance(bits: int) -> None:
+    grey = scene(20, 20, 256)
+    pixels = np.dstack([grey] * 3).astype(f"u{bits // 8}") << np.array(bits - 8, f"u{bits // 8}")
 
-    assert caught.value.reason == "unsupported"
+    assert np.abs(shown(image(pixels)) - grey).max() <= 1
+
+
+MISSING: list[Any] = ["missing", None, "word", "nan", "1e999"]
+
+
+@pytest.mark.parametrize("slope", [*MISSING, "0"])
+@pytest.mark.parametrize("modality", ["CT", " CT", "CT "])
+def test_an_intercept_alone_makes_hounsfield_units(slope: str | None, modality: str) -> None:
+    hounsfield = scene(50, 50, 1400) - 1000
+    plain = image((hounsfield + 1024).astype(np.uint16), BitsStored=12, Modality="CT", RescaleIntercept=-1024)
+    plain.RescaleSlope = 1
+    expected = shown(plain)
+
+    half = damaged(plain, "RescaleSlope", slope)
+    half.Modality = modality
+
+    assert (shown(half) == expected).all()
+    assert np.abs(expected - (hounsfield + 1000) * 255 / 1400).max() <= 0.51
+
+
+@pytest.mark.parametrize("intercept", MISSING)
+def test_a_slope_alone_is_a_slope(intercept: str | None) -> None:
+    window: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 1000}
+    plain = image(scene(50, 50, 1400).astype(np.uint16), RescaleSlope=3, RescaleIntercept=0, **window)
+    expected = shown(plain)
+
+    assert (shown(damaged(plain, "RescaleIntercept", intercept)) == expected).all()
+    assert (expected != shown(image(scene(50, 50, 1400).astype(np.uint16), **window))).any()
+
+
+def damaged(dataset: Dataset, keyword: str, value: str | None) -> Dataset:
+    """Data set as it is received with a value that may be missing, empty or no number."""
+    if value == "missing":
+        del dataset[keyword]
+        return sent(dataset)
+    received = sent(dataset)
+    text = b"" if value is None else value.encode()
+    received[keyword] = RawDataElement(Tag(tag_for_keyword(keyword) or 0), "DS", len(text), text, 0, False, True)
+    return received
+
+
+@pytest.mark.parametrize("image_type", [["ORIGINAL", "PRIMARY", " LOCALIZER"], ["ORIGINAL", "PRIMARY", "LOCALIZER "]])
+def test_spaces_around_an_image_type_mean_nothing(image_type: list[str]) -> None:
+    rescale: dict[str, Any] = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024}
+    pixels = scene(60, 60, 1000).astype(np.uint16)
+
+    projection = image(pixels, ImageType=image_type, WindowCenter=-500, WindowWidth=600, **rescale)
+
+    assert (shown(projection) == shown(image(pixels, WindowCenter=524, WindowWidth=600))).all()
+
+
+@pytest.mark.parametrize("label", ["MONOCHROME1", " MONOCHROME1", "MONOCHROME1 ", "  MONOCHROME1  "])
+def test_spaces_around_monochrome1_mean_nothing(label: str) -> None:
+    pixels = scene(64, 64, 256).astype(np.uint8)
+
+    assert (shown(sent(image(255 - pixels, PhotometricInterpretation=label))) == pixels).all()
+
+
+@pytest.mark.parametrize("modality", ["XA", " XA", "RF "])
+def test_spaces_around_a_modality_mean_nothing(modality: str) -> None:
+    pixels = scene(40, 40, 256).astype(np.uint8)
+    table = item(LUTDescriptor=[256, 0, 16], LUTData=[255 - value for value in range(256)])
+    table["LUTData"].VR = "US"
+
+    angiogram = image(pixels, Modality=modality, PixelIntensityRelationship="LOG", ModalityLUTSequence=[table])
+
+    assert (shown(angiogram) == pixels).all()

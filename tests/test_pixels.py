@@ -230,7 +230,7 @@ def test_every_packaged_file_gives_inputs_or_an_error_that_says_why(path: Path) 
 
 def inputs_or_reason(dataset: Dataset) -> tuple[list[NDArray[np.uint8]], str]:
     try:
-        return [network_input(dataset, frame) for frame in sampled_frames(dataset, most=2)], ""
+        return [network_input(dataset, frame) for frame in sampled_frames(dataset, max_frames=2)], ""
     except PixelError as error:
         return [], error.reason
 

@@ -16,13 +16,15 @@ from storage.search import planner as indexed
 from storage.search.filter import Candidates
 from storage.search.index import Filter
 from storage.search.local import LocalIndex
-from storage.search.planner import by_index, find
+from storage.search.planner import by_index, filter_order, find
 from storage.search.scan import sweep
-from storage.search.scan_query import Found, Task
+from storage.search.scan_query import FilterOrder, ScanQuery
 from storage.segments.builder import build
 from storage.segments.registry import segment_folder
+from tests.benchmarks.search_data import database, uniform
 from tests.indexing import BLOCK_ROWS, KINDS, always_indexed, checked, create, empty_database, invented, items
 from tests.invented import codes, item
+from tests.test_scan import answer
 
 lengths = st.sampled_from([16, 32, 48, 64, 128, 256])
 seeds = st.integers(0, 2**32 - 1)
@@ -33,17 +35,6 @@ FILTERS: list[dict[str, Any]] = [
     {"excluded_instances": frozenset({"2.25.23"})},
     {"modalities": frozenset({"US"})},
 ]
-
-
-def answer(found: Found, task: Task) -> list[tuple[int, int]]:
-    """(distance, row) of every row that the task asks for."""
-    groups = found.groups if task.group_column else found.rows
-    best: dict[int, int] = {}
-    for group, distance in zip(groups.tolist(), found.distances.tolist(), strict=True):
-        best[group] = min(distance, best.get(group, distance))
-    nearest = sorted(best.values())[: task.k]
-    triples = zip(found.distances.tolist(), found.rows.tolist(), groups.tolist(), strict=True)
-    return sorted((d, row) for d, row, group in triples if nearest and d == best[group] and d <= nearest[-1])
 
 
 @given(
@@ -83,23 +74,22 @@ def test_segments_give_the_rows_of_the_scan_in_its_order(
         index = LocalIndex(database)
         served = checked(index)
         with index.snapshot() as snapshot:
-            sieve = Candidates(Filter(**asked), snapshot, k)
-            task = Task(
+            candidates = Candidates(Filter(**asked), snapshot)
+            query = ScanQuery(
                 queries,
                 k,
                 code_length if maximum_distance is None else maximum_distance,
-                keep_ties=True,
-                sieve=sieve if sieve else None,
+                candidates=candidates if candidates else None,
                 group_column=None if level is None else LEVEL_COLUMN[level],
                 groups=0 if level in (None, Level.IMAGE) else snapshot.records.ordinal_bound(level),
             )
 
-            found = by_index(snapshot, task)
+            found = by_index(snapshot, query)
 
             assert (served > 0) == (n >= BLOCK_ROWS)
             assert found is not None or served == 0 or asked
             if found is not None:
-                assert answer(found, task) == answer(sweep(snapshot, task), task)
+                assert answer(found, query) == answer(sweep(snapshot, query), query)
                 assert (np.diff(found.rows) > 0).all()
 
 
@@ -126,13 +116,13 @@ def test_nothing_is_asked_of_an_index_where_a_scan_is_as_quick(tmp_path: Path) -
         index = LocalIndex(database)
         checked(index)
         with index.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
-            task = Task(codes(1), 3, 64)
-            assert by_index(snapshot, task) is not None
+            query = ScanQuery(codes(1), 3, 64)
+            assert by_index(snapshot, query) is not None
 
             patch.setattr(indexed, "scan_ns", lambda *_: 10.0)
 
-            assert by_index(snapshot, task) is None
-            assert answer(find(snapshot, task), task) == answer(sweep(snapshot, task), task)
+            assert by_index(snapshot, query) is None
+            assert answer(find(snapshot, query), query) == answer(sweep(snapshot, query), query)
 
 
 def test_a_scan_is_chosen_when_the_index_would_have_to_look_almost_everywhere(tmp_path: Path) -> None:
@@ -145,8 +135,20 @@ def test_a_scan_is_chosen_when_the_index_would_have_to_look_almost_everywhere(tm
         with index.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
             patch.setattr(indexed, "scan_ns", lambda *_: 101_000.0)
 
-            assert by_index(snapshot, Task(~stored[:1], 1500, 64)) is None
-            assert by_index(snapshot, Task(stored[:1], 1, 64)) is not None
+            assert by_index(snapshot, ScanQuery(~stored[:1], 1500, 64)) is None
+            assert by_index(snapshot, ScanQuery(stored[:1], 1, 64)) is not None
+
+
+def test_columns_are_tested_first_where_that_costs_less(tmp_path: Path) -> None:
+    few, most = Filter(studies=frozenset({"30"})), Filter(excluded_studies=frozenset({"30"}))
+    tenth = Filter(ages=(40, 49))
+
+    with database(tmp_path, "uniform", uniform, 50_000, 64) as opened, LocalIndex(opened).snapshot() as snapshot:
+        queries = [ScanQuery(codes(1), 2, 64, Candidates(where, snapshot)) for where in (few, tenth, most)]
+        orders = [filter_order(snapshot, query) for query in queries]
+
+        assert filter_order(snapshot, ScanQuery(codes(1), 2, 64)) == FilterOrder.LAST
+    assert orders == [FilterOrder.ROWS, FilterOrder.WORDS, FilterOrder.LAST]
 
 
 def test_a_filter_that_few_near_rows_pass_leads_to_the_scan_and_the_right_answer(tmp_path: Path) -> None:

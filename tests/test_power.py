@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,9 @@ class ForgetfulDisk:
                 target = copy / path.relative_to(folder)
                 target.mkdir(parents=True, exist_ok=True)
                 for name, inode in inodes.items():
-                    if not (path / name).is_dir():
+                    if name.endswith(".sqlite"):  # SQLite syncs its own files, by other means
+                        shutil.copy(path / name, target / name)
+                    elif not (path / name).is_dir():
                         (target / name).write_bytes(contents.get(inode, b""))
 
 

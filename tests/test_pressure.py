@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from node.dicom.command_set import StoreRequest
-from node.ingest.pressure import Level, Pressure, own_bytes
+from node.dicom.command_set import C_STORE_RQ, Request
+from node.ingest.pressure import Fullness, Pressure, own_bytes
 from node.ingest.refusals import read_refusals
 from node.settings import Settings
 from storage.spool.queue import Spool
@@ -54,7 +54,7 @@ def test_associations_are_rejected_before_the_spool_is_full(tmp_path: Path) -> N
 
     fuller = pressure_of(filled(tmp_path, 1), closed_share=0.9)
 
-    assert fuller.rejects() == Level("objects", 0.9)
+    assert fuller.rejects() == Fullness("objects", 0.9)
 
 
 def test_a_disk_that_fills_up_is_noticed_before_it_is_full(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_pages_of_a_mapped_file_do_not_count_as_memory(tmp_path: Path) -> None:
 
 def store_with(spool: Spool, **values: Any) -> tuple[int, str] | None:
     """Status and comment that a receiver with these settings gives."""
-    request = StoreRequest(1, SecondaryCaptureImageStorage, "2.25.1", has_data_set=True)
+    request = Request(C_STORE_RQ, 1, SecondaryCaptureImageStorage, "2.25.1", has_data_set=True)
     receiving = receiver_of(spool, **values).begin(request, ExplicitVRLittleEndian, "MODALITY")
     receiving.write(memoryview(octets_of(picture())))
     refusal = receiving.finish()
@@ -124,7 +124,7 @@ def test_a_full_spool_rejects_who_would_store_and_serves_who_asks(node: Node, mo
     asking.release()
     node.receiver.refusals.write()
     assert [(entry.reason, entry.calling_ae_title) for entry in read_refusals(node.settings.run_path)] == [
-        ("association, to try later: objects", "CLIENT")
+        ("association: to try later: objects near the limit", "CLIENT")
     ]
 
 
@@ -139,7 +139,10 @@ def test_who_was_rejected_gets_in_when_there_is_room_again(node: Node) -> None:
 
 FULL_DISK = """
 import sys
+from contextlib import suppress
 from pathlib import Path
+from node.dicom.quotas import Quotas
+from node.ingest.refusals import Refusals, read_refusals
 from storage.spool.queue import Spool
 from tests.test_receiver import octets_of, picture, receiver_of, store
 spool = Spool(Path(sys.argv[1]) / "spool", 1000, 0)
@@ -149,6 +152,21 @@ kept = len(spool)
 spool.remove(list(spool))
 again = store(spool, octets)
 left = list((spool.path / "tmp").iterdir())
+run = Path(sys.argv[1]) / "run"
+quotas, refusals = Quotas(run / "associations", 2, 2), Refusals(run, 1)
+refusals.add("A700 busy", "CT")
+with (Path(sys.argv[1]) / "filler").open("wb", buffering=0) as filler:
+    with suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+refusals.write()
+Refusals(run / "elsewhere", 2).write()
+counted = len(read_refusals(run))
+slot = quotas.take("CT") is not None
+full = store(spool, octets).comment
+(Path(sys.argv[1]) / "filler").unlink()
+refusals.write()
+print(counted, slot, full, len(read_refusals(run)), store(spool, octets), sep="|")
 print([outcome and (int(outcome.status), outcome.comment) for outcome in outcomes], kept, again, left, sep="|")
 """
 
@@ -164,7 +182,9 @@ def test_a_disk_that_is_full_indeed_refuses_and_recovers(tmp_path: Path) -> None
     if "unshare:" in run.stderr or "mount:" in run.stderr:
         pytest.skip(f"no mount of our own here: {run.stderr.strip()}")
     assert run.returncode == 0, run.stderr
-    outcomes, kept, again, left = run.stdout.strip().split("|")
+    counting, arriving = run.stdout.strip().splitlines()
+    assert counting == "0|True|disk full, retry later|1|None", "counting raises nothing, and goes on when there is room"
+    outcomes, kept, again, left = arriving.split("|")
     full = (0xA700, "disk full, retry later")
     assert outcomes == str([None] * int(kept) + [full] * (12 - int(kept)))
     assert 3 <= int(kept) <= 7

@@ -5,9 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hashing.codes import hamming_distance
-from storage.segments.probe import NO_ADDRESSES, probe
+from storage.segments.probe import ABANDONED, NO_ADDRESSES, ROWS, probe
 from storage.segments.segment_file import Segment
-from storage.segments.top_k import ABANDONED, NOTED, ROWS, THRESHOLD, Findings
+from storage.segments.top_k import Results, new_results, new_top_k
 from tests.indexing import KINDS, invented
 from tests.invented import codes
 from tests.test_segment_file import written
@@ -15,14 +15,9 @@ from tests.test_segment_file import written
 EVERYTHING = 10**9
 
 
-def findings(k: int, code_length: int, room: int = 5000) -> Findings:
-    state, counts = np.array([code_length, 0, 0, 0, 0]), np.zeros(code_length + 1, np.int64)
-    return Findings(k, state, counts, np.empty(room, np.int64), np.empty(room, np.uint16))
-
-
-def noted(found: Findings) -> dict[int, int]:
-    n = found.state[NOTED]
-    return dict(zip(found.rows[:n].tolist(), found.distances[:n].tolist(), strict=True))
+def rows_of(results: Results) -> dict[int, int]:
+    n = results.size[0]
+    return dict(zip(results.rows[:n].tolist(), results.distances[:n].tolist(), strict=True))
 
 
 @given(
@@ -39,33 +34,34 @@ def test_after_each_step_no_row_up_to_its_number_is_missing_and_none_is_found_tw
     stored, query = invented(kind, n, code_length, seed), codes(1, code_length, seed + 1)[0]
     distances = hamming_distance(query, stored).astype(int)
     with written(stored, code_length, first_row=1000) as segment:
-        buckets, question = segment.buckets(NO_ADDRESSES, 0), segment.question(query)
-        found, step = findings(k, code_length), 0
+        buckets, prepared, work = segment.buckets(NO_ADDRESSES, 0), segment.probe_query(query), np.zeros(2, np.int64)
+        top_k, results, step = new_top_k(k, code_length, code_length), new_results(5000), 0
 
-        while step <= found.state[THRESHOLD] and step < segment.costs.steps:
-            step = probe(buckets, question, found, step, step + 1, EVERYTHING)
+        while step <= top_k.threshold[0] and step < segment.costs.steps:
+            step = probe(buckets, prepared, top_k, results, work, step, step + 1, EVERYTHING)
 
-            known = noted(found)
-            assert len(known) == found.state[NOTED]
+            known = rows_of(results)
+            assert len(known) == results.size[0]
             assert all(distances[row - 1000] == distance for row, distance in known.items())
-            certain = min(step - 1, int(found.state[THRESHOLD]))
+            certain = min(step - 1, int(top_k.threshold[0]))
             assert set(np.flatnonzero(distances <= certain) + 1000) <= set(known)
 
         farthest = np.sort(distances)[k - 1] if k <= n else code_length
-        assert found.state[THRESHOLD] == farthest
+        assert top_k.threshold[0] == farthest
 
 
-def searched(segment: Segment, room: int, most_rows: int) -> tuple[int, Findings]:
-    found = findings(10, 64, room)
-    question = segment.question(np.zeros(1, np.uint64))
-    return probe(segment.buckets(NO_ADDRESSES, 0), question, found, 0, segment.costs.steps, most_rows), found
+def searched(segment: Segment, room: int, max_rows: int) -> tuple[int, int]:
+    """The next step, and how many rows were looked at."""
+    top_k, work, query = new_top_k(10, 64, 64), np.zeros(2, np.int64), segment.probe_query(np.zeros(1, np.uint64))
+    buckets, steps = segment.buckets(NO_ADDRESSES, 0), segment.costs.steps
+    return probe(buckets, query, top_k, new_results(room), work, 0, steps, max_rows), int(work[ROWS])
 
 
 def test_a_search_is_given_up_when_too_many_rows_are_looked_at_or_tie() -> None:
     with written(np.zeros((300, 1), np.uint64), 64) as segment:
-        assert searched(segment, room=400, most_rows=EVERYTHING)[0] != ABANDONED
-        assert searched(segment, room=299, most_rows=EVERYTHING)[0] == ABANDONED
-        step, found = searched(segment, room=400, most_rows=100)
+        assert searched(segment, room=400, max_rows=EVERYTHING)[0] != ABANDONED
+        assert searched(segment, room=299, max_rows=EVERYTHING)[0] == ABANDONED
+        step, rows = searched(segment, room=400, max_rows=100)
 
         assert step == ABANDONED
-        assert found.state[ROWS] > 100
+        assert rows > 100

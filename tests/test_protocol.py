@@ -6,11 +6,19 @@ import pytest
 from hashing.codes import hamming_distance, pack
 from hashing.data.examples import NO_FINDING
 from hashing.evaluation.judgement import judge
-from hashing.evaluation.protocol import Truth, by_chance, by_codes, by_distance, reported_tasks, task, validation_task
+from hashing.evaluation.protocol import (
+    GroundTruth,
+    by_chance,
+    by_codes,
+    by_distance,
+    reported_tasks,
+    task,
+    validation_task,
+)
 
 
 @pytest.fixture
-def truth() -> Truth:
+def truth() -> GroundTruth:
     """300 images of 100 patients; a third has no finding."""
     rng = np.random.default_rng(0)
     groups = np.array([f"patient {number:03d}" for number in np.repeat(np.arange(100), 3)])
@@ -18,10 +26,10 @@ def truth() -> Truth:
     labels = np.column_stack([findings, ~findings.any(axis=1)])
     splits = np.repeat(["train", "validation", "test"], (180, 60, 60))
     kinds = np.where(np.arange(300) % 2 == 0, "CT", "MR")
-    return Truth(labels, ("Mass", "Nodule", "Edema", NO_FINDING), groups, splits, kinds)
+    return GroundTruth(labels, ("Mass", "Nodule", "Edema", NO_FINDING), groups, splits, kinds)
 
 
-def test_positives_ask_positives_in_the_first_relevance_and_everybody_in_the_third(truth: Truth) -> None:
+def test_positives_ask_positives_in_the_first_relevance_and_everybody_in_the_third(truth: GroundTruth) -> None:
     tasks = {one.name: one for one in reported_tasks(truth)}
     test, seen = truth.part("test"), truth.part("train", "validation")
     found = np.asarray(truth.labels[:, :3].any(axis=1))
@@ -36,7 +44,7 @@ def test_positives_ask_positives_in_the_first_relevance_and_everybody_in_the_thi
     assert tasks["P-C DB-seen"].images.tolist() == seen.tolist()
 
 
-def test_no_finding_is_relevant_to_no_finding_in_the_second_relevance_only(truth: Truth) -> None:
+def test_no_finding_is_relevant_to_no_finding_in_the_second_relevance_only(truth: GroundTruth) -> None:
     everybody = np.arange(300)
     chances = {
         relevance: judge(task(truth, relevance, "all", everybody, everybody), by_chance(300))["P@1"].mean()
@@ -56,7 +64,7 @@ def test_no_finding_is_relevant_to_no_finding_in_the_second_relevance_only(truth
     assert chances["P-C"] == pytest.approx(share(found, everybody, truth.labels[:, :3]))
 
 
-def test_queries_and_database_share_no_patient_of_the_test_part(truth: Truth) -> None:
+def test_queries_and_database_share_no_patient_of_the_test_part(truth: GroundTruth) -> None:
     for one in reported_tasks(truth):
         if one.database == "DB-unseen":
             assert not set(truth.groups[one.queries]) & set(truth.groups[one.images])
@@ -65,27 +73,27 @@ def test_queries_and_database_share_no_patient_of_the_test_part(truth: Truth) ->
             assert "test" not in truth.splits[one.images]
 
 
-def test_a_set_without_no_finding_has_one_relevance_and_may_be_cut_by_kind(truth: Truth) -> None:
-    plain = Truth(truth.labels, ("a", "b", "c", "d"), truth.groups, truth.splits, truth.kinds)
+def test_a_set_without_no_finding_has_one_relevance_and_may_be_cut_by_kind(truth: GroundTruth) -> None:
+    plain = GroundTruth(truth.labels, ("a", "b", "c", "d"), truth.groups, truth.splits, truth.kinds)
 
     assert {one.relevance for one in reported_tasks(plain, by_kind=True)} == {"P-A", "P-A CT", "P-A MR"}
     cut = next(one for one in reported_tasks(plain, by_kind=True) if one.relevance == "P-A CT")
     assert set(truth.kinds[cut.queries]) | set(truth.kinds[cut.images]) == {"CT"}
 
 
-def test_validation_asks_validation(truth: Truth) -> None:
+def test_validation_asks_validation(truth: GroundTruth) -> None:
     one = validation_task(truth, limit=10)
 
     assert set(truth.splits[one.queries]) | set(truth.splits[one.images]) == {"validation"}
     assert len(one.queries) <= 20
 
 
-def test_an_empty_task_is_an_error(truth: Truth) -> None:
+def test_an_empty_task_is_an_error(truth: GroundTruth) -> None:
     with pytest.raises(ValueError, match="0 queries"):
         task(truth, "P-A", "all", np.array([], int), np.arange(300))
 
 
-def test_distances_and_codes_rank_the_same(truth: Truth) -> None:
+def test_distances_and_codes_rank_the_same(truth: GroundTruth) -> None:
     codes = pack(np.random.default_rng(1).random((300, 16)) < 0.5)
     one = next(iter(reported_tasks(truth)))
 

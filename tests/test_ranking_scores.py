@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hashing.codes import hamming_distance, pack, unpack
 from hashing.ranking_scores import (
-    STEPS,
+    MAX_OUTPUT,
     Outputs,
     asymmetric_scores,
     class_agreement,
@@ -48,7 +48,7 @@ def test_outputs_kept_as_whole_numbers_score_as_they_did(code_length: int, seed:
     kept = in_whole_numbers(relaxed)
 
     assert kept.dtype == np.int8
-    assert np.abs(kept).max(axis=1).tolist() == [STEPS] * 3
+    assert np.abs(kept).max(axis=1).tolist() == [MAX_OUTPUT] * 3
     assert in_whole_numbers(kept).tolist() == kept.tolist()
     assert asymmetric_scores(kept, stored).tolist() == asymmetric_scores(relaxed, stored).tolist()
 

@@ -6,7 +6,7 @@ import pytest
 from hashing import ranking_scores as stages
 from hashing.codes import hamming_distance, pack
 from hashing.evaluation.judgement import judge
-from hashing.evaluation.protocol import Truth, by_codes, task
+from hashing.evaluation.protocol import GroundTruth, by_codes, task
 from hashing.evaluation.ranking_stages import MEASURES, by_stage, judge_stages, table
 from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, in_eight_bits, in_whole_numbers
 
@@ -16,7 +16,7 @@ LABELS = RNG.random((N, 3)) < 0.4
 RELAXED = in_whole_numbers(RNG.normal(size=(N, 16)))
 CODES = pack(RELAXED >= 0)
 OUTPUTS = Outputs(RELAXED, in_eight_bits(RNG.dirichlet(np.ones(3), N)))
-TRUTH = Truth(
+TRUTH = GroundTruth(
     labels=LABELS,
     names=("Mass", "Nodule", "Edema"),
     groups=np.char.add("patient ", (np.arange(N) // 2).astype(str)),
@@ -43,7 +43,7 @@ def distance(query: int, image: int) -> int:
 def test_only_the_shortlist_is_ordered_anew_and_the_rest_stays_behind_it(
     stage: Ranking, key: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "LEAST", 20)
+    monkeypatch.setattr(stages, "MIN_SHORTLIST", 20)
     one = task(TRUTH, "P-A", "validation", TRUTH.part("validation"), TRUTH.part("validation", "train"))
 
     precision = judge(one, by_stage(stage, CODES, OUTPUTS, 3), codes=False)["P@10"]

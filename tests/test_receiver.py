@@ -24,11 +24,10 @@ from pydicom.uid import (
 )
 from pynetdicom.dsutils import encode
 
-from node.dicom.command_set import StoreRequest
+from node.dicom.command_set import C_STORE_RQ, Request
 from node.errors import Refusal, Status
-from node.ingest import receiver
 from node.ingest.pressure import Pressure
-from node.ingest.receiver import Receiver, head_by_pydicom, quick_head
+from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID
@@ -75,7 +74,7 @@ def store(
     calling_ae_title: str = "MODALITY",
 ) -> Refusal | None:
     """Let an instance arrive in pieces, as from the network."""
-    request = StoreRequest(1, SecondaryCaptureImageStorage, sop_instance_uid, octets is not None)
+    request = Request(C_STORE_RQ, 1, SecondaryCaptureImageStorage, sop_instance_uid, octets is not None)
     receiving = receiver_of(spool).begin(request, syntax, calling_ae_title)
     octets = octets or b""
     for start in range(0, len(octets), 50):
@@ -200,35 +199,8 @@ def test_a_full_disk_refuses(tmp_path: Path) -> None:
     assert (refusal.status, refusal.comment) == (Status.OUT_OF_RESOURCES, "disk full, retry later")
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    texts=st.lists(st.text("ABC ", max_size=15), min_size=3, max_size=3),
-    syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]),
-    left_out=st.sets(st.sampled_from(["SOPClassUID", "SOPInstanceUID", "StudyDate"])),
-    cut=st.integers(0, 400),
-)
-def test_the_quick_look_at_a_head_sees_what_pydicom_sees(
-    texts: list[str], syntax: UID, left_out: set[str], cut: int
-) -> None:
-    dataset = picture(ImageType=texts[:2], StudyDate="20200101", StudyDescription=texts[2], SpecificCharacterSet="")
-    for keyword in left_out:
-        delattr(dataset, keyword)
-    octets = octets_of(dataset, syntax)[:cut]
-
-    quick = quick_head(octets, is_implicit=syntax == ImplicitVRLittleEndian)
-
-    if quick is not None:
-        assert quick == head_by_pydicom(octets, syntax)
-
-
-def test_a_plain_head_needs_no_pydicom(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "head_by_pydicom", None)
-
-    assert store(spool, octets_of(picture(ImageType=["DERIVED"]))) is None
-
-
 def test_an_association_that_ends_in_the_middle_leaves_nothing(spool: Spool) -> None:
-    request = StoreRequest(1, SecondaryCaptureImageStorage, SOP_INSTANCE_UID, has_data_set=True)
+    request = Request(C_STORE_RQ, 1, SecondaryCaptureImageStorage, SOP_INSTANCE_UID, has_data_set=True)
     receiving = receiver_of(spool).begin(request, ExplicitVRLittleEndian, "MODALITY")
     receiving.write(memoryview(octets_of(picture())))
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from node.ingest.refusals import MOST_CALLERS, OTHERS, Refusals, read_refusals
+from node.ingest.refusals import MAX_ENTRIES, OTHERS, Refusals, read_refusals
 
 
 def test_counts_of_all_receivers_and_of_earlier_lives_are_added_up(tmp_path: Path) -> None:
@@ -30,12 +30,12 @@ def test_nothing_is_written_when_nothing_is_new(tmp_path: Path) -> None:
 def test_callers_that_invent_titles_do_not_fill_the_memory(tmp_path: Path) -> None:
     refusals = Refusals(tmp_path, 1)
 
-    for number in range(MOST_CALLERS + 50):
+    for number in range(MAX_ENTRIES + 50):
         refusals.add("A700 busy", f"AE{number}")
     refusals.write()
 
     found = {one.calling_ae_title: one.count for one in read_refusals(tmp_path)}
-    assert len(found) == MOST_CALLERS + 1
+    assert len(found) == MAX_ENTRIES + 1
     assert found[OTHERS] == 50
 
 

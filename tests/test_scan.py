@@ -1,21 +1,29 @@
-"""Passes over all rows, beside a plain twin."""
+"""Scans of a whole database, in every order of filter and distance, against a plain twin."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hashing.codes import hamming_distance
-from storage.search.each import nearest_each
+from hashing.codes import Codes, hamming_distance
+from storage.database.columns import LEVEL_COLUMN
+from storage.record import LEVELS, Level
+from storage.search import worker
+from storage.search.filter import Candidates
+from storage.search.index import Filter
 from storage.search.local import LocalIndex
 from storage.search.local_snapshot import LocalSnapshot
-from storage.search.scan import nearest
+from storage.search.scan import sweep
+from storage.search.scan_query import FilterOrder, ScanQuery, ScanResult
 from tests.contracts.implementations import database
-from tests.index_cases import Case, cases, ks
+from tests.index_cases import Case, cases, filters, ks
 from tests.invented import codes
+from tests.naive_index import passes
 
+Pairs = list[tuple[int, int]]
 queries_of = st.tuples(st.integers(1, 3), st.integers(0, 99))
 
 
@@ -29,42 +37,71 @@ def snapshot_of(case: Case) -> Iterator[LocalSnapshot]:
             yield snapshot
 
 
-@given(cases(), queries_of, ks, st.none() | st.integers(0, 99))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-def test_the_nearest_rows_come_in_order_of_distance_and_row(
-    case: Case, asked: tuple[int, int], k: int, seed: int | None
-) -> None:
-    queries = codes(asked[0], case.code_length, seed=asked[1])
-    mask = None if seed is None else np.random.default_rng(seed).random(len(case.rows)) < 0.5
-    everything = sorted(
-        (min(int(hamming_distance(query, row.code[None])[0]) for query in queries), number)
+def answer(found: ScanResult, query: ScanQuery) -> Pairs:
+    """(distance, row) of the best rows of the k nearest groups, and of all that tie with the k-th."""
+    groups = found.groups if query.group_column else found.rows
+    best: dict[int, int] = {}
+    for group, distance in zip(groups.tolist(), found.distances.tolist(), strict=True):
+        best[group] = min(distance, best.get(group, distance))
+    nearest = sorted(best.values())[: query.k]
+    triples = zip(found.distances.tolist(), found.rows.tolist(), groups.tolist(), strict=True)
+    return sorted((d, row) for d, row, group in triples if nearest and d == best[group] and d <= nearest[-1])
+
+
+def twin(case: Case, where: Filter, queries: Codes, most: int) -> ScanResult:
+    """Every row that is there, passes and is near enough, by a plain loop."""
+    distances = [min(int(hamming_distance(query, row.code[None])[0]) for query in queries) for row in case.rows]
+    near = [
+        number
         for number, row in enumerate(case.rows)
-        if row.sop_instance_uid not in case.removed and (mask is None or mask[number])
-    )
-
-    with snapshot_of(case) as snapshot:
-        for threads in (1, 2, 3):
-            found, distances = nearest(snapshot, queries, k, mask, threads=threads)
-
-            assert list(zip(distances.tolist(), found.tolist(), strict=True)) == everything[:k]
-        middle = len(case.rows) // 2
-        found, distances = nearest(snapshot, queries, k, mask, first_row=middle, maximum_distance=20)
-
-    rest = [pair for pair in everything if pair[1] >= middle and pair[0] <= 20]
-    assert list(zip(distances.tolist(), found.tolist(), strict=True)) == rest[:k]
+        if row.sop_instance_uid not in case.removed and passes(row, where) and distances[number] <= most
+    ]
+    chosen = np.array(near, np.int64)
+    return ScanResult(chosen, np.array(distances, np.uint16)[chosen], np.empty(0, np.uint32))
 
 
-@given(cases(), queries_of, ks, st.sampled_from([1, 2]))
+def scanned(snapshot: LocalSnapshot, query: ScanQuery, order: FilterOrder, threads: int) -> Pairs:
+    found = sweep(snapshot, query, order, threads=threads)
+    assert found.rows.tolist() == sorted(set(found.rows.tolist()))
+    return answer(found, query)
+
+
+@pytest.mark.parametrize("order", FilterOrder)
+@pytest.mark.parametrize("selective", [0.0, 1.0])
+@given(cases(), queries_of, filters(), ks, st.sampled_from([1, 2, 3]), st.sampled_from([20, 256]))
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
-def test_queries_asked_together_are_answered_as_one_by_one(
-    case: Case, asked: tuple[int, int], k: int, threads: int
+def test_a_scan_gives_every_row_of_the_answer_in_whichever_order_columns_are_tested(
+    selective: float,
+    order: FilterOrder,
+    case: Case,
+    seeds: tuple[int, int],
+    where: Filter,
+    k: int,
+    threads: int,
+    most: int,
 ) -> None:
-    queries = codes(2 * asked[0], case.code_length, seed=asked[1])
+    queries = codes(seeds[0], case.code_length, seed=seeds[1])
+    with snapshot_of(case) as snapshot, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "SELECTIVE", selective)
+        query = ScanQuery(queries, k, most, Candidates(where, snapshot))
 
+        found = scanned(snapshot, query, order, threads)
+
+    assert found == answer(twin(case, where, queries, most), query)
+
+
+@given(cases(), queries_of, ks, st.sampled_from(LEVELS), st.sampled_from([1, 2, 3]))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_a_scan_without_filter_counts_each_group_once(
+    case: Case, seeds: tuple[int, int], k: int, level: Level, threads: int
+) -> None:
+    queries = codes(seeds[0], case.code_length, seed=seeds[1])
     with snapshot_of(case) as snapshot:
-        together = nearest_each(snapshot, queries, k, threads=threads)
+        groups = 0 if level == Level.IMAGE else snapshot.records.ordinal_bound(level)
+        query = ScanQuery(queries, k, case.code_length, None, LEVEL_COLUMN[level], groups)
 
-        assert len(together) == len(queries)
-        for query, (rows, distances) in zip(queries, together, strict=True):
-            alone = nearest(snapshot, query[None], k)
-            assert (rows.tolist(), distances.tolist()) == (alone[0].tolist(), alone[1].tolist())
+        found = scanned(snapshot, query, FilterOrder.LAST, threads)
+
+        expected = twin(case, Filter(), queries, case.code_length)
+        labels = snapshot.records.levels_of(expected.rows, level)
+    assert found == answer(ScanResult(expected.rows, expected.distances, labels), query)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hashing.codes import Codes
 from storage.database.tables import SegmentEntry
 from storage.errors import SegmentError
+from storage.segments import segment_file
 from storage.segments.layout import Blocks, design_for
 from storage.segments.segment_file import TRAILER, Segment, segment_path, write_segment
 from tests.invented import codes
@@ -62,7 +63,7 @@ def test_a_code_takes_so_many_bytes_beside_the_bounds_of_buckets(tmp_path: Path,
     segment = Segment(tmp_path, entry, 64)
 
     widths = segment.design.partition.widths
-    bounds, sample = int((1.1 * 2**widths).sum()), 8 * (1 << 12)
+    bounds, sample = int((4 * 2**widths).sum()), 8 * (1 << 12)
     assert segment_path(tmp_path, entry.name).stat().st_size <= n * most * len(widths) / 3 + bounds + sample + 4096
 
 
@@ -103,6 +104,17 @@ def test_a_file_that_is_not_whole_is_refused_at_once(
         Segment(tmp_path, entry, 64)
 
     assert caught.value.path == path
+
+
+def test_a_file_of_an_earlier_format_is_refused_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_file, "FORMAT", 2)
+    entry = write(tmp_path, codes(300))
+    monkeypatch.undo()
+
+    with pytest.raises(SegmentError, match="not of format 3"):
+        Segment(tmp_path, entry, 64)
 
 
 def test_a_missing_file_and_one_of_another_state_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
-from hashing.model import network
+from hashing.model import model_file
 from node.errors import SettingsError
 from node.settings import CODE_LENGTHS, FILE_NAME, load_settings
 
@@ -107,7 +107,7 @@ def test_every_code_length_of_the_network_can_be_set_by_variable(
     monkeypatch.setenv("LOOKALIKE_CODE_LENGTH", str(code_length))
 
     assert load_settings(home=home).code_length == code_length
-    assert network.CODE_LENGTHS == CODE_LENGTHS
+    assert model_file.CODE_LENGTHS == CODE_LENGTHS
 
 
 def test_a_bad_variable_and_an_unknown_option_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hashing.phantoms.shape import both, ellipsoid, pile, thread
+from hashing.phantoms.shape import ellipsoid, pile, thread, with_mirror_image
 
 
 def test_an_ellipsoid_is_widest_in_the_middle_and_closed_at_its_ends() -> None:
@@ -41,7 +41,7 @@ def test_a_thread_is_as_long_as_its_curve_and_tapers() -> None:
 
 
 def test_mirroring_twice_changes_nothing() -> None:
-    solid, mirror = both(pile("lung", [(0, 5, 1, 2, 3), (9, 6, 1, 2, 3)], squareness=0.2))
+    solid, mirror = with_mirror_image(pile("lung", [(0, 5, 1, 2, 3), (9, 6, 1, 2, 3)], squareness=0.2))
 
     assert np.array_equal(mirror.mirrored().outline, solid.outline)  # type: ignore[union-attr]
     assert mirror.at(3.0)[0, 0] == -solid.at(3.0)[0, 0]  # type: ignore[union-attr]
@@ -49,8 +49,8 @@ def test_mirroring_twice_changes_nothing() -> None:
 
 def test_placing_stretches_and_leans() -> None:
     scale = np.array([2, 3, 4], np.float32)
-    solid = ellipsoid("liver", (1, 1, 1), (5, 5, 5)).placed(scale, lean=0.5, turn=0.1)
-    tube = thread("blood", [(0, 0, 0), (0, 0, 10)], 2.0).placed(scale)
+    solid = ellipsoid("liver", (1, 1, 1), (5, 5, 5)).transformed(scale, lean=0.5, turn=0.1)
+    tube = thread("blood", [(0, 0, 0), (0, 0, 10)], 2.0).transformed(scale)
 
     assert list(solid.at(4.0)[:, 0]) == pytest.approx([2 + 0.5 * 4 + 0.1 * 3, 3, 10, 15], abs=0.1)
     assert tube.points[-1, 2] == pytest.approx(40)

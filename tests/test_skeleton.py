@@ -24,7 +24,7 @@ def test_ribs_run_outside_the_lungs_and_slope_down() -> None:
     inside = lung(1, 1.0, np.random.default_rng(0))
     for rib in ribs(BUILD):
         if isinstance(rib, Tube) and rib.tissue == "cortical bone" and rib.points[:, 0].mean() > 0:
-            assert inside.holds(rib.points).mean() < 0.15
+            assert inside.contains(rib.points).mean() < 0.15
             assert rib.points[-1, 2] < rib.points[0, 2]
 
 

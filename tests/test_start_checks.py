@@ -168,7 +168,7 @@ def test_a_folder_that_is_a_file_is_named(
     write_settings(home)
     (home / name).write_text("in the way")
 
-    assert str(home / name) in refusal(home, monkeypatch, capfd)
+    assert f"{home / name} is no folder" in refusal(home, monkeypatch, capfd)
 
 
 def test_a_folder_that_cannot_be_written_is_named(

@@ -24,7 +24,7 @@ def test_the_wall_holds_the_lungs(side: int) -> None:
 
     for z, (x, y, a, b) in zip(air.heights, air.outline, strict=True):
         edge = np.array([[x + side * a, y, z], [x, y - b, z], [x, y + b, z]], np.float32)
-        assert muscle.holds(edge).all()
+        assert muscle.contains(edge).all()
 
 
 def test_fat_lies_between_skin_and_muscle() -> None:
@@ -41,7 +41,7 @@ def test_breasts_stand_out_of_the_skin_where_the_build_has_them() -> None:
     shell = solids(breasts(replace(BUILD, breast=1.0)), "fat")[0]
     x, y, _, b = shell.at(float(shell.heights.mean()))[:, 0]
     skin = solids(wall(BUILD), "skin")[0]
-    assert not skin.holds(np.array([[x, y - b, shell.heights.mean()]], np.float32)).any()
+    assert not skin.contains(np.array([[x, y - b, shell.heights.mean()]], np.float32)).any()
 
 
 def test_the_diaphragm_rises_to_its_domes() -> None:

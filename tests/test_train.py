@@ -17,10 +17,12 @@ from hashing.__main__ import app
 from hashing.data import datasets
 from hashing.data.datasets import FINDINGS
 from hashing.evaluation.evaluate import evaluate, table
-from hashing.model.encoder import Encoder, export
-from hashing.model.model_file import read_model
-from hashing.model.network import HashNetwork
-from hashing.training.train import CLASSES, Experiment, train, trained_network
+from hashing.model.architectures import build
+from hashing.model.encoder import Encoder
+from hashing.model.model_file import Architecture, read_model
+from hashing.model.weights import export, load_network
+from hashing.training.recipe import Recipe
+from hashing.training.train import CLASSES, train
 
 EXPERIMENT = """
 seed = 1
@@ -47,7 +49,7 @@ HEAD = """
 [head]
 datasets = ["nih14k"]
 omitted = []
-most = 20
+max_images = 20
 draws = 1
 size = 64
 steps = 4
@@ -98,16 +100,16 @@ def public(tmp_path: Path) -> Path:
 def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
     file.write_text(EXPERIMENT + SCHEDULE + HEAD + STAGE.format(draws=0, wide="false"))
-    first = train(Experiment.read(file), public, tmp_path / "runs")
+    first = train(Recipe.read(file), public, tmp_path / "runs")
     file.write_text(file.read_text() + STAGE.format(draws=8, wide="true"))
 
-    second = train(Experiment.read(file), public, tmp_path / "runs")
+    second = train(Recipe.read(file), public, tmp_path / "runs")
 
     before, after = first.state_dict(), second.state_dict()
     assert before["trunk.stem.convolution.weight"].equal(after["trunk.stem.convolution.weight"])  # frozen
     assert not before["trunk.head.convolution.weight"].equal(after["trunk.head.convolution.weight"])
-    network = trained_network(tmp_path / "runs/tiny.safetensors")
-    export(network, tmp_path / "tiny-model.safetensors", "tiny", {}, CLASSES)
+    network, trained = load_network(tmp_path / "runs/tiny.safetensors")
+    export(network, trained.architecture, tmp_path / "tiny-model.safetensors", "tiny", {}, trained.classes)
     encoder = Encoder.load(tmp_path / "tiny-model.safetensors", 128, "cpu")
     results = list(evaluate(encoder, ("nih14k",), public, tmp_path / "runs/cache"))
     assert {one.code_length for one in results} == {16, 32, 48, 64, 128}
@@ -117,7 +119,7 @@ def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_p
 def test_a_finished_model_gets_a_classifier_and_keeps_its_other_weights(public: Path, tmp_path: Path) -> None:
     experiment, model = tmp_path / "tiny.toml", tmp_path / "model.safetensors"
     experiment.write_text(EXPERIMENT + SCHEDULE + HEAD + STAGE.format(draws=0, wide="false"))
-    export(HashNetwork(), model, "mine", {})
+    export(build(Architecture(), 0), Architecture(), model, "mine", {})
     before, files = load_file(model), set()
 
     for _ in range(2):
@@ -147,9 +149,9 @@ def test_an_unknown_key_of_an_experiment_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "odd.toml"
     file.write_text(EXPERIMENT + SCHEDULE + HEAD.replace("seed", "sed", 1) + STAGE.format(draws=0, wide="false"))
     with pytest.raises(TypeError, match="sed"):
-        Experiment.read(file)
+        Recipe.read(file)
 
     file.write_text(EXPERIMENT + "learnin_rate = 1\n" + SCHEDULE + HEAD + STAGE.format(draws=0, wide="false"))
 
     with pytest.raises(TypeError, match="learnin_rate"):
-        Experiment.read(file)
+        Recipe.read(file)

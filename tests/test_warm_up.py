@@ -12,9 +12,10 @@ from storage.search.index import Aggregation, Filter
 from storage.search.kernels.bitset import every, keep, rows_of
 from storage.search.kernels.mean import total
 from storage.search.kernels.select import keep_listed, list_near, list_near_set, list_set, select, take_listed
-from storage.search.kernels.state import ascending, lower
+from storage.search.kernels.state import ascending
 from storage.search.local import LocalIndex
 from storage.search.warm_up import warm_up
+from storage.segments.top_k import lower
 from tests.invented import codes, item
 
 

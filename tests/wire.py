@@ -30,6 +30,8 @@ def associate_rq(
     called: bytes = b"LOOKALIKE",
     calling: bytes = b"HOSTILE",
     user: bytes | None = None,
+    version: int = 1,
+    application_context: str = "1.2.840.10008.3.1.1.1",
 ) -> bytes:
     """A-ASSOCIATE-RQ; contexts are numbered 1, 3, 5 and on, and from 257 on again."""
     presentation = b""
@@ -40,8 +42,8 @@ def associate_rq(
         presentation += item(0x20, struct.pack(">Bxxx", (2 * number + 1) % 256) + syntaxes)
     if user is None:
         user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"2.25.99")
-    header = struct.pack(">Hxx", 1) + called.ljust(16) + calling.ljust(16) + bytes(32)
-    return pdu(ASSOCIATE_RQ, header + item(0x10, b"1.2.840.10008.3.1.1.1") + presentation + item(0x50, user))
+    header = struct.pack(">Hxx", version) + called.ljust(16) + calling.ljust(16) + bytes(32)
+    return pdu(ASSOCIATE_RQ, header + item(0x10, application_context.encode()) + presentation + item(0x50, user))
 
 
 def pdv(context_id: int, control: int, content: bytes, length: int | None = None) -> bytes:
@@ -69,7 +71,7 @@ def command(field: int, sop_class_uid: str, sop_instance_uid: str = "", data_set
     return element(0, struct.pack("<I", len(body))) + body
 
 
-ECHO = p_data(1, COMMAND | LAST, command(C_ECHO_RQ, VERIFICATION, data_set=NO_DATA_SET))
+ECHO = p_data(3, COMMAND | LAST, command(C_ECHO_RQ, VERIFICATION, data_set=NO_DATA_SET))
 RELEASE = pdu(RELEASE_RQ, bytes(4))
 ABORTION = pdu(ABORT, bytes(4))
 STORE = associate_rq([(SECONDARY_CAPTURE, (EXPLICIT,)), (VERIFICATION, (IMPLICIT,)), (STUDY_ROOT_FIND, (EXPLICIT,))])
@@ -87,6 +89,17 @@ class Wire:
         connection = socket.create_connection((host, port), timeout_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(connection)
+
+    @classmethod
+    def associate(cls, host: str, port: int, request: bytes = STORE, timeout_s: float = 20) -> Self:
+        """Connect and have an association granted."""
+        wire = cls.open(host, port, timeout_s)
+        wire.send(request)
+        kind = wire.kind()
+        if kind != ASSOCIATE_AC:
+            wire.connection.close()
+            raise AssertionError(f"PDU {kind} answers the request")
+        return wire
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Readers of the sets that Lookalike knows by name, most of them an index beside a zip file."""
+"""Readers of the sets that Lookalike knows by name; most are an index beside a zip file."""
 
 import csv
 import gzip
@@ -30,18 +30,18 @@ class Table:
     Attributes
     ----------
     index, archive
-        Below the data folder.
+        Paths of the CSV file and of the folder or zip file, relative to the data folder.
     file, label, group
-        Columns of the member name, the labels (joined by "|") and the patient or group; without the last, each image is
-        its own group.
+        Columns of the member name, the labels (joined by "|") and the patient or group. An empty `group` makes each
+        image its own group.
     split
-        Column with "train" and "test"; empty makes all images "train".
+        Column with "train" and "test". An empty `split` makes all images "train".
     suffix
-        Added to the value of `file`.
+        Ending that is added to the value of `file`.
     kind
-        Of all images.
+        Kind of all images.
     prefix
-        Put before each label, so that labels of different sets differ.
+        Beginning that is put before each label, so that labels of different sets differ.
     """
 
     index: str
@@ -89,17 +89,17 @@ def read_table(root: Path, table: Table) -> Iterator[Example]:
 
 def nih14k(root: Path) -> Iterator[Example]:
     """ChestX-ray14 images of the three packages, each at its largest size, by the official patient-disjoint split."""
-    where: dict[str, tuple[str, str]] = {}
+    members: dict[str, tuple[str, str]] = {}
     for archive in ("nih_cxr_64.zip", "nih_cxr_128.zip", "nih_cxr_256.zip"):
         path = f"chestxray14/{archive}"
         with zipfile.ZipFile(root / path) as file:
-            where |= {Path(member).stem: (path, member) for member in file.namelist() if not member.endswith("/")}
+            members |= {Path(member).stem: (path, member) for member in file.namelist() if not member.endswith("/")}
     for row in label_rows(root):
-        place = where.get(Path(row["image"]).stem)
-        if place is not None:
+        file_of_image = members.get(Path(row["image"]).stem)
+        if file_of_image is not None:
             labels = tuple(finding for finding in FINDINGS if row[finding] == "1") or (NO_FINDING,)
             split = "test" if row["split_official"] == "test" else "train"
-            yield Example(*place, labels, ADULT_CHEST, f"nih-{row['patient_id']}", split)
+            yield Example(*file_of_image, labels, ADULT_CHEST, f"nih-{row['patient_id']}", split)
 
 
 def label_rows(root: Path) -> list[dict[str, str]]:
@@ -114,9 +114,9 @@ def dafh(root: Path) -> Iterator[Example]:
     Three groups of near-identical images stand on both sides of the published split; their training side is left out.
     """
     kinds = {"MR": HEAD_MR, "CT": CHEST_CT, "US": BREAST_US}
-    found = [row for row in rows(root / "multimodality/dafh_index.csv") if row["modality"] in kinds]
-    tested = {(row["zip_file"], row["group"]) for row in found if row["split"] == "test"}
-    for row in found:
+    images = [row for row in rows(root / "multimodality/dafh_index.csv") if row["modality"] in kinds]
+    tested = {(row["zip_file"], row["group"]) for row in images if row["split"] == "test"}
+    for row in images:
         if row["split"] == "test" or (row["zip_file"], row["group"]) not in tested:
             group = f"{row['organ']}-{row['group']}"
             yield Example(row["zip_file"], row["file"], (row["label"],), kinds[row["modality"]], group, row["split"])
@@ -146,8 +146,8 @@ def phantoms(root: Path) -> Iterator[Example]:
         kind = kinds[row["modality"]]
         if kind == CHEST_CT and float(row["level"]) > BELOW_LUNGS:
             kind = ABDOMEN_CT
-        found = tuple(PHANTOM_FINDINGS[one] for one in row["findings"].split("|") if one in PHANTOM_FINDINGS)
-        labels = (found or (NO_FINDING,)) if kind == ADULT_CHEST else ()
+        findings = tuple(PHANTOM_FINDINGS[name] for name in row["findings"].split("|") if name in PHANTOM_FINDINGS)
+        labels = (findings or (NO_FINDING,)) if kind == ADULT_CHEST else ()
         yield Example("phantoms", row["path"], labels, kind, f"phantom-{row['patient']}", "train")
 
 

@@ -26,7 +26,7 @@ LABELS = (
     "lung_malignant", "lung_benign", "lung_normal",
     "breast_malignant", "breast_benign", "breast_normal",
 )  # fmt: skip
-"""Of the shipped model."""
+"""Labels that the shipped model tells apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Dataset:
     images : (n, 224, 224) uint8, memory-mapped
     labels : (n, len(names)) bool
     names
-        Of the labels.
+        Names of the labels.
     kinds : (n,) int
         Index into `kind_names`: modality and body part.
     groups : (n,) str
@@ -67,21 +67,21 @@ def load(name: str, root: Path, cache: Path, names: Sequence[str] = LABELS, kind
     ----------
     name
         Of `hashing.data.bundled`: "nih14k", "paediatric", "dafh" (without radiographs whose terms forbid shipping),
-        "covid_normal", "hannover", "mednist", "tcia_ct", "nih_dx", "phantoms"; or "FORMAT:PLACE" of
+        "covid_normal", "hannover", "mednist", "tcia_ct", "nih_dx", "phantoms"; or "FORMAT:PATH" of
         `hashing.data.published`, as "chestxray14:nih" or "medmnist:chestmnist.npz".
     root
-        Folder that holds `chestxray14/`, `other_cxr/` and `multimodality/`, or the place.
+        Folder that holds `chestxray14/`, `other_cxr/` and `multimodality/`, or that PATH is relative to.
     cache
         Folder for the preprocessed images, made on the first call.
     names, kinds
-        Labels and kinds that shall have a number; those that occur are added when these are empty.
+        Labels and kinds that get a number, in this order; where empty, those that occur in the set.
 
     Raises
     ------
     FileNotFoundError
         The set is not under `root`; says where it comes from.
     ValueError
-        There is no such set, or a group stands on both sides of the test split.
+        There is no such set, or a group is in two parts of it.
     """
     examples = list(read(name, root))
     _check_disjoint(name, examples)
@@ -110,10 +110,10 @@ def read(name: str, root: Path) -> Iterator[Example]:
 
 
 def _reader(name: str, root: Path) -> Iterable[Example]:
-    form, _, place = name.partition(":")
+    form, _, path = name.partition(":")
     try:
-        if form in FORMATS and place:
-            return list(FORMATS[form](root, place))
+        if form in FORMATS and path:
+            return list(FORMATS[form](root, path))
         if name in TABLES:
             return list(read_table(root, TABLES[name]))
         if name in READERS:
@@ -121,14 +121,15 @@ def _reader(name: str, root: Path) -> Iterable[Example]:
     except FileNotFoundError as error:
         help_ = WHERE.get(form, "NOTICE says where sets come from")
         raise FileNotFoundError(f"{name} is not complete below {root}: {error}. {help_}") from error
-    known = [*READERS, *TABLES, *(f"{form}:PLACE" for form in FORMATS)]
+    known = [*READERS, *TABLES, *(f"{form}:PATH" for form in FORMATS)]
     raise ValueError(f"no data set {name!r}: choose of {', '.join(known)}")
 
 
 def _occurring(examples: Sequence[Example]) -> list[str]:
     """Labels that occur: findings in NIH's order, then others by name."""
-    found = {label for example in examples for label in example.labels}
-    return [*(name for name in (*FINDINGS, NO_FINDING) if name in found), *sorted(found - {*FINDINGS, NO_FINDING})]
+    occurring = {label for example in examples for label in example.labels}
+    nih = [name for name in (*FINDINGS, NO_FINDING) if name in occurring]
+    return [*nih, *sorted(occurring.difference(nih))]
 
 
 def _check_disjoint(name: str, examples: Sequence[Example]) -> None:

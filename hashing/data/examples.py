@@ -1,4 +1,4 @@
-"""What is known of an image before it is read, in the words that all sets share."""
+"""What is known of an image before its pixels are read, in the words that all sets share."""
 
 import zlib
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US = (
 )  # fmt: skip
 HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR = "hand radiograph", "abdominal CT", "head CT", "breast MR"
 KINDS = (ADULT_CHEST, CHILD_CHEST, HEAD_MR, CHEST_CT, BREAST_US, HAND, ABDOMEN_CT, HEAD_CT, BREAST_MR)
-"""Of the shipped model."""
+"""Kinds that the shipped model tells apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One image: where it is, what it shows, and to which part it belongs.
+    """One image: where its file is, what it shows, and to which part of the set it belongs.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Example:
     group
         Patient where known, else the group of near-identical images.
     split
-        "train", "validation" or "test"; "train" may yet give a tenth of its groups to validation.
+        "train", "validation" or "test"; see `with_validation`.
     """
 
     archive: str

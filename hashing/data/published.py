@@ -1,4 +1,4 @@
-"""Readers of sets that anyone may own, in the form in which they are published, by "FORMAT:PLACE"."""
+"""Readers of sets that anyone can download, in the form in which they are published, by "FORMAT:PATH"."""
 
 import tomllib
 import zlib
@@ -25,22 +25,22 @@ WHERE = {
 }
 
 
-def chest_xray14(root: Path, place: str) -> Iterator[Example]:
+def chest_xray14(root: Path, path: str) -> Iterator[Example]:
     """The whole of ChestX-ray14 as NIH publishes it, by the official split.
 
     PNG files may lie in `images/` or in `images_001/images/` and so on; the table is Data_Entry_2017_v2020.csv or the
     older Data_Entry_2017.csv.
     """
-    folder = root / place
+    folder = root / path
     test = set((folder / "test_list.txt").read_text().split())
     train = set((folder / "train_val_list.txt").read_text().split())
     splits = dict.fromkeys(train, "train") | dict.fromkeys(test, "test")
-    return _chest_xray14(folder, place, splits)
+    return _chest_xray14(folder, path, splits)
 
 
-def chexnet(root: Path, place: str) -> Iterator[Example]:
+def chexnet(root: Path, path: str) -> Iterator[Example]:
     """The whole of ChestX-ray14 by the 70/10/20 split of the CheXNet re-implementations."""
-    folder = root / place
+    folder = root / path
     parts = {"train": "train_list.txt", "validation": "val_list.txt", "test": "test_list.txt"}
     splits = {
         line.split()[0]: split
@@ -48,35 +48,35 @@ def chexnet(root: Path, place: str) -> Iterator[Example]:
         for line in (folder / "chexnet" / name).read_text().splitlines()
         if line.strip()
     }
-    return _chest_xray14(folder, place, splits)
+    return _chest_xray14(folder, path, splits)
 
 
-def _chest_xray14(folder: Path, place: str, splits: dict[str, str]) -> Iterator[Example]:
+def _chest_xray14(folder: Path, path: str, splits: dict[str, str]) -> Iterator[Example]:
     tables = sorted(folder.glob("Data_Entry_2017*.csv"))
     if not tables:
         raise FileNotFoundError(f"no Data_Entry_2017*.csv in {folder}. {WHERE['chestxray14']}")
-    files = {path.name: path for path in folder.glob("images*/**/*.png")}
+    files = {file.name: file for file in folder.glob("images*/**/*.png")}
     missing = [row["Image Index"] for row in rows(tables[-1]) if row["Image Index"] not in files]
     if missing:
         raise FileNotFoundError(f"{len(missing):,} images are missing, first {missing[0]}. {WHERE['chestxray14']}")
     for row in rows(tables[-1]):
-        name, found = row["Image Index"], set(row["Finding Labels"].split("|"))
-        labels = tuple(finding for finding in FINDINGS if finding in found) or (NO_FINDING,)
+        name, named = row["Image Index"], set(row["Finding Labels"].split("|"))
+        labels = tuple(finding for finding in FINDINGS if finding in named) or (NO_FINDING,)
         member = str(files[name].relative_to(folder))
-        yield Example(place, member, labels, ADULT_CHEST, f"nih-{row['Patient ID']}", splits[name])
+        yield Example(path, member, labels, ADULT_CHEST, f"nih-{row['Patient ID']}", splits[name])
 
 
-def medmnist(root: Path, place: str) -> Iterator[Example]:
+def medmnist(root: Path, path: str) -> Iterator[Example]:
     """A MedMNIST .npz file; it has no patients, so every image is a group, and intervals are per image.
 
     Of ChestMNIST the 14 columns are the findings, in NIH's order.
     """
-    with np.load(root / place) as file:
+    with np.load(root / path) as file:
         labels = {part: file[f"{part}_labels"] for part in ("train", "val", "test")}
     for part, table in labels.items():
         for number, row in enumerate(table):
             split = "validation" if part == "val" else part
-            yield Example(place, f"{part}_images/{number}", _medmnist_labels(row), place, f"{part}-{number}", split)
+            yield Example(path, f"{part}_images/{number}", _medmnist_labels(row), path, f"{part}-{number}", split)
 
 
 def _medmnist_labels(row: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> tuple[str, ...]:
@@ -85,34 +85,34 @@ def _medmnist_labels(row: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> tuple[s
     return (f"class_{row[0]}",) if len(row) == 1 else tuple(f"class_{column}" for column in np.flatnonzero(row))
 
 
-def described(root: Path, place: str) -> Iterator[Example]:
+def described(root: Path, path: str) -> Iterator[Example]:
     """A folder or zip file with a CSV index, described in a TOML file."""
-    return read_table(root, Table(**tomllib.loads((root / place).read_text())))
+    return read_table(root, Table(**tomllib.loads((root / path).read_text())))
 
 
-def dicom(root: Path, place: str) -> Iterator[Example]:
+def dicom(root: Path, path: str) -> Iterator[Example]:
     """A folder of DICOM files: patients from the headers, labels from labels.csv or from the collection.
 
     `labels.csv` has columns patient_id and label; without it the label is the first folder, which for TCIA is the
     collection. At most 10 sections of a series, evenly spaced, so that a few large series do not dominate. A fifth of
     the patients, drawn by a checksum, is for tests.
     """
-    folder = root / place
+    folder = root / path
     index = folder / "labels.csv"
     named = {row["patient_id"]: row["label"] for row in rows(index)} if index.exists() else {}
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in ("", ".dcm"))
-    headers = sorted((found for found in map(_header, files) if found), key=lambda one: one[:2])
-    for _, series in groupby(headers, key=lambda one: one[0]):
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in ("", ".dcm"))
+    headers = sorted((header for header in map(_header, files) if header), key=lambda header: header[:2])
+    for _, series in groupby(headers, key=lambda header: header[0]):
         sections = list(series)
         chosen = np.unique(np.linspace(0, len(sections) - 1, min(len(sections), SECTIONS_PER_SERIES)).astype(int))
-        for _, _, patient, kind, path in (sections[section] for section in chosen):
-            member = path.relative_to(folder)
+        for _, _, patient, kind, file in (sections[section] for section in chosen):
+            member = file.relative_to(folder)
             split = "test" if zlib.crc32(f"test {patient}".encode()) % 5 == 0 else "train"
-            yield Example(place, str(member), (named.get(patient, member.parts[0]),), kind, patient, split)
+            yield Example(path, str(member), (named.get(patient, member.parts[0]),), kind, patient, split)
 
 
 def _header(path: Path) -> tuple[str, int, str, str, Path] | None:
-    """Series, place in it, patient and kind of a DICOM file; nothing for other files and those without pixels."""
+    """Series, number in it, patient, kind and path of a DICOM file; None for other files and files without pixels."""
     keys = ["SeriesInstanceUID", "InstanceNumber", "PatientID", "Modality", "BodyPartExamined", "Rows"]
     try:
         header = dcmread(path, stop_before_pixels=True, specific_tags=keys)

@@ -14,14 +14,13 @@ from hashing.evaluation.judgement import judge, truth_of
 from hashing.evaluation.protocol import by_chance, by_codes, reported_tasks
 from hashing.evaluation.uncertainty import Resampling
 from hashing.model.encoder import Encoder, Encoding
-from hashing.model.network import CODE_LENGTHS
 from hashing.progress import progress
 
 BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RetrievalResult:
     """One measure of one set at one code length.
 
     Attributes
@@ -46,7 +45,7 @@ class Result:
     chance: float
 
 
-def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Result]:
+def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[RetrievalResult]:
     """Mean average precision on the test part of each set, at each nested code length."""
     for name in names:
         dataset = datasets.load(name, root, cache)
@@ -55,10 +54,10 @@ def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) 
         for task in reported_tasks(truth):
             resampling = Resampling(truth.groups[task.queries], np.random.default_rng(0))
             chance = float(np.nanmean(judge(task, by_chance(len(codes)))["MAP"]))
-            for code_length in CODE_LENGTHS:
+            for code_length in encoder.model.architecture.code_lengths:
                 values = judge(task, by_codes(prefix(codes, code_length)))["MAP"]
                 estimate = resampling.estimate(values)
-                yield Result(
+                yield RetrievalResult(
                     dataset=name,
                     relevance=task.relevance,
                     database=task.database,
@@ -84,7 +83,7 @@ def encode_all(encoder: Encoder, dataset: Dataset, name: str) -> Encoding:
     return Encoding.joined(parts)
 
 
-def table(results: list[Result]) -> str:
+def table(results: list[RetrievalResult]) -> str:
     """Results as a Markdown table."""
     lines = [
         "| set | relevance | database | bits | queries | images | MAP | 95 % interval | chance |",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hashing.data.datasets import Dataset
 from hashing.evaluation import metrics
-from hashing.evaluation.protocol import Ranker, Task, Truth
+from hashing.evaluation.protocol import GroundTruth, Ranker, Task
 from hashing.evaluation.ranking import Levels
 
 Judgement = dict[str, NDArray[np.float64]]
@@ -76,10 +76,10 @@ def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean
 
 
-def truth_of(dataset: Dataset) -> Truth:
+def truth_of(dataset: Dataset) -> GroundTruth:
     """Labels, patients and parts of a set, with the labels that occur in it."""
     present = np.asarray(dataset.labels.any(axis=0))
-    return Truth(
+    return GroundTruth(
         labels=dataset.labels[:, present],
         names=tuple(label for label, occurs in zip(dataset.names, present, strict=True) if occurs),
         groups=dataset.groups,

@@ -15,7 +15,7 @@ Ranker = Callable[["Task"], Iterator[Levels]]
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class GroundTruth:
     """What is known of the images of a set, but for their pixels.
 
     Attributes
@@ -77,7 +77,7 @@ class Task:
         return f"{self.relevance} {self.database}"
 
 
-def reported_tasks(truth: Truth, *, by_kind: bool = False) -> Iterator[Task]:
+def reported_tasks(truth: GroundTruth, *, by_kind: bool = False) -> Iterator[Task]:
     """The tasks on which results are reported.
 
     Parameters
@@ -101,7 +101,7 @@ def reported_tasks(truth: Truth, *, by_kind: bool = False) -> Iterator[Task]:
             yield task(truth, f"P-A {kind}", database, queries[of_kind[queries]], images[of_kind[images]])
 
 
-def validation_task(truth: Truth, limit: int = 1000) -> Task:
+def validation_task(truth: GroundTruth, limit: int = 1000) -> Task:
     """P-A among validation images: each asks those of the other patients."""
     rows = truth.part("validation")
     found = rows[truth.labels[rows][:, truth.positive].any(axis=1)]
@@ -109,7 +109,7 @@ def validation_task(truth: Truth, limit: int = 1000) -> Task:
     return task(truth, "P-A", "validation", found[::step], found)
 
 
-def task(truth: Truth, relevance: str, database: str, queries: Rows, images: Rows) -> Task:
+def task(truth: GroundTruth, relevance: str, database: str, queries: Rows, images: Rows) -> Task:
     """One task, with the images that its relevance leaves out removed.
 
     Raises
@@ -161,6 +161,6 @@ def _every_second(groups: NDArray[np.str_]) -> NDArray[np.bool_]:
     return np.asarray(number % 2 == 0)
 
 
-def _mixed_kinds(truth: Truth) -> list[str]:
+def _mixed_kinds(truth: GroundTruth) -> list[str]:
     kinds = np.unique(truth.kinds).tolist()
     return [kind for kind in kinds if truth.labels[truth.kinds == kind].any(axis=0).sum() > 1 and len(kinds) > 1]

@@ -11,7 +11,7 @@ from hashing.codes import Codes, hamming_distance
 from hashing.data import datasets
 from hashing.evaluation.evaluate import encode_all
 from hashing.evaluation.judgement import judge, truth_of
-from hashing.evaluation.protocol import Ranker, Rows, Task, Truth, task, validation_task
+from hashing.evaluation.protocol import GroundTruth, Ranker, Rows, Task, task, validation_task
 from hashing.evaluation.ranking import Levels, by_score
 from hashing.evaluation.uncertainty import Estimate, Resampling
 from hashing.model.encoder import Encoder
@@ -22,7 +22,7 @@ MEASURES = {"MAP@10": 10, "P@10": 10, "NDCG@100": 100}
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class StageResult:
     """Every measure of one stage in one task.
 
     Attributes
@@ -42,7 +42,7 @@ class Result:
     estimates: tuple[Estimate, ...]
 
 
-def evaluate_stages(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Result]:
+def evaluate_stages(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[StageResult]:
     """What each stage that the model allows makes of the questions of validation images; the test part stays apart."""
     for name in names:
         dataset = datasets.load(name, root, cache)
@@ -50,7 +50,7 @@ def evaluate_stages(encoder: Encoder, names: tuple[str, ...], root: Path, cache:
         yield from judge_stages(name, truth_of(dataset), encoding.codes, encoding.outputs)
 
 
-def judge_stages(name: str, truth: Truth, codes: Codes, outputs: Outputs) -> Iterator[Result]:
+def judge_stages(name: str, truth: GroundTruth, codes: Codes, outputs: Outputs) -> Iterator[StageResult]:
     """Results of a set, given what is known of each of its rows."""
     tasks = (
         task(truth, "P-A", "train", truth.part("validation"), truth.part("train")),
@@ -62,7 +62,7 @@ def judge_stages(name: str, truth: Truth, codes: Codes, outputs: Outputs) -> Ite
             judged = {k: judge(one, by_stage(stage, codes, outputs, k), codes=False) for k in set(MEASURES.values())}
             estimates = tuple(resampling.estimate(judged[k][measure]) for measure, k in MEASURES.items())
             known = ~np.isnan(judged[10]["P@10"])
-            yield Result(name, one.database, stage, int(known.sum()), len(one.images), estimates)
+            yield StageResult(name, one.database, stage, int(known.sum()), len(one.images), estimates)
 
 
 def by_stage(stage: Ranking, codes: Codes, outputs: Outputs, k: int) -> Ranker:
@@ -83,7 +83,7 @@ def by_stage(stage: Ranking, codes: Codes, outputs: Outputs, k: int) -> Ranker:
     return rank
 
 
-def table(results: list[Result]) -> str:
+def table(results: list[StageResult]) -> str:
     """Results as a Markdown table."""
     lines = [
         f"| set | database | ranking | queries | images | {' | '.join(MEASURES)} |",

@@ -1,6 +1,6 @@
 """Mosaics: one image that holds the sections of a volume side by side, as Siemens scanners store echo-planar MR.
 
-Scaled down whole, such an image is a page of stamps; one section shows what was imaged.
+Scaled down as a whole, such an image is a page of stamps; a single section shows what was imaged.
 """
 
 from math import ceil
@@ -9,23 +9,28 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from hashing.images.attributes import numbers, read
+from hashing.images.attributes import code_strings, numbers, read
 
 GROUP, CREATOR, COUNT = 0x0019, "SIEMENS MR HEADER", 0x0A  # NumberOfImagesInMosaic
 
 
 def middle_section(picture: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
-    """The middle one of a mosaic's sections; any other picture as it is.
+    """The middle section of a mosaic; any other picture is returned as it is.
 
-    Image Type (0008,0008) says whether it is a mosaic. The private count of sections says how many there are, or else
-    Acquisition Matrix (0018,1310) how large they are; if neither does, the picture stays whole.
+    Image Type (0008,0008) says whether a picture is a mosaic. The number of sections comes from a private element, or
+    else from their size in Acquisition Matrix (0018,1310); if both are missing, the picture stays whole.
 
     Parameters
     ----------
     picture : (rows, columns)
         The sections fill a square grid, line by line.
+
+    Returns
+    -------
+    (rows, columns) of one section
+        A view of ``picture``.
     """
-    if "MOSAIC" not in (read(dataset, "ImageType") or ()):
+    if "MOSAIC" not in code_strings(read(dataset, "ImageType")):
         return picture
     rows, columns = picture.shape
     count = _count(dataset) or _count_by_size(dataset, rows)
@@ -38,7 +43,7 @@ def middle_section(picture: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
 
 
 def _count(dataset: Dataset) -> int:
-    """Sections by the private element; 0 if it is absent or damaged."""
+    """Number of sections from the private element; 0 if it is absent or damaged."""
     try:
         return max(0, int(dataset.private_block(GROUP, CREATOR)[COUNT].value))
     except (KeyError, TypeError, ValueError):
@@ -46,6 +51,7 @@ def _count(dataset: Dataset) -> int:
 
 
 def _count_by_size(dataset: Dataset, rows: int) -> int:
-    """Places in the grid if the sections have as many rows as were acquired; 0 if that is not said."""
-    side = max(numbers({"AcquisitionMatrix": read(dataset, "AcquisitionMatrix")}, "AcquisitionMatrix"), default=0)
+    """Number of sections of the acquired size that the grid has room for; 0 if that size is missing."""
+    matrix = numbers({"AcquisitionMatrix": read(dataset, "AcquisitionMatrix")}, "AcquisitionMatrix")
+    side = max((number for number in matrix if number is not None), default=0)
     return int(rows // side) ** 2 if side > 0 else 0

@@ -1,101 +1,225 @@
-"""What the objectives of all hashing methods share.
+"""What a hashing method is: a head that turns the trunk's maps into codes, and an objective that trains it.
 
-An objective is a module: relaxed codes (batch, code_length), labels (batch, n_labels) of 0 and 1, and patients (batch,)
-to a scalar. Pairs of images of one patient never count: codes shall not learn who somebody is.
+The head says which maps it reads (`Head.strides`), and the objective reads whatever the head gives (`HeadOutputs`) and
+whatever is known of the images (`Targets`). The training loop, the caches and the model files know nothing else.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
+
+OnRelaxedCodes = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A loss of relaxed codes (batch, code_length), labels (batch, n_labels) and patients (batch,): a scalar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What an objective may know before training.
+    """What a method knows before training.
 
     Attributes
     ----------
+    code_length
+        Bits.
     labels : (n, n_labels) bool
-        Of the training images.
+        Labels of the training images.
     seed
-        Of everything random in the method: targets, projections.
+        Seed of everything that the method draws at random: targets, projections.
+    channels
+        Channels of each tensor that the head receives: the number of features for a head on pooled features, else one
+        number for each of `Head.strides`.
     """
 
     code_length: int
     labels: NDArray[np.bool_]
     seed: int
+    channels: tuple[int, ...] = ()
 
 
-class Pairs(NamedTuple):
-    """Pairs of a batch: (batch, batch) each.
+class HeadOutputs(NamedTuple):
+    """What a head makes of a batch of images. A head leaves out what its objective does not read.
 
     Attributes
     ----------
-    similar
-        1 where the two share a label.
-    overlap
-        Jaccard overlap of their labels.
-    counted
-        1 where they are of different patients.
+    relaxed : (batch, code_length)
+        Relaxed codes; a bit is set where the value is >= 0.
+    logits : (batch, n_labels)
+        Logits of the labels.
+    evidence : (batch, n_labels, height, width)
+        Evidence for each label at each position of the map, for attention and explanation.
+    features : (batch, n_features)
+        What the codes were computed from.
     """
 
-    similar: Tensor
-    overlap: Tensor
-    counted: Tensor
+    relaxed: Tensor
+    logits: Tensor | None = None
+    evidence: Tensor | None = None
+    features: Tensor | None = None
 
 
-def pairs(labels: Tensor, groups: Tensor) -> Pairs:
-    """How alike the images of a batch are."""
-    shared = labels @ labels.T
-    sizes = labels.sum(dim=1)
-    either = sizes[:, None] + sizes[None] - shared
-    different = (groups[:, None] != groups[None]).to(labels.dtype)
-    return Pairs((shared > 0).to(labels.dtype), shared / either.clamp(min=1), different)
+class Targets(NamedTuple):
+    """What is known of a batch of images.
 
-
-def mean_over(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean; 0 where all weights are 0."""
-    return (values * weights).sum() / weights.sum().clamp(min=1e-9)
-
-
-def similar_share(labels: NDArray[np.bool_]) -> float:
-    """Share of similar pairs among all pairs of training images, counted over distinct label sets."""
-    sets, counts = np.unique(labels, axis=0, return_counts=True)
-    similar = (sets.astype(np.int64) @ sets.T.astype(np.int64)) > 0
-    shares = counts / counts.sum()
-    return float(np.clip(shares @ similar @ shares, 1e-6, 1 - 1e-6))
-
-
-def balanced_weights(likeness: Pairs, share: float) -> Tensor:
-    """Weights of pairs after Cao et al., HashNet (ICCV 2017), eq. 4, that make up for the rarity of similar ones.
-
-    Similar pairs weigh overlap / share, others 1 / (1 - share), with the share of similar pairs in the training set:
-    that of a batch is noisy, and may be zero. Read literally, the paper's overlap would silence all dissimilar pairs.
+    Attributes
+    ----------
+    labels : (batch, n_labels) float
+        1 where an image has a label, else 0; or the share of each label in the image, with rows that sum to one.
+    known : (batch, n_labels) float
+        1 where the image's data set says whether the image has the label, else 0.
+    patients : (batch,) int
+        Patient of each image, or the group of near-identical images that stands for one.
+    progress
+        Share of the training that is done, 0 to 1.
     """
-    similar = likeness.similar * likeness.overlap / share
-    return likeness.counted * (similar + (1 - likeness.similar) / (1 - share))
+
+    labels: Tensor
+    known: Tensor
+    patients: Tensor
+    progress: float = 0.0
 
 
-def pair_likelihood(logits: Tensor, similar: Tensor) -> Tensor:
-    """Negative log likelihood of each pair, -(s x - log(1 + e^x)), without overflow."""
-    return functional.softplus(logits) - similar * logits
+class Head(nn.Module):
+    """Turns maps of the trunk into codes. Every head has the constructor below, so that a model file can rebuild it.
+
+    Parameters
+    ----------
+    channels
+        Channels of each tensor that the head receives.
+    code_length
+        Bits.
+    n_labels
+        Number of labels that the head gives logits of; 0 for a head without logits.
+
+    Notes
+    -----
+    A head with further sizes takes them by name, with defaults, and returns them from `options`.
+    """
+
+    name: ClassVar[str]
+    """Name of the head in a model file."""
+    strides: ClassVar[tuple[int, ...]] = ()
+    """Maps that the head reads: () for the pooled feature, (32,) for the last maps, (8, 16, 32) for a pyramid."""
+
+    def __init__(self, channels: tuple[int, ...], code_length: int, n_labels: int = 0) -> None:
+        super().__init__()
+        self.channels, self.code_length, self.n_labels = channels, code_length, n_labels
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments beyond `channels`, `code_length` and `n_labels` that build an equal head."""
+        return {}
+
+    def forward(self, maps: tuple[Tensor, ...]) -> HeadOutputs:
+        """Codes, and what else the head gives.
+
+        Parameters
+        ----------
+        maps
+            The pooled feature (batch, channels) alone where `strides` is empty; else for each stride s a tensor
+            (batch, channels, height / s, width / s).
+        """
+        raise NotImplementedError
+
+    def take_raw_features(self, mean: Tensor, deviation: Tensor) -> None:
+        """Fold the standardisation of features into the layers: from now on the head takes raw features.
+
+        Only heads on the pooled feature need it: maps are not standardised.
+
+        Parameters
+        ----------
+        mean, deviation : (n_features,)
+            The head was trained on (features - mean) / deviation.
+        """
+        raise NotImplementedError
 
 
-def product(relaxed: Tensor) -> Tensor:
-    """Inner products of all pairs of relaxed codes."""
-    return relaxed @ relaxed.T
+class Objective(nn.Module):
+    """A loss of a batch. It may have parameters of its own, which are trained with the head."""
+
+    def forward(self, outputs: HeadOutputs, targets: Targets) -> Tensor:
+        """Loss of a batch: a scalar."""
+        raise NotImplementedError
 
 
-def quantization(relaxed: Tensor) -> Tensor:
-    """Mean squared distance of relaxed codes from their signs, per bit."""
-    return (relaxed.abs() - 1).square().mean()
+class OnCodes(Objective):
+    """A loss that reads nothing but relaxed codes, labels and patients.
+
+    Parameters
+    ----------
+    loss
+        A module of type `OnRelaxedCodes`.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs: HeadOutputs, targets: Targets) -> Tensor:
+        """Loss of a batch: a scalar."""
+        value: Tensor = self.loss(outputs.relaxed, targets.labels, targets.patients)
+        return value
 
 
-def generator(seed: int) -> torch.Generator:
-    """Random numbers that depend on the seed alone."""
-    return torch.Generator().manual_seed(seed)
+class Nested(Objective):
+    """Mean of one objective over the leading parts of a code, so that each part is a code of its own.
+
+    Parameters
+    ----------
+    make
+        Makes the objective of a code length.
+    code_lengths
+        Nested code lengths, bits; the longest is the length of the head's codes.
+    """
+
+    def __init__(self, make: Callable[[int], Objective], code_lengths: Sequence[int]) -> None:
+        super().__init__()
+        self.code_lengths = tuple(code_lengths)
+        self.parts = nn.ModuleList(map(make, code_lengths))
+
+    def forward(self, outputs: HeadOutputs, targets: Targets) -> Tensor:
+        """Loss of a batch: a scalar."""
+        losses = [
+            part(outputs._replace(relaxed=outputs.relaxed[:, :length]), targets)
+            for part, length in zip(self.parts, self.code_lengths, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+
+class Sum(Objective):
+    """Weighted sum of objectives.
+
+    Parameters
+    ----------
+    parts
+        Pairs of a weight and an objective.
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, Objective]]) -> None:
+        super().__init__()
+        self.weights = tuple(weight for weight, _ in parts)
+        self.parts = nn.ModuleList(part for _, part in parts)
+
+    def forward(self, outputs: HeadOutputs, targets: Targets) -> Tensor:
+        """Loss of a batch: a scalar."""
+        losses = [weight * part(outputs, targets) for weight, part in zip(self.weights, self.parts, strict=True)]
+        return torch.stack(losses).sum()
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A hashing method of the bench.
+
+    Attributes
+    ----------
+    objective
+        Makes the objective from a `Setting` and the method's own parameters by name.
+    head
+        Class of the head, which says by `strides` what the method reads.
+    """
+
+    objective: Callable[..., Objective]
+    head: type[Head]

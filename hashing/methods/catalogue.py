@@ -1,4 +1,4 @@
-"""Every method of the bench by its name in experiments and tables."""
+"""Every method of the bench by its name in experiments and tables, and every head by its name in model files."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from hashing.methods.base import Setting
+from hashing.methods.base import Head, Method, Objective, OnCodes, Setting
 from hashing.methods.centres import CentralSimilarityQuantization, OrthoHash
+from hashing.methods.heads import Classifier, PlainHead
 from hashing.methods.pairwise import (
     DeepCauchyHashing,
     DeepHashingNetwork,
@@ -21,25 +22,35 @@ from hashing.methods.pairwise import (
 from hashing.methods.projections import Projection, iterative_quantization, locality_sensitive
 from hashing.methods.triplet import DeepTripletSupervisedHashing
 
-OBJECTIVES: dict[str, Callable[..., nn.Module]] = {
-    "DSH": DeepSupervisedHashing,
-    "DPSH": DeepPairwiseSupervisedHashing,
-    "DHN": DeepHashingNetwork,
-    "HashNet": HashNet,
-    "DTSH": DeepTripletSupervisedHashing,
-    "DCH": DeepCauchyHashing,
-    "IDHN": ImprovedDeepHashingNetwork,
-    "CSQ": CentralSimilarityQuantization,
-    "OrthoHash": OrthoHash,
-    "AHDL-like": JaccardDistanceHashing,
+
+def on_codes(loss: Callable[..., nn.Module]) -> Callable[..., Objective]:
+    """Maker of an objective from a class of losses that read codes, labels and patients only."""
+
+    def make(setting: Setting, **options: Any) -> Objective:
+        return OnCodes(loss(setting, **options))
+
+    return make
+
+
+TRAINED: dict[str, Method] = {
+    "DSH": Method(on_codes(DeepSupervisedHashing), PlainHead),
+    "DPSH": Method(on_codes(DeepPairwiseSupervisedHashing), PlainHead),
+    "DHN": Method(on_codes(DeepHashingNetwork), PlainHead),
+    "HashNet": Method(on_codes(HashNet), PlainHead),
+    "DTSH": Method(on_codes(DeepTripletSupervisedHashing), PlainHead),
+    "DCH": Method(on_codes(DeepCauchyHashing), PlainHead),
+    "IDHN": Method(on_codes(ImprovedDeepHashingNetwork), PlainHead),
+    "CSQ": Method(on_codes(CentralSimilarityQuantization), PlainHead),
+    "OrthoHash": Method(on_codes(OrthoHash), PlainHead),
+    "AHDL-like": Method(on_codes(JaccardDistanceHashing), PlainHead),
 }
-"""Trained with labels."""
+"""Methods that are trained with labels."""
 
 PROJECTIONS: dict[str, Callable[[NDArray[np.float32], int, np.random.Generator], Projection]] = {
     "LSH": locality_sensitive,
     "ITQ": iterative_quantization,
 }
-"""Fitted to features alone."""
+"""Methods that are fitted to features alone."""
 
 LOWER_REFERENCES = ("random", "modality only")
 """Codes that see no pixels."""
@@ -47,17 +58,21 @@ LOWER_REFERENCES = ("random", "modality only")
 UPPER_REFERENCES = ("float cosine", "probability ranker")
 """Rankings by real numbers, without codes."""
 
-METHODS = (*LOWER_REFERENCES, *PROJECTIONS, *OBJECTIVES, *UPPER_REFERENCES)
+METHODS = (*LOWER_REFERENCES, *PROJECTIONS, *TRAINED, *UPPER_REFERENCES)
+"""Names of all methods, in the order of tables."""
+
+HEADS: dict[str, type[Head]] = {head.name: head for head in (PlainHead, Classifier)}
+"""Classes of heads by the name that a model file gives."""
 
 
-def objective(method: str, setting: Setting, options: dict[str, Any]) -> nn.Module:
-    """The objective of a method that is trained.
+def trained(name: str) -> Method:
+    """The method of a name, if it is one that is trained.
 
     Raises
     ------
     ValueError
-        There is no such method.
+        There is no such method; the message names those there are.
     """
-    if method not in OBJECTIVES:
-        raise ValueError(f"no method {method!r} to train: choose of {', '.join(OBJECTIVES)}")
-    return OBJECTIVES[method](setting, **options)
+    if name not in TRAINED:
+        raise ValueError(f"no method {name!r} to train: choose of {', '.join(TRAINED)}")
+    return TRAINED[name]

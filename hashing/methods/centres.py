@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashing.methods.base import Setting, quantization
-from hashing.methods.orthogonal import target_cross_entropy
+from hashing.methods.base import Setting
+from hashing.methods.orthogonal import signs, target_cross_entropy
+from hashing.methods.pairs import quantization
 
 
 class CentralSimilarityQuantization(nn.Module):
@@ -20,12 +21,12 @@ class CentralSimilarityQuantization(nn.Module):
         super().__init__()
         self.eta = eta
         rng = np.random.default_rng(setting.seed)
-        self.register_buffer("centres", _signs(class_targets(setting.labels.shape[1], setting.code_length, rng)))
-        self.register_buffer("tie", _signs(rng.random(setting.code_length) < 0.5))
+        self.register_buffer("centres", signs(class_targets(setting.labels.shape[1], setting.code_length, rng)))
+        self.register_buffer("tie", signs(rng.random(setting.code_length) < 0.5))
         self.centres: Tensor
         self.tie: Tensor
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
         """Loss of a batch."""
         votes = labels @ self.centres
         centre = torch.where(votes == 0, self.tie, votes.sign())
@@ -41,10 +42,10 @@ class OrthoHash(nn.Module):
         super().__init__()
         self.scale, self.margin = scale, margin
         rng = np.random.default_rng(setting.seed)
-        self.register_buffer("targets", _signs(class_targets(setting.labels.shape[1], setting.code_length, rng)))
+        self.register_buffer("targets", signs(class_targets(setting.labels.shape[1], setting.code_length, rng)))
         self.targets: Tensor
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
         """Loss of a batch; images without a label have none."""
         labelled = labels.any(dim=1)
         weights = labels[labelled] / labels[labelled].sum(dim=1, keepdim=True)
@@ -100,7 +101,3 @@ def _paley(prime: int) -> NDArray[np.bool_]:
     matrix[1:, 1:] = core
     matrix[1:, 0] = True
     return matrix
-
-
-def _signs(bits: NDArray[np.bool_]) -> Tensor:
-    return torch.from_numpy(np.where(bits, 1.0, -1.0).astype(np.float32))

@@ -1,75 +1,72 @@
-"""Hashing towards fixed, nearly orthogonal class targets, for several code lengths at once.
+"""Hashing towards fixed, nearly orthogonal class targets.
 
-OrthoHash (Hoe et al., NeurIPS 2021) in its multi-label form, summed over the leading parts of one long code so that
-each part is a code of its own.
+OrthoHash (Hoe et al., NeurIPS 2021) in its multi-label form; with nested targets also for the leading parts of a code.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-CANDIDATES = 2000
+from hashing.methods.base import HeadOutputs, Nested, Objective, Targets
+
+N_CANDIDATES = 2000
+"""Random candidates for each target in `spread_targets`."""
 
 
-class NestedOrthogonalLoss(nn.Module):
-    """Cross-entropy of the cosine between a relaxed code and its class targets, at each nested code length.
+class TargetCrossEntropy(Objective):
+    """Cross-entropy of the cosine between a relaxed code and the targets of its classes.
+
+    `Targets.labels` are the shares of the classes in each image; rows sum to one.
 
     Parameters
     ----------
-    n_classes
-        Number of classes.
-    code_lengths
-        Nested code lengths, bits; the longest is the network's output.
+    targets : (n_classes, code_length) bool
+        Target of each class.
     scale, margin
         s and m of a_c = s (cos(h, o_c) - m y_c), Hoe et al. eq. 6 and 7.
-    seed
-        Of the targets.
     """
 
-    def __init__(
-        self, n_classes: int, code_lengths: tuple[int, ...], scale: float = 8.0, margin: float = 0.2, seed: int = 0
-    ) -> None:
+    def __init__(self, targets: NDArray[np.bool_], scale: float = 8.0, margin: float = 0.2) -> None:
         super().__init__()
-        self.code_lengths, self.scale, self.margin = code_lengths, scale, margin
-        targets = spread_targets(n_classes, code_lengths, np.random.default_rng(seed))
-        self.register_buffer("targets", torch.from_numpy(np.where(targets, 1.0, -1.0).astype(np.float32)))
+        self.scale, self.margin = scale, margin
+        self.register_buffer("targets", signs(targets))
         self.targets: Tensor
 
-    def forward(self, relaxed: Tensor, weights: Tensor) -> Tensor:
-        """Mean loss of a batch.
+    def forward(self, outputs: HeadOutputs, targets: Targets) -> Tensor:
+        """Loss of a batch: a scalar."""
+        return target_cross_entropy(outputs.relaxed, self.targets, targets.labels, self.scale, self.margin)
 
-        Parameters
-        ----------
-        relaxed : (batch, max(code_lengths))
-            Pre-codes.
-        weights : (batch, n_classes)
-            Share of each class in an image; rows sum to one.
 
-        Returns
-        -------
-        () scalar
-        """
-        losses = [
-            target_cross_entropy(relaxed[:, :length], self.targets[:, :length], weights, self.scale, self.margin)
-            for length in self.code_lengths
-        ]
-        return torch.stack(losses).mean()
+def nested_target_cross_entropy(n_classes: int, code_lengths: tuple[int, ...], seed: int) -> Nested:
+    """`TargetCrossEntropy` at each nested code length, with targets whose leading bits serve the shorter lengths."""
+    targets = spread_targets(n_classes, code_lengths, np.random.default_rng(seed))
+    return Nested(lambda length: TargetCrossEntropy(targets[:, :length]), code_lengths)
 
 
 def target_cross_entropy(relaxed: Tensor, targets: Tensor, weights: Tensor, scale: float, margin: float) -> Tensor:
-    """Cross-entropy of softmax(s (cos(h, o_c) - m y_c)), Hoe et al. eq. 6 and 7, with a weight for each class.
+    """Cross-entropy of softmax(s (cos(h, o_c) - m y_c)), with a weight for each class.
 
     Parameters
     ----------
-    relaxed, targets : (batch, code_length), (n_classes, code_length)
+    relaxed : (batch, code_length)
+        Relaxed codes h.
+    targets : (n_classes, code_length)
+        Class targets o_c of -1 and 1.
     weights : (batch, n_classes)
-        Share of each class in an image; rows sum to one.
+        Share of each class in an image; rows sum to one. y_c is 1 where the share is positive.
+    scale, margin
+        s and m.
 
     Returns
     -------
     () scalar
+        Mean over the batch.
+
+    References
+    ----------
+    Hoe et al., NeurIPS 2021, eq. 6 and 7.
     """
     cosines = functional.normalize(relaxed) @ functional.normalize(targets).T  # (batch, n_classes)
     logits = scale * (cosines - margin * (weights > 0))
@@ -79,8 +76,8 @@ def target_cross_entropy(relaxed: Tensor, targets: Tensor, weights: Tensor, scal
 def spread_targets(n_classes: int, code_lengths: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.bool_]:
     """Class targets whose leading bits are far apart at every nested code length.
 
-    Each class takes, of many random candidates, the one whose least Hamming distance to the classes before it and to
-    their opposites, as a share of the code length and averaged over the code lengths, is greatest.
+    Each class takes the best of many random candidates. A candidate is as good as its least Hamming distance to the
+    targets before it and to their opposites, as a share of the code length and averaged over the code lengths.
 
     Returns
     -------
@@ -88,9 +85,14 @@ def spread_targets(n_classes: int, code_lengths: tuple[int, ...], rng: np.random
     """
     targets = np.empty((n_classes, max(code_lengths)), bool)
     for row in range(n_classes):
-        candidates = rng.random((CANDIDATES, max(code_lengths))) < 0.5
+        candidates = rng.random((N_CANDIDATES, max(code_lengths))) < 0.5
         targets[row] = candidates[np.argmax(_separation(candidates, targets[:row], code_lengths))]
     return targets
+
+
+def signs(bits: NDArray[np.bool_]) -> Tensor:
+    """Bits as float: 1 for True, -1 for False."""
+    return torch.from_numpy(np.where(bits, 1.0, -1.0).astype(np.float32))
 
 
 def _separation(

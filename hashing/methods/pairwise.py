@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashing.methods.base import (
-    Setting,
+from hashing.methods.base import Setting
+from hashing.methods.pairs import (
     balanced_weights,
     mean_over,
     pair_likelihood,
@@ -28,9 +28,9 @@ class DeepSupervisedHashing(nn.Module):
         super().__init__()
         self.margin, self.alpha = 2.0 * setting.code_length, alpha
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch."""
-        likeness = pairs(labels, groups)
+        likeness = pairs(labels, patients)
         squares = relaxed.square().sum(dim=1)
         distance = (squares[:, None] + squares[None] - 2 * product(relaxed)).clamp(min=0)
         apart = (self.margin - distance).clamp(min=0)
@@ -48,9 +48,9 @@ class DeepPairwiseSupervisedHashing(nn.Module):
         super().__init__()
         self.eta, self.factor = eta, 0.5 if scale is None else scale / setting.code_length
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch."""
-        likeness = pairs(labels, groups)
+        likeness = pairs(labels, patients)
         losses = pair_likelihood(self.factor * product(relaxed), likeness.similar)
         return mean_over(losses, likeness.counted) + self.eta * quantization(relaxed)
 
@@ -67,10 +67,10 @@ class DeepHashingNetwork(nn.Module):
         self.scale, self.prior = scale / setting.code_length, prior
         self.share = similar_share(setting.labels)
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch."""
         codes = relaxed.tanh()
-        likeness = pairs(labels, groups)
+        likeness = pairs(labels, patients)
         losses = pair_likelihood(self.scale * product(codes), likeness.similar)
         bimodal = torch.log(torch.cosh(codes.abs() - 1)).mean()
         return mean_over(losses, balanced_weights(likeness, self.share)) + self.prior * bimodal
@@ -89,13 +89,13 @@ class HashNet(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.step: Tensor
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch; in training it counts the steps."""
         step = int(self.step) // self.refresh * self.refresh
         codes = torch.tanh(sqrt(1 + self.growth * step) * relaxed)
         if self.training:
             self.step += 1
-        likeness = pairs(labels, groups)
+        likeness = pairs(labels, patients)
         losses = pair_likelihood(self.scale * product(codes), likeness.similar)
         return mean_over(losses, balanced_weights(likeness, self.share))
 
@@ -111,9 +111,9 @@ class DeepCauchyHashing(nn.Module):
         self.code_length, self.gamma, self.prior = setting.code_length, gamma * setting.code_length / 64, prior
         self.share = similar_share(setting.labels)
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch."""
-        likeness = pairs(labels, groups)
+        likeness = pairs(labels, patients)
         unit = functional.normalize(relaxed)
         distance = self._distance(unit @ unit.T)
         losses = likeness.similar * torch.log(distance / self.gamma) + torch.log1p(self.gamma / distance)
@@ -135,7 +135,7 @@ class ImprovedDeepHashingNetwork(nn.Module):
         super().__init__()
         self.code_length, self.scale, self.partial, self.eta = setting.code_length, scale, partial, eta
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch."""
         codes = relaxed.tanh()
         unit = functional.normalize(labels)
@@ -145,7 +145,7 @@ class ImprovedDeepHashingNetwork(nn.Module):
         likelihood = pair_likelihood(self.scale * closeness, degree)
         squares = ((closeness + 1) / 2 - degree).square()
         losses = (1 - partly) * likelihood + partly * self.partial * squares
-        return mean_over(losses, pairs(labels, groups).counted) + self.eta * quantization(codes)
+        return mean_over(losses, pairs(labels, patients).counted) + self.eta * quantization(codes)
 
 
 class JaccardDistanceHashing(nn.Module):
@@ -161,10 +161,10 @@ class JaccardDistanceHashing(nn.Module):
         self.share = similar_share(setting.labels)
         self.classifier = nn.Linear(setting.code_length, setting.labels.shape[1])
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch."""
         codes = relaxed.tanh()
-        likeness = pairs(labels, groups)
+        likeness = pairs(labels, patients)
         distance = (1 - product(codes) / self.code_length) / 2  # in [0, 1]
         losses = (distance - (1 - likeness.overlap)).square()
         weights = likeness.counted * (likeness.similar / self.share + (1 - likeness.similar) / (1 - self.share))

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashing.methods.base import Setting, mean_over, pairs, product, quantization
+from hashing.methods.base import Setting
+from hashing.methods.pairs import mean_over, pairs, product, quantization
 
 
 class DeepTripletSupervisedHashing(nn.Module):
@@ -18,9 +19,9 @@ class DeepTripletSupervisedHashing(nn.Module):
         super().__init__()
         self.margin, self.eta = margin * setting.code_length, eta
 
-    def forward(self, relaxed: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
         """Loss of a batch."""
-        likeness = pairs(labels, groups)
+        likeness = pairs(labels, patients)
         positive = likeness.similar * likeness.counted
         usable = positive.any(dim=1)
         closeness = product(relaxed)[usable] / 2

@@ -1,4 +1,4 @@
-"""Ways to run a network, each giving the same codes; the quickest of those that are there is taken."""
+"""Backends that run a network. They give the same codes; the quickest that is installed is taken."""
 
 import logging
 import warnings
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "torch", "openvino"]
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Images (n, height, width) to what the network puts out, (n, 96 + n_classes): relaxed learned bits, class logits."""
+"""Images (n, height, width) to what the network gives, (n, code_length + n_classes): relaxed codes, class logits."""
 
-TORCH_CHUNK, OPENVINO_CHUNK = 2, 4  # images at a time on one core: more of them leave its cache
+TORCH_CHUNK, OPENVINO_CHUNK = 2, 4  # images that a core encodes at a time: more of them leave its cache
 
 
 def backend(network: HashNetwork, device: torch.device, name: Backend = "auto") -> Run:
@@ -33,13 +33,14 @@ def backend(network: HashNetwork, device: torch.device, name: Backend = "auto") 
     network
         In evaluation mode, batch normalisation folded.
     name
-        "torch", or "openvino" if the extra `openvino` is installed. "auto": on a GPU torch; else OpenVINO where it is
-        there. All compute in fp32: bf16 changes more than one bit in a hundred (docs/performance.md).
+        "torch", or "openvino" if the extra `openvino` is installed. "auto" takes torch on a GPU, and elsewhere
+        OpenVINO where it is installed. All compute in fp32: bf16 changes more than one bit in a hundred
+        (docs/performance.md).
 
     Raises
     ------
     ModelError
-        What was asked for cannot be had here.
+        The backend is not installed, or does not run on the device.
     """
     if device.type != "cpu":
         if name not in ("auto", "torch"):
@@ -47,7 +48,7 @@ def backend(network: HashNetwork, device: torch.device, name: Backend = "auto") 
         return _on_gpu(channels_last(network.to(device)), device)
     has_openvino = find_spec("openvino") is not None
     if name == "openvino" and not has_openvino:
-        raise ModelError("backend openvino is not to be had: pip install 'lookalike[openvino]', or set backend to auto")
+        raise ModelError("backend openvino is not installed: pip install 'lookalike[openvino]', or set backend to auto")
     chosen = "openvino" if has_openvino and name != "torch" else "torch"
     logger.info("encoding by %s", chosen)
     return {"openvino": _openvino, "torch": _torch}[chosen](network)
@@ -64,7 +65,7 @@ def _on_gpu(network: nn.Module, device: torch.device) -> Run:
 
 
 def _torch(network: HashNetwork) -> Run:
-    """Each core has images of its own: cores that share one wait for each other, most of all on a busy machine."""
+    """Each core encodes images of its own: cores that share an image wait for each other, above all on a busy host."""
     laid_out = channels_last(network)
     pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(torch.set_num_threads, 1))
 
@@ -89,16 +90,16 @@ def _openvino(network: HashNetwork) -> Run:
     queue = openvino.AsyncInferQueue(openvino.Core().compile_model(converted, "CPU", settings), streams)
 
     def encode(chunks: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        found: dict[int, NDArray[np.float32]] = {}
+        outputs: dict[int, NDArray[np.float32]] = {}
 
-        def keep(request: Any, number: int) -> None:
-            found[number] = request.get_output_tensor().data.copy()
+        def store(request: Any, number: int) -> None:
+            outputs[number] = request.get_output_tensor().data.copy()
 
-        queue.set_callback(keep)
+        queue.set_callback(store)
         for number, chunk in enumerate(chunks):
             queue.start_async(chunk[:, None], number)
         queue.wait_all()
-        return [found[number] for number in range(len(chunks))]
+        return [outputs[number] for number in range(len(chunks))]
 
     return lambda images: _in_chunks(images, OPENVINO_CHUNK, network.width, encode)
 
@@ -115,7 +116,7 @@ def _in_chunks(
     width: int,
     encode: Callable[[list[NDArray[np.uint8]]], list[NDArray[np.float32]]],
 ) -> NDArray[np.float32]:
-    """Chunks all of one size, the last filled up: an image's code must not depend on how many came with it."""
+    """Encode chunks of one size, the last filled up: an image's code must not depend on how many came with it."""
     filled = np.concatenate([images, np.zeros((-len(images) % size, *images.shape[1:]), np.uint8)])
     chunks = [filled[at : at + size] for at in range(0, len(filled), size)]
     return np.concatenate([np.empty((0, width), np.float32), *encode(chunks)])[: len(images)]

@@ -1,8 +1,8 @@
-"""Bits of a code that say what made the image: images of one kind of machine are nearer to each other.
+"""Bits of a code that name the family of modalities, so that images of one family are nearer to each other.
 
-A header knows for certain what pixels only suggest. Every fourth bit of a code is taken from Modality (0008,0060), so
-that two families of modalities differ in an eighth or a quarter of all bits, at every nested code length; the others
-are learned. An image of another modality can still be found, by its learned bits, but not before equals of the own one.
+The header knows for certain what pixels only suggest. Every fourth bit of a code is taken from Modality (0008,0060);
+the other bits are learned. Two families differ in an eighth or a quarter of all bits, at every nested code length. A
+query still finds images of another family by their learned bits, but never before equal images of its own family.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hashing.images.attributes import code_string
+
 STEP = 4
 
-# Defined Terms of Modality (PS3.3 C.7.3.1.1.1). What is not listed belongs to the last family, "other".
+# Defined Terms of Modality (PS3.3 C.7.3.1.1.1). Every other value belongs to the last family, "other".
 FAMILIES: tuple[frozenset[str], ...] = (
     frozenset({"CR", "DX", "RG", "MG", "IO", "PX"}),  # projection radiographs
     frozenset({"RF", "XA"}),  # fluoroscopy and angiography
@@ -26,24 +28,24 @@ FAMILIES: tuple[frozenset[str], ...] = (
 
 
 def learned_length(code_length: int) -> int:
-    """Learned bits of a code of so many bits."""
+    """Number of learned bits in a code of `code_length` bits."""
     return code_length - code_length // STEP
 
 
 def joined(learned: NDArray[np.float32], modalities: Sequence[str]) -> NDArray[np.float32]:
-    """Relaxed codes with the bits of each image's modality in their places.
+    """Relaxed codes in which every fourth bit is one of the image's modality.
 
     Parameters
     ----------
     learned : (n, learned_length(code_length))
         Relaxed learned bits, of about unit variance.
     modalities
-        Modality (0008,0060) of each image; whatever is not a defined term counts as "other".
+        Modality (0008,0060) of each image; a value that is no defined term counts as "other".
 
     Returns
     -------
     (n, code_length)
-        Where the modality speaks, +1 or -1.
+        The bits of the modality are +1 or -1.
 
     Raises
     ------
@@ -60,11 +62,12 @@ def joined(learned: NDArray[np.float32], modalities: Sequence[str]) -> NDArray[n
 
 
 def _family(modality: str) -> int:
-    return next((number for number, terms in enumerate(FAMILIES) if modality in terms), len(FAMILIES) - 1)
+    term = code_string(modality)
+    return next((number for number, terms in enumerate(FAMILIES) if term in terms), len(FAMILIES) - 1)
 
 
 def _words() -> NDArray[np.float32]:
-    """Four bits a family, the last the parity of the others: any two families differ in two or four."""
+    """Four bits for each family. The last is the parity of the others, so that two families differ in two or four."""
     bits = np.arange(len(FAMILIES))[:, None] >> np.arange(STEP - 1) & 1
     return np.column_stack([bits, bits.sum(axis=1) & 1]).astype(np.float32) * 2 - 1
 

@@ -1,29 +1,29 @@
-"""The network: a convolutional trunk and a hash layer whose leading bits serve shorter codes.
+"""The network: a convolutional trunk with a head on it.
 
 The trunk is EfficientNet-Lite0 (Tan and Le, ICML 2019, in its variant without squeeze-and-excitation and with ReLU6).
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from hashing.model.modality import learned_length
+from hashing.methods.base import Head
 
 M = TypeVar("M", bound=nn.Module)
 
 FEATURES = 1280
-STRIDE = 32  # of the trunk, pixels of an image to one place of its last maps
+"""Channels of the last maps, and length of the pooled feature."""
 INPUT_SIZE = 224
-CODE_LENGTHS = (16, 32, 48, 64, 128)
-LEARNED_BITS = learned_length(max(CODE_LENGTHS))
+"""Side of the images that the node encodes, pixels."""
+TRUNK_PREFIX = "trunk."
 
 
-class Stage(NamedTuple):
-    """A run of inverted residual blocks of one kind (Tan and Le 2019, table 1)."""
+class BlockGroup(NamedTuple):
+    """Consecutive inverted residual blocks with the same shape (Tan and Le 2019, table 1)."""
 
     repeats: int
     kernel: int
@@ -32,54 +32,55 @@ class Stage(NamedTuple):
     channels: int
 
 
-STAGES = (
-    Stage(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
-    Stage(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
-    Stage(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
-    Stage(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
-    Stage(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
-    Stage(repeats=4, kernel=5, stride=2, expansion=6, channels=192),
-    Stage(repeats=1, kernel=3, stride=1, expansion=6, channels=320),
+BLOCK_GROUPS = (
+    BlockGroup(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
+    BlockGroup(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
+    BlockGroup(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
+    BlockGroup(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
+    BlockGroup(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
+    BlockGroup(repeats=4, kernel=5, stride=2, expansion=6, channels=192),
+    BlockGroup(repeats=1, kernel=3, stride=1, expansion=6, channels=320),
 )
 STEM_CHANNELS = 32
+MAPS = {8: (5, 40), 16: (11, 112), 32: (16, FEATURES)}
+"""By stride: blocks after which its maps are taken, and their channels. Those of stride 32 have passed the last
+convolution, too."""
 
 
 class HashNetwork(nn.Module):
-    """Images to 96 relaxed bits; with those of the modality between them they make codes of 128 and, cut, less.
+    """A trunk with a head on it: images to relaxed codes and class logits.
 
     Parameters
     ----------
-    n_classes
-        Classes that a linear classifier beside the hash layer knows; none without one.
+    trunk
+        Images to maps.
+    head
+        Maps to codes. What it gives beyond codes and logits serves training and is left out here.
+    input_size
+        Side of the images that trunk and head were trained on, pixels; larger images are reduced to it.
     """
 
-    def __init__(self, n_classes: int = 0) -> None:
+    def __init__(self, trunk: "EfficientNetLite0", head: Head, input_size: int = INPUT_SIZE) -> None:
         super().__init__()
-        self.trunk = EfficientNetLite0()
-        self.hash_layer = HashLayer(FEATURES, LEARNED_BITS)
-        self.classifier = nn.Linear(FEATURES, n_classes) if n_classes else None
+        self.trunk, self.head, self.input_size = trunk, head, input_size
 
-    @classmethod
-    def of(cls, weights: Mapping[str, Tensor]) -> Self:
-        """The network that has these weights, in fp32, with a classifier if they are of one with it."""
-        bias = weights.get("classifier.bias")
-        network = cls(0 if bias is None else len(bias))
-        own = network.state_dict()
-        network.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in weights.items()})
-        return network
+    @property
+    def code_length(self) -> int:
+        """Bits that the head gives, without those of the modality."""
+        return self.head.code_length
 
     @property
     def n_classes(self) -> int:
-        """Number of classes it gives logits of."""
-        return 0 if self.classifier is None else self.classifier.out_features
+        """Number of classes that the head gives logits of."""
+        return self.head.n_labels
 
     @property
     def width(self) -> int:
-        """Numbers it puts out for an image: 96 + n_classes."""
-        return LEARNED_BITS + self.n_classes
+        """Length of the output of one image: code_length + n_classes."""
+        return self.code_length + self.n_classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Relaxed codes of a batch, and its class logits where there is a classifier.
+        """Relaxed codes of a batch, followed by its class logits.
 
         Parameters
         ----------
@@ -88,24 +89,35 @@ class HashNetwork(nn.Module):
 
         Returns
         -------
-        (batch, 96 + n_classes) float
-            Learned pre-codes, each centred by batch normalisation; bit = value >= 0. See `hashing.model.modality`. Then
-            logits.
+        (batch, code_length + n_classes) float
+            Relaxed codes, whose bits are set where the value is >= 0; then logits.
         """
-        features = self.trunk(images)
-        relaxed: Tensor = self.hash_layer(features)
-        return relaxed if self.classifier is None else torch.cat([relaxed, self.classifier(features)], dim=1)
+        if images.shape[-1] > self.input_size:
+            images = resized(images, self.input_size)
+        outputs = self.head(self.trunk.maps(images, self.head.strides))
+        relaxed: Tensor = outputs.relaxed
+        return relaxed if outputs.logits is None else torch.cat([relaxed, outputs.logits], dim=1)
 
+    def weights(self) -> dict[str, Tensor]:
+        """All tensors by their names in a model file: "trunk." before those of the trunk, nothing before the head's."""
+        trunk = {TRUNK_PREFIX + name: tensor for name, tensor in self.trunk.state_dict().items()}
+        return trunk | self.head.state_dict()
 
-class HashLayer(nn.Sequential):
-    """Linear without bias, then batch normalisation, which balances each bit (Hoe et al., NeurIPS 2021, 3.3)."""
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over tensors named as in `weights`; half precision becomes single.
 
-    def __init__(self, features: int, bits: int) -> None:
-        super().__init__(nn.Linear(features, bits, bias=False), nn.BatchNorm1d(bits))
+        Raises
+        ------
+        RuntimeError
+            A tensor is missing, unknown or of another shape.
+        """
+        trunk = {name: tensor for name, tensor in weights.items() if name.startswith(TRUNK_PREFIX)}
+        self.trunk.load_state_dict({name.removeprefix(TRUNK_PREFIX): tensor for name, tensor in trunk.items()})
+        self.head.load_state_dict({name: tensor for name, tensor in weights.items() if name not in trunk})
 
 
 class EfficientNetLite0(nn.Module):
-    """Single-channel trunk; global average of the last feature map.
+    """Single-channel trunk, whose feature is the global average of the last maps.
 
     Modules are registered in the order of the published checkpoints: `load_imagenet` matches tensors one by one.
     """
@@ -115,23 +127,47 @@ class EfficientNetLite0(nn.Module):
         self.stem = ConvolutionNorm(1, STEM_CHANNELS, kernel=3, stride=2)
         blocks: list[nn.Module] = []
         channels = STEM_CHANNELS
-        for stage in STAGES:
-            for repeat in range(stage.repeats):
-                stride = stage.stride if repeat == 0 else 1
-                blocks.append(InvertedResidual(channels, stage.channels, stage.kernel, stride, stage.expansion))
-                channels = stage.channels
+        for group in BLOCK_GROUPS:
+            for repeat in range(group.repeats):
+                stride = group.stride if repeat == 0 else 1
+                blocks.append(InvertedResidual(channels, group.channels, group.kernel, stride, group.expansion))
+                channels = group.channels
         self.blocks = nn.Sequential(*blocks)
         self.head = ConvolutionNorm(channels, FEATURES, kernel=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features, shape (batch, 1280), of images of shape (batch, 1, height, width) with values 0 to 255."""
-        return self.maps(images).mean(dim=(2, 3))
+        """Pooled features (batch, 1280) of images (batch, 1, height, width) with grey values 0 to 255."""
+        return self._last(self.blocks(self._first(images))).mean(dim=(2, 3))
 
-    def maps(self, images: Tensor) -> Tensor:
-        """The last feature maps, shape (batch, 1280, height / 32, width / 32): features before they are averaged."""
+    def maps(self, images: Tensor, strides: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """What a head with these strides reads.
+
+        Parameters
+        ----------
+        images : (batch, 1, height, width)
+            Grey values, 0 to 255.
+        strides
+            Each one of `MAPS`, ascending; empty for the pooled features.
+
+        Returns
+        -------
+        For each stride s a tensor (batch, channels, height / s, width / s); or the pooled features (batch, 1280) alone.
+        """
+        if not strides:
+            return (self(images),)
+        maps, taken, done = self._first(images), [], 0
+        for stride in strides:
+            maps = self.blocks[done : MAPS[stride][0]](maps)
+            done = MAPS[stride][0]
+            taken.append(self._last(maps) if done == len(self.blocks) else maps)
+        return tuple(taken)
+
+    def _first(self, images: Tensor) -> Tensor:
         normalised = (images.to(self.head.convolution.weight.dtype) - 127) / 128
-        maps = functional.relu6(self.stem(normalised), inplace=True)  # (batch, 32, height / 2, width / 2)
-        return functional.relu6(self.head(self.blocks(maps)), inplace=True)
+        return functional.relu6(self.stem(normalised), inplace=True)  # (batch, 32, height / 2, width / 2)
+
+    def _last(self, maps: Tensor) -> Tensor:
+        return functional.relu6(self.head(maps), inplace=True)  # (batch, 1280, height / 32, width / 32)
 
     def load_imagenet(self, checkpoint: dict[str, Tensor]) -> None:
         """Take over published ImageNet weights; the three colour filters of the stem are summed into one.
@@ -193,9 +229,19 @@ class ConvolutionNorm(nn.Module):
         return normalised
 
 
+def resized(images: Tensor, size: int) -> Tensor:
+    """Images (batch, 1, side, side) as (batch, 1, size, size) float; the same function in training and in serving."""
+    return functional.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
+
+
 def channels_last(module: M) -> M:
     """The module with its weights laid out for convolution on a CPU (channels last), in place."""
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return module
+
+
+def channels_of(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels of each tensor that the trunk gives a head with these strides."""
+    return tuple(MAPS[stride][1] for stride in strides) if strides else (FEATURES,)

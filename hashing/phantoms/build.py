@@ -1,4 +1,4 @@
-"""How one chest differs from the next."""
+"""The measures in which one chest differs from another."""
 
 from dataclasses import dataclass
 from math import pi
@@ -17,7 +17,7 @@ class Build:
     fat
         Thickness of the fat layer.
     heart, heart_x, heart_turn
-        Size relative to the usual, place of the middle, and turn of the long axis (radians).
+        Size relative to the usual, x of the middle, and turn of the long axis (radians).
     domes
         z of the right and the left diaphragm.
     arch
@@ -27,9 +27,9 @@ class Build:
     breast
         Size relative to the usual; 0 for none.
     sway, sway_phase, stoop
-        Sideways bend of the spine and where, and its forward bend.
+        Sideways bend of the spine, the phase of that bend along z, and the forward bend.
     trachea_x
-        How far the windpipe is off the middle.
+        Distance of the windpipe from the middle, in x.
     """
 
     width: float

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from hashing.phantoms import circulation, skeleton, torso
-from hashing.phantoms.anatomy import Anatomy, Finding, extent, extent_of
+from hashing.phantoms.anatomy import Anatomy, Finding, skin_extent, tissue_finding
 from hashing.phantoms.build import Build, build
 from hashing.phantoms.person import Person
 from hashing.phantoms.shape import Part, Solid, ellipsoid
@@ -17,15 +17,15 @@ EFFUSION_MM = (-165.0, -28.0)
 
 
 def chest(person: Person, visit: int) -> Anatomy:
-    """Chest of a person at a visit (0 or 1): the same build; stance, breath and findings a little different."""
+    """Chest of a person at a visit (0 or 1). Visits differ a little in stance, breath and findings, not in build."""
     measures = build(person)
     scale = np.array(measures.scale, np.float32)
     lean, turn = person.random(9, visit).normal(0.0, (0.02, 0.05))
-    parts = tuple(part.placed(scale, lean, turn) for part in _parts(person, visit, measures))
-    arms = tuple(part.placed(scale, lean, turn) for part in torso.arms(measures))
+    parts = tuple(part.transformed(scale, lean, turn) for part in _parts(person, visit, measures))
+    arms = tuple(part.transformed(scale, lean, turn) for part in torso.arms(measures))
     high = float(scale[2])
-    found = _findings(person, parts, high)
-    return Anatomy(parts, arms, *extent_of(parts), APEX_MM * high, BASE_MM * high, found)
+    findings = _findings(person, parts, high)
+    return Anatomy(parts, arms, *skin_extent(parts), APEX_MM * high, BASE_MM * high, findings)
 
 
 def _parts(person: Person, visit: int, measures: Build) -> list[Part]:
@@ -54,21 +54,21 @@ def _parts(person: Person, visit: int, measures: Build) -> list[Part]:
 def _findings(person: Person, parts: tuple[Part, ...], high: float) -> tuple[Finding, ...]:
     """Heights at which sections show each finding of the chest."""
     tissues = {"enlarged heart": "heart", "nodule": "lesion", "mass": "lesion"}
-    found = [part for name in person.findings for part in extent(name, parts, tissues.get(name, ""))]
+    findings = [part for name in person.findings for part in tissue_finding(name, parts, tissues.get(name, ""))]
     if "effusion" in person.findings:
-        found.append(Finding("effusion", EFFUSION_MM[0] * high, EFFUSION_MM[1] * high))
-    return tuple(found)
+        findings.append(Finding("effusion", EFFUSION_MM[0] * high, EFFUSION_MM[1] * high))
+    return tuple(findings)
 
 
 def _effusion_depth(person: Person, visit: int, side: int) -> float:
-    """How far fluid lifts the base of the lung off the chest wall, mm; 0 without an effusion on that side."""
+    """Distance in mm by which fluid lifts the base of a lung off the chest wall; 0 if that side has no effusion."""
     if "effusion" not in person.findings or side != person.side:
         return 0.0
     return float(person.random(7).uniform(38, 66)) * (1.0, 1.25)[visit]
 
 
 def _lifted(lung: Solid, depth_mm: float) -> Solid:
-    """Lung over an effusion: thinner towards the base, pressed to the front and the middle."""
+    """The lung over an effusion. It is thinner towards the base, and pressed to the front and the middle."""
     fill = np.clip((-5.0 - lung.heights) / 120.0, 0.0, 1.0) ** 1.4
     lift = (depth_mm * fill)[:, None].astype(np.float32)
     side = np.sign(lung.outline[:, :1])
@@ -79,7 +79,7 @@ def _lifted(lung: Solid, depth_mm: float) -> Solid:
 
 
 def _opacity(person: Person, visit: int, lungs: dict[int, Solid]) -> list[Part]:
-    """Nodule or mass, at a height of the lung where heart and diaphragm do not hide it."""
+    """The nodule or mass of a person, at a height where neither heart nor diaphragm hides it."""
     size = {"nodule": (10.0, 14.0), "mass": (23.0, 34.0)}
     kind = next((name for name in size if name in person.findings), None)
     if kind is None:

@@ -26,17 +26,17 @@ _MIDDLE = (
     (-200.0, 2.0, 20.0, 24.0, 50.0),
     (-330.0, 0.0, 24.0, 20.0, 46.0),
 )
-"""Bed of the mediastinum: z, centre x, centre y, half-width, half-depth, mm."""
+"""Rows of the bed of the mediastinum: z, centre x, centre y, half-width, half-depth, in mm."""
 
 
 _TRUNKS = np.array(
     [(12, -22, 46), (20, 14, 40), (34, -16, 8), (30, 26, -14), (20, 20, -56), (15, -18, -50)], np.float64
 )
-"""Ends of the six trunks of the left lung, from its hilum, mm."""
+"""Ends of the six trunks of the left lung, relative to its hilum, in mm."""
 
 
 def mediastinum() -> list[Part]:
-    """Fatty bed of heart and vessels, and the muscle beside the spine."""
+    """The fatty bed of the heart and the vessels, and the muscle beside the spine."""
     bed = pile("mediastinum", _MIDDLE, texture=14.0, ripple_mm=2.5)
     return [
         bed,
@@ -45,7 +45,7 @@ def mediastinum() -> list[Part]:
 
 
 def heart(build: Build) -> list[Part]:
-    """Pericardial fat, muscle, and the four chambers."""
+    """The heart: pericardial fat, muscle, and the four chambers."""
     size, turn = build.heart, build.heart_turn
     x, y, z = build.heart_x + 20 * (size - 1), -24 - 10 * (size - 1), -44 - 14 * (size - 1)
     axes, slant = (64 * size, 47 * size**0.7, 56 * size**0.7), (-0.34, -0.1)
@@ -65,8 +65,24 @@ def heart(build: Build) -> list[Part]:
 
 
 def great_vessels(build: Build) -> list[Part]:
-    """Aorta, caval veins, pulmonary arteries, and the vessels to the neck; the wide ones shape the silhouette."""
-    r, bed = build.arch, "mediastinum"
+    """Aorta, caval veins, pulmonary arteries, and the vessels to the neck. The wide vessels shape the silhouette."""
+    bed = "mediastinum"
+    return [
+        *_aorta(build),
+        pile("blood", [(112, -26, -8, 0, 0), (100, -28, -10, 9, 9), (40, -33, -14, 10, 10), (-10, -32, -14, 12, 12)]),
+        ellipsoid("blood", (30, -8, 26), (19, 26, 20), (-0.2, 0.0)),
+        thread("blood", [(-24, 4, -60), (-22, 8, -110), (-18, 20, -320)], [11, 12, 11], bed),
+        thread("blood", [(12, -34, -6), (24, -22, 24), (32, -2, 32)], [15, 15, 13], bed),
+        thread("blood", [(36, 2, 30), (46, 10, 20), (54, 18, -2), (58, 22, -24)], [11, 10, 7.5, 5.5], "lung"),
+        thread("blood", [(16, -14, 26), (-8, -6, 24), (-34, 0, 16)], [10, 10, 10], bed),
+        thread("blood", [(-36, 0, 16), (-46, 8, 4), (-54, 16, -16), (-58, 20, -36)], [10.5, 9, 7.5, 5.5], "lung"),
+        thread("blood", [(2, -10, 76), (-8, -8, 98), (-22, -2, 126), (-26, 0, 170)], 6.0, bed),
+        thread("blood", [(16, 4, 74), (22, 2, 100), (26, 0, 130), (26, 0, 170)], 5.0, bed),
+    ]
+
+
+def _aorta(build: Build) -> list[Part]:
+    r = build.arch
     out = 1.6 * (r - 10)
     arch: list[Knot] = [
         (2, -22, -12),
@@ -85,23 +101,14 @@ def great_vessels(build: Build) -> list[Part]:
         (-330.0, 6.0, 34.0),
     ]
     return [
-        thread("blood", arch, lumen, bed),
+        thread("blood", arch, lumen, "mediastinum"),
         ellipsoid("blood", (26 + out, 24, 60 + r / 3), (r + 4, r + 8, r + 7), ripple_mm=1.0),
         pile("blood", [(z, x, y, r, r) for z, x, y in down]),
-        pile("blood", [(112, -26, -8, 0, 0), (100, -28, -10, 9, 9), (40, -33, -14, 10, 10), (-10, -32, -14, 12, 12)]),
-        ellipsoid("blood", (30, -8, 26), (19, 26, 20), (-0.2, 0.0)),
-        thread("blood", [(-24, 4, -60), (-22, 8, -110), (-18, 20, -320)], [11, 12, 11], bed),
-        thread("blood", [(12, -34, -6), (24, -22, 24), (32, -2, 32)], [15, 15, 13], bed),
-        thread("blood", [(36, 2, 30), (46, 10, 20), (54, 18, -2), (58, 22, -24)], [11, 10, 7.5, 5.5], "lung"),
-        thread("blood", [(16, -14, 26), (-8, -6, 24), (-34, 0, 16)], [10, 10, 10], bed),
-        thread("blood", [(-36, 0, 16), (-46, 8, 4), (-54, 16, -16), (-58, 20, -36)], [10.5, 9, 7.5, 5.5], "lung"),
-        thread("blood", [(2, -10, 76), (-8, -8, 98), (-22, -2, 126), (-26, 0, 170)], 6.0, bed),
-        thread("blood", [(16, 4, 74), (22, 2, 100), (26, 0, 130), (26, 0, 170)], 5.0, bed),
     ]
 
 
 def airways(build: Build) -> list[Part]:
-    """Windpipe, main bronchi, and the gullet."""
+    """The windpipe, the main bronchi, and the gullet."""
     off = build.trachea_x
     trachea = [(off / 2, 4, 200), (off, 10, 120), (off - 2, 14, 80), (-2, 18, 48)]
     return [
@@ -113,7 +120,10 @@ def airways(build: Build) -> list[Part]:
 
 
 def lung_vessels(lung: Solid, side: int, covers: Sequence[Solid], random: np.random.Generator) -> Tube:
-    """Tree from the hilum of one lung: six trunks, boughs, and twigs all over the lung but not inside ``covers``."""
+    """The vessels of one lung, as a tree from its hilum: six trunks, their boughs, and twigs.
+
+    The twigs reach all of the lung that ``covers`` leave free.
+    """
     hilum = np.array([side * 46.0, 14.0, 6.0])
     ends = hilum + np.array([side, 1, 1]) * _TRUNKS + random.normal(0, 5, _TRUNKS.shape)
     trunks = _branches(hilum + random.normal(0, 5, ends.shape), ends, (4.4, 2.2), random)
@@ -122,9 +132,9 @@ def lung_vessels(lung: Solid, side: int, covers: Sequence[Solid], random: np.ran
     tips = _inside(lung, 420, 0.97, random)
     twigs = _branches(_forks(boughs, tips, hilum, random), tips, (1.3, 0.75), random)
     balls = np.concatenate([layer.reshape(-1, 5) for layer in (trunks, boughs, twigs)]).astype(np.float32)
-    balls = balls[lung.holds(balls)]
+    balls = balls[lung.contains(balls)]
     for cover in covers:
-        balls = balls[~cover.holds(balls)]
+        balls = balls[~cover.contains(balls)]
     return Tube("blood", balls[:, :3], balls[:, 3], balls[:, 4], within="lung")
 
 
@@ -141,14 +151,14 @@ def _nearest(points: Points, among: Points) -> NDArray[np.intp]:
 
 
 def _forks(parents: Points, tips: Points, hilum: Points, random: np.random.Generator) -> Points:
-    """Where branches to the tips leave their parents, somewhere along the parent that ends nearest."""
+    """Points where the branches to the tips leave their parents: somewhere along the parent that ends nearest."""
     chosen = parents[_nearest(0.75 * tips + 0.25 * hilum, parents[:, -1, :3])]
     where = random.uniform(0.25, 1.0, len(tips)) * (chosen.shape[1] - 1)
     return np.asarray(chosen[np.arange(len(tips)), where.astype(np.intp), :3])
 
 
 def _branches(starts: Points, ends: Points, radii: tuple[float, float], random: np.random.Generator) -> Points:
-    """Bent and tapering branches: x, y, z, radius and step of each ball, (branches, balls, 5)."""
+    """Bent and tapering branches, (branches, balls, 5): x, y, z, radius and step of each ball."""
     length = np.linalg.norm(ends - starts, axis=1)
     bend = (starts + ends) / 2 + random.normal(0, 0.12, starts.shape) * length[:, None]
     t = np.linspace(0.0, 1.0, max(int(np.quantile(length, 0.9) / (1.4 * min(radii))), 2))[None, :, None]

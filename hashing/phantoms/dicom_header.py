@@ -1,4 +1,4 @@
-"""DICOM attributes of the phantoms: everything but the pixels and what depends on the modality."""
+"""DICOM attributes of the phantoms, except the pixels and the attributes that depend on the modality."""
 
 from uuid import NAMESPACE_OID, uuid5
 
@@ -30,12 +30,12 @@ _STUDIES = {
 
 
 def uid(*names: object) -> UID:
-    """UID of a named thing of the hospital: the same names give the same UID (PS3.5 B.2)."""
+    """UID of a thing in the hospital that has these names; the same names give the same UID (PS3.5 B.2)."""
     return UID(f"2.25.{uuid5(NAMESPACE_OID, 'lookalike phantom ' + ' '.join(map(str, names))).int}")
 
 
 def header(person: Person, series: Series, instance_number: int) -> Dataset:
-    """Dataset of one instance with its patient, study, series, equipment and SOP common modules, and file meta."""
+    """Data set of one instance: patient, study, series, equipment and SOP common modules, and file meta information."""
     dataset = Dataset()
     _add_sop_common(dataset, person, series, instance_number)
     _add_patient(dataset, person, series.visit)
@@ -56,14 +56,14 @@ def _group(series: Series) -> str:
 
 
 def _when(person: Person, series: Series) -> tuple[str, str]:
-    """Date and time of a series; radiographs come first on the day."""
+    """Date and time of a series. Radiographs are the first images of a day."""
     hour = {"XR": 8, "CT": 11, "MR": 14}[_group(series)]
     minute = (person.number * 7 + series.number * 3) % 60
     return person.visits[series.visit].strftime("%Y%m%d"), f"{hour:02d}{minute:02d}{person.number % 60:02d}"
 
 
 def character_set(name: str) -> str | None:
-    """Specific Character Set that can hold a name, the narrowest of default, Latin 1 and Unicode."""
+    """Specific Character Set that can hold a name: the narrowest of the default, Latin 1 and Unicode."""
     if name.isascii():
         return None
     try:
@@ -139,7 +139,7 @@ _DESCRIPTIONS = {
 
 
 def code_item(code: Code) -> Dataset:
-    """Item of a code sequence (PS3.3 8.8)."""
+    """Item of a code sequence that holds a code (PS3.3 8.8)."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
     return item

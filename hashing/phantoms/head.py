@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from hashing.phantoms.anatomy import Anatomy, Finding, extent, extent_of
+from hashing.phantoms.anatomy import Anatomy, Finding, skin_extent, tissue_finding
 from hashing.phantoms.person import Person
-from hashing.phantoms.shape import Part, Solid, both, ellipsoid, pile, thread
+from hashing.phantoms.shape import Part, Solid, ellipsoid, pile, thread, with_mirror_image
 
 VERTEX_MM, BASE_MM = 64.0, -46.0
-"""Levels 0 and 1: near the top of the brain, and the orbits."""
+"""Heights of level 0, near the top of the brain, and of level 1, at the orbits."""
 
 _FLUID = "cerebrospinal fluid"
 
 
 def head(person: Person) -> Anatomy:
-    """Head of a person, the same at every visit."""
+    """Head of a person. It is the same at every visit."""
     random = person.random(11)
     age = person.age_years(0)
     size = 0.93 if age < 16 else 1.0
@@ -36,18 +36,20 @@ def head(person: Person) -> Anatomy:
     ]
     if "brain tumour" in person.findings:
         parts += _tumour(person)
-    sized = tuple(part.placed(scale) for part in parts)
-    return Anatomy(sized, (), *extent_of(sized), VERTEX_MM * size, BASE_MM * size, _findings(person, sized, size))
+    sized = tuple(part.transformed(scale) for part in parts)
+    return Anatomy(sized, (), *skin_extent(sized), VERTEX_MM * size, BASE_MM * size, _findings(person, sized, size))
 
 
 def _findings(person: Person, parts: tuple[Part, ...], size: float) -> tuple[Finding, ...]:
-    """Heights at which sections show each finding of the head."""
+    """The findings of the head, with the heights at which sections show them."""
     wide = [Finding("enlarged ventricles", -8.0 * size, 32.0 * size)]
-    return tuple((wide if "enlarged ventricles" in person.findings else []) + extent("brain tumour", parts, "tumour"))
+    return tuple(
+        (wide if "enlarged ventricles" in person.findings else []) + tissue_finding("brain tumour", parts, "tumour")
+    )
 
 
 def _egg(tissue: str, inset_mm: float, ripple_mm: float = 0.0, texture: float = 0.0) -> Solid:
-    """Shell of the skull's shape, so far inside the skin: round above, straight below."""
+    """A shell in the shape of the skull, `inset_mm` inside the skin: round above, straight below."""
     rows = []
     for turn in np.linspace(0.0, pi / 2, 12):
         girth = sin(turn) ** 0.9
@@ -86,22 +88,24 @@ def _face() -> list[Part]:
         ellipsoid("fat", (0, -54, -66), (60, 46, 42), texture=0.03),
         ellipsoid("muscle", (0, -48, -64), (56, 42, 36), ripple_mm=1.5),
         ellipsoid("spongy bone", (0, 20, -74), (52, 60, 24), texture=0.05, ripple_mm=2.0),
-        *(part for piece in one_side for part in both(piece)),
+        *(part for piece in one_side for part in with_mirror_image(piece)),
         ellipsoid("airway", (0, -66, -52), (15, 24, 22), ripple_mm=1.5),
         ellipsoid("airway", (8, -84, -14), (17, 6, 11), ripple_mm=1.5),
     ]
 
 
 def _brain(gape: float) -> list[Part]:
-    """Fluid, cortex and white matter, folded alike by one noise, and the cleft between the halves."""
+    """Fluid, cortex and white matter, which one noise folds alike, and the cleft between the halves."""
     centre = (0.0, 5.0, 9.0)
     cortex: dict[str, Any] = {"squareness": 0.23, "ripple_mm": 0.8, "fold_mm": 17.0}
     parts: list[Part] = [
         ellipsoid(_FLUID, centre, (65, 83.5, 71), squareness=0.23),
         ellipsoid("grey matter", centre, (64, 82, 69), fold_width=gape, **cortex),
         ellipsoid("white matter", centre, (60, 78, 65), fold_width=gape + 0.42, texture=0.008, **cortex),
-        *both(ellipsoid("grey matter", (42, -8, 2), (5, 24, 15))),
-        *both(thread(_FLUID, [(60, -20, -6), (52, -16, -2), (48, -4, 4), (49, 8, 10)], [3.2, 2.6, 2.2, 1.6])),
+        *with_mirror_image(ellipsoid("grey matter", (42, -8, 2), (5, 24, 15))),
+        *with_mirror_image(
+            thread(_FLUID, [(60, -20, -6), (52, -16, -2), (48, -4, 4), (49, 8, 10)], [3.2, 2.6, 2.2, 1.6])
+        ),
     ]
     clefts = [
         [(77, 5, 0), (72, 5, 30), (64, 5, 48), (50, 5, 65), (34, 5, 74), (30, 5, 0)],
@@ -123,7 +127,7 @@ def _depths() -> list[Part]:
         replace(ellipsoid("grey matter", (10, 12, 5), (8.5, 15, 12)), angle=0.25),
     ]
     bridge = ellipsoid("white matter", (0, 2, 22), (20, 38, 10))
-    return [bridge, *(part for piece in one_side for part in both(piece))]
+    return [bridge, *(part for piece in one_side for part in with_mirror_image(piece))]
 
 
 def _ventricles(wide: float) -> list[Part]:
@@ -134,15 +138,15 @@ def _ventricles(wide: float) -> list[Part]:
         thread(_FLUID, [(22 + 2 * wide, 32, 2), (30, 22, -10), (31, 2, -17)], [3.6 * wide, 2.8 * wide, 1.8 * wide]),
     ]
     third = ellipsoid(_FLUID, (0, 5, 2), (1.8 * wide, 14, 12))
-    return [*(part for piece in one_side for part in both(piece)), third]
+    return [*(part for piece in one_side for part in with_mirror_image(piece)), third]
 
 
 def _hindbrain() -> list[Part]:
     """Cerebellum, brain stem and the fluid around them."""
     return [
         ellipsoid(_FLUID, (0, 44, -44), (52, 37, 26)),
-        *both(ellipsoid("grey matter", (22, 46, -44), (27, 32, 22), ripple_mm=0.8)),
-        *both(ellipsoid("white matter", (19, 43, -44), (17, 20, 14), fold_mm=7.0, fold_width=0.5)),
+        *with_mirror_image(ellipsoid("grey matter", (22, 46, -44), (27, 32, 22), ripple_mm=0.8)),
+        *with_mirror_image(ellipsoid("white matter", (19, 43, -44), (17, 20, 14), fold_mm=7.0, fold_width=0.5)),
         ellipsoid("grey matter", (0, 52, -44), (6, 22, 18)),
         ellipsoid(_FLUID, (0, 0, -32), (21, 20, 13)),
         ellipsoid("white matter", (0, 12, -42), (16, 14, 36)),
@@ -151,7 +155,7 @@ def _hindbrain() -> list[Part]:
 
 
 def _tumour(person: Person) -> list[Part]:
-    """Swelling, tumour, and its dead core, in the white matter of one side."""
+    """A tumour with its swelling and its dead core, in the white matter of one side."""
     random = person.random(12)
     radius = float(random.uniform(11, 20))
     spot = [float(random.uniform(low, high)) for low, high in ((28, 36), (-34, 38), (12, 38))]

@@ -21,7 +21,7 @@ from hashing.phantoms.schedule import schedule
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What an instance shows, known because it was computed.
+    """What an instance shows. It is known because the instance was computed.
 
     Attributes
     ----------
@@ -30,11 +30,11 @@ class Truth:
     modality, body_part
         As in Modality and Body Part Examined.
     findings
-        Findings that this image shows, of ``FINDINGS``.
+        The findings of ``FINDINGS`` that this image shows.
     level
-        Where a section lies, 0 at the head end to about 1; None for a projection.
+        Level of a section, from 0 at the head end to about 1; None for a projection.
     visit
-        0 or 1: which of the patient's two dates.
+        0 for the patient's first date, 1 for the second.
     """
 
     patient: int
@@ -54,12 +54,12 @@ class Sample:
 
 
 def count(patients: int) -> int:
-    """How many instances that many patients have."""
+    """Number of instances of the patients 0 to ``patients - 1``."""
     return sum(series.images for patient in range(patients) for series in schedule(patient))
 
 
 def samples(patients: int, seed: int = 0) -> Iterator[Sample]:
-    """Instances of patients 0 to ``patients - 1``, made as they are asked for, in a fixed order.
+    """Instances of patients 0 to ``patients - 1`` in a fixed order, each made when it is taken.
 
     A patient is the same however many others there are; the same seed gives the same bytes.
     """
@@ -68,7 +68,7 @@ def samples(patients: int, seed: int = 0) -> Iterator[Sample]:
 
 
 def patient_samples(number: int, seed: int = 0) -> Iterator[Sample]:
-    """Instances of one patient."""
+    """Instances of the patient with a number, in a fixed order, each made when it is taken."""
     who = person(number, seed)
     anatomies: dict[tuple[str, int], Anatomy] = {}
     for series in schedule(number):
@@ -78,7 +78,7 @@ def patient_samples(number: int, seed: int = 0) -> Iterator[Sample]:
         anatomy = anatomies[key]
         for index in range(series.images):
             dataset, level = instance(who, series, index, anatomy)
-            truth = Truth(number, series.modality, series.body_part, anatomy.shown(level), level, series.visit)
+            truth = Truth(number, series.modality, series.body_part, anatomy.findings_at(level), level, series.visit)
             yield Sample(dataset, truth)
 
 
@@ -87,12 +87,12 @@ def _anatomy(who: Person, body_part: str, visit: int) -> Anatomy:
 
 
 def write_samples(directory: Path, patients: int, seed: int = 0, *, workers: int = 1) -> Iterator[Path]:
-    """Write the instances as PATIENT/STUDY/SERIES/nnnn.dcm, and `truth.csv`; yield each path once it is written.
+    """Write instances as PATIENT/STUDY/SERIES/nnnn.dcm, and their truths as `truth.csv`; yield each path when written.
 
     Parameters
     ----------
     directory
-        Made if it does not exist.
+        The folder to write into; it is made if it does not exist.
     workers
         Processes, each writing one patient at a time; the files and their order do not depend on it.
     """
@@ -109,7 +109,7 @@ def write_samples(directory: Path, patients: int, seed: int = 0, *, workers: int
 
 
 def _rows(directory: Path, patients: int, seed: int, workers: int) -> Generator[list[str]]:
-    """Rows of the table, each after its file is written."""
+    """Rows of the table. A row comes when its file has been written."""
     write = partial(_write_patient, directory, seed)
     if workers == 1:
         for number in range(patients):

@@ -1,4 +1,4 @@
-"""Image pixel and image plane modules, which every phantom image shares."""
+"""The image pixel and image plane modules of the phantoms."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""One image of one series of one person, as DICOM."""
+"""A DICOM instance: one image of one series of one person."""
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -15,7 +15,7 @@ _SECTIONS = {"CT": add_tomogram, "MR": add_resonance}
 
 
 def instance(person: Person, series: Series, index: int, anatomy: Anatomy) -> tuple[Dataset, float | None]:
-    """Dataset number ``index`` (from 0) of a series, and its level: 0 at the head end, None for a projection."""
+    """Data set number ``index`` (from 0) of a series, and its level: 0 at the head end, None for a projection."""
     dataset = header(person, series, index + 1)
     level = None
     if series.modality in _SECTIONS:
@@ -30,7 +30,7 @@ def instance(person: Person, series: Series, index: int, anatomy: Anatomy) -> tu
 
 
 def _level(person: Person, series: Series, index: int) -> float:
-    """Level of a section: a series divides the body evenly, from a start of its own."""
+    """Level of a section. A series divides the body evenly, and begins at a level of its own."""
     start = float(person.random(21, series.number).uniform(0.02, 0.07))
     end = 1.10 if series.modality == "CT" else 1.0
     return start + (end - start) * index / (series.images - 1)

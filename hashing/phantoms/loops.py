@@ -12,7 +12,7 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 def kernel(loop: Loop) -> Loop:
-    """Compile without the interpreter lock; the machine code is cached where a cache folder can be written."""
+    """Compile a loop that runs without the interpreter lock, and cache its machine code if a folder can be written."""
     try:
         return cast("Loop", njit(nogil=True, cache=True)(loop))
     except RuntimeError:  # neither the package nor the user's cache folder can be written
@@ -20,10 +20,10 @@ def kernel(loop: Loop) -> Loop:
 
 
 @kernel
-def cover(canvas: Floats, value: np.float32, columns: Floats, rows: Floats, radii: Floats) -> None:
-    """Paint discs over an image, their edges soft; positions and radii in pixels.
+def paint_discs(canvas: Floats, value: np.float32, columns: Floats, rows: Floats, radii: Floats) -> None:
+    """Paint discs with soft edges over an image. Positions and radii are in pixels.
 
-    A ring is laid only where it covers more than the discs before it, so that a chain of discs has no seams.
+    A disc is painted only where it covers more than the discs before it, so that a chain of discs has no seams.
     """
     laid = np.zeros(canvas.shape, np.float32)
     for ball in range(len(radii)):
@@ -41,8 +41,8 @@ def cover(canvas: Floats, value: np.float32, columns: Floats, rows: Floats, radi
 
 
 @kernel
-def shade(canvas: Floats, columns: Floats, rows: Floats, radii: Floats, volumes: Floats) -> None:
-    """Add to an image the volume of each ball, spread as its shadow; positions and radii in pixels."""
+def add_ball_shadows(canvas: Floats, columns: Floats, rows: Floats, radii: Floats, volumes: Floats) -> None:
+    """Add the shadow of each ball to an image: its volume, spread over its disc. Positions and radii are in pixels."""
     for ball in range(len(radii)):
         radius = max(radii[ball], 0.75)
         peak = volumes[ball] * 1.5 / (np.pi * radius * radius)
@@ -56,26 +56,37 @@ def shade(canvas: Floats, columns: Floats, rows: Floats, radii: Floats, volumes:
 
 
 @kernel
-def shadow(canvas: Floats, rays: Floats, across: Floats, weight: np.float32) -> None:
-    """Add weighted chords of the first pile of ellipses, as far as the other piles do not cover them.
+def _free_length(enters: Floats, leaves: Floats, start: np.float32, stop: np.float32) -> np.float32:
+    """Length of a chord that no cover hides. The covers are sorted by their entries."""
+    free, reached = np.float32(0.0), start
+    for cover in range(len(enters)):
+        free += max(enters[cover] - reached, np.float32(0.0))
+        reached = max(reached, leaves[cover])
+    return free + max(stop - reached, np.float32(0.0))
 
-    The covers of each ray are swept in the order of their entries (Klee 1977), sorted by insertion: they are few.
+
+@kernel
+def add_chord_shadow(canvas: Floats, rays: Floats, across: Floats, weight: np.float32) -> None:
+    """Add the weighted chords of the first pile of ellipses to an image, without what the other piles cover of them.
+
+    The covers of each ray are sorted by insertion, since they are few, and swept in the order of their entries
+    (Klee 1977).
 
     Parameters
     ----------
     canvas : (rows, columns)
         Changed in place.
     rays : (piles, rows, 6)
-        For each row: the middle of the ellipse across the rays, 1 / half-width, the middle along them, half-depth,
-        shift of the middle along for each mm across, and squareness.
+        For each row of a pile's ellipses: the middle across the rays, 1 / half-width, the middle along the rays,
+        half-depth, shift of that middle for each mm across, and squareness.
     across : (columns,)
-        Where the rays pass.
+        Positions of the rays.
     """
     one = np.float32(1.0)
     enters, leaves = np.zeros(len(rays), np.float32), np.zeros(len(rays), np.float32)
     for row in range(canvas.shape[0]):
         for column in range(canvas.shape[1]):
-            found, reached, leave = 0, np.float32(0.0), np.float32(0.0)
+            covers, reached, leave = 0, np.float32(0.0), np.float32(0.0)
             for pile in range(len(rays)):
                 offset = across[column] - rays[pile, row, 0]
                 share = (offset * rays[pile, row, 1]) ** 2
@@ -86,25 +97,24 @@ def shadow(canvas: Floats, rays: Floats, across: Floats, weight: np.float32) -> 
                     if pile == 0:
                         reached, leave = start, stop
                     elif start < leave and stop > reached:
-                        place = found
-                        while place > 0 and enters[place - 1] > start:
-                            enters[place], leaves[place] = enters[place - 1], leaves[place - 1]
-                            place -= 1
-                        enters[place], leaves[place] = start, stop
-                        found += 1
+                        slot = covers
+                        while slot > 0 and enters[slot - 1] > start:
+                            enters[slot], leaves[slot] = enters[slot - 1], leaves[slot - 1]
+                            slot -= 1
+                        enters[slot], leaves[slot] = start, stop
+                        covers += 1
                 elif pile == 0:
                     break
-            free = np.float32(0.0)
-            for place in range(found):
-                free += max(enters[place] - reached, np.float32(0.0))
-                reached = max(reached, leaves[place])
-            canvas[row, column] += weight * (free + max(leave - reached, np.float32(0.0)))
+            canvas[row, column] += weight * _free_length(enters[:covers], leaves[:covers], reached, leave)
 
 
 @kernel
-def inside(points: Floats, heights: Floats, outline: Floats, form: Floats) -> NDArray[np.bool_]:
-    """Which points (n, 3 or more columns) lie in a pile of squircles: heights, outline, form as of Solid."""
-    found = np.zeros(len(points), np.bool_)
+def points_inside(points: Floats, heights: Floats, outline: Floats, form: Floats) -> NDArray[np.bool_]:
+    """True for each of the points (n, 3 or more) that lies in a pile of squircles.
+
+    ``heights``, ``outline`` and ``form`` are those of `Solid`.
+    """
+    contained = np.zeros(len(points), np.bool_)
     reach = np.hypot(outline[:, 2].max(), outline[:, 3].max())
     left, right = outline[:, 0].min() - reach, outline[:, 0].max() + reach
     for point in range(len(points)):
@@ -117,7 +127,7 @@ def inside(points: Floats, heights: Floats, outline: Floats, form: Floats) -> ND
             y = points[point, 1] - low[1] - share * (high[1] - low[1])
             along = (form[0] * x + form[1] * y) / (low[2] + share * (high[2] - low[2]))
             over = (form[0] * y - form[1] * x) / (low[3] + share * (high[3] - low[3]))
-            found[point] = max(along * along, over * over) < 1.0 and (
+            contained[point] = max(along * along, over * over) < 1.0 and (
                 along * along + over * over - form[2] * (along * over) ** 2 < 1.0
             )
-    return found
+    return contained

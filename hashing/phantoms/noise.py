@@ -1,4 +1,4 @@
-"""Noise made once and cut from at random places: cheap, and the same on every machine."""
+"""Noise that is made once and cut at random positions: this is cheap, and the same on every machine."""
 
 from functools import cache
 
@@ -10,20 +10,20 @@ SIZE = 1024
 
 
 @cache
-def tile(wavelength_px: float) -> Floats:
-    """Periodic noise of mean 0 and deviation 1, (SIZE, SIZE); white for wavelength 0, else smooth at that scale."""
+def noise_tile(wavelength_px: float) -> Floats:
+    """Periodic noise of mean 0 and deviation 1, (SIZE, SIZE): white for wavelength 0, else smooth at that scale."""
     white = np.random.default_rng([int(10 * wavelength_px), 2718]).standard_normal((SIZE, SIZE))
     if wavelength_px:
         frequency = np.fft.fftfreq(SIZE)[:, None] ** 2 + np.fft.rfftfreq(SIZE)[None, :] ** 2
-        kept = np.exp(-frequency * (0.9 * wavelength_px) ** 2)
-        white = np.fft.irfft2(np.fft.rfft2(white) * kept, s=(SIZE, SIZE))
+        passed = np.exp(-frequency * (0.9 * wavelength_px) ** 2)
+        white = np.fft.irfft2(np.fft.rfft2(white) * passed, s=(SIZE, SIZE))
     white = (white - white.mean()) / white.std()
     result: Floats = white.astype(np.float32)
     result.flags.writeable = False
     return result
 
 
-def cut(wavelength_px: float, shape: tuple[int, int], random: np.random.Generator) -> Floats:
-    """Piece of a tile at a random place, at most SIZE on a side."""
+def noise_patch(wavelength_px: float, shape: tuple[int, int], random: np.random.Generator) -> Floats:
+    """A piece of a noise tile at a random position, at most SIZE on a side."""
     row, column = (int(random.integers(0, SIZE - side + 1)) for side in shape)
-    return tile(wavelength_px)[row : row + shape[0], column : column + shape[1]]
+    return noise_tile(wavelength_px)[row : row + shape[0], column : column + shape[1]]

@@ -1,4 +1,4 @@
-"""Who lies in the phantom hospital: one invented person a number."""
+"""The patients of the phantom hospital: each number is one invented person."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 
 FINDINGS = ("enlarged heart", "effusion", "nodule", "mass", "enlarged ventricles", "brain tumour")
-"""Findings that the phantoms show; the last two in the head."""
+"""Findings that the phantoms show. The last two are in the head."""
 
 # Single-byte, multi-byte and ideographic component groups, so that every kind of name matching meets one (PS3.5 6.2.1).
 _GIVEN = {
@@ -28,19 +28,19 @@ class Person:
     Attributes
     ----------
     number
-        Which patient; the same number and seed give the same person.
+        Number of the patient; the same number and seed give the same person.
     name, sex
         As in Patient's Name and Patient's Sex.
     birth_date, visits
         Birth date and the two dates of imaging.
     scale
         Body size relative to a grown man, along each axis.
-    girth
+    girth_mm
         Thickness of the fat layer, mm.
     findings
-        What there is to see, of ``FINDINGS``.
+        The person's findings of ``FINDINGS``.
     side
-        -1 right, 1 left: where one-sided findings lie.
+        Side of one-sided findings: -1 for right, 1 for left.
     seed
         Seed of the whole hospital.
     """
@@ -57,16 +57,16 @@ class Person:
     seed: int
 
     def random(self, *stream: int) -> np.random.Generator:
-        """Random numbers of one purpose, the same however many others are drawn."""
+        """Random numbers for one purpose. They do not depend on how many others are drawn."""
         return np.random.default_rng([self.seed, self.number, *stream])
 
     def age_years(self, visit: int) -> int:
-        """Age at a visit, whole years."""
+        """Age at a visit, in whole years."""
         return (self.visits[visit] - self.birth_date).days * 400 // 146097
 
 
 def person(number: int, seed: int) -> Person:
-    """Patient of that number in the hospital of that seed."""
+    """The patient with a number in the hospital with a seed."""
     random = np.random.default_rng([seed, number, 0])
     sex = "FM"[int(random.integers(2))]
     child = number % 8 == 5
@@ -92,10 +92,10 @@ def person(number: int, seed: int) -> Person:
 
 
 def _findings(random: np.random.Generator) -> tuple[str, ...]:
-    """Each finding in about a third of the patients; a nodule or a mass, not both."""
+    """Findings of one person. About a third of the patients have each, and nobody has both a nodule and a mass."""
     drawn = random.random(5)
     chance = {"enlarged heart": 0.33, "effusion": 0.33, "enlarged ventricles": 0.25, "brain tumour": 0.3}
-    found = {name for (name, share), draw in zip(chance.items(), drawn[:4], strict=True) if draw < share}
+    drawn_findings = {name for (name, share), draw in zip(chance.items(), drawn[:4], strict=True) if draw < share}
     if drawn[4] < 0.6:
-        found.add("nodule" if drawn[4] < 0.3 else "mass")
-    return tuple(name for name in FINDINGS if name in found)
+        drawn_findings.add("nodule" if drawn[4] < 0.3 else "mass")
+    return tuple(name for name in FINDINGS if name in drawn_findings)

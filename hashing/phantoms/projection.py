@@ -5,29 +5,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hashing.phantoms.loops import Floats, shade, shadow
+from hashing.phantoms.loops import Floats, add_ball_shadows, add_chord_shadow
 from hashing.phantoms.shape import Part, Solid, Tube
 from hashing.phantoms.tissue import TISSUES
 
 _COVERS = {"lung": "muscle", "fat": "air"}
-"""What can hide part of a lung, or of fat that hangs on the body: later solids within this tissue.
+"""Tissue that the solids which can hide part of a lung, or of fat on the body, displace.
 
-A solid within another tissue lies inside one of those.
+A solid that displaces another tissue lies inside one of these.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Where the rays end: a grid of square pixels facing the front or the left of the body.
+    """A detector: a grid of square pixels that faces the front or the left of the body.
 
     Attributes
     ----------
     z : (rows,)
-        Heights from the head down, mm.
+        Heights of the rows, descending, mm.
     across : (columns,)
-        x, or y if ``lateral``, ascending, mm.
+        x of the columns, or y if ``lateral``, ascending, mm.
     lateral
-        Rays run along x instead of y.
+        True if the rays run along x instead of y.
     """
 
     z: Floats
@@ -36,17 +36,17 @@ class Detector:
 
     @property
     def spacing_mm(self) -> float:
-        """Pixel spacing."""
+        """Distance between pixels, in mm."""
         return float(self.across[1] - self.across[0])
 
 
 def projection(parts: Sequence[Part], detector: Detector) -> Floats:
-    """Attenuation along each ray.
+    """Attenuation of the rays that pass through parts.
 
     Returns
     -------
     (rows, columns)
-        Length of water that attenuates as much, mm.
+        Length of water in mm that attenuates as much.
     """
     total = np.zeros((len(detector.z), len(detector.across)), np.float32)
     for index, part in enumerate(parts):
@@ -60,16 +60,16 @@ def projection(parts: Sequence[Part], detector: Detector) -> Floats:
 
 
 def _add_solid(total: Floats, solid: Solid, later: Sequence[Part], excess: float, detector: Detector) -> None:
-    """Add as much of a solid's chords as no later solid displaces."""
+    """Add the chords of a solid, without what later solids displace of them."""
     rows, columns = _box(solid, detector)
     over = [other for other in later if isinstance(other, Solid) and other.within == _COVERS[solid.tissue]]
     piles = [solid, *(other for other in over if _meets(solid, other))]
     rays = np.stack([pile.rays(detector.z[rows], lateral=detector.lateral) for pile in piles])
-    shadow(total[rows, columns], rays, detector.across[columns], np.float32(excess))
+    add_chord_shadow(total[rows, columns], rays, detector.across[columns], np.float32(excess))
 
 
 def _box(solid: Solid, detector: Detector) -> tuple[slice, slice]:
-    """Rows and columns that a solid can darken."""
+    """Rows and columns of the detector that a solid can darken."""
     rows = np.searchsorted(-detector.z, [-solid.heights[-1], -solid.heights[0]])
     low, high = (end[1 if detector.lateral else 0] for end in _bounds(solid))
     columns = np.searchsorted(detector.across, [low, high])
@@ -77,22 +77,22 @@ def _box(solid: Solid, detector: Detector) -> tuple[slice, slice]:
 
 
 def _bounds(solid: Solid) -> tuple[Floats, Floats]:
-    """Lowest and highest x, y and z."""
+    """Lowest and highest x, y and z of a solid."""
     reach = solid.outline[:, 2:] if solid.angle == 0.0 else solid.outline[:, 2:].max(axis=1, keepdims=True)
     low, high = (solid.outline[:, :2] - reach).min(axis=0), (solid.outline[:, :2] + reach).max(axis=0)
     return np.append(low, solid.heights[0]), np.append(high, solid.heights[-1])
 
 
 def _meets(one: Solid, other: Solid) -> bool:
-    """Whether the boxes around two solids overlap."""
+    """True if the boxes around two solids overlap."""
     (low, high), (other_low, other_high) = _bounds(one), _bounds(other)
     return bool((low < other_high).all() and (other_low < high).all())
 
 
 def _add_tube(total: Floats, tube: Tube, excess: float, detector: Detector) -> None:
-    """Add the balls of a tube."""
+    """Add the shadows of the balls of a tube."""
     spacing = np.float32(detector.spacing_mm)
     columns = (tube.points[:, 1 if detector.lateral else 0] - detector.across[0]) / spacing
     rows = (detector.z[0] - tube.points[:, 2]) / spacing
     volumes = np.float32(np.pi) * tube.radii**2 * tube.steps * np.float32(excess) / spacing**2
-    shade(total, columns, rows, tube.radii / spacing, volumes)
+    add_ball_shadows(total, columns, rows, tube.radii / spacing, volumes)

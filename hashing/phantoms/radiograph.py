@@ -1,4 +1,4 @@
-"""Chest radiographs: the shadow of a chest, as a detector sees it and a workstation shows it."""
+"""Chest radiographs: the shadow of a chest, processed as workstations process it."""
 
 from dataclasses import dataclass
 
@@ -7,30 +7,31 @@ from numpy.typing import NDArray
 
 from hashing.phantoms.anatomy import Anatomy
 from hashing.phantoms.loops import Floats
-from hashing.phantoms.noise import cut
+from hashing.phantoms.noise import noise_patch
 from hashing.phantoms.projection import Detector, projection
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """How one radiograph is taken.
+    """The settings of one radiograph.
 
     Attributes
     ----------
     lateral
-        Left lateral instead of postero-anterior.
+        True for left lateral, False for postero-anterior.
     size
-        Rows and columns, a multiple of 64.
+        Number of rows and of columns, a multiple of 64.
     spacing_mm
         Detector pixel spacing.
     shift_mm
-        Where the middle of the detector is: x or y, and z.
+        Position of the middle of the detector: x (y if lateral) and z.
     contrast_mm, darker_mm
-        Thickness of water over which the grey scale rises (small is hard), and by which the middle grey is off.
+        Thickness of water over which the grey scale rises (a small one makes a hard picture), and thickness by which
+        the middle grey is off.
     bits
         Bits stored.
     inverted
-        MONOCHROME1: high values dark.
+        True for MONOCHROME1: high values are dark.
     """
 
     lateral: bool
@@ -44,7 +45,7 @@ class Exposure:
 
 
 def radiograph(anatomy: Anatomy, exposure: Exposure, random: np.random.Generator) -> NDArray[np.unsignedinteger]:
-    """Stored values of a radiograph, (size, size) uint8 or uint16; bone is light unless ``inverted``."""
+    """Stored values of a radiograph, (size, size) uint8 or uint16. Bone is light unless ``inverted``."""
     half = exposure.size // 2  # shadows are smooth: every second ray is enough
     steps = ((np.arange(half) - (half - 1) / 2) * 2 * exposure.spacing_mm).astype(np.float32)
     across, up = (np.float32(shift) for shift in exposure.shift_mm)
@@ -59,9 +60,9 @@ def radiograph(anatomy: Anatomy, exposure: Exposure, random: np.random.Generator
 
 
 def _grey(water: Floats, exposure: Exposure, random: np.random.Generator) -> Floats:
-    """Grey in [0, 1] of a thickness of water, twice as many rows and columns, with noise.
+    """Grey in [0, 1] for thicknesses of water, with noise, in twice as many rows and columns.
 
-    Slow changes are damped, as workstations do; the rest goes through the S of a film's curve.
+    Slow changes are damped, as workstations damp them; the rest goes through the S of a film's curve.
     """
     slow = _slow(water)
     body = water[::4, ::4][water[::4, ::4] > 25.0]
@@ -71,12 +72,12 @@ def _grey(water: Floats, exposure: Exposure, random: np.random.Generator) -> Flo
     grey = (1.0 + np.exp(-level)) ** np.float32(-0.65)  # an S with its toe lifted, to open the lungs
     grey *= np.minimum(water / 20.0, 1.0)
     speckle = np.float32(0.075) * np.minimum(water / 120.0, 1.5) * grey * (1.0 - grey) + np.float32(0.003)
-    grey += speckle * cut(0.0, grey.shape, random)
+    grey += speckle * noise_patch(0.0, grey.shape, random)
     return _resized(np.clip(grey, 0.0, 1.0), 2 * len(grey))
 
 
 def _slow(image: Floats) -> Floats:
-    """Image blurred over about a sixteenth of its side."""
+    """The image, blurred over about a sixteenth of its side."""
     size = image.shape[0]
     small = image.reshape(32, size // 32, 32, size // 32).mean(axis=(1, 3))
     padded = np.pad(small, 1, mode="edge")
@@ -86,7 +87,7 @@ def _slow(image: Floats) -> Floats:
 
 
 def _resized(image: Floats, size: int) -> Floats:
-    """Square image with that many rows and columns, linear between pixels."""
+    """The image with ``size`` rows and columns, interpolated linearly between pixels."""
     at = (np.arange(size) + 0.5) * image.shape[0] / size - 0.5
     low = np.clip(np.floor(at).astype(np.intp), 0, image.shape[0] - 2)
     share = np.clip(at - low, 0.0, 1.0).astype(np.float32)
@@ -95,7 +96,7 @@ def _resized(image: Floats, size: int) -> Floats:
 
 
 def _mark(grey: Floats, lateral: bool) -> None:
-    """Lay a lead letter L beside the patient: at the left, or in front."""
+    """Draw a lead letter L beside the patient: at the left, or in front if lateral."""
     size = len(grey)
     thick = max(size // 110, 2)
     top, left = size // 14, size // 20 if lateral else size - size // 10

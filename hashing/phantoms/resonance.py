@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from hashing.phantoms.anatomy import Anatomy
 from hashing.phantoms.image import add_pixels, add_plane
 from hashing.phantoms.loops import Floats
-from hashing.phantoms.noise import cut
+from hashing.phantoms.noise import noise_patch
 from hashing.phantoms.person import Person
 from hashing.phantoms.schedule import Series
 from hashing.phantoms.section import Plane, section
@@ -18,23 +18,23 @@ _SEQUENCES = {
     "T2": (4200.0, 98.0, 0.0),
     "FLAIR": (9000.0, 110.0, 2300.0),
 }
-"""Repetition, echo and inversion time, ms."""
+"""Repetition, echo and inversion time of each protocol, in ms."""
 
 _BRIGHTEST = {"T1": 0.62, "T1 contrast": 0.62, "T2": 0.62, "FLAIR": 0.30}
-"""Signal at the top of the display window."""
+"""Signal of each protocol that the display window shows white."""
 
 _ENHANCED = {"tumour": 0.55}
-"""Signal after contrast medium."""
+"""Signal of tissues after contrast medium."""
 
 
 def add_resonance(dataset: Dataset, person: Person, series: Series, anatomy: Anatomy, level: float) -> None:
-    """Add a section at a level, with the MR image module and its like (PS3.3 C.8.3.1)."""
+    """Add the pixels of a section at a level, with the MR image module and its companions (PS3.3 C.8.3.1)."""
     plane = Plane(round(anatomy.height(level), 2), 256, 0.86, 2.0)
     random = person.random(20, series.number, int(dataset.InstanceNumber))
     signal = _signal(person, series, anatomy, plane) * _coil(plane.size, random)
     noise = 0.018 * _BRIGHTEST[series.protocol]
-    real = signal + np.float32(noise) * cut(0.0, signal.shape, random)
-    magnitude = np.hypot(real, np.float32(noise) * cut(0.0, signal.shape, random))
+    real = signal + np.float32(noise) * noise_patch(0.0, signal.shape, random)
+    magnitude = np.hypot(real, np.float32(noise) * noise_patch(0.0, signal.shape, random))
     top = float(person.random(22, series.number).uniform(700, 2400))
     stored = np.clip(np.rint(magnitude * (top / _BRIGHTEST[series.protocol])), 0, 4095).astype(np.uint16)
     add_pixels(dataset, stored, series.bits)
@@ -54,7 +54,7 @@ def _signal(person: Person, series: Series, anatomy: Anatomy, plane: Plane) -> F
 
 
 def _coil(size: int, random: np.random.Generator) -> Floats:
-    """Slow change of the receiving coil's sensitivity over the image, within a tenth of 1."""
+    """Sensitivity of the receiving coil, (size, size): it changes slowly, within a tenth of 1."""
     along = np.linspace(-1.0, 1.0, size)
     x, y, xx, yy = random.uniform(-0.06, 0.06, 4)
     return np.asarray(1.0 + x * along + xx * along**2 + (y * along + yy * along**2)[:, None], np.float32)

@@ -14,11 +14,11 @@ _VIEWS = {
     "PA": (["L", "F"], Code("399348003", "SCT", "postero-anterior")),
     "LL": (["P", "F"], Code("399198007", "SCT", "Right to left lateral")),
 }
-"""View Position to the directions of rows and columns (PS3.3 C.7.6.1.1.1) and the code of the view (CID 4010)."""
+"""Directions of rows and columns (PS3.3 C.7.6.1.1.1) and code of the view (CID 4010), for each View Position."""
 
 
 def add_roentgen(dataset: Dataset, person: Person, series: Series, anatomy: Anatomy) -> None:
-    """Add a radiograph, with the modules of Computed Radiography (PS3.3 A.2) or Digital X-Ray (A.26)."""
+    """Add the pixels of a radiograph, with the modules of Computed Radiography (PS3.3 A.2) or Digital X-Ray (A.26)."""
     random = person.random(20, series.number)
     lateral = series.protocol == "LL"
     spacing = round(float(random.uniform(1.04, 1.2)) * anatomy.width_mm / 1024, 3)

@@ -1,4 +1,4 @@
-"""What is done to each patient: the series of the phantom hospital, fixed by the patient's number alone."""
+"""The series of each patient, which depend on the patient's number alone."""
 
 from dataclasses import dataclass
 
@@ -20,21 +20,21 @@ class Series:
     Attributes
     ----------
     number
-        Position among the patient's series; also its stream of random numbers.
+        Number among the patient's series, from 1; it also selects the stream of random numbers.
     modality
         CT, CR, DX or MR.
     visit
-        0 or 1: which of the two dates.
+        0 for the patient's first date, 1 for the second.
     images
-        How many instances.
+        Number of instances.
     protocol
         "native" or "contrast" (CT), "PA" or "LL" (CR, DX), "T1", "T1 contrast", "T2" or "FLAIR" (MR).
     bits
         Bits stored.
     inverted
-        MONOCHROME1.
+        True for MONOCHROME1.
     transfer_syntax
-        How the instances are encoded.
+        Transfer syntax of the instances.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Series:
 
     @property
     def body_part(self) -> str:
-        """Body Part Examined."""
+        """Body Part Examined (0018,0015)."""
         return "HEAD" if self.modality == "MR" else "CHEST"
 
 
@@ -65,7 +65,7 @@ _HEAD_SYNTAXES = (JPEG2000Lossless, ExplicitVRLittleEndian, DeflatedExplicitVRLi
 
 
 def schedule(patient: int) -> tuple[Series, ...]:
-    """Series of that patient, in the order they are made."""
+    """Series of a patient, in the order of their numbers."""
     rows: list[tuple[str, int, int, str]] = []
     for visit in (0, 1):
         view = ("CR", "DX")[(patient + visit) % 2]

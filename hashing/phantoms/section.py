@@ -1,25 +1,25 @@
-"""Cross-sections: what a plane through an anatomy shows, tissue by tissue."""
+"""Cross-sections: images of a plane through an anatomy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hashing.phantoms.loops import Floats, cover
-from hashing.phantoms.noise import SIZE, tile
+from hashing.phantoms.loops import Floats, paint_discs
+from hashing.phantoms.noise import SIZE, noise_tile
 from hashing.phantoms.shape import Part, Solid, Tube
 
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """Axial grid of square pixels around the axis of the body.
+    """An axial plane: a grid of square pixels around the axis of the body.
 
     Attributes
     ----------
     z_mm
-        Its height.
+        Height of the plane.
     size
-        Rows and columns, at most 512.
+        Number of rows and of columns, at most 512.
     spacing_mm
         Pixel spacing.
     centre_y_mm
@@ -32,7 +32,7 @@ class Plane:
     centre_y_mm: float
 
     def span(self, centre_mm: float, reach_mm: float, middle_mm: float) -> tuple[slice, Floats]:
-        """Grid lines within reach of a centre, and their distances from it; ``middle_mm`` is the middle of the grid."""
+        """Grid lines within reach of a centre, and their distances from it. ``middle_mm`` is the middle of the grid."""
         first = middle_mm - (self.size - 1) / 2 * self.spacing_mm
         low = max(int((centre_mm - reach_mm - first) / self.spacing_mm), 0)
         high = min(int((centre_mm + reach_mm - first) / self.spacing_mm) + 1, self.size)
@@ -40,15 +40,29 @@ class Plane:
         return slice(low, max(high, low)), lines + np.float32(first - centre_mm)
 
     def pixels(self, points: Floats) -> tuple[Floats, Floats]:
-        """Columns and rows of points (n, 3) in mm, fractional."""
+        """Columns and rows, with fractions, of points (n, 3) in mm."""
         half, spacing = np.float32((self.size - 1) / 2), np.float32(self.spacing_mm)
         return points[:, 0] / spacing + half, (points[:, 1] - np.float32(self.centre_y_mm)) / spacing + half
 
 
 def section(parts: Sequence[Part], plane: Plane, value: Callable[[str], float], air: float, grain: int) -> Floats:
-    """Image of a plane, (size, size), in the units of ``value``, which gives each tissue's.
+    """Paint the image of a plane through parts.
 
-    ``grain`` chooses the noise in borders and textures: one a person, so that two sections at one height agree.
+    Parameters
+    ----------
+    parts
+        Parts in painting order: a later part displaces an earlier one.
+    value
+        Function from the name of a tissue to its pixel value.
+    air
+        Pixel value where no part is.
+    grain
+        Selects the noise in borders and textures. A person has one grain, so that sections at one height agree.
+
+    Returns
+    -------
+    (size, size) float32
+        Pixel values, in the units of ``value``.
     """
     canvas = np.full((plane.size, plane.size), air, np.float32)
     for part in parts:
@@ -82,7 +96,7 @@ def _paint_solid(canvas: Floats, solid: Solid, plane: Plane, value: float, grain
 
 
 def _disturb(inside: Floats, solid: Solid, plane: Plane, rows: slice, columns: slice, grain: int) -> None:
-    """Move the border by noise that changes slowly from plane to plane, and crease it; large bodies wave slowly."""
+    """Move the border by noise which changes slowly between planes, and crease it; large solids get slower noise."""
     if not (solid.ripple_mm or solid.fold_mm):
         return
     wave, turn = (20.0 if solid.fold_mm or inside.size < 150**2 else 48.0), plane.z_mm / 14.0
@@ -95,7 +109,7 @@ def _disturb(inside: Floats, solid: Solid, plane: Plane, rows: slice, columns: s
 
 
 def _blend(target: Floats, inside: Floats, value: float, solid: Solid, texture: Floats) -> None:
-    """Paint over a piece of the image as far as its pixels lie inside."""
+    """Paint a solid over a piece of the image, as far as its pixels lie inside."""
     inside += 0.5
     np.clip(inside, 0.0, 1.0, out=inside)
     change = np.float32(value) - target
@@ -106,9 +120,11 @@ def _blend(target: Floats, inside: Floats, value: float, solid: Solid, texture: 
 
 
 def _cut(wavelength_px: float, rows: slice, columns: slice, grain: int) -> Floats:
-    """Piece of the noise that belongs to these pixels."""
+    """The piece of noise that belongs to these pixels."""
     start = (grain * 37) % (SIZE - 512)
-    return tile(wavelength_px)[start + rows.start : start + rows.stop, start + columns.start : start + columns.stop]
+    return noise_tile(wavelength_px)[
+        start + rows.start : start + rows.stop, start + columns.start : start + columns.stop
+    ]
 
 
 def _paint_tube(canvas: Floats, tube: Tube, plane: Plane, value: float) -> None:
@@ -116,4 +132,4 @@ def _paint_tube(canvas: Floats, tube: Tube, plane: Plane, value: float) -> None:
     cut = np.abs(above) < tube.radii
     if cut.any():
         radii = np.sqrt(tube.radii[cut] ** 2 - above[cut] ** 2) / np.float32(plane.spacing_mm)
-        cover(canvas, np.float32(value), *plane.pixels(tube.points[cut]), radii)
+        paint_discs(canvas, np.float32(value), *plane.pixels(tube.points[cut]), radii)

@@ -1,4 +1,4 @@
-"""Bodies in space that have both a cross-section and a shadow in closed form.
+"""Solids and tubes, whose cross-sections and shadows both have a closed form.
 
 Coordinates are the patient's, in mm: x to the left, y to the back, z to the head (DICOM PS3.3 C.7.6.2.1.1).
 """
@@ -21,7 +21,7 @@ class Solid:
     Attributes
     ----------
     tissue
-        Name in ``TISSUES``.
+        Name of the tissue in ``TISSUES``.
     heights : (knots,)
         z of the knots, ascending, mm.
     outline : (knots, 4)
@@ -36,7 +36,7 @@ class Solid:
     fold_mm, fold_width
         Depth of the creases in the border of a section (mm), as in a brain, and how wide they gape (about 0.2 to 1).
     within
-        Tissue it displaces, as far as a radiograph is concerned.
+        Name of the tissue that it displaces in a radiograph.
     """
 
     tissue: str
@@ -51,7 +51,7 @@ class Solid:
     within: str = "muscle"
 
     def at(self, z: float | Floats) -> Floats:
-        """Centre x, centre y, half-width, half-depth at each z, (4, n); the half-axes are 0 outside."""
+        """Ellipse at each z, (4, n): centre x, centre y, half-width, half-depth. Outside, the half-axes are 0."""
         z = np.atleast_1d(np.asarray(z, np.float32))
         upper = np.clip(np.searchsorted(self.heights, z), 1, len(self.heights) - 1)
         low, high = self.heights[upper - 1], self.heights[upper]
@@ -63,11 +63,11 @@ class Solid:
 
     @property
     def form(self) -> Floats:
-        """Cosine and sine of the angle, and squareness, (3,)."""
+        """Cosine and sine of the angle, and the squareness, (3,)."""
         return np.array([np.cos(self.angle), np.sin(self.angle), self.squareness], np.float32)
 
     def rays(self, z: Floats, *, lateral: bool) -> Floats:
-        """Ellipses that rays along y (x if ``lateral``) meet at each z, as `loops.shadow` takes them, (n, 6)."""
+        """Ellipses that rays along y (x if ``lateral``) meet at each z, (n, 6): see `loops.add_chord_shadow`."""
         centre_x, centre_y, half_width, half_depth = self.at(z)
         turn = self.angle
         if lateral:
@@ -78,16 +78,16 @@ class Solid:
         depth, squareness = half_width * half_depth / reach, np.full(len(z), self.squareness)
         return np.column_stack([centre_x, 1 / reach, centre_y, depth, lean, squareness]).astype(np.float32)
 
-    def holds(self, points: Floats) -> NDArray[np.bool_]:
-        """Which of the points (n, 3 or more columns) lie inside."""
-        return np.asarray(loops.inside(points, self.heights, self.outline, self.form))
+    def contains(self, points: Floats) -> NDArray[np.bool_]:
+        """True for each of the points (n, 3 or more) that lies inside."""
+        return np.asarray(loops.points_inside(points, self.heights, self.outline, self.form))
 
     def mirrored(self) -> Self:
-        """Return the same on the other side of the body."""
+        """Mirror image on the other side of the body."""
         return replace(self, outline=self.outline * np.array([-1, 1, 1, 1], np.float32), angle=-self.angle)
 
-    def placed(self, scale: Floats, lean: float = 0.0, turn: float = 0.0) -> Self:
-        """Return the same stretched along x, y, z, then moved along x by ``lean`` a mm of z and ``turn`` a mm of y."""
+    def transformed(self, scale: Floats, lean: float = 0.0, turn: float = 0.0) -> Self:
+        """The solid stretched along x, y and z, then moved along x by ``lean`` per mm of z and ``turn`` per mm of y."""
         outline = self.outline * scale[[0, 1, 0, 1]]
         heights = self.heights * scale[2]
         outline[:, 0] += lean * heights + turn * outline[:, 1]
@@ -96,16 +96,16 @@ class Solid:
 
 @dataclass(frozen=True, slots=True)
 class Tube:
-    """Balls strung along curves: ribs, vessels, airways.
+    """A tube: balls strung along curves, for ribs, vessels and airways.
 
     Attributes
     ----------
     tissue, within
-        What it is made of, and what it displaces.
+        Names of the tissue that it is made of, and of the tissue that it displaces in a radiograph.
     points : (n, 3)
         Centres, mm, at most about a radius apart.
     radii, steps : (n,)
-        Radii, and the length of curve each ball stands for, mm.
+        Radius of each ball, and the length of curve that it stands for, mm.
     """
 
     tissue: str
@@ -115,11 +115,11 @@ class Tube:
     within: str = "muscle"
 
     def mirrored(self) -> Self:
-        """Return the same on the other side of the body."""
+        """Mirror image on the other side of the body."""
         return replace(self, points=self.points * np.array([-1, 1, 1], np.float32))
 
-    def placed(self, scale: Floats, lean: float = 0.0, turn: float = 0.0) -> Self:
-        """Return the same stretched and moved as a solid is; it stays round."""
+    def transformed(self, scale: Floats, lean: float = 0.0, turn: float = 0.0) -> Self:
+        """The tube stretched and moved as `Solid.transformed` does it; its balls stay round."""
         size = np.cbrt(scale.prod())
         points = self.points * scale
         points[:, 0] += lean * points[:, 2] + turn * points[:, 1]
@@ -129,13 +129,13 @@ class Tube:
 Part = Solid | Tube
 
 
-def both(part: Part) -> list[Part]:
-    """Part and its mirror image."""
+def with_mirror_image(part: Part) -> list[Part]:
+    """A part and its mirror image."""
     return [part, part.mirrored()]
 
 
 def pile(tissue: str, rows: Sequence[tuple[float, float, float, float, float]], **details: Any) -> Solid:
-    """Solid from rows of (z, centre x, centre y, half-width, half-depth), any order, smoothed between them.
+    """Solid through rows of (z, centre x, centre y, half-width, half-depth), in any order, smooth between them.
 
     Half-axes of 0 close the ends. ``details`` are attributes of Solid.
     """
@@ -152,7 +152,7 @@ def ellipsoid(
     slant: tuple[float, float] = (0.0, 0.0),
     **details: Any,
 ) -> Solid:
-    """Ellipsoid with half-axes along x, y and z, mm; ``slant`` shifts the centre in x and y per mm of height."""
+    """Ellipsoid with half-axes along x, y and z, in mm. ``slant`` shifts its centre in x and y per mm of height."""
     rise = -np.cos(np.linspace(0.0, np.pi, 25))
     girth = np.sqrt(np.maximum(1.0 - rise**2, 0.0))
     middle = np.array(centre[:2]) + rise[:, None] * axes[2] * np.array(slant)
@@ -166,7 +166,7 @@ def thread(
     radius: float | Sequence[float],
     within: str = "muscle",
 ) -> Tube:
-    """Tube along a smooth curve through knots (x, y, z); one radius, or one at each knot, mm."""
+    """Tube along a smooth curve through knots (x, y, z). It has one radius, or one radius for each knot, in mm."""
     table = np.array(knots, np.float64)
     radii = np.broadcast_to(np.asarray(radius, np.float64), len(table))
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(table, axis=0), axis=1))])
@@ -176,7 +176,7 @@ def thread(
 
 
 def _smooth(at: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cubics through the columns of values that never overshoot (Fritsch and Butland, SISSC 5, 1984)."""
+    """Values of cubics that go through the knots and never overshoot (Fritsch and Butland, SISSC 5, 1984)."""
     step = np.diff(knots)[:, None]
     rise = np.diff(values, axis=0) / step
     left, right = rise[:-1], rise[1:]

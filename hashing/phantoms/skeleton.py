@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hashing.phantoms.build import Build
-from hashing.phantoms.shape import Part, Solid, both, pile, thread
+from hashing.phantoms.shape import Part, Solid, pile, thread, with_mirror_image
 from hashing.phantoms.torso import CAGE
 
 Knot = tuple[float, float, float]
@@ -14,7 +14,7 @@ VERTEBRA_MM = 23.0
 
 
 def spine(build: Build) -> list[Part]:
-    """Bodies with their discs, arches, canal and spinous processes."""
+    """The spine: vertebral bodies with discs, arches, canal and spinous processes."""
     body, core, arch, canal, process = [], [], [], [], []
     for step in range(-160, 131):
         z = 2.0 * step
@@ -37,34 +37,34 @@ def spine(build: Build) -> list[Part]:
 
 
 def spine_at(build: Build, z: float) -> tuple[float, float]:
-    """Middle of the spine at a height: x and y."""
+    """Middle of the spine at a height, as x and y."""
     x = build.sway * sin(z / 75 + build.sway_phase)
     heights, depths = (-330.0, -100.0, 0.0, 60.0, 120.0, 200.0), (42.0, 54.0, 58.0, 54.0, 40.0, 24.0)
     return x, float(np.interp(z, heights, depths)) + build.stoop * max(cos((z - 10) / 75), 0.0)
 
 
 def _column(tissue: str, rows: list[tuple[float, float, float, float, float]], **details: Any) -> Solid:
-    """Solid from closely spaced rows, with no smoothing."""
+    """Solid through closely spaced rows, without smoothing."""
     table = np.array(rows, np.float32)
     return Solid(tissue, table[:, 0].copy(), table[:, 1:].copy(), **details)
 
 
 def ribs(build: Build) -> list[Part]:
-    """Eleven pairs of ribs around the cage; the first seven joined to the breastbone by cartilage."""
+    """Eleven pairs of ribs around the cage. Cartilage joins the first seven pairs to the breastbone."""
     parts: list[Part] = []
     for rib in range(11):
         knots = _rib(build, rib)
-        parts += both(thread("cortical bone", knots, [4.6, *[5.6] * (len(knots) - 1)]))
-        parts += both(thread("spongy bone", knots, 3.7, within="cortical bone"))
+        parts += with_mirror_image(thread("cortical bone", knots, [4.6, *[5.6] * (len(knots) - 1)]))
+        parts += with_mirror_image(thread("spongy bone", knots, 3.7, within="cortical bone"))
         if rib < 7:
             x, y, z = knots[-1]
             bridge = [(x, y, z), (0.6 * x, y - 5, z + 3 * rib), (13.0, -86.0, z + 6 * rib)]
-            parts += both(thread("cartilage", bridge, 4.6))
+            parts += with_mirror_image(thread("cartilage", bridge, 4.6))
     return parts
 
 
 def _rib(build: Build, rib: int) -> list[Knot]:
-    """Knots of a left rib, from the spine round to the front."""
+    """Knots of a left rib, from the spine to the front."""
     cage = np.array(sorted(CAGE))
     end = pi * (0.82 if rib < 7 else 0.82 - 0.11 * (rib - 6))
     top = 114 - VERTEBRA_MM * rib
@@ -99,4 +99,4 @@ def shoulders() -> list[Part]:
         thread("cortical bone", border, [5.0, 2.8, 3.0, 2.4, 1.8, 1.8]),
         thread("cortical bone", ridge, [1.8, 2.6, 3.4, 4.4]),
     ]
-    return [*(part for piece in pieces for part in both(piece)), pile("spongy bone", rows)]
+    return [*(part for piece in pieces for part in with_mirror_image(piece)), pile("spongy bone", rows)]

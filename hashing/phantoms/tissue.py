@@ -1,4 +1,4 @@
-"""What the phantoms are made of: one table, read by every modality."""
+"""The tissues of the phantoms: one table for all modalities."""
 
 from dataclasses import dataclass
 from math import exp
@@ -25,7 +25,7 @@ class Tissue:
 
     @property
     def density(self) -> float:
-        """Attenuation of an X-ray tube's beam relative to water; calcium counts more than in CT (lower energy)."""
+        """Attenuation of an X-ray beam relative to water. Calcium counts more than in CT, since the energy is lower."""
         calcium = max(self.hounsfield - 100.0, 0.0)
         return max(1.0 + (self.hounsfield + 0.9 * calcium) / 1000.0, 0.0)
 

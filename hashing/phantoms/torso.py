@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hashing.phantoms.anatomy import uneven
+from hashing.phantoms.anatomy import slow_waves
 from hashing.phantoms.build import Build
-from hashing.phantoms.shape import Part, Solid, both, ellipsoid, pile, thread
+from hashing.phantoms.shape import Part, Solid, ellipsoid, pile, thread, with_mirror_image
 
 CAGE = (
     (118.0, 44.0, 22.0, 4.0, 5.0),
@@ -22,7 +22,7 @@ CAGE = (
     (-160.0, 73.0, 6.0, 66.0, 86.0),
     (-230.0, 73.0, 6.0, 60.0, 82.0),
 )
-"""Inner rib cage of the left side: z, centre x, centre y, half-width, half-depth, mm."""
+"""Rows of the inner rib cage of the left side: z, centre x, centre y, half-width, half-depth, in mm."""
 
 _WALL = (
     (260.0, 58.0, 60.0, 0.3),
@@ -38,7 +38,7 @@ _WALL = (
     (-180.0, 146.0, 104.0, 1.4),
     (-330.0, 146.0, 102.0, 1.5),
 )
-"""Muscle wall: z, half-width, half-depth, mm, and the share of the fat layer on it."""
+"""Rows of the muscle wall: z, half-width and half-depth in mm, and the share of the fat layer on it."""
 
 
 def wall(build: Build) -> list[Part]:
@@ -56,11 +56,18 @@ def wall(build: Build) -> list[Part]:
         "fat", [(120, 62, 62, 0, 0), (70, 64, 84, 44, 1.8), (-70, 66, 94, 46, 1.8), (-150, 60, 90, 0, 0)], ripple_mm=1.5
     )
     armpit = ellipsoid("fat", (122, 0, 62), (9, 30, 46), ripple_mm=4.0)
-    return [skin, layer, muscle, *both(replace(seam, angle=0.3)), *both(replace(back, angle=-0.2)), *both(armpit)]
+    return [
+        skin,
+        layer,
+        muscle,
+        *with_mirror_image(replace(seam, angle=0.3)),
+        *with_mirror_image(replace(back, angle=-0.2)),
+        *with_mirror_image(armpit),
+    ]
 
 
 def arms(build: Build) -> list[Part]:
-    """Shoulders and upper arms hanging at the sides, with their bones."""
+    """Shoulders and upper arms, which hang at the sides, with their bones."""
     fat = 0.6 * build.fat
     rows = [(138, 150, 6, 0, 0), (130, 152, 6, 30, 26), (100, 163, 6, 50, 44), (60, 178, 6, 47, 46)]
     rows += [(0, 193, 8, 41, 42), (-120, 208, 8, 38, 40), (-330, 222, 8, 36, 38)]
@@ -70,7 +77,7 @@ def arms(build: Build) -> list[Part]:
     bone = thread("cortical bone", shaft, [14.0, 11.0, 10.0, 10.0])
     marrow = thread("spongy bone", shaft, [12.0, 7.0, 5.5, 5.5], within="cortical bone")
     ball = thread("spongy bone", [(166.0, 4.0, 101.0), (168.0, 4.0, 96.0)], 23.0)
-    return [part for one in (shell, flesh, ball, bone, marrow) for part in both(one)]
+    return [part for piece in (shell, flesh, ball, bone, marrow) for part in with_mirror_image(piece)]
 
 
 def breasts(build: Build) -> list[Part]:
@@ -82,16 +89,16 @@ def breasts(build: Build) -> list[Part]:
     shell = ellipsoid("fat", (x, y, z), (58 * size, 48 * size, 56 * size), (0.0, 0.3), texture=9.0, within="air")
     core = (42 * size, 27 * size, 36 * size)
     gland = ellipsoid("gland", (x, y - 8 * size, z - 6), core, (0.0, 0.3), ripple_mm=7.0, within="fat")
-    return [*both(shell), *both(gland)]
+    return [*with_mirror_image(shell), *with_mirror_image(gland)]
 
 
 def lung(side: int, breath: float, random: np.random.Generator) -> Solid:
-    """One lung, filled from the apex to below the dome of the diaphragm; ``breath`` stretches its lower half."""
+    """One lung, from the apex to below the dome of the diaphragm. ``breath`` stretches its lower half."""
     tip = (119.5, 44.0, 22.0, 0.0, 0.0)
     rows = [(z if z > 0 else z * breath, side * x, y, a, b) for z, x, y, a, b in (tip, *CAGE[:-1])]
     rows.append((-172.0, side * 73.0, 8.0, 60.0, 80.0))
     solid = pile("lung", rows, squareness=0.32, ripple_mm=1.2, texture=30.0)
-    shape = uneven(solid.heights, random, 3.5)
+    shape = slow_waves(solid.heights, random, 3.5)
     shape[:, 2:] *= (solid.outline[:, 2:] > 30) * np.clip((solid.heights + 130) / 60, 0, 1)[:, None]
     return replace(solid, outline=solid.outline + shape)
 
@@ -129,8 +136,8 @@ def abdomen(build: Build, random: np.random.Generator) -> list[Part]:
         ellipsoid("stomach", (58, -16, left - 64), (44 * full, 44, 56), (0.3, 0.0), within="fat"),
         ellipsoid("airway", (56, -36, left - 26 - 8 * full), (30 * full, 22, 17), within="stomach"),
         ellipsoid("spleen", (110, 46, left - 66), (25, 42, 46), (0.15, 0.0), within="fat"),
-        *both(ellipsoid("blood", (60, 50, -226), (25, 23, 52), (-0.2, 0.0), within="fat")),
-        *both(ellipsoid("fat", (54, 44, -226), (11, 12, 26), within="fat")),
+        *with_mirror_image(ellipsoid("blood", (60, 50, -226), (25, 23, 52), (-0.2, 0.0), within="fat")),
+        *with_mirror_image(ellipsoid("fat", (54, 44, -226), (11, 12, 26), within="fat")),
         *_gut(random),
     ]
 

@@ -1,6 +1,6 @@
-"""Where a learner's batches come from: cached features, or images varied anew in each epoch."""
+"""Where a learner's batches come from: cached maps, or images varied anew in each epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,28 +8,39 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from hashing.data.datasets import Dataset
-from hashing.evaluation.protocol import Rows, Truth
+from hashing.evaluation.protocol import GroundTruth, Rows
+from hashing.methods.base import HeadOutputs, Targets
+from hashing.model.network import resized
 from hashing.progress import progress
 from hashing.training.augmentation import vary
-from hashing.training.loop import Batch, Learner
+from hashing.training.loop import Learner, TrainingBatch
 from hashing.training.sampling import balanced, uniform
 
 ENCODING_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """How batches are drawn: "uniform" or "balanced" sampling, their size, and the seed."""
+class Sampling:
+    """How batches are drawn.
 
-    sampling: str
+    Attributes
+    ----------
+    name
+        "uniform" or "balanced", as in `hashing.training.sampling`.
+    batch
+        Images of a batch.
+    seed
+        Seed of the draws.
+    """
+
+    name: str
     batch: int
     seed: int
 
-    def rows(self, truth: Truth, rows: Rows, epoch: int) -> list[Rows]:
-        """The rows of each batch of an epoch, the same for the same epoch.
+    def rows(self, truth: GroundTruth, rows: Rows, epoch: int) -> list[Rows]:
+        """The rows of each batch of an epoch; the same epoch gives the same rows.
 
         Raises
         ------
@@ -37,51 +48,66 @@ class Draw:
             Sampling has another name.
         """
         rng = np.random.default_rng((self.seed, epoch))
-        if self.sampling == "uniform":
+        if self.name == "uniform":
             return list(uniform(rows, self.batch, rng))
-        if self.sampling == "balanced":
+        if self.name == "balanced":
             groups = np.unique(truth.groups, return_inverse=True)[1]
             return list(balanced(rows, truth.labels, groups, self.batch, rng))
-        raise ValueError(f"sampling is {self.sampling!r}: choose uniform or balanced")
+        raise ValueError(f"sampling is {self.name!r}: choose uniform or balanced")
 
 
 class Source(Protocol):
-    """Batches for training, and inputs for encoding."""
+    """Batches for training, and inputs for encoding.
 
-    truth: Truth
+    Attributes
+    ----------
+    truth
+        What is known of all images.
+    steps
+        Batches of an epoch.
+    """
+
+    truth: GroundTruth
     steps: int
 
-    def __call__(self, epoch: int) -> Iterator[Batch]:
+    def __call__(self, epoch: int) -> Iterator[TrainingBatch]:
         """The batches of an epoch."""
 
-    def inputs(self, rows: Rows) -> Iterator[Tensor]:
-        """What the learner sees of some images, unvaried, in parts."""
+    def inputs(self, rows: Rows) -> Iterator[tuple[Tensor, ...]]:
+        """The learner's inputs for some images, unvaried, in parts."""
 
 
-class FeatureSource:
-    """Batches of cached features.
+class MapSource:
+    """Batches of cached features or maps.
 
     Parameters
     ----------
-    values : (n, n_features) float32
+    maps
+        Arrays (n, ...) as the head reads them: the pooled features alone, or maps at each of its strides.
     rows
-        Those to train on.
+        Rows to train on.
     """
 
-    def __init__(self, values: NDArray[np.float32], truth: Truth, rows: Rows, draw: Draw) -> None:
-        self.truth, self.rows, self.draw = truth, rows, draw
-        self.steps = max(1, len(rows) // draw.batch)
-        self.values = torch.from_numpy(values)
-        self.labels, self.groups = _targets(truth)
+    def __init__(
+        self, maps: Sequence[NDArray[np.floating]], truth: GroundTruth, rows: Rows, sampling: Sampling
+    ) -> None:
+        self.maps, self.truth, self.rows, self.sampling = tuple(maps), truth, rows, sampling
+        self.steps = max(1, len(rows) // sampling.batch)
+        self.targets = targets_of(truth)
 
-    def __call__(self, epoch: int) -> Iterator[Batch]:
+    def __call__(self, epoch: int) -> Iterator[TrainingBatch]:
         """The batches of an epoch."""
-        for rows in map(torch.from_numpy, self.draw.rows(self.truth, self.rows, epoch)):
-            yield Batch(self.values[rows], self.labels[rows], self.groups[rows])
+        for rows in self.sampling.rows(self.truth, self.rows, epoch):
+            yield TrainingBatch(self._tensors(rows), targets_at(self.targets, rows))
 
-    def inputs(self, rows: Rows) -> Iterator[Tensor]:
-        """Features of some images, in one part."""
-        yield self.values[torch.from_numpy(rows)]
+    def inputs(self, rows: Rows) -> Iterator[tuple[Tensor, ...]]:
+        """Maps of some images; features, which are small, in one part."""
+        small = all(array.ndim == 2 for array in self.maps)
+        for part in [rows] if small else np.array_split(rows, max(1, -(-len(rows) // ENCODING_BATCH))):
+            yield self._tensors(part)
+
+    def _tensors(self, rows: Rows) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(np.asarray(array[rows], np.float32)) for array in self.maps)
 
 
 class ImageSource:
@@ -90,51 +116,70 @@ class ImageSource:
     Parameters
     ----------
     rows
-        Those to train on.
+        Rows to train on.
     size
         Side of the images, pixels.
     """
 
-    def __init__(self, dataset: Dataset, truth: Truth, rows: Rows, size: int, draw: Draw) -> None:
-        self.dataset, self.truth, self.rows, self.size, self.draw = dataset, truth, rows, size, draw
-        self.steps = max(1, len(rows) // draw.batch)
-        self.labels, self.groups = _targets(truth)
+    def __init__(self, dataset: Dataset, truth: GroundTruth, rows: Rows, size: int, sampling: Sampling) -> None:
+        self.dataset, self.truth, self.rows, self.size, self.sampling = dataset, truth, rows, size, sampling
+        self.steps = max(1, len(rows) // sampling.batch)
+        self.targets = targets_of(truth)
 
-    def __call__(self, epoch: int) -> Iterator[Batch]:
+    def __call__(self, epoch: int) -> Iterator[TrainingBatch]:
         """The batches of an epoch."""
-        rng = np.random.default_rng((self.draw.seed, epoch, 1))
-        drawn = self.draw.rows(self.truth, self.rows, epoch)
+        rng = np.random.default_rng((self.sampling.seed, epoch, 1))
+        drawn = self.sampling.rows(self.truth, self.rows, epoch)
         for rows in progress(drawn, f"epoch {epoch + 1}, {self.size} px", len(drawn)):
             pictures = torch.from_numpy(self.dataset.images[rows]).unsqueeze(1).float()
             varied = vary(pictures, self.size, rng).to(memory_format=torch.channels_last)
-            yield Batch(varied, self.labels[rows], self.groups[rows])
+            yield TrainingBatch((varied,), targets_at(self.targets, rows))
 
-    def inputs(self, rows: Rows) -> Iterator[Tensor]:
+    def inputs(self, rows: Rows) -> Iterator[tuple[Tensor, ...]]:
         """Images without variation."""
-        return image_tensors(self.dataset, rows, self.size)
+        for images in image_tensors(self.dataset, rows, self.size):
+            yield (images,)
 
 
 def relaxed_codes(learner: Learner, source: Source, rows: Rows) -> NDArray[np.float32]:
-    """What a learner makes of some images: (n, code_length)."""
+    """Relaxed codes (n, code_length) of some images."""
+    return np.concatenate([outputs.relaxed.float().cpu().numpy() for outputs in head_outputs(learner, source, rows)])
+
+
+def class_logits(learner: Learner, source: Source, rows: Rows) -> NDArray[np.float32]:
+    """Logits (n, n_labels) of some images."""
+    parts = [outputs.logits for outputs in head_outputs(learner, source, rows)]
+    return np.concatenate([part.float().cpu().numpy() for part in parts if part is not None])
+
+
+def head_outputs(learner: Learner, source: Source, rows: Rows) -> Iterator[HeadOutputs]:
+    """What a learner makes of some images, in parts."""
     learner.eval()
     device = next(learner.head.parameters()).device
-    with torch.inference_mode():
-        parts = [learner(inputs.to(device)).float().cpu() for inputs in source.inputs(rows)]
-    return np.asarray(torch.cat(parts).numpy())
+    for inputs in source.inputs(rows):
+        with torch.inference_mode():
+            yield learner(tuple(tensor.to(device) for tensor in inputs))
+
+
+def targets_of(truth: GroundTruth) -> Targets:
+    """Targets of all images of a set, whose labels are all known."""
+    labels = torch.from_numpy(truth.labels).float()
+    patients = torch.from_numpy(np.unique(truth.groups, return_inverse=True)[1])
+    return Targets(labels, torch.ones_like(labels), patients)
+
+
+def targets_at(targets: Targets, rows: Rows) -> Targets:
+    """Targets of some images."""
+    chosen = torch.from_numpy(rows)
+    return Targets(targets.labels[chosen], targets.known[chosen], targets.patients[chosen])
 
 
 def image_tensors(dataset: Dataset, rows: Rows, size: int) -> Iterator[Tensor]:
     """Batches of images as networks take them: (batch, 1, size, size), 0 to 255."""
     for batch in np.array_split(rows, max(1, -(-len(rows) // ENCODING_BATCH))):
-        yield scaled(torch.from_numpy(dataset.images[batch]).unsqueeze(1).float(), size)
+        yield scaled(torch.from_numpy(dataset.images[batch]).unsqueeze(1), size)
 
 
 def scaled(images: Tensor, size: int) -> Tensor:
     """Images (batch, 1, side, side) as (batch, 1, size, size), laid out for convolution."""
-    resized = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-    return resized.to(memory_format=torch.channels_last)
-
-
-def _targets(truth: Truth) -> tuple[Tensor, Tensor]:
-    groups = np.unique(truth.groups, return_inverse=True)[1]
-    return torch.from_numpy(truth.labels).float(), torch.from_numpy(groups)
+    return resized(images, size).to(memory_format=torch.channels_last)

@@ -12,12 +12,12 @@ from safetensors.numpy import load_file, save_file
 from hashing.codes import pack
 from hashing.data.examples import NO_FINDING
 from hashing.evaluation.judgement import Judgement, curve, judge
-from hashing.evaluation.protocol import Ranker, Task, Truth, by_chance, by_distance, reported_tasks
+from hashing.evaluation.protocol import GroundTruth, Ranker, Task, by_chance, by_distance, reported_tasks
 from hashing.evaluation.uncertainty import Estimate, Resampling
 from hashing.methods.catalogue import UPPER_REFERENCES
 from hashing.progress import progress
 from hashing.training.experiment import Experiment
-from hashing.training.method_run import Material, Run, cosine_distance, ranker
+from hashing.training.method_run import BenchData, Run, cosine_distance, ranker
 
 CHANCE = "chance"
 DETAIL_TASK = "P-A DB-unseen"
@@ -65,7 +65,7 @@ class Comparison:
     """
 
     experiment: Experiment
-    truth: Truth
+    truth: GroundTruth
     tasks: dict[str, Task]
     judgements: dict[tuple[str, int, str], Judgement]
     health: dict[tuple[str, int], dict[str, float]]
@@ -85,17 +85,17 @@ def compare(experiment: Experiment, root: Path, output: Path) -> Comparison:
     """
     folder = output / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
-    material = Material.load(experiment, root, output)
-    tasks = {one.name: one for one in reported_tasks(material.truth, by_kind=NO_FINDING not in material.truth.names)}
+    data = BenchData.load(experiment, root, output)
+    tasks = {one.name: one for one in reported_tasks(data.truth, by_kind=NO_FINDING not in data.truth.names)}
     planned = list(runs(experiment))
     results: dict[tuple[str, int], list[dict[str, NDArray[np.float64]]]] = {}
     for run in progress(planned, f"comparing on {experiment.title}", len(planned)):
         path = folder / f"{run.name}.safetensors"
         if not path.exists():
-            _write(path, _measure(run, experiment, material, tasks, folder))
+            _write(path, _measure(run, experiment, data, tasks, folder))
         results.setdefault((run.method, run.code_length), []).append(load_file(path))
-    results[CHANCE, 0] = [_judged(tasks, by_chance(len(material.truth.labels)), codes=False)]
-    return _gathered(experiment, material.truth, tasks, results)
+    results[CHANCE, 0] = [_judged(tasks, by_chance(len(data.truth.labels)), codes=False)]
+    return _gathered(experiment, data.truth, tasks, results)
 
 
 def runs(experiment: Experiment) -> Iterator[Run]:
@@ -165,12 +165,12 @@ def quantization_gap(task: Task, relaxed: NDArray[np.float32], binary: Judgement
 
 
 def _measure(
-    run: Run, experiment: Experiment, material: Material, tasks: dict[str, Task], folder: Path
+    run: Run, experiment: Experiment, data: BenchData, tasks: dict[str, Task], folder: Path
 ) -> dict[str, NDArray[np.float64]]:
-    rank, relaxed = ranker(run, experiment, material, folder)
+    rank, relaxed = ranker(run, experiment, data, folder)
     values = _judged(tasks, rank, codes=relaxed.shape[1] > 0)
     if relaxed.shape[1]:
-        test = material.truth.part("test")
+        test = data.truth.part("test")
         values |= {f"health/{fact}": value for fact, value in health(relaxed[test]).items()}
         task = tasks[DETAIL_TASK]
         if run.seed == experiment.seeds[0]:
@@ -191,7 +191,7 @@ def _judged(tasks: dict[str, Task], rank: Ranker, *, codes: bool) -> dict[str, N
 
 def _gathered(
     experiment: Experiment,
-    truth: Truth,
+    truth: GroundTruth,
     tasks: dict[str, Task],
     results: dict[tuple[str, int], list[dict[str, NDArray[np.float64]]]],
 ) -> Comparison:

@@ -1,38 +1,38 @@
-"""The training loop: the same for a hash layer on cached features and for a whole network on images."""
+"""The one training loop: for heads on cached features, for whole networks on images, and for classifiers."""
 
 import csv
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import cos, inf, pi
+from math import cos, pi
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hashing.methods.base import Head, HeadOutputs, Objective, Targets
+from hashing.training import checkpoints
+from hashing.training.checkpoints import RunState
+
 WARM_UP_SHARE = 0.05
+FIRST_RATE = 0.02
+"""Share of the learning rate at the first step of the warm-up."""
 
 
-class Batch(NamedTuple):
-    """Images, or their features, with what they show.
+class TrainingBatch(NamedTuple):
+    """Images, or maps of them, with what is known of the images.
 
     Attributes
     ----------
     inputs
-        (batch, ...) float.
-    labels
-        (batch, n_labels) float, 0 or 1.
-    groups
-        (batch,) int: the patient of each.
+        What the learner's trunk takes: tensors of (batch, ...) float.
+    targets
+        The loop fills in `Targets.progress`.
     """
 
-    inputs: Tensor
-    labels: Tensor
-    groups: Tensor
+    inputs: tuple[Tensor, ...]
+    targets: Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,16 @@ class Schedule:
     Attributes
     ----------
     epochs
-        At most so many.
+        Upper bound of the number of epochs.
     learning_rate
-        Of the head at its height: it warms up, then falls along a cosine to zero.
+        Highest learning rate of the head: the rate warms up, then falls along a cosine to zero.
     trunk_rate
-        Share of it at which the trunk learns.
+        Learning rate of the trunk as a share of the head's.
     patience
-        Stop after so many epochs without a better validation score; 0 trains to the end and keeps the last weights.
+        Number of epochs without a better validation score after which training stops; 0 trains to the end and keeps
+        the last weights.
     decay_epochs
-        Epochs after which the rate would be zero; 0 means all epochs. Training may end before.
+        Number of epochs after which the rate would be zero; 0 means `epochs`. Training may end before.
     """
 
     epochs: int
@@ -61,24 +62,38 @@ class Schedule:
     decay_epochs: int = 0
 
 
+class ImageTrunk(nn.Module):
+    """Trunk of a learner that gets images: what the head reads of them.
+
+    Parameters
+    ----------
+    network
+        A trunk with `maps(images, strides)`, as `hashing.model.network.EfficientNetLite0`.
+    """
+
+    def __init__(self, network: nn.Module, strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network, self.strides = network, strides
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Maps of images (batch, 1, height, width), alone in a tuple."""
+        (images,) = inputs
+        maps: tuple[Tensor, ...] = self.network.maps(images, self.strides)  # type: ignore[operator]
+        return maps
+
+
 class Learner(nn.Module):
     """A trunk, a head on it, and the objective that trains both.
 
     Parameters
     ----------
     trunk
-        Inputs to features; `nn.Identity()` where features are cached.
-    head
-        Features to relaxed codes (or, for a classifier, to logits).
-    objective
-        (relaxed, labels, groups) to a scalar loss; may have parameters of its own.
+        `ImageTrunk`, or `nn.Identity()` where the batches hold cached maps.
     frozen
         Modules that keep their weights and statistics.
     """
 
-    def __init__(
-        self, trunk: nn.Module, head: nn.Module, objective: nn.Module, frozen: Iterable[nn.Module] = ()
-    ) -> None:
+    def __init__(self, trunk: nn.Module, head: Head, objective: Objective, frozen: Iterable[nn.Module] = ()) -> None:
         super().__init__()
         self.trunk, self.head, self.objective = trunk, head, objective
         self.frozen = tuple(frozen)
@@ -92,14 +107,14 @@ class Learner(nn.Module):
             module.eval()
         return self
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Relaxed codes."""
-        relaxed: Tensor = self.head(self.trunk(inputs))
-        return relaxed
+    def forward(self, inputs: tuple[Tensor, ...]) -> HeadOutputs:
+        """Outputs of the head."""
+        outputs: HeadOutputs = self.head(self.trunk(inputs))
+        return outputs
 
     def optimizer(self, schedule: Schedule) -> torch.optim.Optimizer:
         """AdamW with a slower trunk."""
-        trunk = [one for one in self.trunk.parameters() if one.requires_grad]
+        trunk = [weight for weight in self.trunk.parameters() if weight.requires_grad]
         heads = [*self.head.parameters(), *self.objective.parameters()]
         groups = [{"params": heads, "share": 1.0}, {"params": trunk, "share": schedule.trunk_rate}]
         return torch.optim.AdamW(
@@ -109,20 +124,11 @@ class Learner(nn.Module):
         )
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a run is: enough to go on after an interruption."""
-
-    epoch: int = 0
-    best: float = -inf
-    waited: int = 0
-
-
 def fit(
     learner: Learner,
     schedule: Schedule,
     steps: int,
-    batches: Callable[[int], Iterable[Batch]],
+    batches: Callable[[int], Iterable[TrainingBatch]],
     score: Callable[[Learner], float],
     seed: int,
     folder: Path | None = None,
@@ -132,34 +138,45 @@ def fit(
     Parameters
     ----------
     steps
-        Batches an epoch.
+        Batches of an epoch.
     batches
-        The batches of an epoch, by its number: the same for the same number, so that a run can be resumed.
+        The batches of an epoch, by its number. The same number must give the same batches, so that a run can resume.
     score
-        Of the learner on validation images; higher is better.
+        Score of the learner on validation images; higher is better.
     folder
-        Where to keep checkpoints and `log.csv`; a run found there goes on where it stopped, and ends with the same
-        weights as one that was never interrupted. None keeps all in memory.
+        Folder for checkpoints and `log.csv`. A run that was interrupted goes on from the checkpoint there, and ends
+        with the same weights as one that was not. None writes nothing.
     """
     optimizer = learner.optimizer(schedule)
-    progress, best = Progress(), _copy(learner)
-    if folder and (folder / "last.safetensors").exists():
-        progress, best = _resume(folder, learner, optimizer)
-    while progress.epoch < schedule.epochs and not 0 < schedule.patience <= progress.waited:
+    state, best = RunState(), copied(learner)
+    if folder and checkpoints.path_of(folder).exists():
+        state, best = checkpoints.resume(folder, learner, optimizer)
+    while state.epoch < schedule.epochs and not 0 < schedule.patience <= state.waited:
         started = time.monotonic()
-        torch.manual_seed(seed * 10_000 + progress.epoch)
-        loss = _epoch(learner, optimizer, schedule, progress.epoch, steps, batches(progress.epoch))
+        torch.manual_seed(seed * 10_000 + state.epoch)
+        loss = _epoch(learner, optimizer, schedule, state.epoch, steps, batches(state.epoch))
         value = score(learner.eval())
-        progress.epoch += 1
-        progress.waited += 1
-        if value > progress.best or not schedule.patience:
-            progress.best, progress.waited, best = value, 0, _copy(learner)
+        state.epoch += 1
+        state.waited += 1
+        if value > state.best or not schedule.patience:
+            state.best, state.waited, best = value, 0, copied(learner)
         if folder:
-            _log(folder, progress.epoch, loss, value, time.monotonic() - started)
-            _save(folder, learner, optimizer, progress, best)
+            _log(folder, state.epoch, loss, value, time.monotonic() - started)
+            checkpoints.save(folder, learner, optimizer, state, best)
     learner.load_state_dict(best)
     learner.eval()
-    return progress.best
+    return state.best
+
+
+def in_single_precision(outputs: HeadOutputs) -> HeadOutputs:
+    """The outputs of a head as float32, in which losses are computed."""
+    others = (None if tensor is None else tensor.float() for tensor in outputs[1:])
+    return HeadOutputs(outputs.relaxed.float(), *others)
+
+
+def copied(learner: Learner) -> dict[str, Tensor]:
+    """A copy of all weights of a learner."""
+    return {name: tensor.detach().clone() for name, tensor in learner.state_dict().items()}
 
 
 def _epoch(
@@ -168,17 +185,19 @@ def _epoch(
     schedule: Schedule,
     epoch: int,
     steps: int,
-    batches: Iterable[Batch],
+    batches: Iterable[TrainingBatch],
 ) -> float:
     learner.train()
     device = next(learner.head.parameters()).device
     losses = []
     for step, batch in enumerate(batches):
-        _set_rate(optimizer, schedule, (epoch + step / steps) / (schedule.decay_epochs or schedule.epochs))
-        batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+        done = (epoch + step / steps) / (schedule.decay_epochs or schedule.epochs)
+        _set_rate(optimizer, schedule, done)
+        inputs = tuple(tensor.to(device, non_blocking=True) for tensor in batch.inputs)
+        labels, known, patients = (tensor.to(device, non_blocking=True) for tensor in batch.targets[:3])
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            relaxed = learner(batch.inputs)
-        loss = learner.objective(relaxed.float(), batch.labels, batch.groups)
+            outputs = learner(inputs)
+        loss = learner.objective(in_single_precision(outputs), Targets(labels, known, patients, done))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -187,13 +206,9 @@ def _epoch(
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, done: float) -> None:
-    rate = schedule.learning_rate * min(1.0, done / WARM_UP_SHARE + 0.02) * (1 + cos(pi * done)) / 2
+    rate = schedule.learning_rate * min(1.0, done / WARM_UP_SHARE + FIRST_RATE) * (1 + cos(pi * done)) / 2
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
-
-
-def _copy(learner: Learner) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in learner.state_dict().items()}
 
 
 def _log(folder: Path, epoch: int, loss: float, value: float, seconds: float) -> None:
@@ -205,53 +220,3 @@ def _log(folder: Path, epoch: int, loss: float, value: float, seconds: float) ->
         if new:
             writer.writerow(["epoch", "loss", "validation_score", "seconds"])
         writer.writerow([epoch, f"{loss:.6f}", f"{value:.6f}", f"{seconds:.1f}"])
-
-
-def _save(
-    folder: Path,
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    best: dict[str, Tensor],
-) -> None:
-    tensors = {f"last.{name}": tensor for name, tensor in _copy(learner).items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
-    facts = {"epoch": progress.epoch, "best": progress.best, "waited": progress.waited}
-    partial = folder / "last.partial"
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, partial, metadata={"progress": json.dumps(facts)})
-    partial.rename(folder / "last.safetensors")
-
-
-def _resume(folder: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
-    parts: dict[str, dict[str, Tensor]] = {"last": {}, "best": {}, "optimizer": {}}
-    with safe_open(folder / "last.safetensors", framework="pt") as file:
-        facts = json.loads(file.metadata()["progress"])
-        for name in file.keys():  # noqa: SIM118 - not a mapping
-            part, rest = name.split(".", 1)
-            parts[part][rest] = file.get_tensor(name)
-    learner.load_state_dict(parts["last"])
-    state = optimizer.state_dict()
-    for name, tensor in parts["optimizer"].items():
-        number, key = name.split(".", 1)
-        state["state"].setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict(state)
-    return Progress(**facts), parts["best"]
-
-
-def best_weights(folder: Path) -> dict[str, Tensor]:
-    """Weights of the learner that `fit` kept in a folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        Nothing was trained there.
-    """
-    path = folder / "last.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"no trained weights at {path}: run `python -m hashing train` first")
-    with safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith("best.")]  # noqa: SIM118 - not a mapping
-        return {name.removeprefix("best."): file.get_tensor(name) for name in names}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hashing.evaluation.uncertainty import Difference, Resampling, holm
-from hashing.methods.catalogue import LOWER_REFERENCES, METHODS, OBJECTIVES, UPPER_REFERENCES
+from hashing.methods.catalogue import LOWER_REFERENCES, METHODS, TRAINED, UPPER_REFERENCES
 from hashing.training.comparison import CHANCE, DETAIL_TASK, Comparison, Row, rows, write_csv
 
 TABLE_METRICS = ("MAP", "MAP@10", "NDCG@100")
@@ -33,7 +33,7 @@ def summary(results: dict[str, list[Row]]) -> str:
         maps = [row for row in rows_of_set if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")]
         length = max(row.code_length for row in maps if row.code_length < 64)
         at_length = {row.method: row for row in maps if row.code_length in (0, length)}
-        best = max((row for row in at_length.values() if row.method in OBJECTIVES), key=lambda row: row.value)
+        best = max((row for row in at_length.values() if row.method in TRAINED), key=lambda row: row.value)
         cells = [_cell(at_length[name]) if name in at_length else "" for name in (CHANCE, "LSH")]
         cells += [_cell(best), best.method]
         cells += [_cell(at_length[name]) if name in at_length else "" for name in UPPER_REFERENCES]
@@ -73,7 +73,7 @@ def method_table(results: list[Row]) -> str:
     values = {(row.method, row.code_length): row for row in results}
     best = {
         length: max(
-            (row.value for row in results if row.code_length == length and row.method in OBJECTIVES), default=np.nan
+            (row.value for row in results if row.code_length == length and row.method in TRAINED), default=np.nan
         )
         for length in lengths
     }
@@ -85,7 +85,7 @@ def method_table(results: list[Row]) -> str:
         elif (method, lengths[0]) in values:
             cells = [values.get((method, length)) for length in lengths]
             shown = [
-                _cell(cell, bold=cell.value == best[cell.code_length] and method in OBJECTIVES) if cell else ""
+                _cell(cell, bold=cell.value == best[cell.code_length] and method in TRAINED) if cell else ""
                 for cell in cells
             ]
             lines.append(f"| {method} | " + " | ".join(shown) + " |")
@@ -119,7 +119,7 @@ def differences(one: Comparison) -> Iterator[str]:
     lengths = one.experiment.code_lengths
     name = DETAIL_TASK
     resampling = Resampling(one.truth.groups[one.tasks[name].queries], np.random.default_rng(0))
-    trained = [method for method in one.experiment.methods if method in OBJECTIVES]
+    trained = [method for method in one.experiment.methods if method in TRAINED]
     if len(trained) < 2:
         return
     yield f"### {one.experiment.title}, {name}: MAP behind the best trained method"

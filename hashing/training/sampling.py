@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 ITEMS_PER_LABEL = 8
-SPARE = 3  # draws per item, so that enough of them are of distinct patients
+DRAWS_PER_ITEM = 3  # so that enough of the drawn images are of distinct patients
 
 
 def uniform(rows: NDArray[np.int64], batch: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Every row once, in random order; what does not fill a batch waits for another epoch."""
+    """Batches with every row once, in random order; rows that do not fill a batch are left out of this epoch."""
     order = rng.permutation(rows)
     return [order[start : start + batch] for start in range(0, max(1, len(rows) - batch + 1), batch)]
 
@@ -20,32 +20,33 @@ def balanced(
     batch: int,
     rng: np.random.Generator,
 ) -> list[NDArray[np.int64]]:
-    """P labels x M images of distinct patients a batch; as many batches as `uniform` gives.
+    """Batches of P labels with M images of distinct patients each; as many batches as `uniform` gives.
 
-    Rare labels come as often as frequent ones: each batch takes all labels in turn. A label with fewer patients than M
-    gives fewer images.
+    Rare labels are drawn as often as frequent ones, since batches take the labels in turn. A label with fewer than M
+    patients gives fewer images.
 
     Parameters
     ----------
     labels : (n, n_labels) bool
+        Labels of the whole set.
     groups : (n,) int
-        Patients; both of the whole set, indexed by `rows`.
+        Patients of the whole set.
     """
-    holders = [rows[labels[rows, label]] for label in range(labels.shape[1])]
-    holders = [one for one in holders if len(one)]
+    by_label = [rows[labels[rows, label]] for label in range(labels.shape[1])]
+    by_label = [of_label for of_label in by_label if len(of_label)]
     n_labels = max(1, batch // ITEMS_PER_LABEL)
     steps = max(1, len(rows) // batch)
-    start = rng.integers(len(holders), size=(steps, 1))
-    chosen = ((start + np.arange(n_labels)) % len(holders)).ravel()
-    sizes = np.array([len(one) for one in holders])
-    places = (rng.random((len(chosen), SPARE * ITEMS_PER_LABEL)) * sizes[chosen, None]).astype(np.int64)
-    drawn = np.concatenate(holders)[(np.cumsum(sizes) - sizes)[chosen, None] + places]  # (steps * P, spare draws)
-    kept = _of_distinct_patients(groups[drawn])
-    return [one[keep] for one, keep in zip(np.split(drawn, steps), np.split(kept, steps), strict=True)]
+    start = rng.integers(len(by_label), size=(steps, 1))
+    chosen = ((start + np.arange(n_labels)) % len(by_label)).ravel()
+    sizes = np.array([len(of_label) for of_label in by_label])
+    offsets = (rng.random((len(chosen), DRAWS_PER_ITEM * ITEMS_PER_LABEL)) * sizes[chosen, None]).astype(np.int64)
+    drawn = np.concatenate(by_label)[(np.cumsum(sizes) - sizes)[chosen, None] + offsets]  # (steps * P, draws)
+    distinct = _of_distinct_patients(groups[drawn])
+    return [some[mask] for some, mask in zip(np.split(drawn, steps), np.split(distinct, steps), strict=True)]
 
 
 def rarity(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How rare the labels of each image are: the mean of 1 / sqrt(count), images without labels sharing one.
+    """How rare the labels of each image are: the mean of 1 / sqrt(count). Images without labels count as one label.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def rarity(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _of_distinct_patients(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which draws to keep: the first M of each row whose patient did not come before in the row."""
+    """Mask of the first M draws of each row whose patient does not occur earlier in the row."""
     order = np.argsort(groups, axis=1, kind="stable")
     ordered = np.take_along_axis(groups, order, axis=1)
     first = np.ones(groups.shape, bool)

@@ -1,115 +1,41 @@
-"""Training of the shipped model: stages of the one training loop, then a hash layer and a classifier on its trunk."""
+"""Training of a model to ship: stages that train the trunk, then a hash layer and a classifier on its features.
 
-import tomllib
+Every step runs through the one training loop.
+"""
+
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from hashing.data import datasets
 from hashing.data.datasets import LABELS, Dataset
 from hashing.data.examples import KINDS
-from hashing.methods.orthogonal import NestedOrthogonalLoss
-from hashing.model.modality import learned_length
-from hashing.model.network import (
-    CODE_LENGTHS,
-    FEATURES,
-    LEARNED_BITS,
-    EfficientNetLite0,
-    HashLayer,
-    HashNetwork,
-    channels_last,
-)
+from hashing.methods.base import Objective, Sum, Targets
+from hashing.methods.classification import Classification
+from hashing.methods.heads import PlainHead
+from hashing.methods.orthogonal import nested_target_cross_entropy
+from hashing.model.model_file import Architecture, ModelError
+from hashing.model.network import EfficientNetLite0, HashNetwork, channels_last, channels_of
+from hashing.model.weights import save_network
 from hashing.progress import progress
 from hashing.training.augmentation import disguise, vary
 from hashing.training.batches import scaled
-from hashing.training.classifier import Classifier, train_classifier
-from hashing.training.heads import Head, Material, class_shares, material, train_head
-from hashing.training.loop import Batch, Learner, Schedule, fit
+from hashing.training.heads import DrawnFeatures, class_shares, draw_features, train_classifier, train_hash_layer
+from hashing.training.loop import ImageTrunk, Learner, TrainingBatch, fit
+from hashing.training.recipe import Recipe, TrainingStage
 from hashing.training.sampling import rarity
 from hashing.training.trunk import imagenet_trunk, leading_blocks
 
 CLASSES = LABELS + KINDS
-N_CLASSES = len(CLASSES)
-MOST_VALIDATED = 512
-"""Images whose loss is looked at after each epoch."""
+MAX_VALIDATED = 512
+"""Validation images whose loss is computed after each epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A run of epochs at one input size.
-
-    Attributes
-    ----------
-    size
-        Side of the training images, pixels.
-    schedule
-        How long and how fast; an epoch draws as many images as the sets have, rare labels more often.
-    datasets
-        Names of the sets.
-    draws
-        Images an epoch, by set; 0 takes as many as each has.
-    wide
-        Whether images are varied widely: mosaics, inversion, cropping, strong changes of contrast.
-    """
-
-    size: int
-    schedule: Schedule
-    datasets: tuple[str, ...]
-    draws: int
-    wide: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """Everything that decides a training run, but for the images.
-
-    Attributes
-    ----------
-    frozen_blocks
-        Leading trunk blocks (with the stem) kept at their ImageNet weights.
-    kind_share
-        Share of an image's target given to its kind (chest radiograph, head MR ...); its labels get the rest.
-    head
-        The hash layer, which is learned anew after the stages.
-    classifier
-        What gives class scores, learned beside it.
-    """
-
-    name: str
-    stages: tuple[Stage, ...]
-    head: Head
-    classifier: Classifier
-    seed: int
-    batch: int
-    frozen_blocks: int
-    kind_share: float
-    classifier_weight: float
-
-    @classmethod
-    def read(cls, path: Path) -> "Experiment":
-        """The experiment in a TOML file; an unknown or missing key is an error that names it."""
-        values = tomllib.loads(path.read_text())
-        common = values.pop("schedule")
-        values["stages"] = tuple(
-            Stage(
-                **(stage | {"datasets": tuple(stage["datasets"]), "schedule": Schedule(**(common | stage["schedule"]))})
-            )
-            for stage in values.pop("stage")
-        )
-        head = values.pop("head")
-        values["head"] = Head(**(head | {name: tuple(head[name]) for name in ("datasets", "omitted")}))
-        values["classifier"] = Classifier(**values["classifier"])
-        return cls(name=path.stem, **values)
-
-
-def train(experiment: Experiment, root: Path, output: Path) -> HashNetwork:
+def train(recipe: Recipe, root: Path, output: Path) -> HashNetwork:
     """The trained network; its weights are in `output/<name>.safetensors`, those of a stage in `output/<name>-<stage>`.
 
     A run that was interrupted goes on after the last whole epoch.
@@ -121,64 +47,43 @@ def train(experiment: Experiment, root: Path, output: Path) -> HashNetwork:
     output
         Folder for weights and the cache of preprocessed images.
     """
-    torch.manual_seed(experiment.seed)
-    network = HashNetwork()
-    network.trunk = imagenet_trunk()
+    torch.manual_seed(recipe.seed)
+    architecture, trunk = Architecture(), imagenet_trunk()
     learner = Learner(
-        network.trunk,
-        Heads(network.hash_layer),
-        HashAndClassify(experiment),
-        leading_blocks(network.trunk, experiment.frozen_blocks),
+        ImageTrunk(trunk, ()),
+        PlainHead(channels_of(()), architecture.learned_bits, len(CLASSES)),
+        stage_objective(recipe, architecture),
+        leading_blocks(trunk, recipe.frozen_blocks),
     )
-    for number, stage in enumerate(experiment.stages):
-        source = StageSource(experiment, stage, _sets(stage.datasets, root, output), experiment.seed + number)
-        folder = output / f"{experiment.name}-{number}"
-        fit(learner, stage.schedule, source.steps, source, source.score, experiment.seed + number, folder)
-    learned = _material(network.trunk, experiment, root, output)
-    train_head(network.hash_layer, learned, experiment.head)
-    network.classifier = train_classifier(learned, experiment.classifier)
-    _save(network, output / f"{experiment.name}.safetensors")
+    for number, stage in enumerate(recipe.stages):
+        source = StageSource(recipe, stage, _sets(stage.datasets, root, output), recipe.seed + number)
+        folder = output / f"{recipe.name}-{number}"
+        fit(learner, stage.schedule, source.steps, source, source.score, recipe.seed + number, folder)
+    drawn = _drawn_features(trunk, recipe, root, output)
+    network = HashNetwork(trunk, train_hash_layer(drawn, recipe.head, architecture))
+    _give_classifier(network, drawn, recipe)
+    save_network(network, architecture, output / f"{recipe.name}.safetensors", recipe.name, {}, CLASSES)
     return network.eval()
 
 
-def classify(network: HashNetwork, experiment: Experiment, root: Path, output: Path) -> None:
-    """Give a finished network the classifier of an experiment; trunk and hash layer stay as they are."""
-    learned = _material(channels_last(network.trunk), experiment, root, output)
-    network.classifier = train_classifier(learned, experiment.classifier)
+def classify(network: HashNetwork, recipe: Recipe, root: Path, output: Path) -> None:
+    """Give a finished network the classifier of a recipe; trunk and hash layer stay as they are.
+
+    Raises
+    ------
+    ModelError
+        The network has a head without a hash layer on pooled features.
+    """
+    if not isinstance(network.head, PlainHead):
+        raise ModelError(f"a {network.head.name} head takes no classifier: train its method instead")
+    _give_classifier(network, _drawn_features(channels_last(network.trunk), recipe, root, output), recipe)
 
 
-def trained_network(path: Path) -> HashNetwork:
-    """The network in weights that `train` wrote, or in a model file."""
-    return HashNetwork.of(load_file(path))
-
-
-class Heads(nn.Module):
-    """Relaxed codes and, beside them, logits of an auxiliary classifier: (batch, 96 + n_classes)."""
-
-    def __init__(self, hash_layer: HashLayer) -> None:
-        super().__init__()
-        self.hash_layer, self.classifier = hash_layer, nn.Linear(FEATURES, N_CLASSES)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Both outputs of features (batch, 1280)."""
-        return torch.cat([self.hash_layer(features), self.classifier(features)], dim=1)
-
-
-class HashAndClassify(nn.Module):
+def stage_objective(recipe: Recipe, architecture: Architecture) -> Objective:
     """OrthoHash at every nested code length, and cross-entropy of the auxiliary classifier."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        super().__init__()
-        lengths = tuple(map(learned_length, CODE_LENGTHS))
-        self.hash_loss = NestedOrthogonalLoss(N_CLASSES, lengths, seed=experiment.seed)
-        self.classifier_weight = experiment.classifier_weight
-
-    def forward(self, outputs: Tensor, shares: Tensor, groups: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
-        """Loss of a batch: outputs of `Heads`, (batch, n_classes) shares of classes in each image."""
-        relaxed, logits = outputs[:, :LEARNED_BITS], outputs[:, LEARNED_BITS:]
-        classifying = functional.binary_cross_entropy_with_logits(logits, (shares > 0).float())
-        total: Tensor = self.hash_loss(relaxed, shares) + self.classifier_weight * classifying
-        return total
+    lengths = tuple(map(architecture.learned_bits_of, architecture.code_lengths))
+    nested = nested_target_cross_entropy(len(CLASSES), lengths, recipe.seed)
+    return Sum([(1.0, nested), (recipe.classifier_weight, Classification())])
 
 
 class StageSource:
@@ -187,18 +92,18 @@ class StageSource:
     Parameters
     ----------
     seed
-        Of draws and variations.
+        Seed of draws and variations.
     """
 
-    def __init__(self, experiment: Experiment, stage: Stage, sets: list[Dataset], seed: int) -> None:
-        self.experiment, self.stage, self.sets, self.seed = experiment, stage, sets, seed
+    def __init__(self, recipe: Recipe, stage: TrainingStage, sets: list[Dataset], seed: int) -> None:
+        self.recipe, self.stage, self.sets, self.seed = recipe, stage, sets, seed
         self.pairs, self.chances = _draw_chances(sets, evenly=stage.draws > 0)
-        self.steps = (stage.draws * len(sets) or len(self.pairs)) // experiment.batch
+        self.steps = (stage.draws * len(sets) or len(self.pairs)) // recipe.batch
 
-    def __call__(self, epoch: int) -> Iterator[Batch]:
+    def __call__(self, epoch: int) -> Iterator[TrainingBatch]:
         """The batches of an epoch."""
         rng = np.random.default_rng((self.seed, epoch))
-        drawn = rng.choice(self.pairs, size=(self.steps, self.experiment.batch), p=self.chances)
+        drawn = rng.choice(self.pairs, size=(self.steps, self.recipe.batch), p=self.chances)
         for pairs in progress(drawn, f"epoch {epoch + 1}, {self.stage.size} px", self.steps):
             pictures, kinds = self._pictures(pairs)
             varied = vary(disguise(pictures, kinds, rng) if self.stage.wide else pictures, self.stage.size, rng)
@@ -210,11 +115,11 @@ class StageSource:
         held_back = _pairs(self.sets, "validation")
         losses = []
         with torch.inference_mode():
-            for pairs in np.array_split(rng.permutation(held_back)[:MOST_VALIDATED], -(-MOST_VALIDATED // 64)):
+            for pairs in np.array_split(rng.permutation(held_back)[:MAX_VALIDATED], -(-MAX_VALIDATED // 64)):
                 if len(pairs):
                     pictures, kinds = self._pictures(pairs)
                     batch = self._batch(scaled(pictures, self.stage.size), pairs, kinds)
-                    losses.append(float(learner.objective(learner(batch.inputs), batch.labels, batch.groups)))
+                    losses.append(float(learner.objective(learner(batch.inputs), batch.targets)))
         return -float(np.mean(losses)) if losses else 0.0
 
     def _pictures(self, pairs: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
@@ -223,22 +128,33 @@ class StageSource:
         kinds = np.array([self.sets[number].kinds[row] for number, row in pairs])
         return torch.from_numpy(images).unsqueeze(1).float(), kinds
 
-    def _batch(self, pictures: Tensor, pairs: NDArray[np.int64], kinds: NDArray[np.int64]) -> Batch:
+    def _batch(self, pictures: Tensor, pairs: NDArray[np.int64], kinds: NDArray[np.int64]) -> TrainingBatch:
         labels = np.stack([self.sets[number].labels[row] for number, row in pairs])
-        shares = class_shares(labels, kinds, self.experiment.kind_share)
-        nobody = torch.zeros(len(pairs), dtype=torch.int64)  # the objective asks for no patients
-        return Batch(pictures.to(memory_format=torch.channels_last), torch.from_numpy(shares), nobody)
+        shares = torch.from_numpy(class_shares(labels, kinds, self.recipe.kind_share))
+        patients = torch.arange(len(pairs))  # the objective reads no patients
+        targets = Targets(shares, torch.ones_like(shares), patients)
+        return TrainingBatch((pictures.to(memory_format=torch.channels_last),), targets)
 
 
-def _material(trunk: EfficientNetLite0, experiment: Experiment, root: Path, output: Path) -> Material:
-    """What the hash layer and the classifier learn from."""
-    rng = np.random.default_rng(experiment.seed + len(experiment.stages))
-    sets = _sets(experiment.head.datasets, root, output)
-    return material(trunk, sets, experiment.head, experiment.kind_share, rng)
+def _give_classifier(network: HashNetwork, drawn: DrawnFeatures, recipe: Recipe) -> None:
+    """Put a trained classifier beside the hash layer, in place of another one."""
+    layer, old = train_classifier(drawn, recipe.classifier), network.head
+    assert isinstance(old, PlainHead)
+    head = PlainHead(old.channels, old.code_length, len(CLASSES), **old.options)
+    layers = {name: tensor for name, tensor in old.state_dict().items() if not name.startswith("classifier.")}
+    head.load_state_dict(layers | {f"classifier.{name}": tensor for name, tensor in layer.state_dict().items()})
+    network.head = head.eval()
+
+
+def _drawn_features(trunk: EfficientNetLite0, recipe: Recipe, root: Path, output: Path) -> DrawnFeatures:
+    """The features that the hash layer and the classifier learn from."""
+    rng = np.random.default_rng(recipe.seed + len(recipe.stages))
+    sets = _sets(recipe.head.datasets, root, output)
+    return draw_features(trunk, sets, recipe.head, recipe.kind_share, rng)
 
 
 def _sets(names: tuple[str, ...], root: Path, output: Path) -> list[Dataset]:
-    """Phantoms are not published but computed, into the output folder."""
+    """The sets by name. Phantoms are not published but computed, into the output folder."""
     return [datasets.load(name, output if name == "phantoms" else root, output / "cache") for name in names]
 
 
@@ -251,7 +167,7 @@ def _pairs(sets: list[Dataset], part: str) -> NDArray[np.int64]:
 def _draw_chances(sets: list[Dataset], *, evenly: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(set, row) pairs of the training parts and their chances.
 
-    Rare labels come more often; `evenly` gives each set the same share.
+    Rare labels are drawn more often; `evenly` gives each set the same share.
     """
     chances = []
     for dataset in sets:
@@ -259,10 +175,3 @@ def _draw_chances(sets: list[Dataset], *, evenly: bool) -> tuple[NDArray[np.int6
         chances.append(chance / chance.sum() if evenly else chance)
     joined = np.concatenate(chances)
     return _pairs(sets, "train"), joined / joined.sum()
-
-
-def _save(network: HashNetwork, path: Path) -> None:
-    """Complete or not at all."""
-    partial = path.with_suffix(".partial")
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
-    partial.rename(path)

@@ -8,17 +8,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hashing.data.datasets import Dataset
 from hashing.evaluation.judgement import truth_of
 from hashing.evaluation.metrics import area_under_curve
-from hashing.model.network import FEATURES, EfficientNetLite0, channels_last
-from hashing.training.batches import Draw, ImageSource, relaxed_codes
+from hashing.methods.classification import Classification
+from hashing.methods.heads import Classifier
+from hashing.model.network import EfficientNetLite0, channels_last, channels_of
+from hashing.training.batches import ImageSource, Sampling, class_logits
+from hashing.training.checkpoints import best_weights
 from hashing.training.experiment import Experiment
-from hashing.training.loop import Learner, best_weights, fit
+from hashing.training.loop import ImageTrunk, Learner, fit
 
 logger = logging.getLogger(__name__)
+TRUNK_PREFIX = "trunk.network."
+"""Before the names of a trunk's weights in the checkpoint of a learner."""
 
 
 def imagenet_trunk() -> EfficientNetLite0:
@@ -46,16 +50,8 @@ def imagenet_weights() -> dict[str, Tensor]:
 
 
 def leading_blocks(trunk: EfficientNetLite0, number: int) -> list[nn.Module]:
-    """The stem and the first blocks; nothing for 0."""
+    """The stem and the first `number` blocks; nothing for 0."""
     return [trunk.stem, *list(trunk.blocks)[:number]] if number else []
-
-
-class Classification(nn.Module):
-    """Binary cross-entropy of each label: the objective of a classifier."""
-
-    def forward(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:  # noqa: ARG002 - as all objectives
-        """Mean over labels and images."""
-        return functional.binary_cross_entropy_with_logits(logits, labels)
 
 
 def fold_of(groups: NDArray[np.str_], folds: int) -> NDArray[np.int64]:
@@ -73,7 +69,7 @@ def train_trunk(experiment: Experiment, dataset: Dataset, fold: int, folder: Pat
     fold
         The fold left out; with one fold nothing is.
     folder
-        Where weights and the log are kept; a trunk found there is read instead of trained.
+        Folder for checkpoints and the log; a trunk that is finished there is read instead of trained.
     """
     assert experiment.trunk_schedule is not None
     rows = dataset.part("train")
@@ -82,19 +78,19 @@ def train_trunk(experiment: Experiment, dataset: Dataset, fold: int, folder: Pat
     torch.manual_seed(experiment.seeds[0])  # the same first classifier for each fold keeps their features alike
     trunk = imagenet_trunk()
     learner = Learner(
-        trunk,
-        nn.Linear(FEATURES, dataset.labels.shape[1]),
+        ImageTrunk(trunk, ()),
+        Classifier(channels_of(()), n_labels=dataset.labels.shape[1]),
         Classification(),
         leading_blocks(trunk, experiment.frozen_blocks),
     )
-    draw = Draw("uniform", experiment.trunk_batch, experiment.seeds[0])
-    source = ImageSource(dataset, truth_of(dataset), rows, experiment.size, draw)
+    sampling = Sampling("uniform", experiment.trunk_batch, experiment.seeds[0])
+    source = ImageSource(dataset, truth_of(dataset), rows, experiment.size, sampling)
     best = fit(
         learner,
         experiment.trunk_schedule,
         source.steps,
         source,
-        lambda one: validation_auc(one, source),
+        lambda trained: validation_auc(trained, source),
         experiment.seeds[0],
         folder,
     )
@@ -105,9 +101,9 @@ def train_trunk(experiment: Experiment, dataset: Dataset, fold: int, folder: Pat
 def validation_auc(learner: Learner, source: ImageSource) -> float:
     """Mean area under the curve over the labels that the validation part has."""
     rows = source.truth.part("validation")
-    logits, labels = relaxed_codes(learner, source, rows), source.truth.labels[rows]
+    logits, labels = class_logits(learner, source, rows), source.truth.labels[rows]
     present = [column for column in range(labels.shape[1]) if 0 < labels[:, column].sum() < len(rows)]
-    return float(np.mean([area_under_curve(logits[:, one], labels[:, one]) for one in present]))
+    return float(np.mean([area_under_curve(logits[:, label], labels[:, label]) for label in present]))
 
 
 def saved_trunk(folder: Path) -> EfficientNetLite0:
@@ -115,6 +111,6 @@ def saved_trunk(folder: Path) -> EfficientNetLite0:
     trunk = EfficientNetLite0()
     weights = best_weights(folder)
     trunk.load_state_dict(
-        {name.removeprefix("trunk."): tensor for name, tensor in weights.items() if name.startswith("trunk.")}
+        {name.removeprefix(TRUNK_PREFIX): tensor for name, tensor in weights.items() if name.startswith(TRUNK_PREFIX)}
     )
     return channels_last(trunk.eval())

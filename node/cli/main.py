@@ -103,7 +103,7 @@ def role(
     try:
         run_role(name, load_settings(home=home), number, supervisor)
     except REFUSALS as error:
-        _fail(explanation(error) or str(error), REFUSED)
+        _fail(f"role {title(name, number)}: {explanation(error) or error}", REFUSED)
     except Exception:
         logging.getLogger(__name__).exception("role %s ends by a fault of its own", title(name, number))
         raise typer.Exit(1) from None

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
-from hashing.images.pixels import PixelError, network_input, sampled_frames
+from hashing.images.attributes import code_string, read
+from hashing.images.pixels import PixelError, network_inputs
 from hashing.model.model_file import DEFAULT_MODEL
 from hashing.ranking_scores import Ranking
 from node.cli.terminal import plain
@@ -20,10 +20,12 @@ from node.dicom.client import Peer
 from node.dicom.private import Element, PrivateBlock, add_block
 from node.errors import NodeError
 from node.home import open_for_reading
+from node.ingest.preparation import text
 from node.query import catalog
 from node.query.matching import read_keys
 from node.query.question import Exclusion, Question
 from node.settings import Settings
+from storage.database.snapshot import Snapshot
 from storage.record import Level, patient_key
 from storage.search.index import Filter
 
@@ -102,7 +104,7 @@ def ask_database(settings: Settings, asking: Asking) -> list[Case]:
             answer = reading.retriever.similar(snapshot, asking.question, asking.level, where)
         else:
             encoding = _encode(settings, asking.file)
-            where = _without_own_patient(asking, where)
+            where = _without_own_patient(snapshot, asking, where)
             answer = reading.retriever.nearest(
                 snapshot, encoding.codes, asking.question, asking.level, where, encoding.outputs
             )
@@ -178,13 +180,13 @@ def _case(response: Dataset, unique: str) -> Case:
     )
 
 
-def _without_own_patient(asking: Asking, where: Filter) -> Filter:
+def _without_own_patient(snapshot: Snapshot, asking: Asking, where: Filter) -> Filter:
     """The file is not indexed, but other images of its patient may be."""
     assert asking.file is not None
-    patient_id, issuer = (str(asking.file.get(keyword) or "") for keyword in ("PatientID", "IssuerOfPatientID"))
+    patient_id, issuer = (text(asking.file, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
     if Exclusion.PATIENT not in asking.question.exclusions or not patient_id:
         return where
-    return replace(where, excluded_patients=frozenset({patient_key(patient_id, issuer, "")}))
+    return replace(where, excluded_patients=snapshot.possible_patients(patient_key(patient_id, issuer, "")))
 
 
 def _read(path: Path) -> Dataset:
@@ -204,8 +206,7 @@ def _encode(settings: Settings, dataset: Dataset) -> "Encoding":
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, "torch")  # ready soonest
     try:
-        frames = sampled_frames(dataset, settings.max_frames)
-        images = np.stack([network_input(dataset, frame) for frame in frames])
-        return encoder.encode(images, [str(dataset.get("Modality") or "")] * len(images))
+        _, images = network_inputs(dataset, settings.max_frames)
+        return encoder.encode(images, [code_string(read(dataset, "Modality"))] * len(images))
     except PixelError as error:
         raise AskingError(f"the file cannot be encoded: {error}") from error

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from node.cli.terminal import plain
 from node.home import open_for_reading
-from node.ingest.pressure import Level, Pressure
+from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
@@ -34,7 +34,9 @@ class NodeStatus:
     waiting
         Instances received and not yet indexed.
     set_aside
-        How many could not be indexed, by reason.
+        How many could not be indexed, by reason, since the home folder was made.
+    set_aside_deleted
+        How many of their files retention has deleted.
     refused
         What callers were refused since the home folder was made, the latest first.
     pressure
@@ -50,8 +52,9 @@ class NodeStatus:
     segment_faults: Sequence[str]
     waiting: int
     set_aside: Mapping[str, int]
+    set_aside_deleted: int
     refused: Sequence[Refused]
-    pressure: Level
+    pressure: Fullness
     roles: Mapping[str, int | None]
     model: str
     code_length: int
@@ -74,6 +77,7 @@ def read_status(settings: Settings) -> NodeStatus:
             segment_faults=tuple(faults(reading.database, snapshot)),
             waiting=reading.retriever.spool.depth(),
             set_aside=dict(reading.retriever.spool.reasons()),
+            set_aside_deleted=reading.retriever.spool.set_aside_deleted(),
             refused=read_refusals(settings.run_path),
             pressure=Pressure(reading.retriever.spool, settings).spool_level(),
             roles={
@@ -103,6 +107,8 @@ def status_table(status: NodeStatus) -> Table:
         table.add_row(plain(f"set aside: {reason}"), f"{count:,}")
     if not status.set_aside:
         table.add_row("set aside", "0")
+    if status.set_aside_deleted:
+        table.add_row("set aside: objects deleted by retention", f"{status.set_aside_deleted:,}")
     table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
     for refused in status.refused:
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))

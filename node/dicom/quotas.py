@@ -1,4 +1,4 @@
-"""Places for associations: so many for all callers, and so many for each, whichever process receives them."""
+"""Quotas of concurrent associations, in total and for each calling AE title, shared by all receiver processes."""
 
 import fcntl
 import hashlib
@@ -8,23 +8,34 @@ from pathlib import Path
 from typing import Final
 
 LOCK: Final = struct.Struct("hhqqi4x")  # struct flock of Linux on 64 bits: type, whence, start, length, pid
-TITLES: Final = 1 << 40  # where the bytes that stand for callers begin
-MOST: Final = 1 << 16  # bytes of each
+FIRST_TITLE_BYTE: Final = 1 << 40
+"""Offset from which on bytes stand for slots of one calling AE title; those below stand for the slots of all."""
+MAX_SLOTS_EACH: Final = 1 << 16
 
 
-class Place:
-    """A place that is taken until it is released, or the process ends, however that comes about."""
+class Slot:
+    """The right to one association, until it is released or the process ends, however that comes about.
+
+    It is a lock on bytes of a file that stays empty. The lock belongs to the file descriptor, so the kernel frees it.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def lock_one_of(self, start: int, count: int) -> bool:
-        """Lock one byte of a range that nobody else holds; False where all are held."""
+    def lock_any(self, start: int, count: int) -> bool:
+        """Lock one of `count` bytes from offset `start` on; False if others hold them all."""
         return any(self._lock(start + number) for number in range(count))
 
     def release(self) -> None:
-        """Give it back."""
-        os.close(self._file)
+        """Give the slot back. A second call does nothing."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def _lock(self, byte: int) -> bool:
         wanted = LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
@@ -35,27 +46,42 @@ class Place:
         return True
 
 
-class Places:
-    """The places of a node.
+class Quotas:
+    """How many associations may be open at once.
 
     Parameters
     ----------
     path
-        File whose bytes stand for places; it stays empty.
+        File whose bytes stand for slots. It is made here, so that a full disk later rejects nobody.
     total, each
-        For all callers together, and for each calling AE title.
+        Slots for all callers together, and for each calling AE title.
+
+    Raises
+    ------
+    OSError
+        The file cannot be made.
     """
 
     def __init__(self, path: Path, total: int, each: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._total, self._each = path, total, min(each, MOST)
+        self._path, self._total, self._each = path, total, min(each, MAX_SLOTS_EACH)
+        Slot(path).release()
 
-    def take(self, calling_ae_title: str) -> Place | None:
-        """Return a place, None when there is none left for this caller."""
+    def take(self, calling_ae_title: str) -> Slot | None:
+        """Take a slot; None if none is left for this caller.
+
+        Raises
+        ------
+        OSError
+            Whether one is left cannot be found out: the caller must not be admitted.
+        """
         digest = hashlib.blake2b(calling_ae_title.encode(errors="replace"), digest_size=4).digest()
-        own = TITLES + int.from_bytes(digest) * MOST
-        place = Place(self._path)
-        if place.lock_one_of(own, self._each) and place.lock_one_of(0, self._total):
-            return place
-        place.release()
-        return None
+        own = FIRST_TITLE_BYTE + int.from_bytes(digest) * MAX_SLOTS_EACH
+        slot = Slot(self._path)
+        taken = False
+        try:
+            taken = slot.lock_any(own, self._each) and slot.lock_any(0, self._total)
+        finally:
+            if not taken:
+                slot.release()
+        return slot if taken else None

@@ -1,23 +1,21 @@
-"""What becomes of an instance whose UIDs are known otherwise: a clash never deletes what is kept, unless told to."""
+"""Why an instance that contradicts the database is set aside: what is stored is never lost to what comes later."""
 
-import logging
 from enum import StrEnum
 
-from node.ingest.preparation import Unusable
-from storage.database.database import Database, Item
+from node.ingest.outcome import Unusable
+from storage.database.database import Clash, Database
 from storage.record import Level, Record
-
-logger = logging.getLogger(__name__)
 
 QUARANTINED, DROPPED = "uid-clash", "uid-clash-dropped"
 """Reasons to be set aside, with the bytes and without."""
 
 DETAILS = {
-    Level.IMAGE: "its SOP Instance UID is known with other content; the first received is kept",
-    Level.SERIES: "its Series Instance UID is known under another study; the first received is kept",
-    Level.STUDY: "its Study Instance UID is known under another patient; the first received is kept",
+    Level.IMAGE: "its SOP Instance UID is stored with other content, which stays",
+    Level.SERIES: "its Series Instance UID is stored under another study, which stays",
+    Level.STUDY: "its Study Instance UID is stored under another patient, which stays",
 }
-ELSEWHERE = "its SOP Instance UID is known in another series or study; the first received is kept"
+ELSEWHERE = "its SOP Instance UID is stored in another series or study, which stays"
+OLDER = "other content of its SOP Instance UID arrived later and is stored already"
 
 
 class Policy(StrEnum):
@@ -28,35 +26,34 @@ class Policy(StrEnum):
     QUARANTINE = "quarantine"
 
 
-def settle(database: Database, item: Item, level: Level, policy: Policy) -> Unusable | None:
-    """Why an instance that clashes is set aside, None where it took the place of the one kept.
+def clash_outcome(database: Database, clash: Clash, policy: Policy) -> Unusable:
+    """Reason why an instance that the database refused is set aside.
 
-    It takes that place only if it belongs to the same series and study: the same UID elsewhere is another image whose
-    sender made an error, and whatever the policy, both are kept apart.
+    Only `KEEP_FIRST` gives up the bytes, and only of an instance of the same series and study: the same UID elsewhere
+    is another image whose sender made an error, and both are kept whatever the policy. With `REPLACE` the database
+    has replaced what may be replaced; what it still refuses is kept.
     """
-    uid = item.record.sop_instance_uid
-    with database.snapshot() as snapshot:
-        kept = snapshot.record(uid)
-    if level is Level.IMAGE and kept is not None and _place(kept) != _place(item.record):
-        return Unusable(QUARANTINED, ELSEWHERE, uids_of(item))
-    if level is not Level.IMAGE or policy is Policy.QUARANTINE:
-        return Unusable(QUARANTINED, DETAILS[level], uids_of(item))
-    if policy is Policy.KEEP_FIRST:
-        return Unusable(DROPPED, DETAILS[level], uids_of(item))
-    database.remove([uid])  # a kill in between leaves the new one in the spool
-    database.append([item])
-    logger.warning("replaced %s: it came with other content", uid)
-    return None
+    detail = DETAILS[clash.level]
+    if clash.level is Level.IMAGE:
+        with database.snapshot() as snapshot:
+            stored = snapshot.record(clash.record.sop_instance_uid)
+        if stored is not None and _series_and_study(stored) != _series_and_study(clash.record):
+            detail = ELSEWHERE
+        elif policy is Policy.KEEP_FIRST:
+            return Unusable(DROPPED, detail, uids_of(clash.record), keeps_bytes=False)
+        elif policy is Policy.REPLACE:
+            detail = OLDER
+    return Unusable(QUARANTINED, detail, uids_of(clash.record))
 
 
-def uids_of(item: Item) -> dict[str, str]:
+def uids_of(record: Record) -> dict[str, str]:
     """UIDs of an instance by keyword."""
     return {
-        "SOPInstanceUID": item.record.sop_instance_uid,
-        "SeriesInstanceUID": item.record.series_instance_uid,
-        "StudyInstanceUID": item.record.study_instance_uid,
+        "SOPInstanceUID": record.sop_instance_uid,
+        "SeriesInstanceUID": record.series_instance_uid,
+        "StudyInstanceUID": record.study_instance_uid,
     }
 
 
-def _place(record: Record) -> tuple[str, str]:
+def _series_and_study(record: Record) -> tuple[str, str]:
     return record.series_instance_uid, record.study_instance_uid

@@ -1,22 +1,20 @@
-"""Received instances on their way through the decode workers: killable processes, each instance costing only itself."""
+"""Received instances on their way through the decode workers, released in order of arrival where that matters."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Iterable, Sequence
 from functools import partial
-from multiprocessing import get_context
 from queue import Empty, SimpleQueue
 from typing import Self
 
-from pebble import ProcessExpired, ProcessPool
-
 from hashing.images.frames import Limits
-from node.ingest.preparation import MEMORY_LIMIT, Prepared, Unusable, prepare, start_worker
+from node.ingest.outcome import Outcome, Prepared
+from node.ingest.preparation import prepare
+from node.ingest.worker import WorkerLimits
+from node.ingest.workers import WorkerPool
 from node.settings import Settings
 from storage.spool.queue import Entry
 
-STALL_S = 60.0  # beyond the time limit of one instance: far longer than killing and replacing a worker takes
+STALL_S = 60.0  # beyond the time limits of one instance: far longer than killing and replacing a worker takes
 
 
 class DecodingStalled(RuntimeError):  # noqa: N818 - not an instance's failure but the pool's
@@ -24,55 +22,61 @@ class DecodingStalled(RuntimeError):  # noqa: N818 - not an instance's failure b
 
 
 class Decoding:
-    """The instances under way in decode workers; used in a `with` block.
+    """The instances under way in decode workers; used in a `with` block, by one thread.
 
-    A worker that exceeds its time or memory, or dies, is replaced, and costs the instance it had.
+    Instances leave as they are finished, but those of one SOP Instance UID leave in order of arrival: which of two
+    contents came first is not decided by which is decoded sooner. An entry that does not tell its UID before it is
+    read holds those that arrived after it until it is.
     """
 
     def __init__(self, settings: Settings, size: int) -> None:
         self._settings = settings
-        limits = Limits(settings.max_pixels, settings.max_announced_frames, settings.max_inflated_bytes)
-        self._prepare = partial(prepare, size=size, max_frames=settings.max_frames, limits=limits)
-        self._under_way: dict[Entry, Future[Prepared | Unusable]] = {}
-        self._finished: SimpleQueue[Entry] = SimpleQueue()
-        self._moved_s = time.monotonic()
-        context = get_context("forkserver")  # fork would copy torch's threads' locks
-        context.set_forkserver_preload(["node.ingest.preparation"])  # a new worker is there in milliseconds
-        self._pool = ProcessPool(
-            max_workers=settings.decode_workers,
-            context=context,
-            initializer=start_worker,
-            initargs=[settings.decode_memory_bytes],
+        pixel_limits = Limits(
+            settings.max_pixels,
+            settings.max_announced_frames,
+            settings.max_inflated_bytes,
+            settings.max_decoded_bytes,
+        )
+        limits = WorkerLimits(
+            settings.decode_timeout_s,
+            settings.decode_elapsed_s,
+            settings.decode_memory_bytes,
+            settings.decode_kept_bytes,
+        )
+        self._under_way: dict[Entry, Outcome | None] = {}
+        self._finished: SimpleQueue[tuple[Entry, Outcome]] = SimpleQueue()
+        self._released: set[Entry] = set()
+        self._progress_s = time.monotonic()
+        work = partial(prepare, size=size, max_frames=settings.max_frames, limits=pixel_limits)
+        self._workers = WorkerPool(
+            work, limits, settings.decode_workers, self._deliver, patience_s=settings.decode_timeout_s
         )
 
     def __enter__(self) -> Self:
+        self._workers.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        self._workers.stop()
 
     def __len__(self) -> int:
         return len(self._under_way)
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Start decoding those that are not under way yet."""
+        """Start decoding the entries that are not under way yet."""
         if not self._under_way:
-            self._moved_s = time.monotonic()  # idle is not stalled
+            self._progress_s = time.monotonic()  # idle is not stalled
         for entry in entries:
             if entry not in self._under_way:
-                outcome = self._pool.schedule(
-                    self._prepare, args=(entry.path, entry.received_ns), timeout=self._settings.decode_timeout_s
-                )
-                self._under_way[entry] = outcome
-                outcome.add_done_callback(partial(self._finish, entry))
+                self._under_way[entry] = None
+                self._workers.submit(entry)
 
-    def batch(self, most: int, wait_s: float, delay_s: float) -> list[tuple[Entry, Prepared | Unusable]]:
-        """Take what has been decoded, in the order it was finished; `forget` it once it is dealt with.
+    def batch(self, limit: int, wait_s: float, delay_s: float) -> list[tuple[Entry, Outcome]]:
+        """Take finished instances, in order of arrival; `forget` them once they are dealt with.
 
         Parameters
         ----------
-        most
+        limit
             Instances at most.
         wait_s
             How long to wait for the first.
@@ -81,41 +85,72 @@ class Decoding:
 
         Raises
         ------
-        DecodingStalled
-            The pool itself is stuck.
+        DecodingStalled, WorkersFailed
+            The workers themselves are stuck, or have ended.
         """
-        entries = list(self._take(most, wait_s, delay_s))
-        now = time.monotonic()
-        if entries or not self._under_way:
-            self._moved_s = now
-        elif now - self._moved_s > self._settings.decode_timeout_s + STALL_S:
-            raise DecodingStalled(f"{len(self)} instances under way and none finished in {now - self._moved_s:.0f} s")
-        return [(entry, self._outcome(entry)) for entry in entries]
+        deadline, has_first = time.monotonic() + wait_s, False
+        self._collect(0.0)
+        while len(ready := self._releasable(limit)) < limit and None in self._under_way.values():
+            if ready and not has_first:
+                deadline, has_first = time.monotonic() + delay_s, True
+            if not self._collect(deadline - time.monotonic()):
+                break
+        self._check_progress(is_moving=bool(ready))
+        self._released.update(ready)
+        return [(entry, outcome) for entry in ready if (outcome := self._under_way[entry]) is not None]
 
     def forget(self, entries: Sequence[Entry]) -> None:
         """Let go of entries that are out of the spool."""
         for entry in entries:
             del self._under_way[entry]
+            self._released.discard(entry)
 
-    def _finish(self, entry: Entry, _: Future[Prepared | Unusable]) -> None:
-        self._finished.put(entry)
+    def _deliver(self, entry: Entry, outcome: Outcome) -> None:
+        self._finished.put((entry, outcome))
 
-    def _take(self, most: int, wait_s: float, delay_s: float) -> Iterator[Entry]:
-        deadline = time.monotonic() + wait_s
-        for count in range(min(most, len(self._under_way))):
-            try:
-                yield self._finished.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                return
-            if count == 0:
-                deadline = time.monotonic() + delay_s
-
-    def _outcome(self, entry: Entry) -> Prepared | Unusable:
+    def _collect(self, timeout_s: float) -> bool:
+        """Note what has been finished; wait for the first so long. Return whether there was anything."""
         try:
-            return self._under_way[entry].result()
-        except FutureTimeout:
-            return Unusable("time-limit", f"decoding took more than {self._settings.decode_timeout_s:g} s", {})
-        except MemoryError:
-            return Unusable("memory-limit", MEMORY_LIMIT, {})
-        except ProcessExpired as error:
-            return Unusable("worker-died", f"a decoder ended its process, exit status {error.exitcode}", {})
+            entry, outcome = self._finished.get(timeout=timeout_s) if timeout_s > 0 else self._finished.get_nowait()
+        except Empty:
+            return False
+        self._under_way[entry] = outcome
+        while not self._finished.empty():
+            entry, outcome = self._finished.get_nowait()
+            self._under_way[entry] = outcome
+        return True
+
+    def _releasable(self, limit: int) -> list[Entry]:
+        """Finished entries, in order of arrival, behind none that may have the same SOP Instance UID and is held."""
+        held: set[str] = set()
+        ready: list[Entry] = []
+        for entry in sorted(self._under_way.keys() - self._released, key=_arrival):
+            outcome = self._under_way[entry]
+            uid = entry.sop_instance_uid if outcome is None else _uid(entry, outcome)
+            if outcome is None and not uid:
+                break
+            if outcome is None or (uid and uid in held):
+                held.add(uid)
+            elif len(ready) < limit:
+                ready.append(entry)
+        return ready
+
+    def _check_progress(self, *, is_moving: bool) -> None:
+        self._workers.check()
+        now, limit_s = time.monotonic(), 2 * self._settings.decode_elapsed_s + STALL_S  # the second try counts too
+        if is_moving or not self._under_way:
+            self._progress_s = now
+        elif now - self._progress_s > limit_s:
+            elapsed_s = now - self._progress_s
+            raise DecodingStalled(f"{len(self)} instances under way and none finished in {elapsed_s:.0f} s")
+
+
+def _arrival(entry: Entry) -> tuple[int, str]:
+    return entry.received_ns, entry.path.name
+
+
+def _uid(entry: Entry, outcome: Outcome) -> str:
+    """SOP Instance UID that a finished entry turned out to have."""
+    if isinstance(outcome, Prepared):
+        return outcome.record.sop_instance_uid
+    return outcome.uids.get("SOPInstanceUID", entry.sop_instance_uid)

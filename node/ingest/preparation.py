@@ -1,83 +1,58 @@
-"""From a spooled file to what is encoded and kept; runs in decode workers that may be killed, without torch."""
+"""From a spooled file to what is encoded and stored; runs in decode workers that may be killed, without torch."""
 
 import hashlib
 import json
-import os
 import re
-import warnings
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import config as pydicom_config
-from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.filereader import read_file_meta_info
 from pydicom.multival import MultiValue
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from hashing.images.attributes import read
-from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_input, sampled_frames
+from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_inputs
 from node.dicom.hierarchy import ATTRIBUTES, UNIQUE
+from node.errors import NO_PIXELS
+from node.ingest.outcome import MEMORY_LIMIT, READ_ERROR, Outcome, Prepared, Unusable
+from node.ingest.reading import Received, read_received
 from storage.record import LEVELS, Level, Record, patient_key
 
-UID_KEYWORDS = tuple(UNIQUE[level] for level in LEVELS[1:])
-UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
-TEXTS = (str, int, float, PersonName)
-MEMORY_LIMIT = "decoding takes more memory than decode_memory_bytes"
-LONGEST_TEXT = 1024  # characters; no attribute we keep may have as many (PS3.5 table 6.2-1)
-PREAMBLE_BYTES, GROUP_LENGTH_BYTES, LONGEST_META = 132, 12, 4096
-INFLATED_AT_ONCE = 1 << 20
+UID_KEYWORDS: Final = tuple(UNIQUE[level] for level in LEVELS[1:])
+UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
+TEXTS: Final = (str, int, float, PersonName)
+MAX_TEXT: Final = 1024  # characters; no attribute we keep may have as many (PS3.5 table 6.2-1)
+IMAGELESS_CLASSES: Final = tuple(f"1.2.840.10008.5.1.4.1.1.{branch}." for branch in ("9", "11", "88", "104")) + tuple(
+    f"1.2.840.10008.5.1.4.1.1.481.{leaf}" for leaf in (3, 4, 5, 6, 7, 8, 9)
+)
+"""SOP classes, by their beginning, that have no pixel data (PS3.4 B.5): waveforms, presentation states, reports and key
+objects, encapsulated documents; RT structure sets, plans and records."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An instance ready to be encoded.
+def prepare(path: Path, received_ns: int, size: int, max_frames: int, limits: Limits = DEFAULT_LIMITS) -> Outcome:
+    """Read, check and preprocess one received file; it raises nothing but what ends a process.
 
-    Attributes
+    Parameters
     ----------
-    images : (len(record.frames), size, size) uint8
-        The network's inputs.
-    pixel_digest
-        64 bits over them: equal for the same picture under other UIDs.
+    received_ns
+        Time of arrival, nanoseconds since the epoch.
+    size
+        Side of the network's input, pixels.
+    max_frames
+        Frames to sample at most.
     """
-
-    record: Record
-    images: NDArray[np.uint8]
-    pixel_digest: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """Why an instance is set aside.
-
-    Attributes
-    ----------
-    reason
-        Short name to count by; `detail` says more. Neither holds patient data.
-    uids
-        As far as they could be read.
-    """
-
-    reason: str
-    detail: str
-    uids: Mapping[str, str]
-
-
-def prepare(
-    path: Path, received_ns: int, size: int, max_frames: int, limits: Limits = DEFAULT_LIMITS
-) -> Prepared | Unusable:
-    """Read, check and preprocess one received file."""
     uids: dict[str, str] = {}
     try:
-        _check_inflated(path, limits.inflated_bytes)
-        dataset = dcmread(path)
-        uids = known_uids(dataset)
-        return _prepare(dataset, received_ns, size, max_frames, limits)
+        received = read_received(path, limits.inflated_bytes)
+        uids = known_uids(received.dataset)
+        _check_uids(received.dataset)
+        if not received.has_pixels:
+            return _without_pixels(received, uids)
+        return _prepare(received.dataset, received_ns, size, max_frames, limits)
     except PixelError as error:
         return Unusable(error.reason.replace(" ", "-"), str(error), uids)
     except UIDError as error:
@@ -85,8 +60,10 @@ def prepare(
     except RecursionError:
         return Unusable("too-deep", "sequences are nested deeper than any real object's", uids)
     except MemoryError:
-        return Unusable("memory-limit", MEMORY_LIMIT, uids)
+        return Unusable(MEMORY_LIMIT, "decoding takes more memory than decode_memory_bytes", uids)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, ENOENT):
+            return Unusable(READ_ERROR, f"{type(error).__name__} while reading the file", uids)
         return Unusable("not-readable", f"{type(error).__name__} while reading the data set", uids)
 
 
@@ -100,48 +77,45 @@ class UIDError(ValueError):
 
 def known_uids(dataset: Dataset) -> dict[str, str]:
     """SOP, Series and Study Instance UIDs, those that are there and are UIDs."""
-    found = {keyword: _text(dataset, keyword) for keyword in UID_KEYWORDS}
+    found = {keyword: text(dataset, keyword) for keyword in UID_KEYWORDS}
     return {keyword: uid for keyword, uid in found.items() if UID.fullmatch(uid)}
 
 
 def _check_uids(dataset: Dataset) -> None:
     absent = sorted({*UID_KEYWORDS} - known_uids(dataset).keys())
-    missing = [keyword for keyword in absent if (text := _text(dataset, keyword)) == "" or "\\" in text]
+    missing = [keyword for keyword in absent if (uid := text(dataset, keyword)) == "" or "\\" in uid]
     if missing:
         raise UIDError("uid-missing", missing, "the sender must give one")
     if absent:  # as a key it would be refused, cut, or mistaken for a path
         raise UIDError("uid-invalid", absent, "a UID has 1 to 64 digits and dots")
 
 
-def _check_inflated(path: Path, most: int) -> None:
-    """Refuse a deflated data set that grows beyond the limit, before anybody inflates it whole."""
-    with path.open("rb") as file:
-        if DeflatedExplicitVRLittleEndian.encode() not in file.read(LONGEST_META):
-            return
-        meta = read_file_meta_info(path)
-        file.seek(PREAMBLE_BYTES + GROUP_LENGTH_BYTES + meta.FileMetaInformationGroupLength)
-        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while piece := inflater.unconsumed_tail or file.read(INFLATED_AT_ONCE):
-            size += len(inflater.decompress(piece, INFLATED_AT_ONCE))
-            if size > most:
-                raise PixelError("too large", f"it inflates to more than {most} bytes, the limit")
+def _without_pixels(received: Received, uids: Mapping[str, str]) -> Unusable:
+    """Why a data set without a pixel data element is unusable.
+
+    Its bytes are given up only if it was read to its end without doubt, and is of a kind that has no pixel data: an
+    image may have lost its pixel data to a wrong length.
+    """
+    if not received.is_certain:
+        return Unusable("not-readable", "no pixel data, and the data set cannot be read to its end", uids)
+    is_imageless = text(received.dataset, "SOPClassUID").startswith(IMAGELESS_CLASSES)
+    detail = "there is no image in this instance" if is_imageless else "the pixel data of this instance are missing"
+    return Unusable(NO_PIXELS, detail, uids, keeps_bytes=not is_imageless)
 
 
 def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int, limits: Limits) -> Prepared:
-    _check_uids(dataset)
-    frames = tuple(sampled_frames(dataset, max_frames, limits))
-    images = np.stack([network_input(dataset, frame, size, limits) for frame in frames])
+    frames, images = network_inputs(dataset, max_frames, size, limits)
     record = _record(dataset, frames, images, received_ns)
     return Prepared(record, images, int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:8], "little"))
 
 
 def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
     attributes = {
-        level: {keyword: _text(dataset, keyword) for keyword in ATTRIBUTES[level] if keyword in dataset}
+        level: {keyword: text(dataset, keyword) for keyword in ATTRIBUTES[level] if keyword in dataset}
         for level in LEVELS
     }
     digest = _content_digest(attributes, images)
-    source = _text(dataset.file_meta, "SourceApplicationEntityTitle")
+    source = text(dataset.file_meta, "SourceApplicationEntityTitle")
     return Record(
         sop_instance_uid=attributes[Level.IMAGE]["SOPInstanceUID"],
         series_instance_uid=attributes[Level.SERIES]["SeriesInstanceUID"],
@@ -163,38 +137,17 @@ def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.ui
 
 def _content_digest(attributes: Mapping[Level, Mapping[str, str]], images: NDArray[np.uint8]) -> bytes:
     """Over what is kept, not over the bytes received: a lossless re-encoding is the same content."""
-    text = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode() + images.tobytes()).digest()
+    texts = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(texts.encode() + images.tobytes()).digest()
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    """Value as text, empty where it is absent, unreadable or no text: a damaged one is no reason to refuse an image."""
+def text(dataset: Dataset, keyword: str) -> str:
+    r"""Value as text without padding, several values joined by a backslash.
+
+    It is empty where the value is absent, unreadable or no text: a damaged one is no reason to refuse an image. Spaces
+    around a value are not significant in any VR that is stored (PS3.5 6.2).
+    """
     value = read(dataset, keyword)
     parts = value if isinstance(value, MultiValue | list) else [value]
-    text = "\\".join(str(part).replace("\0", "").strip() for part in parts if isinstance(part, TEXTS))
-    return text[:LONGEST_TEXT].encode(errors="replace").decode()  # what is no Unicode could be stored by nobody
-
-
-def start_worker(memory_bytes: int) -> None:
-    """Limit this process: address space, and life bound to its parent's; real-world files must not fill the log."""
-    import resource
-
-    import SimpleITK as sitk
-
-    from node.processes import die_with_parent
-
-    die_with_parent(os.getppid())  # the server of forks, which has just made this process
-    silence = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # decoders print a page for a damaged file, and could fill the disk of the log
-        os.dup2(silence, stream)
-    Path("/proc/self/oom_score_adj").write_text("1000")  # if memory is short, this is what may go first
-    used = _address_space_bytes()
-    resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # type: ignore[no-untyped-call]
-    warnings.simplefilter("ignore")
-    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-
-
-def _address_space_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return pages * 4096
+    joined = "\\".join(str(part).replace("\0", "").strip() for part in parts if isinstance(part, TEXTS))
+    return joined[:MAX_TEXT].encode(errors="replace").decode()  # what is no Unicode could be stored by nobody

@@ -12,7 +12,8 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-MOST_CALLERS: Final = 200
+MAX_ENTRIES: Final = 200
+"""Pairs of reason and caller that are counted apart: callers can invent titles."""
 OTHERS: Final = "(others)"
 PATTERN: Final = "refused-*.json"
 
@@ -34,41 +35,72 @@ class Refused:
 
 
 class Refusals:
-    """Counts refusals of one receiver and keeps them in a file, so that they outlive the process.
+    """Counts the refusals of one receiver, in memory and now and then in a file, so that they outlive the process.
 
-    They are written when `write` is called, now and then: a kill costs the counts since.
+    A kill costs the counts since the last `write`. No method raises for the disk's sake: counting must not end a
+    receiver that would go on when there is space again.
     """
 
     def __init__(self, folder: Path, number: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / PATTERN.replace("*", str(number))
         self._counts = {(entry.reason, entry.calling_ae_title): entry for entry in _read(self._path)}
         self._lock = Lock()
         self._changed = False
+        self._failed = False
 
     def add(self, reason: str, calling_ae_title: str) -> None:
-        """Count one."""
+        """Count a refusal.
+
+        Parameters
+        ----------
+        reason
+            Words of ours, out of a limited number: nothing that a peer sent.
+        calling_ae_title
+            The caller, "" if unknown.
+        """
         with self._lock:
-            known = (reason, calling_ae_title) in self._counts or len(self._counts) < MOST_CALLERS
+            known = (reason, calling_ae_title) in self._counts or len(self._counts) < MAX_ENTRIES
             key = (reason, calling_ae_title if known else OTHERS)
             before = self._counts[key].count if key in self._counts else 0
             self._counts[key] = Refused(*key, before + 1, time.time())
             self._changed = True
 
     def write(self) -> None:
-        """Write the counts, if there are new ones."""
+        """Write the counts, if there are new ones; if that fails, the next call tries again."""
         with self._lock:
             if not self._changed:
                 return
             self._changed = False
             entries = [asdict(entry) for entry in self._counts.values()]
+        try:
+            self._write(json.dumps(entries))
+        except OSError as error:
+            self._changed = True
+            if not self._failed:
+                logger.error("refusals are counted in memory only: %s", error)
+            self._failed = True
+        else:
+            self._failed = False
+
+    def _write(self, text: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(entries))
-        temporary.replace(self._path)
+        try:
+            temporary.write_text(text)
+            temporary.replace(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def read_refusals(folder: Path) -> list[Refused]:
-    """What all receivers refused, the latest first."""
+    """What all receivers of a run folder refused, the latest first.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
     merged: dict[tuple[str, str], Refused] = {}
     for path in folder.glob(PATTERN):
         for entry in _read(path):
@@ -84,6 +116,6 @@ def _read(path: Path) -> list[Refused]:
         return [Refused(**entry) for entry in entries]  # type: ignore[arg-type]
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError):  # left by a loss of power, or by another release
+    except (OSError, ValueError, TypeError):  # left by a loss of power, or by another release
         logger.warning("%s cannot be read: its counts begin anew", path)
         return []

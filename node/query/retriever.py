@@ -239,17 +239,20 @@ def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, l
     """The filter, without the entities that the question excludes.
 
     SELF is the example, or the entity of the answer's level that holds it: a study is not its own look-alike.
-    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study.
+    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study. An issuer that
+    one sender leaves out makes no other patient.
     """
     records = list(records)
-
     excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
     if Exclusion.SELF in question.exclusions:
         excluded.add(min(level, question.example_level, key=LEVELS.index))
     changes: dict[str, object] = {}
     for whole in excluded:
         before = getattr(where, _EXCLUDED[whole]) or frozenset()  # by the other keys of the request
-        changes[_EXCLUDED[whole]] = before | {record.uids[whole] for record in records}
+        uids = frozenset(record.uids[whole] for record in records)
+        if whole is Level.PATIENT:
+            uids = uids.union(*map(snapshot.possible_patients, uids))
+        changes[_EXCLUDED[whole]] = before | uids
     if Exclusion.DUPLICATE in question.exclusions:
         digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
         changes["excluded_digests"] = frozenset(digest for digest in digests if digest is not None)

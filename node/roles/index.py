@@ -15,9 +15,9 @@ from storage.segments.builder import keep_built
 
 def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Heartbeat) -> None:
     """Index what arrives until `stop` is set; each decoded instance and each batch renews the heartbeat."""
+    database = open_for_writing(settings)  # first, since it refuses sooner than the network is loaded
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
-    database = open_for_writing(settings)
     indexer = Indexer(settings, open_spool(settings), database, encoder)
     heartbeat.renew()
     with vital_thread("segments", stop, partial(keep_built, database, stop)):

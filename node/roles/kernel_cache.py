@@ -1,6 +1,6 @@
-"""The search kernels in a role of the node: compiled by a process that ends, loaded by those that stay.
+"""The search kernels in a role of the node: a process that ends compiles them, and the roles load them from a cache.
 
-The compiler takes some 90 MB that Python never gives back; a receiver is to do without.
+The compiler takes some 90 MB that Python never gives back; a receiver must do without them.
 """
 
 import ctypes
@@ -8,11 +8,9 @@ import fcntl
 import gc
 import logging
 import os
-import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +22,6 @@ from storage.search.warm_up import load, warm_up
 LOCK: Final = "kernels.lock"
 COMPILE: Final = "compile-kernels"
 """Command of the command line that runs `compile_kernels` in a process of its own."""
-MADV_DONTNEED: Final = 4  # Linux, madvise(2)
-CODE_OF_THE_COMPILER: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp .*libllvmlite")
-"""Addresses of the machine instructions of LLVM, as in `/proc/self/maps`: never written to, so always in the file."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +32,10 @@ def load_kernels(run_path: Path, code_length: int) -> None:
 
 
 def make_ready(run_path: Path, code_length: int) -> None:
-    """Return when no question has to wait for the compiler, with little memory taken.
+    """Return when no query has to wait for the compiler any more; this takes little memory.
 
-    One process does it after the other: on a first start the one that comes first has them compiled, for half a
-    minute, and the others find them in the cache. Where no cache can be written, each compiles for itself.
+    Processes take turns by a lock: on a first start the first process has the kernels compiled, which takes half a
+    minute, and the others find them in the cache. Where no cache can be written, each process compiles for itself.
     """
     started = time.monotonic()
     with (run_path / LOCK).open("ab") as lock:
@@ -60,18 +55,11 @@ def compile_kernels(code_length: int, parent: int) -> None:
 
 
 def give_back() -> None:
-    """Give back to the system what loading took and no search needs."""
+    """Give memory back to the system that loading took and that no search needs."""
     libc = ctypes.CDLL(None)
     gc.collect()
     if hasattr(libc, "malloc_trim"):  # the GNU library
         libc.malloc_trim(0)
-    for start, end in _code_of_the_compiler():  # should it run again, its pages come back from the file
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
-
-
-def _code_of_the_compiler() -> Iterator[tuple[int, int]]:
-    for found in CODE_OF_THE_COMPILER.finditer(Path("/proc/self/maps").read_text()):
-        yield int(found[1], 16), int(found[2], 16)
 
 
 def _try_to_make_ready(run_path: Path, code_length: int) -> None:

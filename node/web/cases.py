@@ -10,7 +10,7 @@ from node.query.question import Question
 from node.query.retriever import LookAlikes, Match
 from storage.database import columns
 from storage.database.snapshot import Snapshot
-from storage.record import Entity, Level, names_a_patient
+from storage.record import Entity, Level, may_be_one_patient, names_a_patient
 from storage.search.scan import live
 
 SHOWN = {
@@ -107,10 +107,8 @@ def patient(example: Entity, other: Entity) -> Patient:
         return Patient.SAME
     if not all(names_a_patient(key) for key in keys):
         return Patient.UNKNOWN
-    (own_id, _, own_issuer), (other_id, _, other_issuer) = (key.partition("\\") for key in keys)
-    if own_id == other_id and not (own_issuer and other_issuer):  # one sender leaves the issuer out
-        return Patient.UNKNOWN
-    return Patient.OTHER
+    # Perhaps one patient, if a sender left the issuer out
+    return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
 
 
 def _match(example: Entity, match: Match) -> dict[str, object]:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.database.blocks import CODES
-from storage.database.columns import FIRST, LEVEL_COLUMN, NUMBERS, SOURCES, TERMS
+from storage.database.columns import DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
+from storage.database.lineage import LineageWriter
 from storage.database.tables import Tables
-from storage.database.tree import NO_PARENT, Node
-from storage.record import LEVELS, Attributes, Level, Record, names_a_patient
+from storage.database.tree import Node
+from storage.record import LEVELS, Level, Record
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +58,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """An instance that was not stored because it contradicts what is kept.
+    """An instance that was not stored because it contradicts the database.
 
     Attributes
     ----------
     level
-        IMAGE: its SOP Instance UID is kept with other content. SERIES: its series is kept under another study.
-        STUDY: its study is kept under another patient.
+        IMAGE: its SOP Instance UID is stored with other content. SERIES: its series is stored under another study.
+        STUDY: its study is stored under another patient.
     """
 
     record: Record
@@ -76,85 +77,114 @@ class Appended:
 
     Attributes
     ----------
-    new, known
-        Instances stored now; instances that were already there with the same content.
+    new
+        Instances stored for the first time.
+    known
+        Instances that were stored already with the same content.
+    replaced
+        Instances stored over other content of the same SOP Instance UID.
     clashing
         Instances not stored.
     conflicts
-        Attributes of patients, studies and series that differ from the first seen, which stay.
+        Attributes of patients, studies and series that differ from the stored value, which stays.
     """
 
     new: int
     known: int
+    replaced: int
     clashing: tuple[Clash, ...]
     conflicts: int
 
 
 class Appender:
-    """Adds items one by one, then writes all their rows at once.
+    """Adds items one by one inside a transaction, then writes all their rows at once.
 
-    The first value seen of an attribute stays, unless it was empty: an answer must not change because a later image of
-    the study says something else, and rows found by that value must not move. What differs is counted and logged by
-    keyword, never by value.
+    Parameters
+    ----------
+    tables
+        Of a write transaction.
+    replaces
+        Whether an item replaces one of the same SOP Instance UID, series and study that arrived before it, and its
+        attributes correct those of its patient, study and series (see `LineageWriter`). Otherwise what was stored
+        first stays; differing attributes are counted and logged by keyword, never by value.
     """
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self._stored: list[tuple[int, Item]] = []
+    def __init__(self, tables: Tables, *, replaces: bool = False) -> None:
+        self._tables, self._replaces = tables, replaces
+        self._lineage = LineageWriter(tables, corrects=replaces)
+        self._pending: dict[int, Item] = {}  # by ordinal of the instance, in row order; rows still to be written
         self._next_row = tables.rows.count
-        self._stale: set[tuple[Level, int]] = set()
-        self._conflicts: set[tuple[Level, int, str]] = set()
         self._clashing: list[Clash] = []
-        self._known = 0
+        self._stored = self._known = self._replaced = self._newest_ns = 0
         self._terms = {name: {text: i for i, text in enumerate(tables.terms(name))} for name in TERMS}
 
     def add(self, item: Item) -> None:
         """Store an item, unless it is known or clashes."""
         record = item.record
         ordinal = self._tables.ordinal(Level.IMAGE, record.sop_instance_uid)
-        kept = None if ordinal is None else self._tables.node(Level.IMAGE, ordinal)
-        if kept is not None and kept.content_digest == record.content_digest:
+        stored = None if ordinal is None else self._tables.node(Level.IMAGE, ordinal)
+        is_known = stored is not None and stored.content_digest == record.content_digest
+        if is_known and not self._replaces:
             self._known += 1
-        elif kept is not None:
+        elif ordinal is not None and stored is not None and not self._may_replace(record, ordinal, is_known=is_known):
             self._clashing.append(Clash(record, Level.IMAGE))
-        elif (level := self._contradiction(record)) is not None:
+        elif (level := self._lineage.contradiction(record)) is not None:
             self._clashing.append(Clash(record, level))
-        else:
+        elif ordinal is None or stored is None:
             self._store(item)
+            self._stored += 1
+        elif is_known:
+            self._renew(record, ordinal, stored)
+            self._known += 1
+        else:
+            self._replace(item, ordinal)
+            self._replaced += 1
 
     def finish(self) -> Appended:
         """Write the rows."""
-        if self._stored:
-            self._tables.rows.append(self._columns())
-            self._tables.set_counter("rows", self._tables.rows.count)
-            self._refresh()
+        self._write_rows()
+        self._refresh()
+        self._lineage.finish(self._newest_ns)
         for name, terms in self._terms.items():
             if len(terms) > len(self._tables.terms(name)):
                 self._tables.set_terms(name, terms)
-        for level, ordinal, keyword in sorted(self._conflicts):
-            logger.warning("%s %d: %s differs from the first seen, which stays", level, ordinal, keyword)
-        return Appended(len(self._stored), self._known, tuple(self._clashing), len(self._conflicts))
+        conflicts = self._lineage.conflicts
+        for level, ordinal, keyword in sorted(conflicts):
+            logger.warning("%s %d: %s differs from the stored value, which stays", level, ordinal, keyword)
+        return Appended(self._stored, self._known, self._replaced, tuple(self._clashing), len(conflicts))
 
-    def _contradiction(self, record: Record) -> Level | None:
-        """Level at which a record names another parent than the one kept."""
-        study = self._tables.ordinal(Level.STUDY, record.study_instance_uid)
-        series = self._tables.ordinal(Level.SERIES, record.series_instance_uid)
-        if series is not None and self._tables.lineage(Level.SERIES, series)[Level.STUDY][0] != study:
-            return Level.SERIES
-        if study is not None and names_a_patient(record.patient_key):
-            patient = self._tables.lineage(Level.STUDY, study)[Level.PATIENT][1].uid
-            if names_a_patient(patient) and patient != record.patient_key:
-                return Level.STUDY
-        return None
+    def _may_replace(self, record: Record, ordinal: int, *, is_known: bool) -> bool:
+        """Whether a record may take the place of the stored one: it corrects it, and did not arrive before it.
+
+        The same SOP Instance UID in another series or study is no correction: the sender mixed up two images.
+        """
+        lineage = self._tables.lineage(Level.IMAGE, ordinal)
+        is_here = all(lineage[level][1].uid == record.uids[level] for level in (Level.SERIES, Level.STUDY))
+        is_later = record.received_ns >= lineage[Level.IMAGE][1].received_ns
+        return self._replaces and is_here and (is_later or is_known)
+
+    def _renew(self, record: Record, ordinal: int, stored: Node) -> None:
+        """Let a known instance that came again correct its patient, study and series as a new one would."""
+        self._lineage.write(record)
+        if record.received_ns > stored.received_ns:
+            self._tables.put(Level.IMAGE, ordinal, replace(stored, received_ns=record.received_ns))
+            self._newest_ns = max(self._newest_ns, record.received_ns)
+
+    def _replace(self, item: Item, ordinal: int) -> None:
+        """Store an item over another one of the same series: nothing of the series is ever missing."""
+        if ordinal in self._pending:
+            self._write_rows()
+        node = self._tables.lineage(Level.IMAGE, ordinal)[Level.IMAGE][1]
+        self._tables.rows.write("flags", node.rows, self._tables.rows.gather("flags", node.rows)[0] | DELETED)
+        self._tables.delete(Level.IMAGE, ordinal, node)
+        self._store(item)
+        logger.info("replaced %s: it came with other content", item.record.sop_instance_uid)
 
     def _store(self, item: Item) -> None:
         record = item.record
-        parent = self._patient(record)
-        for level in (Level.STUDY, Level.SERIES):
-            parent = self._place(level, record.uids[level], parent, record.attributes[level])
         node = Node(
             record.sop_instance_uid,
-            parent,
+            self._lineage.write(record),
             record.instance,
             self._next_row,
             record.frames,
@@ -170,47 +200,20 @@ class Appender:
             for frame, *kept in zip(record.frames, item.outputs, scores, strict=True):
                 self._tables.put_outputs(ordinal, frame, *kept)
         self._next_row += len(record.frames)
-        self._stored.append((ordinal, item))
+        self._pending[ordinal] = item
+        self._newest_ns = max(self._newest_ns, record.received_ns)
 
-    def _patient(self, record: Record) -> int:
-        """Ordinal of the patient that a record belongs to.
-
-        An image without Patient ID belongs to the patient of its study; the first with one names a nameless patient.
-        """
-        study = self._tables.ordinal(Level.STUDY, record.study_instance_uid)
-        if study is None:
-            return self._place(Level.PATIENT, record.patient_key, NO_PARENT, record.patient)
-        lineage = self._tables.lineage(Level.STUDY, study)
-        (_, node), (old, nameless) = lineage[Level.STUDY], lineage[Level.PATIENT]
-        if names_a_patient(nameless.uid) or not names_a_patient(record.patient_key):
-            return self._place(Level.PATIENT, nameless.uid, NO_PARENT, record.patient)
-        patient = self._place(Level.PATIENT, record.patient_key, NO_PARENT, record.patient)
-        self._tables.move(Level.STUDY, study, node, patient)
-        self._tables.delete(Level.PATIENT, old, nameless)
-        self._stale.discard((Level.PATIENT, old))
-        self._stale.add((Level.STUDY, study))
-        return patient
-
-    def _place(self, level: Level, uid: str, parent: int, attributes: Attributes) -> int:
-        """Ordinal of an entity, added or completed."""
-        ordinal = self._tables.ordinal(level, uid)
-        kept = None if ordinal is None else self._tables.node(level, ordinal)
-        if ordinal is None or kept is None:
-            return self._tables.add(level, Node(uid, parent, dict(attributes)))
-        filled = {k: v for k, v in attributes.items() if not kept.attributes.get(k) and (v or k not in kept.attributes)}
-        differing = {k for k, v in attributes.items() if v and kept.attributes.get(k) not in (None, "", v)}
-        self._conflicts.update((level, ordinal, keyword) for keyword in differing)
-        if filled:
-            self._tables.put(level, ordinal, replace(kept, attributes={**kept.attributes, **filled}))
-        if not SOURCES.isdisjoint(filled):
-            self._stale.add((level, ordinal))
-        return ordinal
+    def _write_rows(self) -> None:
+        if self._pending:
+            self._tables.rows.append(self._columns())
+            self._tables.set_counter("rows", self._tables.rows.count)
+            self._pending.clear()
 
     def _columns(self) -> dict[str, NDArray[Any]]:
-        """Codes and columns of every new row, derived now that all attributes are known."""
-        items = [item for _, item in self._stored]
+        """Codes and columns of every pending row; `_refresh` corrects those that a later item of the batch changes."""
+        items = list(self._pending.values())
         counts = [len(item.record.frames) for item in items]
-        derived = [self._derived(ordinal) for ordinal, _ in self._stored]
+        derived = [self._derived(ordinal) for ordinal in self._pending]
         columns = {name: np.repeat([values[name] for values in derived], counts) for name in derived[0]}
         flags = np.concatenate([np.arange(count) == 0 for count in counts]) * np.uint8(FIRST)
         return columns | {
@@ -221,7 +224,7 @@ class Appender:
         }
 
     def _derived(self, ordinal: int) -> Mapping[str, int]:
-        """Columns that follow from the attributes and place of an instance."""
+        """Columns that follow from the attributes of an instance and of the entities above it."""
         lineage = self._tables.lineage(Level.IMAGE, ordinal)
         attributes: dict[str, str] = {}
         for level in LEVELS:
@@ -233,7 +236,7 @@ class Appender:
 
     def _refresh(self) -> None:
         """Derive the columns of every row below a stale entity again."""
-        below = sorted({instance for entity in self._stale for instance in self._tables.instances(*entity)})
+        below = sorted({instance for entity in self._lineage.stale for instance in self._tables.instances(*entity)})
         values = [self._derived(instance) for instance in below]
         rows = [self._tables.lineage(Level.IMAGE, instance)[Level.IMAGE][1].rows for instance in below]
         for name in values[0] if values else ():

@@ -105,11 +105,16 @@ class Database:
             environment.close()
             raise
 
-    def append(self, items: Sequence[Item]) -> Appended:
+    def append(self, items: Sequence[Item], *, replace: bool = False) -> Appended:
         """Store instances with their codes, all or none; durable when this returns.
 
-        An instance that is there with the same content changes nothing; one that contradicts what is kept is not
-        stored but returned.
+        An instance that is stored already with the same content changes nothing; one that contradicts the database is
+        not stored but returned.
+
+        Parameters
+        ----------
+        replace
+            Whether instances replace and correct what arrived before them, as `Appender` says: in the same transaction.
 
         Raises
         ------
@@ -121,7 +126,7 @@ class Database:
         for item in items:
             self._check(item)
         with self._writing() as tables:
-            batch = Appender(tables)
+            batch = Appender(tables, replaces=replace)
             for item in items:
                 batch.add(item)
             return batch.finish()

@@ -16,7 +16,7 @@ from storage.database.header import Header
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
-from storage.record import LEVELS, Entity, Level, Record
+from storage.record import LEVELS, Entity, Level, Record, may_be_one_patient, names_a_patient
 
 
 class Snapshot:
@@ -91,6 +91,15 @@ class Snapshot:
         """Ordinals of those entities that are known."""
         ordinals = (self._tables.ordinal(level, uid) for uid in uids)
         return np.array([ordinal for ordinal in ordinals if ordinal is not None], np.uint32)
+
+    def possible_patients(self, patient_key: str) -> frozenset[str]:
+        """Unique keys of all stored patients that a patient key may name, and this key; see `may_be_one_patient`."""
+        if not names_a_patient(patient_key):
+            return frozenset({patient_key})
+        prefix = patient_key[: patient_key.index("\\") + 1]  # the Patient ID, whatever the issuer
+        ordinals = self._tables.ordinals_by_prefix(Level.PATIENT, prefix)
+        keys = {self.uid(Level.PATIENT, ordinal) for ordinal in ordinals}
+        return frozenset({patient_key, *(key for key in keys if may_be_one_patient(patient_key, key))})
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
         """Yield ordinals in ascending order of their unique keys."""

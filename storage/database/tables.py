@@ -20,6 +20,8 @@ from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
 from storage.record import LEVELS, Level
 
 MAX_KEY_BYTES: Final = 511  # of LMDB
+MAX_PREFIX_BYTES: Final = 400
+"""Bytes of a longer key that stand before its hash."""
 FRAME_OF: Final = Struct(">II")
 """Packs (instance ordinal, frame) into a key."""
 OF_FRAMES: Final = ("previews", "outputs")
@@ -70,7 +72,7 @@ def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | 
 def key_bytes(uid: str) -> bytes:
     """LMDB key of a unique text: its UTF-8, or the start of it and a hash if it is too long for a key."""
     key = uid.encode("utf-8", "surrogatepass")
-    return key if len(key) <= MAX_KEY_BYTES else key[:400] + sha256(key).hexdigest().encode()
+    return key if len(key) <= MAX_KEY_BYTES else key[:MAX_PREFIX_BYTES] + sha256(key).hexdigest().encode()
 
 
 class Tables:
@@ -115,6 +117,17 @@ class Tables:
         """Yield ordinals in ascending order of their unique keys."""
         for value in self._transaction.cursor(db=self._handles[f"{level}:keys"]).iternext(keys=False):
             yield ORDINAL.unpack(value)[0]
+
+    def ordinals_by_prefix(self, level: Level, prefix: str) -> Iterator[int]:
+        """Yield ordinals of the entities whose unique keys begin with a text."""
+        start = prefix.encode("utf-8", "surrogatepass")[:MAX_PREFIX_BYTES]
+        cursor = self._transaction.cursor(db=self._handles[f"{level}:keys"])
+        for key, value in cursor if cursor.set_range(start) else ():
+            if bytes(key[: len(start)]) != start:
+                return
+            ordinal = int(ORDINAL.unpack(value)[0])
+            if (self.uid(level, ordinal) or "").startswith(prefix):
+                yield ordinal
 
     def children(self, level: Level, ordinal: int) -> list[int]:
         """Ordinals one level below an entity, in order of arrival."""

@@ -13,7 +13,7 @@ from storage.search.kernels.mean import total
 from storage.search.kernels.state import UNSEEN, Totals, packed
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import find
-from storage.search.scan_query import Distances, Found, Rows, Task
+from storage.search.scan_query import Distances, Rows, ScanQuery, ScanResult
 from storage.search.threads import share, thread_count
 
 
@@ -25,30 +25,29 @@ def nearest_groups(
     candidates: Candidates,
     maximum_distance: int,
     threads: int | None = None,
-) -> Found:
+) -> ScanResult:
     """Find the k entities whose best row is nearest, and all that tie with the last of them.
 
     Returns
     -------
-    Found
+    ScanResult
         Every best row of each such entity.
     """
-    task = Task(
+    query = ScanQuery(
         queries,
         k,
         maximum_distance,
-        keep_ties=True,
-        sieve=candidates if candidates else None,
+        candidates=candidates if candidates else None,
         group_column=LEVEL_COLUMN[level],
         groups=0
         if level == Level.IMAGE
         else snapshot.records.ordinal_bound(level),  # frames of an image are neighbours
     )
-    found = find(snapshot, task, threads=threads)
+    found = find(snapshot, query, threads=threads)
     best, group = _best(found.groups, found.distances)
     farthest = np.partition(best, k - 1)[k - 1] if best.size > k else snapshot.code_length
     kept = (found.distances == best[group]) & (found.distances <= farthest)
-    return Found(found.rows[kept], found.distances[kept], found.groups[kept])
+    return ScanResult(found.rows[kept], found.distances[kept], found.groups[kept])
 
 
 def mean_groups(
@@ -84,7 +83,7 @@ def mean_groups(
 
 def best_rows(
     snapshot: LocalSnapshot, queries: Codes, level: Level, ordinals: NDArray[np.uint32], candidates: Candidates
-) -> Found:
+) -> ScanResult:
     """Every candidate row of some entities at the least distance of its entity."""
     column = LEVEL_COLUMN[level]
     chosen, live = listed(ordinals, COLUMNS[column]), listed([0, FIRST], COLUMNS["flags"])
@@ -101,7 +100,7 @@ def best_rows(
     groups = snapshot.records.levels_of(found, level)
     best, group = _best(groups, distances)
     kept = distances == best[group]
-    return Found(found[kept], distances[kept], groups[kept])
+    return ScanResult(found[kept], distances[kept], groups[kept])
 
 
 def _best(groups: NDArray[np.uint32], distances: Distances) -> tuple[Distances, NDArray[np.int64]]:

@@ -1,7 +1,6 @@
 """Which rows a search considers: conditions on columns, before the nearest are selected."""
 
 from collections.abc import Iterator
-from math import log
 from typing import Any, Final
 
 import numpy as np
@@ -16,83 +15,44 @@ from storage.search.kernels.select import Listing, keep_listed
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.threads import share, thread_count
 
-MOST_TABLE: Final = 1 << 22
-"""Most entries of a table of wanted values: it stays in the caches."""
-MOST_RUNS: Final = 6
-"""Most runs of wanted values that are compared with one by one."""
+MAX_TABLE: Final = 1 << 22
+"""Entries of a table of values at most: it stays in the caches."""
+MAX_RUNS: Final = 6
+"""Runs of values that a column is compared with one by one."""
 NO_TABLE: Final = np.empty(0, np.bool_)
-SAMPLED: Final = 16
-"""Pieces of a sample."""
-SAMPLED_ROWS: Final = 1024
-"""Rows of a piece."""
 CHUNK_ROWS: Final = 1 << 20
-BYTE_NS, CODE_NS, TABLE_NS = 0.08, 0.75, 1.2
-"""What it costs to read a byte of a column, or a word of a code, among its neighbours; and to look a value up."""
-BITS_NS, READ_NS = 0.1, 40.0
-"""What it costs to have a bit for a row, and to read a value far from others."""
-NEAR_NS, TEST_NS = 50.0, 70.0
-"""What it costs to list a row within the threshold, and to test one of its values by itself."""
 
 
 class Candidates:
-    """Rows of one snapshot that pass a filter; a `storage.search.scan.Sieve`.
+    """The rows of one snapshot that pass a filter.
 
     Attributes
     ----------
+    tests
+        Column and condition of each test, those of the narrowest columns first.
     columns
-        Those that are read.
-    first
-        Whether to test columns before distances.
+        Columns that are read.
     """
 
-    def __init__(self, where: Filter, snapshot: LocalSnapshot, k: int = 0) -> None:
-        self._tests = [*_value_tests(where, snapshot), *_ordinal_tests(where, snapshot)]
-        self._tests.sort(key=lambda test: np.dtype(COLUMNS[test[0]]).itemsize)
-        self.columns = [column for column, _ in self._tests]
-        self.first = not k or self._is_cheaper_first(snapshot, k)
+    def __init__(self, where: Filter, snapshot: LocalSnapshot) -> None:
+        self.tests = [*_value_tests(where, snapshot), *_ordinal_tests(where, snapshot)]
+        self.tests.sort(key=lambda test: np.dtype(COLUMNS[test[0]]).itemsize)
+        self.columns = [column for column, _ in self.tests]
 
     def __bool__(self) -> bool:
-        """Whether anything is asked of a row."""
-        return bool(self._tests)
+        """Whether any row can fail."""
+        return bool(self.tests)
 
     def refine(self, chunk: Chunk, bits: Bits) -> None:
         """Clear the bits of rows that do not pass."""
-        for column, condition in self._tests:
+        for column, condition in self.tests:
             keep(chunk.counts, chunk.addresses[column], condition, bits)
 
     def refine_listed(self, chunk: Chunk, listing: Listing, listed: int) -> int:
-        """Leave in a list the rows that pass; return how many."""
-        for column, condition in self._tests:
+        """Keep the rows of a list that pass; return how many."""
+        for column, condition in self.tests:
             listed = keep_listed(listing, listed, chunk.addresses[column], condition)
         return listed
-
-    def _is_cheaper_first(self, snapshot: LocalSnapshot, k: int) -> bool:
-        """Estimate from a sample what either order costs, in ns a row."""
-        if not self._tests or not snapshot.rows:
-            return False
-        sample = snapshot.addresses.sample(SAMPLED, SAMPLED_ROWS, self.columns)
-        bits, rows, code_ns, first_ns = (
-            every(sample.counts),
-            sample.counts.sum(),
-            CODE_NS * snapshot.code_length / 64,
-            0.0,
-        )
-        for column, condition in self._tests:
-            value_ns = BYTE_NS * np.dtype(COLUMNS[column]).itemsize + (TABLE_NS if condition.table.size else 0)
-            first_ns += min(value_ns, _apart_ns(bits, rows, value_ns))
-            keep(sample.counts, sample.addresses[column], condition, bits)
-        passed = int(np.bitwise_count(bits).sum())
-        if not passed:
-            return True
-        near = k * rows / passed * (1 + log(max(1.0, snapshot.rows / rows * passed / k))) / snapshot.rows
-        near_ns = code_ns + near * (NEAR_NS + len(self._tests) * TEST_NS)
-        return bool(first_ns + BITS_NS + _apart_ns(bits, rows, code_ns) < near_ns)
-
-
-def _apart_ns(bits: Bits, rows: int, row_ns: float) -> float:
-    """What reading some rows costs for each row there is: by the words they are in, or one by one."""
-    words, asked = np.count_nonzero(bits), int(np.bitwise_count(bits).sum())
-    return min(words * (64 * row_ns + READ_NS), asked * READ_NS) / rows
 
 
 def count_instances(snapshot: LocalSnapshot, candidates: Candidates, threads: int | None = None) -> int:
@@ -162,12 +122,12 @@ def listed(values: NDArray[Any] | list[int], dtype: DTypeLike, *, wanted: bool =
     if not among.size:
         return Condition(among, NO_TABLE, among, wanted)
     gaps = np.flatnonzero(among[1:] - among[:-1] > 1)
-    if gaps.size < MOST_RUNS:
+    if gaps.size < MAX_RUNS:
         ends = np.concatenate([among[:1], np.stack([among[gaps], among[gaps + 1]], axis=1).ravel(), among[-1:]])
         return Condition(ends, NO_TABLE, among[:0], wanted)
     span = int(among[-1]) - int(among[0]) + 1
-    exact = span <= MOST_TABLE
-    size = 1 << (span - 1).bit_length() if exact else max(4096, 1 << min(among.size * 8, MOST_TABLE).bit_length())
+    exact = span <= MAX_TABLE
+    size = 1 << (span - 1).bit_length() if exact else max(4096, 1 << min(among.size * 8, MAX_TABLE).bit_length())
     table = np.zeros(size, np.bool_)
     table[(among - among[0]) & among.dtype.type(size - 1)] = True
     return Condition(among[[0, -1]], table, among[:0] if exact else among, wanted)

@@ -20,7 +20,7 @@ from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, Inde
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.row_items import items_of
 from storage.search.scan import check_question
-from storage.search.scan_query import Found
+from storage.search.scan_query import ScanResult
 from storage.segments.registry import SegmentRegistry
 
 
@@ -101,7 +101,7 @@ class LocalView:
         check_question(snapshot, queries, k)
         k = min(k, max(1, snapshot.rows))  # a search has room for k results
         limit = snapshot.code_length if maximum_distance is None else maximum_distance
-        candidates = Candidates(where, snapshot, k)
+        candidates = Candidates(where, snapshot)
         if aggregation == Aggregation.BEST or level == Level.IMAGE:
             near = nearest_groups(snapshot, queries, k, level, candidates, limit)
             groups, first = np.unique(near.groups, return_index=True)
@@ -144,7 +144,7 @@ def _first_by_key(records: Snapshot, level: Level, ordinals: NDArray[np.uint32],
     return np.array(list(islice((i for i in records.ordinals_by_key(level) if i in wanted), n)), np.uint32)
 
 
-def _nearest_frames(records: Snapshot, near: Found, chosen: list[_Chosen]) -> dict[int, tuple[str, int]]:
+def _nearest_frames(records: Snapshot, near: ScanResult, chosen: list[_Chosen]) -> dict[int, tuple[str, int]]:
     """(SOP Instance UID, frame) of the first of each chosen entity's nearest rows, by the entity's ordinal."""
     here = np.isin(near.groups, [entity.ordinal for entity in chosen])
     rows, groups = near.rows[here], near.groups[here]

@@ -1,46 +1,84 @@
-"""The rows nearest to a query: by multi-index where rows have settled, by scan else or where it is cheaper.
+"""Every choice of how a query is answered: by index or scan, filter first or last, by words or rows of candidates.
 
-The answer is the same either way. A multi-index knows neither filters nor deletions nor groups: it is asked for so many
-rows, these are looked at, and if too few of them are left it is asked for more.
+The answer is the same either way; `storage.segments.costs` has the table of what each takes. A multi-index knows
+neither filters nor deletions nor groups: it is asked for so many rows, those that fail are dropped, and if too few are
+left it is asked for more. Its first steps cost nothing beside a scan, and most queries end there. For the others the
+question is how far the k-th nearest is: no farther than that found so far, and about as far as a sample says.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.database.blocks import CODES
-from storage.database.columns import DELETED
-from storage.search.kernels.state import NO_GROUPS, ascending, packed
+from storage.database.columns import COLUMNS, DELETED
+from storage.search.kernels.bitset import every, keep
+from storage.search.kernels.select import new_listing, select
+from storage.search.kernels.state import NO_GROUPS, ascending, grouped, packed
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.scan import sweep
-from storage.search.scan_query import Distances, Found, Rows, Task
+from storage.search.scan_query import Distances, FilterOrder, Rows, ScanQuery, ScanResult
 from storage.search.threads import thread_count
-from storage.segments.costs import CALL_NS, FREE, MOST_ROWS, QUICK_NS, predicted_distance, scan_ns
-from storage.segments.probe import NO_ADDRESSES, Buckets, probe
+from storage.segments import costs
+from storage.segments.costs import predicted_distance, rows_taken, scan_ns
+from storage.segments.probe import ABANDONED, BUCKETS, NO_ADDRESSES, ROWS, Buckets, probe
 from storage.segments.segment_file import Segment
-from storage.segments.top_k import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, look_at_all
+from storage.segments.top_k import Results, TopK, new_results, new_top_k
 
+SAMPLED_PIECES, SAMPLED_ROWS = 16, 1024
+"""Pieces of the sample on which a filter is tried, and rows of each."""
 ATTEMPTS: Final = 3
 SPARE: Final = 1.5
 """How many times as many rows are asked for as seem to be needed."""
-ROOM: Final = 1 << 14
-"""Rows that may be noted, beside eight times those wanted: more tie only where a scan is better."""
+MIN_ROOM: Final = 1 << 14
+"""Rows of results, beside eight times those wanted: more tie only where a scan is better."""
+FREE: Final = 0.02
+"""Part of a scan's time that may be spent in an index before predicting."""
+MAX_UNPREDICTED: Final = 0.1
+"""Part of a scan's time in which so many rows are looked at that predictions no longer hold."""
+QUICK_NS: Final = 2_000_000.0
+"""A scan so quick that even the first steps count: the sample is asked before them where it is large enough to tell."""
 
 
-def find(snapshot: LocalSnapshot, task: Task, *, threads: int | None = None) -> Found:
-    """Find every row of the answer to a task, and others, by whichever way is cheaper."""
-    found = by_index(snapshot, task, threads=threads)
-    return sweep(snapshot, task, threads=threads) if found is None else found
+def find(snapshot: LocalSnapshot, query: ScanQuery, *, threads: int | None = None) -> ScanResult:
+    """Find every row of the answer, and others, by whichever way is cheapest."""
+    found = by_index(snapshot, query, threads=threads)
+    return sweep(snapshot, query, filter_order(snapshot, query), threads=threads) if found is None else found
+
+
+def filter_order(snapshot: LocalSnapshot, query: ScanQuery) -> FilterOrder:
+    """Choose when to test columns in a scan, by trying the filter on a sample."""
+    if query.candidates is None or not snapshot.rows:
+        return FilterOrder.LAST
+    sample = snapshot.addresses.sample(SAMPLED_PIECES, SAMPLED_ROWS, query.candidates.columns)
+    bits, rows = every(sample.counts), int(sample.counts.sum())
+    filter_ns, code_ns = costs.BIT_NS * rows, costs.SCAN_NS * query.queries.shape[1]
+    for column, condition in query.candidates.tests:
+        value_ns = costs.BYTE_NS * np.dtype(COLUMNS[column]).itemsize
+        filter_ns += min(value_ns * rows, *costs.read_ns(bits, value_ns))
+        if condition.table.size:
+            inside = bits.copy()  # only values between the first and the last are looked up
+            keep(sample.counts, sample.addresses[column], condition.without_table(), inside)
+            filter_ns += costs.TABLE_NS * int(np.bitwise_count(inside).sum())
+        keep(sample.counts, sample.addresses[column], condition, bits)
+    passed = int(np.bitwise_count(bits).sum())
+    if not passed:
+        return FilterOrder.ROWS
+    by_words_ns, by_rows_ns = costs.read_ns(bits, code_ns)
+    near = rows_taken(snapshot.rows * passed / rows, query.k) * rows / passed * rows / snapshot.rows
+    last_ns = code_ns * rows + near * (costs.NEAR_NS + len(query.candidates.tests) * costs.TEST_NS)
+    if filter_ns + min(by_words_ns, by_rows_ns) >= last_ns:
+        return FilterOrder.LAST
+    return FilterOrder.ROWS if by_rows_ns < by_words_ns else FilterOrder.WORDS
 
 
 def by_index(
-    snapshot: LocalSnapshot, task: Task, *, threads: int | None = None, budget_ns: float | None = None
-) -> Found | None:
+    snapshot: LocalSnapshot, query: ScanQuery, *, threads: int | None = None, budget_ns: float | None = None
+) -> ScanResult | None:
     """As `find`, but None where there is no index or a scan is cheaper.
 
     Parameters
@@ -49,27 +87,25 @@ def by_index(
         What a scan costs; None for a prediction.
     """
     if budget_ns is None:
-        budget_ns = scan_ns(snapshot.rows, task.queries.shape[1], thread_count(snapshot.rows, threads), task.k)
-    segments = snapshot.segments if budget_ns > CALL_NS else []
+        budget_ns = scan_ns(snapshot.rows, query.queries.shape[1], thread_count(snapshot.rows, threads), query.k)
+    segments = snapshot.segments if budget_ns > costs.CALL_NS else []
     if not segments:
         return None
-    index, limit = _of(snapshot, segments), min(task.maximum_distance, snapshot.code_length)
-    queries = packed(task.queries)
-    wanted = task.k
+    index, limit = _index(snapshot, segments), min(query.maximum_distance, snapshot.code_length)
+    wanted = query.k
     for _ in range(ATTEMPTS):
-        near = index.nearest(queries, wanted, limit, budget_ns)
+        near = index.nearest(packed(query.queries), wanted, limit, budget_ns)
         if near is None:
             return None
-        found = _passing(snapshot, task, near)
-        reached = _entities(found, task)
-        if near.complete_to >= limit or reached >= task.k:
+        found = _passing(snapshot, query, near)
+        entities = found.rows.size if query.group_column is None else np.unique(found.groups).size
+        if near.complete_to >= limit or entities >= query.k:
             return found
-        wanted = max(2 * wanted, int(SPARE * task.k * near.rows.size / max(1, reached)))
+        wanted = max(2 * wanted, int(SPARE * query.k * near.rows.size / max(1, entities)))
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Near:
+class _Near(NamedTuple):
     """Rows ascending, and the distance up to which none is missing."""
 
     rows: Rows
@@ -97,16 +133,13 @@ class _Index:
         """
         pieces: list[tuple[Rows, Distances]] = []
         for query in queries:
-            room = ROOM + 8 * wanted
-            state, counts = np.array([limit, 0, 0, 0, 0]), np.zeros(self._code_length + 1, np.int64)
-            findings = Findings(wanted, state, counts, np.empty(room, np.int64), np.empty(room, np.uint16))
-            if not all(self._search(*one, query, findings, budget_ns) for one in self._segments):
+            top_k, results = new_top_k(wanted, limit, self._code_length), new_results(MIN_ROOM + 8 * wanted)
+            if not all(self._search(*segment, query, top_k, results, budget_ns) for segment in self._segments):
                 return None
-            for chunk in self._tail:
-                if look_at_all(chunk.addresses[CODES], chunk.rows, chunk.counts, query, findings) == ABANDONED:
-                    return None
-            limit = int(state[THRESHOLD])
-            pieces.append((findings.rows[: state[NOTED]], findings.distances[: state[NOTED]]))
+            if not self._search_tail(query, top_k, results):
+                return None
+            limit, size = int(top_k.threshold[0]), int(results.size[0])
+            pieces.append((results.rows[:size], results.distances[:size]))
         rows, distances = pieces[0] if len(pieces) == 1 else map(np.concatenate, zip(*pieces, strict=True))
         rows, distances, _ = ascending(rows, distances, NO_GROUPS, limit)
         if len(pieces) > 1:  # a row may be near several queries
@@ -115,37 +148,51 @@ class _Index:
         return _Near(rows, distances, limit)
 
     def _search(
-        self, segment: Segment, buckets: Buckets, query: NDArray[np.uint64], findings: Findings, budget_ns: float
+        self,
+        segment: Segment,
+        buckets: Buckets,
+        query: NDArray[np.uint64],
+        top_k: TopK,
+        results: Results,
+        budget_ns: float,
     ) -> bool:
         """Search one segment; False as soon as a scan is the better way."""
-        costs, state, part = segment.costs, findings.state, findings.k / self._rows
-        state[BUCKETS] = state[ROWS] = 0
+        table, work, part = segment.costs, np.zeros(2, np.int64), top_k.k / self._rows
         sampled = cache(lambda: predicted_distance(segment.sample, query, part))
         if budget_ns < QUICK_NS and part * segment.sample.shape[1] >= 1:
-            distance = min(int(state[THRESHOLD]), sampled())
-            if costs.ns(0, distance + 1, costs.load) > budget_ns:
+            distance = min(int(top_k.threshold[0]), sampled())
+            if table.ns(0, distance + 1, table.load) > budget_ns:
                 return False
-        question, most_rows = segment.question(query), int(budget_ns / costs.row_ns)
-        free = costs.affordable(FREE * budget_ns)
-        step = probe(buckets, question, findings, 0, free, int(MOST_ROWS * most_rows))
-        if step == ABANDONED or step > state[THRESHOLD]:
+        search, max_rows = (buckets, segment.probe_query(query), top_k, results, work), int(budget_ns / table.row_ns)
+        step = probe(*search, 0, table.affordable(FREE * budget_ns), int(MAX_UNPREDICTED * max_rows))
+        threshold = int(top_k.threshold[0])
+        if step == ABANDONED or step > threshold:
             return bool(step != ABANDONED)
-        threshold, load = int(state[THRESHOLD]), state[ROWS] / max(1, state[BUCKETS])
-        if costs.ns(step, threshold + 1, load) > budget_ns:  # what was found tells too little: ask the sample
+        load = int(work[ROWS]) / max(1, int(work[BUCKETS]))
+        if table.ns(step, threshold + 1, load) > budget_ns:  # what was found tells too little: ask the sample
             distance = min(threshold, sampled())
-            if costs.ns(step, distance + 1, load) > budget_ns:
+            if table.ns(step, distance + 1, load) > budget_ns:
                 return False
-        return bool(probe(buckets, question, findings, step, costs.steps, most_rows) != ABANDONED)
+        return bool(probe(*search, step, table.steps, max_rows) != ABANDONED)
+
+    def _search_tail(self, query: NDArray[np.uint64], top_k: TopK, results: Results) -> bool:
+        """Scan the rows behind the segments; False when too many tie."""
+        for chunk in self._tail:
+            position = np.zeros(2, np.int64)
+            select(chunk.parts(), query[None], grouped(top_k), new_listing(), results, position)
+            if position[0] < chunk.rows.size:
+                return False
+        return True
 
 
-def _of(snapshot: LocalSnapshot, segments: Sequence[Segment]) -> _Index:
+def _index(snapshot: LocalSnapshot, segments: Sequence[Segment]) -> _Index:
     """The index of a state of the database: of more segments once their files are checked."""
     names = tuple(segment.entry.name for segment in segments)
     return snapshot.addresses.remember(names, lambda: _Index(snapshot, segments))
 
 
 def _buckets(snapshot: LocalSnapshot, segment: Segment) -> Buckets:
-    """Where a segment and, if it is without, its codes lie."""
+    """The buckets of a segment, with the addresses of its codes if these are in the database."""
     size, shift = snapshot.layout.block_rows, snapshot.layout.block_rows.bit_length() - 1
     if segment.design.inline:
         return segment.buckets(NO_ADDRESSES, shift)
@@ -153,19 +200,13 @@ def _buckets(snapshot: LocalSnapshot, segment: Segment) -> Buckets:
     return segment.buckets(snapshot.addresses.each(first_rows, [CODES]).addresses[CODES], shift)
 
 
-def _passing(snapshot: LocalSnapshot, task: Task, near: _Near) -> Found:
-    """Leave out the rows that were deleted or are no candidates, and say to which group the others belong."""
-    kept = snapshot.addresses.values("flags", near.rows) & DELETED == 0
-    if task.sieve is not None:
-        bits = kept.astype(np.uint64)
-        task.sieve.refine(snapshot.addresses.each(near.rows, task.sieve.columns), bits)
-        kept = bits != 0
-    rows, distances = (near.rows, near.distances) if kept.all() else (near.rows[kept], near.distances[kept])
-    return Found(
-        rows, distances, snapshot.addresses.values(task.group_column, rows) if task.group_column else NO_GROUPS
-    )
-
-
-def _entities(found: Found, task: Task) -> int:
-    """How many groups were found, or rows where rows count."""
-    return found.rows.size if task.group_column is None else np.unique(found.groups).size
+def _passing(snapshot: LocalSnapshot, query: ScanQuery, near: _Near) -> ScanResult:
+    """Drop the rows that are deleted or no candidates, and add the groups of the others."""
+    live = snapshot.addresses.values("flags", near.rows) & DELETED == 0
+    if query.candidates is not None:
+        bits = live.astype(np.uint64)
+        query.candidates.refine(snapshot.addresses.each(near.rows, query.candidates.columns), bits)
+        live = bits != 0
+    rows, distances = (near.rows, near.distances) if live.all() else (near.rows[live], near.distances[live])
+    groups = snapshot.addresses.values(query.group_column, rows) if query.group_column else NO_GROUPS
+    return ScanResult(rows, distances, groups)

@@ -1,4 +1,4 @@
-"""Passes over every row where it lies, on all cores."""
+"""One pass over every row where it lies, on all cores."""
 
 from typing import Final
 
@@ -11,82 +11,49 @@ from storage.database.columns import DELETED
 from storage.search.addresses import Chunk
 from storage.search.kernels.state import ascending
 from storage.search.local_snapshot import LocalSnapshot
-from storage.search.mask import Mask
-from storage.search.scan_query import Distances, Found, Rows, Sieve, Task
-from storage.search.scratch import borrow, give_back
-from storage.search.threads import ALONE, share, thread_count
+from storage.search.scan_query import FilterOrder, ScanQuery, ScanResult
+from storage.search.threads import MIN_SHARED_ROWS, share, thread_count
 from storage.search.worker import Worker
 
-SHARES: Final = 8
-"""Chunks a thread: enough that one which is held up does little of the work."""
-MOST_ROWS: Final = 1 << 22
+CHUNKS_PER_THREAD: Final = 8
+"""Enough that a thread which is held up does little of the work."""
+MAX_BIT_ROWS: Final = 1 << 22
 """Rows of a chunk whose candidates are bits: these stay in the caches."""
 
 
-def nearest(
-    snapshot: LocalSnapshot,
-    queries: Codes,
-    k: int,
-    mask: NDArray[np.bool_] | None = None,
-    *,
-    first_row: int = 0,
-    maximum_distance: int | None = None,
-    threads: int | None = None,
-) -> tuple[Rows, Distances]:
-    """Find the k rows nearest to any of the queries.
+def sweep(
+    snapshot: LocalSnapshot, query: ScanQuery, order: FilterOrder = FilterOrder.LAST, *, threads: int | None = None
+) -> ScanResult:
+    """Scan all rows; the result holds every row of the answer, and others.
 
     Parameters
     ----------
-    queries : (queries, words)
-    mask : (rows,) or None
-        Rows to consider; deleted ones never are.
-    first_row
-        Rows before it are not considered.
-    maximum_distance
-        In bits, inclusive.
+    order
+        When to test columns, where the query has candidates.
     threads
-        None for one a core.
-
-    Returns
-    -------
-    rows, distances : (min(k, candidates),)
-        In ascending (distance, row).
+        None for one a core where that is quicker than one alone.
     """
-    check_question(snapshot, queries, k)
-    limit = snapshot.code_length if maximum_distance is None else maximum_distance
-    task = Task(queries, k, limit, sieve=None if mask is None else Mask(mask))
-    found = sweep(snapshot, task, first_row=first_row, threads=threads)
-    first = np.argsort(found.distances, kind="stable")[:k]
-    return found.rows[first], found.distances[first]
-
-
-def sweep(snapshot: LocalSnapshot, task: Task, *, first_row: int = 0, threads: int | None = None) -> Found:
-    """Go over all rows; what comes back holds every row of the answer, and others."""
     n_threads = thread_count(snapshot.rows, threads)
-    columns = {*(task.sieve.columns if task.sieve else ()), *([task.group_column] if task.group_column else ())}
-    chunks = snapshot.addresses.cut([_size(snapshot.rows, n_threads, task.sieve)], columns, first_row)
-    limit, scratch = [min(task.maximum_distance, snapshot.code_length)], borrow(n_threads)
-    workers = [Worker(task, limit[0], snapshot.code_length, mine) for mine in scratch]
+    columns = {*(query.candidates.columns if query.candidates else ()), *filter(None, [query.group_column])}
+    chunks = snapshot.addresses.cut([_chunk_rows(snapshot.rows, n_threads, order)], columns)
+    limit = [min(query.maximum_distance, snapshot.code_length)]
+    workers = [Worker(query, order, limit[0], snapshot.code_length) for _ in range(n_threads)]
 
     def work(worker: Worker, chunk: Chunk) -> None:
         limit[0] = min(limit[0], worker.search(chunk, limit[0]))
 
-    try:
-        share(chunks, workers, work)
-        pieces = [piece for worker in workers for piece in worker.found()]
-        rows, distances, groups = pieces[0] if len(pieces) == 1 else map(np.concatenate, zip(*pieces, strict=True))
-        return Found(*ascending(rows, distances, groups, limit[0]))
-    finally:
-        give_back(scratch)
+    share(chunks, workers, work)
+    pieces = [(piece.rows, piece.distances, piece.groups) for worker in workers for piece in worker.results()]
+    rows, distances, groups = pieces[0] if len(pieces) == 1 else map(np.concatenate, zip(*pieces, strict=True))
+    return ScanResult(*ascending(rows, distances, groups, limit[0]))
 
 
-def rehearse(snapshot: LocalSnapshot, task: Task, sieve: Sieve) -> None:
-    """Go over all rows in each way that a search may go, so that every loop is compiled."""
-    scratch = borrow(1)
-    worker = Worker(task, snapshot.code_length, snapshot.code_length, *scratch)
-    for chunk in snapshot.addresses.cut([snapshot.rows], sieve.columns):
-        worker.rehearse(chunk, sieve)
-    give_back(scratch)
+def rehearse(snapshot: LocalSnapshot, query: ScanQuery) -> None:
+    """Scan all rows in each way that a scan may go, so that every loop is compiled."""
+    worker = Worker(query, FilterOrder.LAST, snapshot.code_length, snapshot.code_length)
+    assert query.candidates is not None
+    for chunk in snapshot.addresses.cut([snapshot.rows], query.candidates.columns):
+        worker.rehearse(chunk)
 
 
 def check_question(snapshot: LocalSnapshot, queries: Codes, k: int) -> None:
@@ -105,11 +72,11 @@ def check_question(snapshot: LocalSnapshot, queries: Codes, k: int) -> None:
 
 
 def live(block: Block) -> NDArray[np.bool_] | None:
-    """Rows that are not deleted, None when all are not."""
+    """Mask of the rows that are not deleted; None if no row is."""
     deleted = (block.column("flags") & DELETED) != 0
     return ~deleted if deleted.any() else None
 
 
-def _size(rows: int, threads: int, sieve: Sieve | None) -> int:
-    even = max(rows // (threads * SHARES if threads > 1 else 1), ALONE)
-    return even if sieve is None or not sieve.first else min(even, MOST_ROWS)
+def _chunk_rows(rows: int, threads: int, order: FilterOrder) -> int:
+    even = max(rows // (threads * CHUNKS_PER_THREAD if threads > 1 else 1), MIN_SHARED_ROWS)
+    return even if order is FilterOrder.LAST else min(even, MAX_BIT_ROWS)

@@ -13,19 +13,19 @@ Worker = TypeVar("Worker")
 Piece = TypeVar("Piece")
 CORES: Final = len(os.sched_getaffinity(0))
 """Cores that this process may use."""
-ALONE: Final = 1 << 18
+MIN_SHARED_ROWS: Final = 1 << 18
 """Rows up to which one thread is quicker than waking another."""
 
 
-def thread_count(rows: int, asked: int | None = None) -> int:
-    """How many threads go over rows: as many as asked for, or one a core where that is quicker than one alone."""
-    if asked is not None:
-        return max(1, asked)
-    return 1 if rows <= ALONE else CORES
+def thread_count(rows: int, threads: int | None = None) -> int:
+    """How many threads to scan with: the number given, or one a core where that is quicker than one alone."""
+    if threads is not None:
+        return max(1, threads)
+    return 1 if rows <= MIN_SHARED_ROWS else CORES
 
 
 def share(pieces: Iterable[Piece], workers: list[Worker], work: Callable[[Worker, Piece], None]) -> None:
-    """Do all pieces; each worker takes the next in order whenever it is free, the first of them in this thread."""
+    """Call `work` once for each piece: each free worker takes the next in order, the first in this thread."""
     waiting = iter(list(pieces))  # the next of a list is taken by one thread only
 
     def run(worker: Worker) -> None:

@@ -16,8 +16,8 @@ from storage.search.filter import Candidates
 from storage.search.index import Aggregation, Filter, IndexRow
 from storage.search.kernels.state import NO_GROUPS, ascending
 from storage.search.local import LocalIndex, LocalView
-from storage.search.scan import nearest, rehearse
-from storage.search.scan_query import Task
+from storage.search.scan import rehearse
+from storage.search.scan_query import ScanQuery
 
 MAP_SIZE_BYTES = 1 << 24
 EVERYTHING = Filter(
@@ -80,9 +80,7 @@ def _search_in_every_way(view: LocalView, codes: Codes) -> None:
             for aggregation in Aggregation:
                 view.search(codes, 1, level, where, aggregation=aggregation)
     snapshot = view.snapshot
-    nearest(snapshot, codes, 1)
-    nearest(snapshot, codes, 1, np.ones(1, np.bool_))
-    rehearse(snapshot, Task(codes, 1, snapshot.code_length), Candidates(EVERYTHING, snapshot))
+    rehearse(snapshot, ScanQuery(codes, 1, snapshot.code_length, Candidates(EVERYTHING, snapshot)))
     ascending(np.empty(0, np.int64), np.empty(0, np.uint16), NO_GROUPS, 0)
     for dtype in (np.uint8, np.uint32):
         read(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, dtype))

@@ -15,10 +15,9 @@ from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.database.tables import SegmentEntry
 from storage.errors import RowsMoved, SegmentError, SegmentsBusy, StorageError
-from storage.segments.layout import Blocks, design_for
+from storage.segments.layout import MAX_ROWS, Blocks, design_for
 from storage.segments.registry import SegmentRegistry, segment_folder
 from storage.segments.segment_file import Segment, segment_path, write_segment
-from storage.segments.starts import MOST_ROWS
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def build(
     registry
         Registry of this database, which spares checking again what it has checked; None for a new one.
     inline
-        True to store the codes in the segment: 45 bytes a code instead of 21, those in the database included, and half
+        True to store the codes in the segment: 47 bytes a code instead of 23, those in the database included, and half
         the time of a search. None for True if a code is one word.
     whole
         True to make one segment of all settled rows.
@@ -126,15 +125,15 @@ def due(entries: Sequence[SegmentEntry], rows: int, *, whole: bool = False) -> t
         True for one segment of all, if they are not more than a segment can hold.
     """
     start = entries[-1].end if entries else 0
-    if whole and rows <= MOST_ROWS:
+    if whole and rows <= MAX_ROWS:
         return (0, rows) if rows and (len(entries) != 1 or start < rows) else None
     if rows - start < SEAL_ROWS:
         return None
     for entry in reversed(entries):
-        if entry.rows >= RATIO * (rows - start) or rows - entry.first_row > MOST_ROWS:
+        if entry.rows >= RATIO * (rows - start) or rows - entry.first_row > MAX_ROWS:
             break
         start = entry.first_row
-    return start, min(rows, start + MOST_ROWS)
+    return start, min(rows, start + MAX_ROWS)
 
 
 def settled(layout: Layout, rows: int) -> int:

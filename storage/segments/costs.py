@@ -1,9 +1,4 @@
-"""Is a query cheaper by scan or by multi-index? Predicted from what the index has found so far and from a sample.
-
-The first steps in an index are so few that they cost nothing beside a scan, and most queries end there. For the others
-the question is how far the k-th nearest is: no farther than that of those found so far, and about as far as the sample
-says. What the remaining steps cost follows from how many buckets they look into.
-"""
+"""The cost table of searches in nanoseconds, and predictions from it; `storage.search.planner` decides by them."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -19,35 +14,45 @@ from numpy.typing import NDArray
 from hashing.codes import WORD_BITS, Codes
 from storage.jit import LANES, U, count_ones, kernel, within
 
-SCAN_NS: Final = 0.45
-"""What a scan takes for one word, on one core: reading it from memory."""
+SCAN_NS: Final = 0.35
+"""A scan, for one word of a code on one core: reading it from memory."""
 SECOND_CORE: Final = 0.8
-"""How much of a further core is gained, up to MOST_CORES: they share the memory."""
-MOST_CORES: Final = 4
+"""How much of a further core is gained, up to MAX_CORES: they share the memory."""
+MAX_CORES: Final = 4
 TAKE_NS: Final = 35.0
-"""What a scan takes for one row that is among the nearest so far."""
+"""A row that is among the nearest so far, in a scan."""
+CALL_NS: Final = 100_000.0
+"""The use of an index whatever its size: a scan that is quicker needs no index."""
 BUCKET_NS, INLINE_NS, STORED_NS = 30.0, 3.5, 14.0
-"""What it takes to look up a bucket, and to look at a row in it: its code beside those of its bucket, or elsewhere."""
-FREE: Final = 0.02
-"""Part of a scan that may be spent before predicting."""
-MOST_ROWS: Final = 0.1
-"""Part of a scan's time in which so many rows are looked at that predictions no longer hold."""
-QUICK_NS: Final = 2_000_000.0
-"""A scan so quick that even the first steps count: the sample is asked before them where it is large enough to tell."""
+"""A bucket of an index; and a row in it whose code lies beside those of its bucket, or elsewhere."""
+BIT_NS, BYTE_NS, TABLE_NS = 0.1, 0.08, 1.2
+"""Filter first, for each row: a bit, a byte of its value, and the look-up of a value in a table."""
+READ_NS, NEAR_NS, TEST_NS = 40.0, 50.0, 70.0
+"""A value or code read far from others; a row within the threshold put on a list; and one of its values tested."""
 NO_DISTANCE: Final = 65535
 Words = NDArray[np.uint64]
-CALL_NS: Final = 100_000.0
-"""What the use of an index takes whatever its size: a scan that is quicker needs no index."""
 
 
 def scan_ns(rows: int, words: int, threads: int, k: int) -> float:
-    """Predict the time that a scan takes, but for what an index search takes as well.
+    """Predict the time that a scan takes, but for what an index search takes as well: an index takes about 2 k rows."""
+    more_taken = max(0.0, rows_taken(rows, k) - 2 * k)
+    return (SCAN_NS * rows * words + TAKE_NS * more_taken) / (1 + SECOND_CORE * (min(threads, MAX_CORES) - 1))
 
-    Of rows in any order, k * (1 + ln(rows / k)) are among the nearest of those before them; an index finds near ones
-    first, and takes about 2 k.
+
+def rows_taken(rows: float, k: float) -> float:
+    """Predict how many rows, of so many in any order, are among the k nearest of those before them."""
+    return k * (1 + log(max(1.0, rows / k)))
+
+
+def read_ns(bits: NDArray[np.uint64], row_ns: float) -> tuple[float, float]:
+    """Predict the time to read the rows whose bit is set: word by word of bits, and row by row.
+
+    Parameters
+    ----------
+    row_ns
+        Time to read a row among its neighbours.
     """
-    more_taken = k * max(0.0, log(max(1.0, rows / k)) - 1)
-    return (SCAN_NS * rows * words + TAKE_NS * more_taken) / (1 + SECOND_CORE * (min(threads, MOST_CORES) - 1))
+    return np.count_nonzero(bits) * (WORD_BITS * row_ns + READ_NS), int(np.bitwise_count(bits).sum()) * READ_NS
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, words
 from storage.segments.sorting import sort_into_buckets
-from storage.segments.starts import lines_of, pack
 from storage.segments.substrings import Partition, balanced, lookup
 
 MOST_SAMPLED, SAMPLED_PART = 1 << 16, 64
 """Rows whose codes are kept together for predictions, and of how many rows one is: looking at them must cost little."""
 LINE_BYTES, WORD_BYTES, NUMBER_BYTES = 64, 8, 4
+MAX_ROWS: Final = 1 << 31
+"""Rows of a segment at most: its offsets and row numbers are of 32 bits."""
 
 Blocks = Callable[[], Iterable[Codes]]
 """Gives the (words, n) codes of the rows of a segment, in row order, as often as it is called."""
@@ -35,15 +36,12 @@ class Design:
         How many it holds, and how many codes of them it keeps together for predictions.
     inline
         Whether it holds every code, once for each substring: more than twice the size, and half the time of a search.
-    beyond
-        Numbers that its starts do not hold, as `storage.segments.starts` tells: known when all was sorted.
     """
 
     rows: int
     sampled: int
     partition: Partition
     inline: bool
-    beyond: int = 0
 
     @property
     def words(self) -> int:
@@ -52,33 +50,28 @@ class Design:
 
     @property
     def starts(self) -> list[int]:
-        """Where each section begins, in bytes, and where the last ends.
+        """Byte at which each section begins, and at which the last ends.
 
-        First the sample; then of each substring the starts of its buckets, its rows, and its codes if they are inline.
-        Last what those starts do not hold. Each section begins with a line of memory.
+        The first section is the sample. Each substring has three more: the offset of each of its buckets and the end of
+        the last, its rows, and its codes if they are inline. Each section begins with a cache line.
         """
         sizes = [self.sampled * self.words * WORD_BYTES]
         for width in self.partition.widths.tolist():
-            sizes += [lines_of(1 << width) * LINE_BYTES, self.rows * NUMBER_BYTES]
+            sizes += [((1 << width) + 1) * NUMBER_BYTES, self.rows * NUMBER_BYTES]
             sizes += [self.rows * WORD_BYTES] * self.inline
-        sizes.append(self.beyond * NUMBER_BYTES)
         return [0, *np.cumsum([size + padding(size) for size in sizes]).tolist()]
 
     def sections(self, blocks: Blocks) -> Iterator[NDArray[Any]]:
         """Yield what each section holds, computed from the codes."""
-        beyond = [np.empty(0, np.uint32)]
         yield draw(blocks, self.rows, self.sampled)
         for j, (bits, width) in enumerate(zip(self.partition.substrings, self.partition.widths.tolist(), strict=True)):
             table = lookup(self.partition.order if self.inline else bits, self.words)
             shift = sum(map(len, self.partition.substrings[:j])) if self.inline else 0
             found = sort_into_buckets(blocks, self.rows, table, shift, width)
-            lines, more = pack(found.offsets, sum(part.size for part in beyond))
-            beyond.append(more)
-            yield lines
+            yield found.offsets
             yield found.rows
             if self.inline:
                 yield found.gathered
-        yield np.concatenate(beyond)
 
 
 def design_for(blocks: Blocks, rows: int, code_length: int, *, inline: bool) -> Design:

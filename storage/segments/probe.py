@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.jit import LINE, NO_WORDS, U, at, count_ones, inlined, kernel, lowest, prefetch
-from storage.segments.starts import Lines, line_of, look_up
-from storage.segments.top_k import ABANDONED, BUCKETS, NOTED, ROWS, THRESHOLD, Findings, note
+from storage.segments.top_k import Results, TopK, count
 
 AHEAD: Final = 64
-"""Buckets asked for before the first of them is read: memory answers many requests in the time of one."""
-MOST_ASKED: Final = 64
-"""Rows of a bucket that are asked for before it is read."""
+"""Buckets whose offsets are asked for before the first of them is read: memory answers many requests at a time."""
+MAX_ASKED: Final = 64
+"""Rows of a bucket that are asked for before it is read, at most."""
+ABANDONED: Final = -1
+BUCKETS, ROWS = range(2)
+"""What `work` counts."""
 NO_ADDRESSES: Final = np.empty(0, np.uint64)
 
 
@@ -29,12 +31,10 @@ class Buckets(NamedTuple):
 
     Attributes
     ----------
-    lines : (l,) uint64; numbers : (n,) uint32
-        What `places` counts in: as `storage.segments.starts` packs the starts of buckets, and rows.
-    beyond : (b,) uint32
-        What does not fit into the lines.
+    numbers : (n,) uint32
+        Offsets of buckets, and rows.
     places : (3, substrings) int64
-        Of each substring, where its lines and where its rows begin, and its width in bits.
+        Index of each substring's first offset, index of its first row, and its width in bits.
     codes : (substrings,) uint64
         Addresses of the codes in the order of those rows; empty where they are read from the database.
     blocks : (blocks,) uint64
@@ -45,9 +45,7 @@ class Buckets(NamedTuple):
         Bits of each substring in the codes that are read.
     """
 
-    lines: Lines
     numbers: NDArray[np.uint32]
-    beyond: NDArray[np.uint32]
     places: NDArray[np.int64]
     codes: NDArray[np.uint64]
     blocks: NDArray[np.uint64]
@@ -55,8 +53,8 @@ class Buckets(NamedTuple):
     masks: Codes
 
 
-class Question(NamedTuple):
-    """What is looked for.
+class ProbeQuery(NamedTuple):
+    """One query, as a multi-index needs it.
 
     Attributes
     ----------
@@ -65,7 +63,7 @@ class Question(NamedTuple):
     keys : (substrings,) uint64
         Its bucket in each substring.
     first_row
-        Row of the database that the first of the multi-index is.
+        Row of the database that is the first of the multi-index.
     """
 
     code: NDArray[np.uint64]
@@ -74,93 +72,107 @@ class Question(NamedTuple):
 
 
 @kernel
-def probe(buckets: Buckets, question: Question, findings: Findings, first: int, end: int, most_rows: int) -> int:
-    """Do steps `first` to `end` - 1, or as many as are needed.
+def probe(
+    buckets: Buckets,
+    query: ProbeQuery,
+    top_k: TopK,
+    results: Results,
+    work: NDArray[np.int64],
+    first: int,
+    end: int,
+    max_rows: int,
+) -> int:
+    """Do steps `first` to `end` - 1, or as many as are needed, and add the rows found to the results.
 
     Parameters
     ----------
-    most_rows
-        How many rows may have been looked at, before and now, when the search is given up.
+    work : (2,)
+        How many buckets and rows were looked at, before and now.
+    max_rows
+        Rows looked at, at most: the search is given up when there are more.
 
     Returns
     -------
     int
         The next step, which is needed only while it is at most the threshold; or ABANDONED, when too many rows were
-        looked at or noted: the findings are incomplete then.
+        looked at or the results are full: they are incomplete then.
     """
-    ring, bounds = np.empty((2, AHEAD), np.uint64), np.empty((2, AHEAD), np.uint64)
+    keys, bounds = np.empty((2, AHEAD), np.uint64), np.empty((2, AHEAD), np.uint64)
     substrings, step = buckets.places.shape[1], first
-    while step < end and step <= findings.state[THRESHOLD]:
-        if not _look(buckets, question, findings, step // substrings, step % substrings, most_rows, ring, bounds):
+    while step < end and step <= top_k.threshold[0]:
+        radius, j = step // substrings, step % substrings
+        if not _step(buckets, query, top_k, results, work, radius, j, max_rows, keys, bounds):
             return ABANDONED
         step += 1
     return step
 
 
 @kernel
-def _look(
+def _step(
     buckets: Buckets,
-    question: Question,
-    findings: Findings,
+    query: ProbeQuery,
+    top_k: TopK,
+    results: Results,
+    work: NDArray[np.int64],
     radius: int,
     j: int,
-    most_rows: int,
-    ring: NDArray[np.uint64],
+    max_rows: int,
+    keys: NDArray[np.uint64],
     bounds: NDArray[np.uint64],
 ) -> bool:
     """Look into every bucket of substring j that differs in `radius` bits; fetch some while reading others."""
-    lines, numbers, blocks, shift = buckets.lines, buckets.numbers, buckets.blocks, U(buckets.shift)
-    starts, rows, width = U(buckets.places[0, j]), U(buckets.places[1, j]), buckets.places[2, j]
-    codes = buckets.codes[j] if buckets.codes.size else U(0)
-    code, state, limit = question.code, findings.state, findings.state[THRESHOLD]
-    key, turn = question.keys[j], 0
-    flips, end = (U(1) << U(radius)) - U(1), U(1) << U(width)
-    ahead, flips = _fetch_starts(lines, starts, key, flips, end, ring[0])
+    numbers, blocks, shift, code = buckets.numbers, buckets.blocks, U(buckets.shift), query.code
+    offsets, rows, end = U(buckets.places[0, j]), U(buckets.places[1, j]), U(1) << U(buckets.places[2, j])
+    codes, turn = buckets.codes[j] if buckets.codes.size else U(0), 0
+    ahead, flips = _next_keys(numbers, offsets, query.keys[j], (U(1) << U(radius)) - U(1), end, keys[0])
     while ahead:
-        n, here = ahead, ring[turn]
-        look_up(lines, starts, here, n, buckets.beyond, bounds)
+        n = ahead
         for i in range(U(n)):
+            bounds[0, i], bounds[1, i] = numbers[offsets + keys[turn, i]], numbers[offsets + keys[turn, i] + U(1)]
             _fetch_bucket(codes, numbers, rows, bounds[0, i], bounds[1, i])
         turn = 1 - turn
-        ahead, flips = _fetch_starts(lines, starts, key, flips, end, ring[turn])
+        ahead, flips = _next_keys(numbers, offsets, query.keys[j], flips, end, keys[turn])
         if not codes:
             _fetch_codes(numbers, rows, bounds, n, blocks, shift, code.size)
-        state[BUCKETS] += n
+        work[BUCKETS] += n
         for i in range(U(n)):
-            state[ROWS] += np.int64(bounds[1, i] - bounds[0, i])
-            if state[ROWS] > most_rows:
+            work[ROWS] += np.int64(bounds[1, i] - bounds[0, i])
+            if work[ROWS] > max_rows:
                 return False
-            for place in range(bounds[0, i], bounds[1, i]):
-                address = _address(codes, U(place), numbers, rows, blocks, shift)
+            for index in range(bounds[0, i], bounds[1, i]):
+                address = _address(codes, U(index), numbers, rows, blocks, shift)
                 distance = _distance(address, shift, code)
-                if distance <= limit and not _seen_before(address, shift, code, buckets.masks, radius, j):
-                    if state[NOTED] == findings.rows.size:
+                if distance <= top_k.threshold[0] and not _seen_before(address, shift, code, buckets.masks, radius, j):
+                    size = results.size[0]
+                    if size == results.rows.size:
                         return False
-                    limit = note(findings, question.first_row + np.int64(numbers[rows + place]), distance)
+                    results.rows[size] = query.first_row + np.int64(numbers[rows + index])
+                    results.distances[size], results.size[0] = distance, size + 1
+                    count(top_k, distance, 1)
     return True
 
 
 @inlined
-def _fetch_starts(
-    lines: Lines,
-    starts: np.uint64,
+def _next_keys(
+    numbers: NDArray[np.uint32],
+    offsets: np.uint64,
     key: np.uint64,
     flips: np.uint64,
     end: np.uint64,
-    ring: NDArray[np.uint64],
+    keys: NDArray[np.uint64],
 ) -> tuple[int, np.uint64]:
-    """Note the next buckets, and ask for their starts, in ascending order of the bits that differ (Gosper's hack)."""
+    """Write the next buckets, in ascending order of the bits that differ (Gosper's hack), and ask for their offsets."""
     n = 0
     while n < AHEAD and flips < end:
-        ring[n] = key ^ flips
-        prefetch(lines, line_of(starts, ring[n]))
+        keys[n] = key ^ flips
+        prefetch(numbers, offsets + keys[n])
         n += 1
         if flips == U(0):
             flips = end
         else:
-            place = lowest(flips)
-            carried = flips + (U(1) << place)
-            flips = (((carried ^ flips) >> U(2)) >> place) | carried
+            lowest_bit = lowest(flips)
+            carried = flips + (U(1) << lowest_bit)
+            flips = (((carried ^ flips) >> U(2)) >> lowest_bit) | carried
     return n, flips
 
 
@@ -170,8 +182,8 @@ def _fetch_bucket(
 ) -> None:
     """Ask for the codes of a bucket, or for its rows where the codes are in the database."""
     if codes:
-        for place in range(start, min(end, start + U(MOST_ASKED)), U(LINE)):
-            _fetch(codes + (place << U(3)))
+        for index in range(start, min(end, start + U(MAX_ASKED)), U(LINE)):
+            _fetch(codes + (index << U(3)))
     else:
         prefetch(numbers, rows + start)
 
@@ -187,8 +199,8 @@ def _fetch_codes(
     words: int,
 ) -> None:
     for i in range(U(n)):
-        for place in range(bounds[0, i], min(bounds[1, i], bounds[0, i] + U(AHEAD))):
-            address = _stored(blocks, shift, U(numbers[rows + place]))
+        for index in range(bounds[0, i], min(bounds[1, i], bounds[0, i] + U(MAX_ASKED))):
+            address = _stored(blocks, shift, U(numbers[rows + index]))
             for w in range(U(words)):
                 _fetch(address + (w << (shift + U(3))))
 
@@ -201,14 +213,14 @@ def _fetch(address: np.uint64) -> None:
 @inlined
 def _address(
     codes: np.uint64,
-    place: np.uint64,
+    index: np.uint64,
     numbers: NDArray[np.uint32],
     rows: np.uint64,
     blocks: NDArray[np.uint64],
     shift: np.uint64,
 ) -> np.uint64:
-    """Address of the code at a place among those of a substring."""
-    return codes + (place << U(3)) if codes else _stored(blocks, shift, U(numbers[rows + place]))
+    """Address of the code at an index among those of a substring."""
+    return codes + (index << U(3)) if codes else _stored(blocks, shift, U(numbers[rows + index]))
 
 
 @inlined

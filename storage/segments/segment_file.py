@@ -7,7 +7,6 @@ again.
 import json
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -21,12 +20,12 @@ from storage.database.tables import SegmentEntry
 from storage.durable import write_durably
 from storage.errors import SegmentError
 from storage.segments.costs import Costs, predicted_distance
-from storage.segments.layout import NUMBER_BYTES, WORD_BYTES, Blocks, Design, padding
-from storage.segments.probe import NO_ADDRESSES, Buckets, Question, probe
+from storage.segments.layout import NUMBER_BYTES, Blocks, Design, padding
+from storage.segments.probe import NO_ADDRESSES, Buckets, ProbeQuery, probe
 from storage.segments.substrings import Partition, gather, lookup
-from storage.segments.top_k import Findings, look_at_all
+from storage.segments.top_k import new_results, new_top_k
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MAGIC: Final = b"MULTIIDX"
 TRAILER: Final = Struct("<8sII")
 """Ends the file: MAGIC, bytes of the description before it, and their CRC-32."""
@@ -64,12 +63,13 @@ class Segment:
         starts, inline = self.design.starts, self.design.inline
         self.costs = Costs(tuple(self.design.partition.widths.tolist()), entry.rows, inline)
         self._octets = np.frombuffer(self._memory, np.uint8, starts[-1])
-        self._lines, self._numbers = self._octets.view(np.uint64), self._octets.view(np.uint32)
-        self._beyond = self._numbers[starts[-2] // NUMBER_BYTES :][: self.design.beyond]
-        self.sample = self._lines[: self.design.sampled * self.design.words].reshape(self.design.words, -1)
-        places = np.array(starts[1:-2]).reshape(-1, 2 + inline).T
+        self._numbers = self._octets.view(np.uint32)
+        self.sample = self._octets.view(np.uint64)[: self.design.sampled * self.design.words].reshape(
+            self.design.words, -1
+        )
+        places = np.array(starts[1:-1]).reshape(-1, 2 + inline).T
         base = self._octets.__array_interface__["data"][0]
-        self._places = np.stack([places[0] // WORD_BYTES, places[1] // NUMBER_BYTES, self.design.partition.widths])
+        self._places = np.stack([*(places[:2] // NUMBER_BYTES), self.design.partition.widths])
         self._codes = (places[2] + base).astype(np.uint64) if inline else NO_ADDRESSES
         self._masks = _contiguous(self.design.partition) if inline else self.design.partition.masks
         order = [self.design.partition.order] if inline else []
@@ -85,14 +85,13 @@ class Segment:
         blocks : (blocks,)
             Addresses of the blocks of the database that hold the codes, 2**shift each; not needed when inline.
         """
-        where = self._lines, self._numbers, self._beyond, self._places, self._codes
-        return Buckets(*where, blocks, shift, self._masks)
+        return Buckets(self._numbers, self._places, self._codes, blocks, shift, self._masks)
 
-    def question(self, query: NDArray[np.uint64]) -> Question:
-        """Ask for one code, (words,)."""
+    def probe_query(self, query: NDArray[np.uint64]) -> ProbeQuery:
+        """Prepare one query, (words,)."""
         gathered = gather(self._tables, query)
         substrings = len(self.design.partition.substrings)
-        return Question(
+        return ProbeQuery(
             gathered[substrings:] if self.design.inline else query, gathered[:substrings], self.entry.first_row
         )
 
@@ -114,11 +113,9 @@ class Segment:
 
     def compile(self) -> None:
         """Make the search kernels ready, so that no question waits for the compiler."""
-        counts = np.zeros(self.design.partition.code_length + 1, np.int64)
-        findings = Findings(1, np.zeros(5, np.int64), counts, np.zeros(1, np.int64), np.zeros(1, np.uint16))
-        query, no_rows = np.zeros(self.design.words, np.uint64), np.empty(0, np.int64)
-        probe(self.buckets(NO_ADDRESSES, 0), self.question(query), findings, 0, 0, 0)
-        look_at_all(NO_ADDRESSES, no_rows, no_rows, query, findings)
+        query, top_k = np.zeros(self.design.words, np.uint64), new_top_k(1, 0, self.design.partition.code_length)
+        buckets, work = self.buckets(NO_ADDRESSES, 0), np.zeros(2, np.int64)
+        probe(buckets, self.probe_query(query), top_k, new_results(1), work, 0, 0, 0)
         predicted_distance(self.sample, query, 1.0)
 
     def differences(self, blocks: Blocks) -> Iterator[str]:
@@ -132,16 +129,11 @@ class Segment:
     def _map(self) -> mmap.mmap:
         try:
             with self.path.open("rb") as file:
-                memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise SegmentError(self.path, "it is missing") from error
         except (OSError, ValueError) as error:  # ValueError: it is empty
             raise SegmentError(self.path, str(error)) from error
-        try:
-            memory.madvise(mmap.MADV_HUGEPAGE)  # buckets are read at random: fewer pages, fewer walks of their tables
-        except OSError:  # a kernel without them: slower, not wrong
-            return memory
-        return memory
 
     def _described(self, code_length: int) -> Design:
         if len(self._memory) < TRAILER.size:
@@ -154,7 +146,7 @@ class Segment:
         if fields.pop("format") != FORMAT:
             raise SegmentError(self.path, f"it is not of format {FORMAT}")
         partition = Partition(code_length, tuple(map(tuple, fields["substrings"])))
-        design = Design(self.entry.rows, fields["sampled"], partition, fields["inline"], fields["beyond"])
+        design = Design(self.entry.rows, fields["sampled"], partition, fields["inline"])
         known = [self.entry.name, self.entry.first_row, self.entry.rows, self.entry.checksum]
         if fields["entry"] != known or design.starts[-1] + size + TRAILER.size != len(self._memory):
             raise SegmentError(self.path, "it is of another state of the database")
@@ -198,7 +190,7 @@ def write_segment(
                 yield part
                 report(len(part))
         entries.append(SegmentEntry(name, first_row, design.rows, checksum))
-        yield from _description(entries[0], replace(design, beyond=section.size))
+        yield from _description(entries[0], design)
 
     write_durably(chunks(), folder / f"{name}.part", path)
     return entries[0]
@@ -211,7 +203,6 @@ def _description(entry: SegmentEntry, design: Design) -> Sequence[bytes]:
         "substrings": design.partition.substrings,
         "sampled": design.sampled,
         "inline": design.inline,
-        "beyond": design.beyond,
     }
     described = json.dumps(fields).encode()
     return described, TRAILER.pack(MAGIC, len(described), crc32(described))

@@ -50,10 +50,6 @@ class Arrival:
             os.posix_fadvise(self._open, self._begun, self.size_bytes - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self.size_bytes
 
-    def read(self, size_bytes: int, offset: int) -> bytes:
-        """Bytes already written."""
-        return os.pread(self._open, size_bytes, offset)
-
     def keep(self) -> Path:
         """Make it durable and put it in its place: once this returns, it outlives a kill and a loss of power.
 

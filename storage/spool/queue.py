@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -12,18 +13,23 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from storage.durable import FolderSync, folder_names, remove_stale, sync_folder
+from storage.durable import FolderSync, folder_names, make_private_folder, remove_stale, sync_folder
 from storage.errors import SpoolFull
 from storage.spool.arrival import Arrival
-from storage.spool.set_aside import UID, Aside, SetAside
+from storage.spool.set_aside import UID, Aside, Retention, SetAside
 
-__all__ = ["FULL", "Entry", "SetAside", "Spool"]
+__all__ = ["FULL", "Entry", "Retention", "SetAside", "Spool"]
 
 COUNT_AGE_S: Final = 0.5
 """How long a count of the folder holds; one listing of 100,000 names takes about 50 ms."""
 
 COUNT_AGE_PER_S: Final = 20
 """A listing that takes long holds longer, so that counting takes a twentieth of the time at most."""
+
+DEFAULT_RETENTION: Final = Retention()
+
+NAME: Final = re.compile(r"\d{20}-\d+-\d+-([0-9.]{1,64})\.dcm")
+"""File name of an entry that arrived with its SOP Instance UID."""
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What writing to a full disk says."""
@@ -55,6 +61,12 @@ class Entry:
         except FileNotFoundError:
             return time.time_ns()
 
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOP Instance UID that it arrived with; empty if that is not known before the file is read."""
+        match = NAME.fullmatch(self.path.name)
+        return match[1] if match else ""
+
 
 class Spool:
     """Queue that any number of processes and threads put into, and one process takes from.
@@ -67,17 +79,19 @@ class Spool:
         Waiting instances above which `put` refuses. Other processes may pass it by what they put within half a second.
     free_bytes
         Space to leave free on the disk.
+    retention
+        How much of what was set aside stays.
     """
 
-    def __init__(self, path: Path, capacity: int, free_bytes: int) -> None:
+    def __init__(self, path: Path, capacity: int, free_bytes: int, retention: Retention = DEFAULT_RETENTION) -> None:
         self.path, self.capacity, self.free_bytes = path, capacity, free_bytes
         self._incoming, self._temporary = path / "incoming", path / "tmp"
-        for folder in (self._incoming, self._temporary):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (path, self._incoming, self._temporary):
+            make_private_folder(folder)
         for folder in (path, path.parent):
             sync_folder(folder)
         self._sync = FolderSync(self._incoming)
-        self._aside = Aside(path / "aside", self._incoming, self._temporary)
+        self._aside = Aside(path / "aside", self._incoming, retention)
         self._serial = count()
         self._listed: dict[str, None] = {}  # names known to wait, oldest first
         self._lock = Lock()
@@ -177,8 +191,12 @@ class Spool:
         return self._aside.notes()
 
     def reasons(self) -> Counter[str]:
-        """How many were set aside, by reason."""
+        """How many instances were ever set aside, by reason; it costs the same however many they are."""
         return self._aside.reasons()
+
+    def set_aside_deleted(self) -> int:
+        """How many files of what was set aside retention has deleted."""
+        return self._aside.deleted()
 
     def is_set_aside(self, sop_instance_uid: str) -> SetAside | None:
         """Latest note on this instance, None when it was never set aside."""

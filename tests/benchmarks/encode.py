@@ -12,7 +12,6 @@ from itertools import islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hashing.codes import Codes, pack, unpack
@@ -21,7 +20,7 @@ from hashing.model.backends import Backend
 from hashing.model.encoder import Encoder
 from hashing.model.modality import joined
 from hashing.model.model_file import DEFAULT_MODEL
-from hashing.model.network import LEARNED_BITS, HashNetwork
+from hashing.model.weights import load_network
 from hashing.phantoms.hospital import samples
 from tests.benchmarks.report import Row, arguments, interleaved, publish
 
@@ -61,7 +60,7 @@ class Reference:
     """The network as it is defined; or, to show why it is no backend, with the blocks of its trunk in bf16."""
 
     def __init__(self, *, bf16: bool = False) -> None:
-        network = HashNetwork.of(load_file(DEFAULT_MODEL))
+        network, _ = load_network(DEFAULT_MODEL)
         if bf16:
             network.trunk.blocks = nn.Sequential(AsBF16(network.trunk.blocks.to(torch.bfloat16)))
         self.network = network.eval()
@@ -69,7 +68,7 @@ class Reference:
     def encode(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> Codes:
         """Codes of 128 bits."""
         with torch.inference_mode():
-            learned = self.network(torch.from_numpy(images).unsqueeze(1)).numpy()[:, :LEARNED_BITS]
+            learned = self.network(torch.from_numpy(images).unsqueeze(1)).numpy()[:, : self.network.code_length]
         return pack(joined(learned, modalities) >= 0)
 
 

@@ -31,7 +31,9 @@ from hashing.images.pixels import decode, preprocess
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from hashing.phantoms.hospital import samples
-from node.ingest.preparation import Prepared, prepare, start_worker
+from node.ingest.outcome import Prepared
+from node.ingest.preparation import prepare
+from node.ingest.worker import limit_process
 from node.processes import Role
 from storage.database.database import Database, Item
 from storage.record import Level
@@ -100,7 +102,7 @@ def main() -> None:
 @contextmanager
 def bench(folder: Path) -> Iterator["Bench"]:
     """All that trials share, ready."""
-    workers = get_context("forkserver").Pool(CORES, start_worker, [4 << 30])
+    workers = get_context("forkserver").Pool(CORES, limit_process, [4 << 30])
     database = Database.create_or_open(folder / "database", 64, "benchmark", 1 << 36)
     with running_node(folder / "home") as node, workers as pool:
         yield Bench(node, pool, Encoder.load(), database)

@@ -61,12 +61,11 @@ def arguments(description: str) -> argparse.Namespace:
 
 
 def search_parser(description: str | None, sections: Iterable[str]) -> argparse.ArgumentParser:
-    """Besides, names of sections, `--folder DIR` and `--data DIR`."""
+    """Options of `parser`, names of sections and `--folder DIR`."""
     options = parser(description)
     choices = [*sections, []]
     options.add_argument("sections", nargs="*", choices=choices, metavar="SECTION", help="all, where none is named")
     options.add_argument("--folder", type=Path, help="keep the databases here for the next run (20 GB)")
-    options.add_argument("--data", type=Path, help="sets of images, as for `hashing train`: search among codes of them")
     return options
 
 

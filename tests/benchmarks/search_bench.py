@@ -1,12 +1,11 @@
 """What every section of the search benchmark needs: databases, peers, and how to compare."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hashing.codes import Codes
 from storage.database.database import Database
 from storage.segments.builder import build, trusted
 from tests.benchmarks import search_data as data
@@ -24,19 +23,16 @@ class Bench:
     Attributes
     ----------
     sizes
-        Rows of the databases: ten and a hundred million, or what takes two minutes.
+        Rows of the databases, ascending: most sections use the first.
     repeats, least_ms
         How often all runs of a comparison take their turn at least, and for how long: noisy moments shall weigh little.
-    codes
-        Real codes, or None.
     """
 
     folder: Path
-    sizes: tuple[int, int]
+    sizes: Sequence[int]
     repeats: int
     least_ms: float
     machine: peers.Machine
-    codes: Codes | None
 
     def open(self, name: str, source: data.Source, rows: int, code_length: int, **options: bool) -> Database:
         """Open a generated database."""

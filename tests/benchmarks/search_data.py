@@ -61,15 +61,6 @@ def clustered(centres: int, seed: int) -> Source:
     return draw
 
 
-def repeated(codes: Codes) -> Source:
-    """Given codes again and again, with the same noise."""
-
-    def draw(generator: Generator, n: int, code_length: int) -> Codes:
-        return _cut(codes[generator.integers(0, len(codes), n)] ^ flips(generator, n, code_length), code_length)
-
-    return draw
-
-
 def flips(generator: Generator, rows: int, code_length: int, share: float = FLIPPED) -> Codes:
     """(rows, words) with each bit set by chance: the digits of `share`, last first, by AND and OR of random words."""
     found = np.zeros((rows, words(code_length)), np.uint64)

@@ -1,4 +1,4 @@
-"""What search is compared with: faiss, usearch, and loops in C, the limit of what this machine can do.
+"""The peers of search: faiss, and loops in C, the limit of what this machine can do.
 
 `pip install lookalike[bench]`, and a C compiler.
 """
@@ -21,8 +21,6 @@ from storage.search.addresses import Chunk
 
 Search = Callable[[Codes, int, int], NDArray[Any]]
 """(queries, k, threads) to (queries, k) distances."""
-QUICKLY_BUILT = ("IVF 256 4", "IVF 256 16", "MultiHash 21 1", "MultiHash 21 2")
-SLOWLY_BUILT = ("HNSW 16 64", "HNSW 16 256")
 
 SOURCE = r"""
 #include <stdint.h>
@@ -135,73 +133,16 @@ class Machine:
         return found
 
 
-def faiss() -> Any:
-    """Module, with its threads told not to spin."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    return import_module("faiss")
-
-
 def faiss_flat(codes: Codes) -> Search:
     """Exact search: (queries, k) distances of so many nearest, on so many threads."""
-    library = faiss()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # its threads shall not spin
+    library: Any = import_module("faiss")
     index = library.IndexBinaryFlat(codes.shape[1] * 64)
     index.add(codes.view(np.uint8))
 
-    return _by_faiss(index)
-
-
-def faiss_index(description: str, codes: Codes) -> Search:
-    """Approximate search: HNSW, IVF or MultiHash with parameters as named in the table."""
-    library, bits = faiss(), codes.shape[1] * 64
-    library.omp_set_num_threads(1)
-    kind, first, second = description.split()
-    if kind == "HNSW":
-        index = library.IndexBinaryHNSW(bits, int(first))
-        index.hnsw.efSearch = int(second)
-    elif kind == "IVF":
-        index = library.IndexBinaryIVF(library.IndexBinaryFlat(bits), bits, int(first))
-        index.own_fields, index.nprobe = False, int(second)
-        index.quantizer_kept = index.quantizer
-        index.train(codes[:: max(1, len(codes) // 100_000)].copy().view(np.uint8))
-    else:
-        index = library.IndexBinaryMultiHash(bits, 3, int(first))
-        index.nflip = int(second)
-    index.add(codes.view(np.uint8))
-
-    return _by_faiss(index)
-
-
-def _by_faiss(index: Any) -> Search:
     def search(queries: Codes, k: int, threads: int) -> NDArray[np.int32]:
-        faiss().omp_set_num_threads(threads)
+        library.omp_set_num_threads(threads)
         distances: NDArray[np.int32] = index.search(queries.view(np.uint8), k)[0]
-        return distances
-
-    return search
-
-
-def usearch_exact(codes: Codes) -> Search:
-    """Exact search of usearch."""
-    library: Any = import_module("usearch.index")
-    octets = codes.view(np.uint8)
-
-    def search(queries: Codes, k: int, threads: int) -> NDArray[np.float32]:
-        metric = library.MetricKind.Hamming
-        found = library.search(octets, queries.view(np.uint8), k, metric, exact=True, threads=threads)
-        distances: NDArray[np.float32] = found.distances
-        return distances
-
-    return search
-
-
-def usearch_hnsw(codes: Codes) -> Search:
-    """Approximate search of usearch."""
-    library: Any = import_module("usearch.index")
-    index = library.Index(ndim=codes.shape[1] * 64, metric=library.MetricKind.Hamming, dtype="b1")
-    index.add(np.arange(len(codes)), codes.view(np.uint8), threads=1)
-
-    def search(queries: Codes, k: int, threads: int) -> NDArray[np.float32]:
-        distances: NDArray[np.float32] = index.search(queries.view(np.uint8), k, threads=threads).distances
         return distances
 
     return search

@@ -1,7 +1,7 @@
-"""Rows listed one by one: those that are near, or set, are found, tested and taken by compiled loops.
+"""Compiled loops that list the rows of a chunk, drop those that fail a condition, and count the others into a top-k.
 
-Few rows of a search are near, so what is listed lies far apart in memory. Loops over a list have no branch that depends
-on what they read, so that many reads are under way at once.
+Few rows are near, so the rows of a list lie far apart in memory. Loops over a list have no branch that depends on what
+they read, so that many reads are under way at once.
 """
 
 from typing import Any, Final, NamedTuple
@@ -10,21 +10,21 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from storage.jit import LINE, NO_WORDS, U, at, count_ones, inlined, kernel, lowest, prefetch
-from storage.search.kernels.bitset import Bits, Condition, meant
-from storage.search.kernels.distance import STRETCH, STRIP, least_distance, near_rows, piece_rows, reach, take
-from storage.search.kernels.state import NO_FLAGS, NO_GROUPS, Notes, Parts, Selection
+from storage.database.columns import DELETED
+from storage.jit import NO_WORDS, U, at, inlined, kernel, lowest, prefetch
+from storage.search.kernels.bitset import Bits, Condition, matches
+from storage.search.kernels.distance import AHEAD, BLOCK, WORD, Words, ask_for, is_any_near, least_distance, near_mask
+from storage.search.kernels.state import NO_FLAGS, NO_GROUPS, UNSEEN, GroupedTopK, Parts
+from storage.segments.top_k import Results, count
 
-ROOM: Final = 16 * STRIP
-"""Rows listed in one call at most."""
-BEFORE: Final = U(32)
+MAX_LISTED: Final = 8192
+"""Rows of a list at most."""
+MIN_LISTED: Final = 3 * BLOCK
+"""Rows within the threshold that are listed before it is lowered."""
+ROWS_AHEAD: Final = U(32)
 """Rows of a list by which reading runs ahead."""
 WORDS_AHEAD: Final = 16
-"""Words of bits with rows by which reading runs ahead."""
-USUAL: Final = 2
-"""Rows of a word that are listed in any case."""
-LEAST_LISTED: Final = STRIP + STRIP // 2
-"""Rows within the threshold that are listed before it is lowered, or the sieve asked about them."""
+"""Words of bits by which reading runs ahead."""
 
 
 class Listing(NamedTuple):
@@ -32,182 +32,115 @@ class Listing(NamedTuple):
 
     Attributes
     ----------
-    parts, places : (ROOM,) int64
-        The part that a row lies in, and where.
-    pieces : (STRETCH / STRIP,) uint64
-        What `reach` found in the stretch that is being listed.
+    parts, offsets : (MAX_LISTED,) int64
+        The part that a row lies in, and its offset in it.
     """
 
     parts: NDArray[np.int64]
-    places: NDArray[np.int64]
-    pieces: NDArray[np.uint64]
+    offsets: NDArray[np.int64]
 
 
 def new_listing() -> Listing:
     """Room for a list."""
-    return Listing(np.empty(ROOM, np.int64), np.empty(ROOM, np.int64), np.empty(STRETCH // STRIP, np.uint64))
+    return Listing(np.empty(MAX_LISTED, np.int64), np.empty(MAX_LISTED, np.int64))
 
 
-@kernel
-def select(
-    parts: Parts,
-    queries: NDArray[np.uint64],
-    selection: Selection,
-    listing: Listing,
-    notes: Notes,
-    noted: int,
-    place: NDArray[np.int64],
-) -> Any:
-    """Note the rows that may be among the k nearest to any of the queries, after so many others; return how many then.
-
-    The threshold falls as soon as enough are counted below it; no heap, and equal distances keep their order.
-
-    Parameters
-    ----------
-    listing
-        The same until all parts are gone over.
-    place : (2,)
-        Part and row in it to begin with, 0 at first; after the call, where to go on if the notes were full, or as many
-        parts as there are.
-    """
-    while place[0] < parts.rows.size and noted + STRIP <= notes.rows.size:
-        most = min(LEAST_LISTED, notes.rows.size - noted)
-        listed = list_near(parts, queries, selection.threshold[0], most, listing, place)
-        noted = take_listed(parts, queries, listing, listed, selection, notes, noted)
-    return noted
+@inlined
+def _append(listing: Listing, listed: Any, part: Any, first: Any, mask: Any) -> Any:
+    """Append the rows of a word of bits to a list of so many; return how many there are then."""
+    while mask:
+        listing.parts[listed], listing.offsets[listed] = part, first + np.int64(lowest(mask))
+        listed += U(1)
+        mask &= mask - U(1)
+    return listed
 
 
 @kernel
 def list_near(
-    parts: Parts,
-    queries: NDArray[np.uint64],
-    limit: int,
-    most: int,
-    listing: Listing,
-    place: NDArray[np.int64],
+    parts: Parts, queries: Words, limit: int, max_rows: int, listing: Listing, position: NDArray[np.int64]
 ) -> Any:
-    """List rows within a limit of any query, `most` at most, which is STRIP at least; return how many.
+    """List rows within a limit of any query; return how many.
 
     Parameters
     ----------
-    limit
-        Not more than in the call before.
-    listing
-        The same until all parts are gone over.
-    place : (2,)
-        As for `select`.
+    max_rows
+        At least BLOCK, at most MAX_LISTED.
+    position : (2,)
+        Part and offset to begin with, 0 at first; after the call, where to go on if the list was full, or as many parts
+        as there are.
     """
-    listed, rows = U(0), piece_rows(queries.shape[1])
-    for p in range(place[0], parts.rows.size):
+    listed = U(0)
+    for p in range(position[0], parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
-        for start in range(place[1], n, STRIP):
-            if listed + U(STRIP) > U(most):
-                place[0], place[1] = p, start
+        for first in range(position[1], n, BLOCK):
+            if AHEAD:
+                ask_for(codes, stride, queries.shape[1], first + AHEAD, BLOCK)
+            if not is_any_near(codes, stride, queries, first, min(n - first, BLOCK), limit):
+                continue
+            if listed + U(BLOCK) > U(max_rows):
+                position[0], position[1] = p, first
                 return np.int64(listed)
-            if start % STRETCH == 0:
-                reach(codes, stride, queries, start, min(start + STRETCH, n), limit, listing.pieces)
-            end, pieces = min(start + STRIP, n), listing.pieces[start % STRETCH // STRIP]
-            while pieces:
-                piece = start + rows * np.int64(lowest(pieces))
-                pieces &= pieces - U(1)
-                stop = min(piece + rows, end)
-                for first in range(piece, stop, 64):
-                    near = near_rows(codes, stride, queries, first, min(first + 64, stop), limit)
-                    while near:
-                        listing.parts[listed], listing.places[listed] = p, first + np.int64(lowest(near))
-                        listed += U(1)
-                        near &= near - U(1)
-        place[1] = 0
-    place[0] = parts.rows.size
-    return np.int64(listed)
-
-
-@kernel
-def list_set(counts: NDArray[np.int64], bits: Bits, listing: Listing, place: NDArray[np.int64]) -> Any:
-    """List rows whose bit is set, as many as there is room for; return how many.
-
-    Parameters
-    ----------
-    place : (3,)
-        Part, word in it, and word of all bits to begin with, as for `list_near`.
-    """
-    listed, most = U(0), U(listing.parts.size - 64)
-    for p in range(place[0], counts.size):
-        words = (counts[p] + 63) >> 6
-        for w in range(place[1], words):
-            if listed > most:
-                place[0], place[1] = p, w
-                return np.int64(listed)
-            rest, found = bits[place[2] + w], listed
-            listed += count_ones(rest)
-            for _ in range(USUAL):  # also where there is none: guessing whether takes longer
-                listing.parts[found], listing.places[found] = p, (w << 6) + np.int64(lowest(rest))
-                found += U(1)
-                rest &= rest - U(1)
-            while rest:
-                listing.parts[found], listing.places[found] = p, (w << 6) + np.int64(lowest(rest))
-                found += U(1)
-                rest &= rest - U(1)
-        place[1] = 0
-        place[2] += words
-    place[0] = counts.size
+            for word in range(first, min(first + BLOCK, n), WORD):
+                mask = near_mask(codes, stride, queries, word, min(n - word, WORD), limit)
+                listed = _append(listing, listed, p, word, mask)
+        position[1] = 0
+    position[0] = parts.rows.size
     return np.int64(listed)
 
 
 @kernel
 def list_near_set(
-    parts: Parts,
-    queries: NDArray[np.uint64],
-    limit: int,
-    bits: Bits,
-    most: int,
-    listing: Listing,
-    place: NDArray[np.int64],
+    parts: Parts, queries: Words, limit: int, bits: Bits, max_rows: int, listing: Listing, position: NDArray[np.int64]
 ) -> Any:
-    """As `list_near`, among the rows whose bit is set: only words with such rows are looked at.
+    """As `list_near`, among the rows whose bit is set: the other words of bits are passed over.
 
     Parameters
     ----------
-    place : (3,)
-        As for `list_set`.
+    position : (3,)
+        Part, word in it, and word of all bits that the part begins with.
     """
     listed = U(0)
-    for p in range(place[0], parts.rows.size):
-        n, stride, words = parts.counts[p], parts.strides[p], (parts.counts[p] + 63) >> 6
+    for p in range(position[0], parts.rows.size):
+        n, stride, words = parts.counts[p], parts.strides[p], (parts.counts[p] + WORD - 1) // WORD
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
-        lead, asked = place[1], 0
-        for w in range(place[1], words):
-            word = bits[place[2] + w]
-            if not word:
+        here = bits[position[2] : position[2] + words]
+        for w in range(position[1], words):
+            if w + WORDS_AHEAD < words and here[w + WORDS_AHEAD]:
+                ask_for(codes, stride, queries.shape[1], (w + WORDS_AHEAD) * WORD, WORD)
+            if not here[w]:
                 continue
-            while asked < WORDS_AHEAD and lead < words:
-                if bits[place[2] + lead]:
-                    asked += 1
-                    for plane in range(queries.shape[1]):
-                        for line in range(0, 64, LINE):
-                            prefetch(codes, U(plane * stride + (lead << 6) + line))
-                lead += 1
-            asked -= 1
-            if listed + U(64) > U(most):
-                place[0], place[1] = p, w
+            if listed + U(WORD) > U(max_rows):
+                position[0], position[1] = p, w
                 return np.int64(listed)
-            near = word & near_rows(codes, stride, queries, w << 6, min((w << 6) + 64, n), limit)
-            while near:
-                listing.parts[listed], listing.places[listed] = p, (w << 6) + np.int64(lowest(near))
-                listed += U(1)
-                near &= near - U(1)
-        place[1] = 0
-        place[2] += words
-    place[0] = parts.rows.size
+            mask = near_mask(codes, stride, queries, w * WORD, min(n - w * WORD, WORD), limit)
+            listed = _append(listing, listed, p, w * WORD, mask & here[w])
+        position[1] = 0
+        position[2] += words
+    position[0] = parts.rows.size
+    return np.int64(listed)
+
+
+@kernel
+def list_set(counts: NDArray[np.int64], bits: Bits, listing: Listing, position: NDArray[np.int64]) -> Any:
+    """List rows whose bit is set, as many as there is room for; return how many. `position` as in `list_near_set`."""
+    listed = U(0)
+    for p in range(position[0], counts.size):
+        words = (counts[p] + WORD - 1) // WORD
+        for w in range(position[1], words):
+            if listed + U(WORD) > U(MAX_LISTED):
+                position[0], position[1] = p, w
+                return np.int64(listed)
+            listed = _append(listing, listed, p, w * WORD, bits[position[2] + w])
+        position[1] = 0
+        position[2] += words
+    position[0] = counts.size
     return np.int64(listed)
 
 
 @kernel
 def keep_listed(listing: Listing, listed: int, addresses: NDArray[np.uint64], condition: Condition) -> Any:
-    """Leave the rows in a list whose value passes, the others out; return how many are left.
-
-    What is read first does not wait for what is decided by it.
+    """Keep the rows of a list whose value meets a condition; return how many.
 
     Parameters
     ----------
@@ -216,56 +149,96 @@ def keep_listed(listing: Listing, listed: int, addresses: NDArray[np.uint64], co
     """
     values, left = np.empty(listed, condition.ends.dtype), U(0)
     for i in range(U(listed)):
-        if i + BEFORE < U(listed):
-            ahead = U(listing.places[i + BEFORE])
-            prefetch(_column(addresses, listing.parts[i + BEFORE], ahead, condition), ahead)
-        place = U(listing.places[i])
-        values[i] = _column(addresses, listing.parts[i], place, condition)[place]
+        if i + ROWS_AHEAD < U(listed):
+            prefetch(*_value(listing, i + ROWS_AHEAD, addresses, condition))
+        column, offset = _value(listing, i, addresses, condition)
+        values[i] = column[offset]
     for i in range(U(listed)):
-        part, place = listing.parts[i], listing.places[i]
-        listing.parts[left], listing.places[left] = part, place
-        left += U(meant(values[i], condition) == condition.wanted)
+        part, offset = listing.parts[i], listing.offsets[i]
+        listing.parts[left], listing.offsets[left] = part, offset
+        left += U(matches(values[i], condition) == condition.wanted)
     return np.int64(left)
 
 
 @inlined
-def _column(addresses: NDArray[np.uint64], part: Any, place: Any, condition: Condition) -> Any:
-    """Values of a part up to a place."""
-    return carray(at(addresses[U(part)], condition.ends), (np.int64(place) + 1,))
+def _value(listing: Listing, i: Any, addresses: NDArray[np.uint64], condition: Condition) -> Any:
+    """Values of a part up to that of a row of the list, and its index."""
+    offset = listing.offsets[i]
+    return carray(at(addresses[U(listing.parts[i])], condition.ends), (offset + 1,)), U(offset)
 
 
 @kernel
 def take_listed(
-    parts: Parts,
-    queries: NDArray[np.uint64],
-    listing: Listing,
-    listed: int,
-    selection: Selection,
-    notes: Notes,
-    noted: int,
-) -> Any:
-    """Note the rows in a list that may be among the nearest, after so many others; return how many are noted then.
-
-    There must be room for all of the list.
-    """
-    near = np.empty(listed, np.int64)
+    parts: Parts, queries: Words, listing: Listing, listed: int, nearest: GroupedTopK, results: Results
+) -> None:
+    """Add the rows of a list that may be among the nearest to the results, which must have room for all of it."""
+    distances, threshold = np.empty(listed, np.int64), nearest.top_k.threshold
     for i in range(U(listed)):
-        if i + BEFORE < U(listed):
-            a = U(listing.parts[i + BEFORE])
-            ahead = carray(at(parts.codes[a], NO_WORDS), (parts.strides[a],))
-            prefetch(ahead, U(listing.places[i + BEFORE]))
-        p = U(listing.parts[i])
+        if i + ROWS_AHEAD < U(listed):
+            ahead = U(listing.parts[i + ROWS_AHEAD])
+            prefetch(carray(at(parts.codes[ahead], NO_WORDS), (1,)), U(listing.offsets[i + ROWS_AHEAD]))
+        p, row = U(listing.parts[i]), U(listing.offsets[i])
         codes = carray(at(parts.codes[p], NO_WORDS), (parts.strides[p] * queries.shape[1],))
-        near[i] = least_distance(codes, parts.strides[p], queries, listing.places[i])
-        if near[i] <= selection.threshold[0]:
-            place = U(listing.places[i])
-            prefetch(carray(at(parts.flags[p], NO_FLAGS), (parts.counts[p],)), place)
+        distances[i] = least_distance(codes, parts.strides[p], queries, row)
+        if distances[i] <= threshold[0]:
+            prefetch(carray(at(parts.flags[p], NO_FLAGS), (1,)), row)
             if parts.groups.size:
-                prefetch(carray(at(parts.groups[p], NO_GROUPS), (parts.counts[p],)), place)
+                prefetch(carray(at(parts.groups[p], NO_GROUPS), (1,)), row)
     for i in range(U(listed)):
-        if near[i] <= selection.threshold[0]:
-            p, n = listing.parts[i], parts.counts[listing.parts[i]]
-            flags = carray(at(parts.flags[p], NO_FLAGS), (n,))
-            groups = carray(at(parts.groups[p], NO_GROUPS), (n,)) if parts.groups.size else NO_GROUPS
-            noted = take(flags, groups, listing.places[i], near[i], parts.rows[p], selection, notes, noted)
-    return noted
+        if distances[i] <= threshold[0]:
+            _take(parts, listing.parts[i], U(listing.offsets[i]), distances[i], nearest, results)
+
+
+@inlined
+def _take(parts: Parts, p: Any, row: Any, distance: int, nearest: GroupedTopK, results: Results) -> None:
+    """Add one row to the results, unless it is deleted or its group has a nearer one."""
+    n, grouped, size = parts.counts[p], parts.groups.size > 0, results.size[0]
+    deleted = carray(at(parts.flags[p], NO_FLAGS), (n,))[row] & DELETED
+    group = carray(at(parts.groups[p], NO_GROUPS), (n,))[row] if grouped else np.uint32(0)
+    if not deleted:
+        more = _more_groups(nearest, group, distance) if grouped else 1
+        if more >= 0:
+            count(nearest.top_k, distance, more)
+            results.rows[size], results.distances[size] = parts.rows[p] + np.int64(row), distance
+            results.groups[size] = group
+            results.size[0] = size + 1
+
+
+@inlined
+def _more_groups(nearest: GroupedTopK, group: Any, distance: int) -> int:
+    """How many more groups are within the threshold by a row at a distance; -1 if its group has a nearer row."""
+    by_table, before = nearest.best.size > 0, np.int64(UNSEEN)
+    if by_table:
+        before = np.int64(nearest.best[group])
+    elif nearest.last[0] == group:
+        before = nearest.last[1]
+    counted = before <= nearest.top_k.threshold[0]
+    if counted and distance > before:
+        return -1
+    if counted:
+        nearest.top_k.counts[before] -= 1
+    if by_table:
+        nearest.best[group] = distance
+    nearest.last[0], nearest.last[1] = group, distance
+    return 0 if counted else 1
+
+
+@kernel
+def select(
+    parts: Parts,
+    queries: Words,
+    nearest: GroupedTopK,
+    listing: Listing,
+    results: Results,
+    position: NDArray[np.int64],
+) -> None:
+    """Add the rows that may be among the k nearest to any query to the results.
+
+    Parameters
+    ----------
+    position : (2,)
+        As for `list_near`; it is no more than the parts if the results are full, with room for fewer than MIN_LISTED.
+    """
+    while position[0] < parts.rows.size and results.size[0] + MIN_LISTED <= results.rows.size:
+        listed = list_near(parts, queries, nearest.top_k.threshold[0], MIN_LISTED, listing, position)
+        take_listed(parts, queries, listing, listed, nearest, results)

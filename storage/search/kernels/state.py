@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.jit import kernel
+from storage.segments.top_k import NO_GROUPS, TopK
 
 UNSEEN: Final = 65535
 """Distance of a group that no row has reached."""
 NO_FLAGS: Final = np.empty(0, np.uint8)
-NO_GROUPS: Final = np.empty(0, np.uint32)
+NO_BEST: Final = np.empty(0, np.uint16)
 
 
 class Parts(NamedTuple):
@@ -35,69 +36,22 @@ class Parts(NamedTuple):
     groups: NDArray[np.uint64]
 
 
-class Selection(NamedTuple):
-    """The nearest so far, changed by each call of `select`.
-
-    A group counts once, with the least distance of its rows. Without groups, each row counts.
+class GroupedTopK(NamedTuple):
+    """The k nearest groups so far; a group counts once, with the least distance of its rows.
 
     Attributes
     ----------
-    k
-        How many are wanted.
-    keep_ties
-        Keep everything at the distance of the k-th, instead of the first in row order.
-    threshold, within : (1,) int64
-        Greatest distance that may still matter; how many are at most that far.
-    counts : (code_length + 1,) int64
-        How many are at each distance up to the threshold.
+    top_k
+        Counts groups, or rows where the parts have no groups.
     best : (groups,) uint16
         Least distance of each group, UNSEEN at first; empty where the rows of a group follow each other.
     last : (2,) int64
-        Group noted last, and its least distance.
+        Latest group, and its least distance.
     """
 
-    k: int
-    keep_ties: bool
-    threshold: NDArray[np.int64]
-    within: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    top_k: TopK
     best: NDArray[np.uint16]
     last: NDArray[np.int64]
-
-
-class Notes(NamedTuple):
-    """Rows that may be among the nearest, from the front.
-
-    Attributes
-    ----------
-    rows, distances, groups : (capacity,)
-        At least STRIP.
-    """
-
-    rows: NDArray[np.int64]
-    distances: NDArray[np.uint16]
-    groups: NDArray[np.uint32]
-
-
-class Each(NamedTuple):
-    """What `select_each` has found, by query.
-
-    Attributes
-    ----------
-    thresholds, withins : (queries, 1) int64; counts : (queries, code_length + 1) int64
-        As in `Selection`.
-    rows, distances : (queries, capacity)
-        As in `Notes`, rows counted from the first of the call; capacity for more than a tile.
-    noted : (queries, 1) int64
-        How many rows are noted.
-    """
-
-    thresholds: NDArray[np.int64]
-    withins: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    rows: NDArray[np.uint32]
-    distances: NDArray[np.uint16]
-    noted: NDArray[np.int64]
 
 
 class Totals(NamedTuple):
@@ -106,38 +60,24 @@ class Totals(NamedTuple):
     Attributes
     ----------
     sums, counts : (groups,) int64
-        Distances added up, and of how many rows.
+        Sum of the distances of the rows of each group, and how many rows that is.
     """
 
     sums: NDArray[np.int64]
     counts: NDArray[np.int64]
 
 
-def new_each(queries: int, code_length: int, capacity: int) -> Each:
-    """Nothing found yet, with room for so many rows of each query."""
-    return Each(
-        thresholds=np.full((queries, 1), code_length),
-        withins=np.zeros((queries, 1), np.int64),
-        counts=np.zeros((queries, code_length + 1), np.int64),
-        rows=np.empty((queries, capacity), np.uint32),
-        distances=np.empty((queries, capacity), np.uint16),
-        noted=np.zeros((queries, 1), np.int64),
-    )
-
-
-@kernel
-def lower(selection: Selection, limit: int) -> None:
-    """Lower the threshold of a selection, because another has shown that nothing farther matters."""
-    while selection.threshold[0] > limit:
-        selection.within[0] -= selection.counts[selection.threshold[0]]
-        selection.threshold[0] -= 1
+def grouped(top_k: TopK, groups: int = 0) -> GroupedTopK:
+    """No group counted yet; `groups` is how many there may be, 0 where the rows of a group follow each other."""
+    best = np.full(groups, UNSEEN, np.uint16) if groups else NO_BEST
+    return GroupedTopK(top_k, best, np.array([-1, UNSEEN]))
 
 
 @kernel
 def ascending(
     rows: NDArray[np.int64], distances: NDArray[np.uint16], groups: NDArray[np.uint32], limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint32]]:
-    """Rows within a limit in their order, with their distances and groups, copied."""
+    """Copy the rows within a limit in ascending order, with their distances and groups."""
     kept = np.flatnonzero(distances <= limit)
     order = kept[np.argsort(rows[kept])]
     return rows[order], distances[order], groups[order] if groups.size else groups.copy()
@@ -147,3 +87,6 @@ def packed(queries: Codes) -> Codes:
     """Queries as every kernel is compiled for: contiguous and writable."""
     ready = queries.dtype == np.uint64 and queries.flags.c_contiguous and queries.flags.writeable
     return queries if ready else np.require(queries, np.uint64, ["C", "W"])  # which takes long to find nothing to do
+
+
+__all__ = ["NO_FLAGS", "NO_GROUPS", "UNSEEN", "GroupedTopK", "Parts", "Totals", "ascending", "grouped", "packed"]

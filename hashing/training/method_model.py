@@ -1,0 +1,58 @@
+"""A method of the bench as a model that the node loads: its trunk and its trained head, put together."""
+
+from pathlib import Path
+
+import torch
+
+from hashing.model.model_file import Architecture, Model, ModelError
+from hashing.model.network import EfficientNetLite0, HashNetwork
+from hashing.model.weights import export
+from hashing.training.experiment import Experiment
+from hashing.training.loop import ImageTrunk, Learner
+from hashing.training.method_run import BenchData, Run, train
+from hashing.training.trunk import imagenet_trunk, saved_trunk
+
+
+def export_method(run: Run, experiment: Experiment, root: Path, output: Path, path: Path) -> Model:
+    """Train a method and write it as a model file, without bits of the modality and without class scores.
+
+    Raises
+    ------
+    ModelError
+        The experiment has no single trunk that encodes images.
+    """
+    if experiment.trunk == "given" or (experiment.trunk == "trained" and experiment.folds > 1):
+        raise ModelError(
+            f"{experiment.title} has no single trunk that encodes images (trunk {experiment.trunk!r}, "
+            f"{experiment.folds} folds): use trunk 'own' or 'imagenet', or one fold"
+        )
+    folder = output / experiment.name
+    data = BenchData.load(experiment, root, output)
+    learner, _ = train(run, experiment, data, folder)
+    network = network_of(learner, experiment, data, folder)
+    head = network.head
+    architecture = Architecture(
+        head=head.name,
+        head_options=head.options,
+        code_lengths=(run.code_length,),
+        modality_bits=False,
+        input_size=experiment.size,
+    )
+    facts = {"method": run.method, "experiment": experiment.name, "seed": str(run.seed)}
+    return export(network, architecture, path, path.stem, facts)
+
+
+def network_of(learner: Learner, experiment: Experiment, data: BenchData, folder: Path) -> HashNetwork:
+    """The network of a trained learner, which takes grey values."""
+    head = learner.head.cpu().eval()
+    if data.mean is not None and data.deviation is not None and not head.strides:
+        head.take_raw_features(torch.from_numpy(data.mean), torch.from_numpy(data.deviation))
+    return HashNetwork(_trunk(learner, experiment, folder), head, experiment.size)
+
+
+def _trunk(learner: Learner, experiment: Experiment, folder: Path) -> EfficientNetLite0:
+    if isinstance(learner.trunk, ImageTrunk):
+        trained = learner.trunk.network.cpu()
+        assert isinstance(trained, EfficientNetLite0)
+        return trained
+    return imagenet_trunk() if experiment.trunk == "imagenet" else saved_trunk(folder / "trunk-0")

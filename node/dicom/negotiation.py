@@ -1,0 +1,179 @@
+"""Association requests are answered: rejected with a reason, or accepted context by context (PS3.8 7.1.1, 9.3.3)."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from pydicom.uid import UID, ImplicitVRLittleEndian
+from pynetdicom.acse import ACSE
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, SOPClassExtendedNegotiation
+from pynetdicom.presentation import PresentationContext
+
+from node.dicom.association_request import APPLICATION_CONTEXT, AssociationRequest, ProposedContext
+from node.dicom.sop_classes import FIND_CLASSES, Service, choose_transfer_syntax, service_of
+from node.dicom.upper_layer import UpperLayer
+
+logger = logging.getLogger(__name__)
+
+ACCEPTED, NO_REASON, ABSTRACT_SYNTAX, TRANSFER_SYNTAX = 0, 2, 3, 4
+"""Results of a presentation context (PS3.8 table 9-18)."""
+EXTENDED_NEGOTIATION: Final = bytes([1, 0, 0, 0, 0, 1, 0])
+"""Relational queries, date-time, fuzzy names, time zone, multi-frame conversion, empty and multiple values: a byte each
+(PS3.4 C.5.1.1). Not the last: there all values of a key must match (C.2.2.2.8), here any."""
+
+
+class Rejection(Exception):  # noqa: N818 - an answer, not a failure of ours
+    """An association is not accepted.
+
+    Attributes
+    ----------
+    code
+        Result, source and reason of the A-ASSOCIATE-RJ (PS3.8 table 9-21).
+    reason
+        Why, in words, for the log and to count by; holds nothing that the peer sent.
+    """
+
+    def __init__(self, code: tuple[int, int, int], reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+LOCAL_LIMIT_EXCEEDED: Final = 2, 3, 2
+CHECK_FAILED: Final = 2, 2, 1
+"""Codes of rejections for now: a limit of the node, and no reason given."""
+
+
+class AssociationPolicy(Protocol):
+    """What the application decides about associations."""
+
+    ae_title: str
+    accept_unknown_sop_classes: bool
+
+    def admit(self, request: AssociationRequest, *, stores: bool) -> Callable[[], None]:
+        """Admit an association, and return what gives its quota back when its connection is closed.
+
+        Parameters
+        ----------
+        stores
+            True if a storage class is proposed.
+
+        Raises
+        ------
+        Rejection
+            It is not admitted. Any other exception rejects it, too.
+        """
+
+    def note(self, reason: str, calling_ae_title: str) -> None:
+        """Count what was refused or mended. Never raises."""
+
+
+class Acceptor(ACSE):
+    """Negotiates one association that a peer asks for, in the thread of the association."""
+
+    def __init__(self, association: Association, layer: UpperLayer, policy: AssociationPolicy) -> None:
+        super().__init__(association)
+        self._layer, self._policy = layer, policy
+
+    def _negotiate_as_acceptor(self) -> None:
+        """Answer the request; whatever fails rejects it, so that a broken check admits nobody."""
+        request = self._layer.request
+        if request is None:  # the peer was gone, or sent something else, before it asked
+            self._layer.close()
+            return
+        self.requestor.ae_title = request.calling_ae_title or "?"
+        try:
+            self._accept(request)
+        except Rejection as rejection:
+            self._reject(request, rejection)
+        except Exception:
+            logger.exception("an association request could not be checked")
+            self._reject(request, Rejection(CHECK_FAILED, "internal error while checking the request"))
+
+    def _accept(self, request: AssociationRequest) -> None:
+        _check(request, self._policy.ae_title)
+        contexts = [self._answer(context) for context in request.contexts]
+        stores = any(context.result == ACCEPTED and _stores(context.abstract_syntax) for context in contexts)
+        if not self._layer.is_probe:  # whether the node answers is asked also when it admits nobody
+            self._layer.when_closed(self._policy.admit(request, stores=stores))
+            logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
+        for slip in sorted(set(request.slips)):
+            self._policy.note(f"association request mended: {slip}", request.calling_ae_title)
+        for role in _roles(self.requestor.role_selection, contexts):
+            self.acceptor.add_negotiation_item(role)
+        for fields in _extended(self.requestor.sop_class_extended):
+            self.acceptor.add_negotiation_item(fields)
+        self.assoc._accepted_cx = {
+            context.context_id or 0: context for context in contexts if context.result == ACCEPTED
+        }
+        self.assoc._rejected_cx = [context for context in contexts if context.result != ACCEPTED]
+        self.send_accept()
+        self.assoc.is_established = True
+
+    def _answer(self, proposed: ProposedContext) -> PresentationContext:
+        """The answer to one presentation context."""
+        service = service_of(proposed.abstract_syntax, accept_unknown=self._policy.accept_unknown_sop_classes)
+        syntax = None if service is None else choose_transfer_syntax(service, proposed.transfer_syntaxes)
+        context = PresentationContext()
+        if not 1 <= proposed.context_id <= 255 or proposed.context_id % 2 == 0:
+            context._context_id, result = proposed.context_id, NO_REASON
+        else:
+            context.context_id = proposed.context_id
+            result = ABSTRACT_SYNTAX if service is None else TRANSFER_SYNTAX if syntax is None else ACCEPTED
+        context.result = result
+        if result == ACCEPTED:
+            context.abstract_syntax = UID(proposed.abstract_syntax)
+        context.transfer_syntax = [UID(syntax or ImplicitVRLittleEndian)]  # not significant unless accepted
+        context._as_scu, context._as_scp = False, result == ACCEPTED
+        return context
+
+    def _reject(self, request: AssociationRequest, rejection: Rejection) -> None:
+        title = request.calling_ae_title
+        logger.warning("rejected an association from %s: %s", title or "a blank AE title", rejection.reason)
+        self._policy.note(f"association: {rejection.reason}", title)
+        self.send_reject(*rejection.code)
+        self.assoc.kill()
+
+
+def _check(request: AssociationRequest, ae_title: str) -> None:
+    """Raise the rejection that PS3.8 9.3.4 has for a request, whoever sends it."""
+    if request.protocol_version & 1 == 0:  # no other bit is tested (PS3.8 table 9-11)
+        raise Rejection((1, 2, 2), "protocol version not supported")
+    if request.application_context != APPLICATION_CONTEXT:
+        raise Rejection((1, 1, 2), "application context name not supported")
+    if request.called_ae_title != ae_title.strip():
+        raise Rejection((1, 1, 7), "called AE title not recognized")
+    if not request.calling_ae_title:
+        raise Rejection((1, 1, 3), "calling AE title is blank")
+    if not request.contexts:
+        raise Rejection((1, 1, 1), "no presentation context is proposed")
+
+
+def _stores(abstract_syntax: UID | None) -> bool:
+    return service_of(abstract_syntax or "") is Service.STORAGE
+
+
+def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> list[SCP_SCU_RoleSelectionNegotiation]:
+    """Answers to role selection: the peer may be SCU, which is also the default, and never SCP (PS3.7 D.3.3.4)."""
+    accepted = {context.abstract_syntax for context in contexts if context.result == ACCEPTED}
+    answers = []
+    for sop_class_uid, role in proposed.items():
+        if sop_class_uid in accepted and role.scu_role:
+            answer = SCP_SCU_RoleSelectionNegotiation()
+            answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, True, False
+            answers.append(answer)
+    return answers
+
+
+def _extended(proposed: dict[UID, bytes]) -> list[SOPClassExtendedNegotiation]:
+    """Answers to extended negotiation of the FIND classes: the fields that are proposed and supported."""
+    answers = []
+    for sop_class_uid, fields in proposed.items():
+        if sop_class_uid in FIND_CLASSES:
+            answer = SOPClassExtendedNegotiation()
+            answer.sop_class_uid = sop_class_uid
+            answer.service_class_application_information = bytes(
+                ours & theirs for ours, theirs in zip(EXTENDED_NEGOTIATION, fields, strict=False)
+            )
+            answers.append(answer)
+    return answers

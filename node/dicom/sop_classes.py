@@ -1,0 +1,85 @@
+"""Which service a SOP class belongs to, and in which transfer syntaxes the node offers it."""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import ExplicitVRLittleEndian as Explicit
+from pydicom.uid import ImplicitVRLittleEndian as Implicit
+from pynetdicom import sop_class as tables
+from pynetdicom.service_class import QueryRetrieveServiceClass
+
+from node.dicom.private import SIMILARITY_FIND
+
+VERIFICATION: Final = UID("1.2.840.10008.1.1")
+PATIENT_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.1.1")
+STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
+FIND_CLASSES: Final = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND, SIMILARITY_FIND)
+
+DICOM_ROOT: Final = "1.2.840.10008."
+STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."
+"""Below it lie the storage SOP classes of PS3.4 table B.5-1, retired ones and those of DICOS and DICONDE."""
+OTHER_BRANCHES: Final = ("1.2.840.10008.5.1.4.1.1.200.", "1.2.840.10008.5.1.4.1.1.201.")
+"""Below these lie also queries for protocols and inventories, and objects of no patient (PS3.4 annexes GG to KK)."""
+RETIRED_STORAGE: Final = frozenset(
+    {
+        "1.2.840.10008.5.1.1.27",  # Stored Print
+        "1.2.840.10008.5.1.1.29",  # Hardcopy Grayscale Image
+        "1.2.840.10008.5.1.1.30",  # Hardcopy Color Image
+        "1.2.840.10008.5.1.4.34.1",  # RT Beams Delivery Instruction, trial
+    }
+)
+STORAGE_CLASSES: Final = frozenset(tables._STORAGE_CLASSES.values()) | RETIRED_STORAGE
+"""Storage SOP classes of the standard by name: the ones outside the branch cannot be told otherwise."""
+SYNTAX: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
+MAX_UID_LENGTH: Final = 64  # PS3.5 section 9.1
+
+tables.register_uid(SIMILARITY_FIND, "LookalikeSimilarityFind", QueryRetrieveServiceClass, "C-FIND")
+
+
+class Service(Enum):
+    """A service that the node offers as SCP."""
+
+    VERIFICATION = "verification"
+    FIND = "find"
+    STORAGE = "storage"
+
+
+TRANSFER_SYNTAXES: Final = {
+    Service.VERIFICATION: (Implicit, Explicit, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
+    Service.FIND: (Explicit, Implicit),
+}
+"""What is accepted, in order of preference; for storage it is whichever the sender proposes first."""
+
+
+@lru_cache(maxsize=1024)
+def service_of(sop_class_uid: str, *, accept_unknown: bool = True) -> Service | None:
+    """The service through which the node serves a SOP class, None if it does not offer the class.
+
+    Parameters
+    ----------
+    accept_unknown
+        True to take a UID that is not of the DICOM standard as a storage class: vendors have private ones.
+    """
+    if len(sop_class_uid) > MAX_UID_LENGTH or not SYNTAX.fullmatch(sop_class_uid):
+        return None
+    if sop_class_uid == VERIFICATION:
+        return Service.VERIFICATION
+    if sop_class_uid in FIND_CLASSES:
+        return Service.FIND
+    if sop_class_uid in STORAGE_CLASSES:
+        return Service.STORAGE
+    if sop_class_uid.startswith(DICOM_ROOT):  # a class of a later edition: its branch tells storage from services
+        is_storage = sop_class_uid.startswith(STORAGE_BRANCH) and not sop_class_uid.startswith(OTHER_BRANCHES)
+        return Service.STORAGE if is_storage else None
+    return Service.STORAGE if accept_unknown else None
+
+
+def choose_transfer_syntax(service: Service, proposed: Sequence[str]) -> str | None:
+    """The transfer syntax that a presentation context is accepted with, None if no proposed one is usable."""
+    if service is Service.STORAGE:
+        return proposed[0] if proposed else None
+    return next((syntax for syntax in TRANSFER_SYNTAXES[service] if syntax in proposed), None)

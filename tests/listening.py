@@ -1,0 +1,49 @@
+"""A listener on its own, with a spool behind it and everybody admitted."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+from pynetdicom import AE
+
+from node.dicom.association_request import AssociationRequest
+from node.dicom.listener import Listener
+from storage.spool.queue import Spool
+from tests.running import free_port
+from tests.test_receiver import receiver_of
+from tests.wire import Wire
+
+
+class Everybody:
+    """A policy that admits all, and remembers what it is to count."""
+
+    ae_title, accept_unknown_sop_classes = "LOOKALIKE", True
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def admit(self, request: AssociationRequest, *, stores: bool) -> Any:
+        return lambda: None
+
+    def note(self, reason: str, calling_ae_title: str) -> None:
+        self.noted.append(reason)
+
+
+class Served:
+    """A listener on its own, with a spool behind it."""
+
+    def __init__(self, folder: Path, timeout_s: float = 20, tls: ssl.SSLContext | None = None) -> None:
+        self.ae, self.port, self.policy = AE("LOOKALIKE"), free_port(), Everybody()
+        self.ae.network_timeout = timeout_s
+        self.spool = Spool(folder / "spool", capacity=100, free_bytes=0)
+        receiver = receiver_of(self.spool)
+        self.listener = Listener(self.ae, ("127.0.0.1", self.port), [], receiver, self.policy, tls=tls)
+
+    def close(self) -> None:
+        self.listener.stop()
+
+    def open(self) -> Wire:
+        return Wire.open("127.0.0.1", self.port)
+
+    def associate(self) -> Wire:
+        return Wire.associate("127.0.0.1", self.port)
