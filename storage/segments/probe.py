@@ -139,16 +139,35 @@ def _step(
             work[ROWS] += np.int64(bounds[1, i] - bounds[0, i])
             if work[ROWS] > max_rows:
                 return False
-            for index in range(bounds[0, i], bounds[1, i]):
-                address = _address(codes, U(index), numbers, rows, blocks, shift)
-                distance = _distance(address, shift, code)
-                if distance <= top_k.threshold[0] and not _seen_before(address, shift, code, buckets.masks, radius, j):
-                    size = results.size[0]
-                    if size == results.rows.size:
-                        return False
-                    results.rows[size] = query.first_row + np.int64(numbers[rows + index])
-                    results.distances[size], results.size[0] = distance, size + 1
-                    count(top_k, distance, 1)
+            if not _keep_near(buckets, query, top_k, results, codes, bounds[0, i], bounds[1, i], radius, j):
+                return False
+    return True
+
+
+@inlined
+def _keep_near(
+    buckets: Buckets,
+    query: ProbeQuery,
+    top_k: TopK,
+    results: Results,
+    codes: np.uint64,
+    first: np.uint64,
+    end: np.uint64,
+    radius: int,
+    j: int,
+) -> bool:
+    """Add the rows of a bucket that are within the threshold to the results; False when these are full."""
+    numbers, rows, shift, code = buckets.numbers, U(buckets.substrings[1, j]), U(buckets.shift), query.code
+    for index in range(first, end):
+        address = _address(codes, U(index), numbers, rows, buckets.blocks, shift)
+        distance = _distance(address, shift, code)
+        if distance <= top_k.threshold[0] and not _seen_before(address, shift, code, buckets.masks, radius, j):
+            size = results.size[0]
+            if size == results.rows.size:
+                return False
+            results.rows[size] = query.first_row + np.int64(numbers[rows + index])
+            results.distances[size], results.size[0] = distance, size + 1
+            count(top_k, distance, 1)
     return True
 
 
