@@ -9,10 +9,10 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from node.dicom.data_set import read_data_set
 from node.dicom.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
 from node.errors import Status
 from node.query import find
+from node.query.data_set import read_data_set
 from node.query.find import Finder
 from node.query.retriever import Retriever
 from node.settings import Settings

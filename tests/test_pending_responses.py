@@ -9,10 +9,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 
-from node.dicom.data_set import read_data_set
 from node.dicom.upper_layer import UpperLayer
 from node.errors import Status
 from node.query import pending_responses
+from node.query.data_set import read_data_set
 from tests.answering import MANY, Node, StudyRoot, answering_node
 from tests.archive import identifier, uid
 from tests.running import wait_until

@@ -15,9 +15,9 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import VR, PersonName
 from pynetdicom.dsutils import encode
 
-from node.dicom.data_set import read_data_set
 from node.dicom.hierarchy import LEVEL_OF, tag_of
 from node.dicom.private import GROUP, Element, PrivateBlock, add_block
+from node.query.data_set import read_data_set
 from node.query.identifier import Query, read_query
 from node.query.matching import read_keys
 from node.query.response import ResponseEncoder

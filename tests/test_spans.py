@@ -113,7 +113,7 @@ def test_after_corrections_and_removals_the_index_finds_what_a_scan_finds(
     with Database.create_or_open(tmp_path_factory.mktemp("database"), 64, "model", 1 << 26) as database:
         database.append([item(number, **changes) for number, changes in enumerate(first)])
         for step, (number, changes) in enumerate(corrections):
-            later = {"received_ns": (1 << 62) + step, "content_digest": f"correction {step}".encode()}
+            later: dict[str, Any] = {"received_ns": (1 << 62) + step, "content_digest": f"correction {step}".encode()}
             database.append([item(number, **changes, **later)], replace=True)
         database.remove([f"2.25.2{number}" for number in gone])
         assert database.verify() == []

@@ -4,12 +4,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from node.dicom.hierarchy import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
 from node.query.matching import Key
 from node.query.spans import INDEX_OF, spans
-from storage.database.columns import DELETED, SEXES
+from storage.database.columns import SEXES
 from storage.database.database import Snapshot
 from storage.database.lookup import Span
 from storage.record import LEVELS, Entity, Level
@@ -177,22 +175,12 @@ def _dated(snapshot: Snapshot, keys: dict[str, Key], where: Filter, check: Check
     del keys["StudyDate"]
     first, last = (int(end) if end else None for end in (ends["first"], ends["last"]))
     excluded = []
-    for uid in _undated_studies(snapshot):
+    for uid in snapshot.undated_studies():
         check()
         if not _matches(snapshot, _entity(snapshot, Level.STUDY, uid), key, check):
             excluded.append(uid)
     dates = (first, last if ends["range"] else first)
     return replace(where, study_dates=dates, undated=True, excluded_studies=frozenset(excluded))
-
-
-def _undated_studies(snapshot: Snapshot) -> list[str]:
-    """Study Instance UIDs of the studies with an image that has no valid Study Date."""
-    ordinals = [np.empty(0, np.uint32)]
-    for block in snapshot.blocks():
-        undated = np.flatnonzero(block.column("study_date") <= 0)
-        undated = undated[block.column("flags")[undated] & DELETED == 0]
-        ordinals.append(np.unique(block.column("study")[undated]))
-    return [snapshot.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
 
 def _entity(snapshot: Snapshot, level: Level, uid: str) -> Entity:

@@ -33,7 +33,7 @@ class Buckets(NamedTuple):
     ----------
     numbers : (n,) uint32
         Offsets of buckets, and rows.
-    places : (3, substrings) int64
+    substrings : (3, substrings) int64
         Index of each substring's first offset, index of its first row, and its width in bits.
     codes : (substrings,) uint64
         Addresses of the codes in the order of those rows; empty where they are read from the database.
@@ -46,7 +46,7 @@ class Buckets(NamedTuple):
     """
 
     numbers: NDArray[np.uint32]
-    places: NDArray[np.int64]
+    substrings: NDArray[np.int64]
     codes: NDArray[np.uint64]
     blocks: NDArray[np.uint64]
     shift: int
@@ -98,7 +98,7 @@ def probe(
         looked at or the results are full: they are incomplete then.
     """
     keys, bounds = np.empty((2, AHEAD), np.uint64), np.empty((2, AHEAD), np.uint64)
-    substrings, step = buckets.places.shape[1], first
+    substrings, step = buckets.substrings.shape[1], first
     while step < end and step <= top_k.threshold[0]:
         radius, j = step // substrings, step % substrings
         if not _step(buckets, query, top_k, results, work, radius, j, max_rows, keys, bounds):
@@ -122,7 +122,7 @@ def _step(
 ) -> bool:
     """Look into every bucket of substring j that differs in `radius` bits; fetch some while reading others."""
     numbers, blocks, shift, code = buckets.numbers, buckets.blocks, U(buckets.shift), query.code
-    offsets, rows, end = U(buckets.places[0, j]), U(buckets.places[1, j]), U(1) << U(buckets.places[2, j])
+    offsets, rows, end = U(buckets.substrings[0, j]), U(buckets.substrings[1, j]), U(1) << U(buckets.substrings[2, j])
     codes, turn = buckets.codes[j] if buckets.codes.size else U(0), 0
     ahead, flips = _next_keys(numbers, offsets, query.keys[j], (U(1) << U(radius)) - U(1), end, keys[0])
     while ahead:
@@ -139,16 +139,35 @@ def _step(
             work[ROWS] += np.int64(bounds[1, i] - bounds[0, i])
             if work[ROWS] > max_rows:
                 return False
-            for index in range(bounds[0, i], bounds[1, i]):
-                address = _address(codes, U(index), numbers, rows, blocks, shift)
-                distance = _distance(address, shift, code)
-                if distance <= top_k.threshold[0] and not _seen_before(address, shift, code, buckets.masks, radius, j):
-                    size = results.size[0]
-                    if size == results.rows.size:
-                        return False
-                    results.rows[size] = query.first_row + np.int64(numbers[rows + index])
-                    results.distances[size], results.size[0] = distance, size + 1
-                    count(top_k, distance, 1)
+            if not _keep_near(buckets, query, top_k, results, codes, bounds[0, i], bounds[1, i], radius, j):
+                return False
+    return True
+
+
+@inlined
+def _keep_near(
+    buckets: Buckets,
+    query: ProbeQuery,
+    top_k: TopK,
+    results: Results,
+    codes: np.uint64,
+    first: np.uint64,
+    end: np.uint64,
+    radius: int,
+    j: int,
+) -> bool:
+    """Add the rows of a bucket that are within the threshold to the results; False when these are full."""
+    numbers, rows, shift, code = buckets.numbers, U(buckets.substrings[1, j]), U(buckets.shift), query.code
+    for index in range(first, end):
+        address = _address(codes, U(index), numbers, rows, buckets.blocks, shift)
+        distance = _distance(address, shift, code)
+        if distance <= top_k.threshold[0] and not _seen_before(address, shift, code, buckets.masks, radius, j):
+            size = results.size[0]
+            if size == results.rows.size:
+                return False
+            results.rows[size] = query.first_row + np.int64(numbers[rows + index])
+            results.distances[size], results.size[0] = distance, size + 1
+            count(top_k, distance, 1)
     return True
 
 

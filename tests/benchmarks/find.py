@@ -67,12 +67,20 @@ def main() -> None:
         stored(database, first)
         for name in (ORTHANC, DCMTK):
             sent(servers[name], folder / f"to {name}", first)
-        clients = {name: stack.enter_context(FindClient.associate(peer)) for name, peer in servers.items()}
-        rows = list(followed(throughput(clients, repeats)))
+        with clients_of(servers) as clients:
+            rows = list(followed(throughput(clients, repeats)))
         stored(database, rest)
         sent(servers[ORTHANC], folder / "rest", rest)
-        rows += followed(latencies({name: clients[name] for name in (OURS, ORTHANC)}, count, repeats))
+        with clients_of({name: servers[name] for name in (OURS, ORTHANC)}) as clients:
+            rows += followed(latencies(clients, count, repeats))
     publish(rows, options.json)
+
+
+@contextmanager
+def clients_of(servers: Mapping[str, Peer]) -> Iterator[dict[str, FindClient]]:
+    """An open association with each server: Orthanc ends those that are idle for half a minute."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(FindClient.associate(peer)) for name, peer in servers.items()}
 
 
 def throughput(clients: Mapping[str, FindClient], repeats: int) -> Iterator[Row]:
