@@ -16,6 +16,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydicom.charset import python_encoding
 
 from node.errors import SettingsError
 
@@ -24,6 +25,8 @@ FILE_NAME = "settings.toml"
 PREFIX = "LOOKALIKE_"
 """What the environment variable of a setting begins with."""
 DEFAULT = "default"
+EVERYBODY_ELSE = "*"
+"""Calling AE title that stands for all that are not named."""
 AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
 Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
@@ -49,6 +52,10 @@ class Settings(BaseSettings):
         True, description="Store objects of private SOP classes, too; otherwise only classes of the standard."
     )
     max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
+    assume_charset: dict[str, str] = Field(
+        {},
+        description="Character set of queries that name none or an unknown one, by calling AE title; * for the rest.",
+    )
 
     heartbeat_limit_s: float = Field(
         10, ge=5, description="A receiver or page without a sign of life for so long is restarted."
@@ -123,6 +130,14 @@ class Settings(BaseSettings):
             rule = "1 to 16 characters of ASCII, no backslash or control character, and no space at its end"
             raise ValueError(f"{title!r} is no AE title: it has {rule}")
         return title
+
+    @field_validator("assume_charset")
+    @classmethod
+    def _known_character_sets(cls, assumed: dict[str, str]) -> dict[str, str]:
+        for names in assumed.values():
+            if not names.isascii() or any(name not in python_encoding for name in names.split("\\")):
+                raise ValueError(f"{names!r} is no Specific Character Set, such as ISO_IR 100")
+        return assumed
 
     @field_validator("host")
     @classmethod

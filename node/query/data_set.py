@@ -45,7 +45,7 @@ class StructureError(ValueError):
         super().__init__(f"{reason} at byte {offset}")
 
 
-def read_data_set(encoded: bytes, transfer_syntax: UID) -> Dataset:
+def read_data_set(encoded: bytes, transfer_syntax: UID, assumed_character_set: str = "") -> Dataset:
     """Data set of a message.
 
     Parameters
@@ -54,6 +54,8 @@ def read_data_set(encoded: bytes, transfer_syntax: UID) -> Dataset:
         As it came over the network.
     transfer_syntax
         Explicit or Implicit VR Little Endian.
+    assumed_character_set
+        Specific Character Set of a data set that names none, or one that nobody knows; "" for ISO_IR 6.
 
     Raises
     ------
@@ -65,7 +67,10 @@ def read_data_set(encoded: bytes, transfer_syntax: UID) -> Dataset:
     implicit = transfer_syntax.is_implicit_VR
     try:
         character_set = check_structure(encoded, implicit=implicit)
-        readable = encoded[: character_set.start] + _known(encoded[character_set]) + encoded[character_set.stop :]
+        known = _known(encoded[character_set])
+        readable = encoded[: character_set.start] + known + encoded[character_set.stop :]
+        if assumed_character_set and not known.strip():
+            readable += _character_set(assumed_character_set, implicit=implicit)  # of two elements, the last counts
         return read_dataset(BytesIO(readable), implicit, is_little_endian=True, bytelength=len(readable))
     except Exception as error:  # whatever reading a stream of anything raises
         raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set, or is cut short") from error
@@ -144,6 +149,16 @@ class _Walk:
         if vr not in LONG_VRS or start + 12 > end:
             raise StructureError("an element without a value representation", start)
         return group << 16 | element, vr, struct.unpack_from("<I", self._encoded, start + 8)[0], start + 12
+
+
+def _character_set(names: str, *, implicit: bool) -> bytes:
+    """Specific Character Set as an element."""
+    value = names.encode("ascii")
+    value += b" " * (len(value) % 2)
+    tag = SPECIFIC_CHARACTER_SET >> 16, SPECIFIC_CHARACTER_SET & 0xFFFF
+    if implicit:
+        return TAG_AND_LENGTH.pack(*tag, len(value)) + value
+    return TAG_AND_VR.pack(*tag, b"CS") + struct.pack("<H", len(value)) + value
 
 
 def _known(names: bytes) -> bytes:

@@ -28,7 +28,7 @@ from node.query.find import Finder
 from node.query.pending_responses import PendingResponses
 from node.roles.kernel_cache import load_kernels
 from node.roles.probe import answers
-from node.settings import Settings
+from node.settings import EVERYBODY_ELSE, Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 logger = logging.getLogger(__name__)
@@ -155,14 +155,13 @@ class ApplicationEntity:
 
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         """Write the pending responses; yield the final one to pynetdicom, unless it is success."""
-        model, encoded, syntax = event.context.abstract_syntax, event.request.Identifier, event.context.transfer_syntax
-        responses = PendingResponses(event)
+        model, responses = event.context.abstract_syntax, PendingResponses(event)
         try:
             found = self.finder.find(
-                read_data_set(b"" if encoded is None else encoded.getvalue(), UID(syntax)),
+                self._identifier(event),
                 patient_root=model == PATIENT_ROOT_FIND,
                 example_mandatory=model == SIMILARITY_FIND,
-                implicit=UID(syntax).is_implicit_VR,
+                implicit=UID(event.context.transfer_syntax).is_implicit_VR,
                 is_cancelled=responses.is_cancelled,
             )
             for status, identifier in found:
@@ -177,6 +176,13 @@ class ApplicationEntity:
         except Exception:
             logger.exception("internal error while finding")
             yield _status(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node")), None
+
+    def _identifier(self, event: Any) -> Dataset:
+        """The request's identifier; one without a known character set has the one that is set for its caller."""
+        encoded, assumed = event.request.Identifier, self.settings.assume_charset
+        character_set = assumed.get(event.assoc.requestor.ae_title, assumed.get(EVERYBODY_ELSE, ""))
+        syntax = UID(event.context.transfer_syntax)
+        return read_data_set(b"" if encoded is None else encoded.getvalue(), syntax, character_set)
 
 
 def _status(refusal: Refusal) -> Dataset:

@@ -1,0 +1,92 @@
+"""C-FIND requests in the character sets of the world, declared, left out and unknown."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydicom import config as pydicom_config
+from pydicom.charset import convert_encodings
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pydicom.valuerep import PersonName
+
+from node.settings import Settings
+from tests.answering import SYNTAXES, Node, answering_node
+from tests.archive import identifier, instance
+
+NAMES = {
+    "ISO_IR 100": "Müller^Jörg",
+    "ISO_IR 144": "Иванов^Иван",
+    "\\ISO 2022 IR 87": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+    "\\ISO 2022 IR 149": "Hong^Gildong=洪^吉洞=홍^길동",
+    "GB18030": "Wang^XiaoDong=王^小东",
+    "ISO_IR 192": "Łukasz^Žofia",
+}
+ITEMS = [
+    instance(f"{number}.1.1", number, attributes={"PatientID": f"P{number}", "PatientName": name})
+    for number, name in enumerate(NAMES.values(), 1)
+]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with answering_node(tmp_path_factory.mktemp("node"), ITEMS) as node:
+        yield node
+
+
+def asking_for(name: str, character_set: str, declared: str | None) -> Dataset:
+    """Request whose key is written in one character set, and which declares it, another one or none."""
+    request = identifier("STUDY", PatientID="")
+    if declared is not None:
+        request.SpecificCharacterSet = declared
+    encoded = PersonName(name).encode(convert_encodings(character_set.split("\\")))
+    request.add(DataElement(0x00100010, "PN", PersonName(encoded, original_string=encoded)))
+    return request
+
+
+def found(node: Node, request: Dataset, syntax: UID = SYNTAXES[0]) -> list[str]:
+    return [str(response.PatientName) for response in node.found(request, syntax=syntax)]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("character_set", NAMES)
+def test_a_name_is_found_and_answered_in_the_character_set_of_the_request(
+    node: Node, character_set: str, syntax: UID
+) -> None:
+    request = identifier("STUDY", keys={"SpecificCharacterSet": character_set, "PatientName": NAMES[character_set]})
+
+    [response] = node.found(request, syntax=syntax)
+
+    names = response.SpecificCharacterSet
+    assert (names if isinstance(names, str) else "\\".join(names)) == character_set
+    assert str(response.PatientName) == NAMES[character_set]
+
+
+@pytest.mark.parametrize("title", ["CLIENT", "*"])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("declared", [None, "ISO 8859-5"])
+def test_a_missing_or_unknown_character_set_is_the_one_that_is_assumed_of_the_caller(
+    node: Node, title: str, syntax: UID, declared: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pydicom_config.settings, "reading_validation_mode", pydicom_config.IGNORE)
+    request = asking_for("Иванов*", "ISO_IR 144", declared)
+    assert found(node, request, syntax) == []
+    assumed = node.settings.model_copy(update={"assume_charset": {title: "ISO_IR 144", "OTHER": "ISO_IR 100"}})
+    monkeypatch.setattr(node.entity, "settings", assumed)
+
+    [response] = node.found(request, syntax=syntax)
+
+    assert (str(response.PatientName), response.SpecificCharacterSet) == ("Иванов^Иван", "ISO_IR 144")
+
+
+def test_a_declared_character_set_is_believed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    assumed = node.settings.model_copy(update={"assume_charset": {"*": "ISO_IR 144"}})
+    monkeypatch.setattr(node.entity, "settings", assumed)
+
+    assert found(node, asking_for("Müller*", "ISO_IR 100", "ISO_IR 100")) == ["Müller^Jörg"]
+
+
+@pytest.mark.parametrize("names", ["latin one", "ISO_IR 100\\x", "é"])
+def test_a_character_set_that_nobody_knows_cannot_be_assumed(names: str) -> None:
+    with pytest.raises(ValueError, match="no Specific Character Set"):
+        Settings(assume_charset={"*": names})
