@@ -49,6 +49,7 @@ class AssociationPolicy(Protocol):
 
     ae_title: str
     accept_unknown_sop_classes: bool
+    services: frozenset[Service]
 
     def admit(self, request: AssociationRequest, *, stores: bool) -> Callable[[], None]:
         """Admit an association, and return what gives its quota back when its connection is closed.
@@ -113,6 +114,7 @@ class Acceptor(ACSE):
     def _answer(self, proposed: ProposedContext) -> PresentationContext:
         """The answer to one presentation context."""
         service = service_of(proposed.abstract_syntax, accept_unknown=self._policy.accept_unknown_sop_classes)
+        service = service if service in self._policy.services else None
         syntax = None if service is None else choose_transfer_syntax(service, proposed.transfer_syntaxes)
         context = PresentationContext()
         if not 1 <= proposed.context_id <= 255 or proposed.context_id % 2 == 0:

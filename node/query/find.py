@@ -22,7 +22,7 @@ from node.query.retriever import LookAlikes, Match, Retriever
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
-from storage.record import LEVELS, Entity, Level
+from storage.record import LEVELS, Level
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Finder:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
         for entity in entities:
             values = catalog.values(snapshot, entity, query.keys, check)
-            yield values, self._retrieve_ae_title(snapshot, entity), {}
+            yield values, self._retrieve_ae_title, {}
 
     def _look_alike(
         self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str], check: catalog.Check
@@ -109,7 +109,7 @@ class Finder:
         lower = [keyword for keyword in query.keys if keyword not in own]
         values = catalog.values(snapshot, match.entity, own, check)
         values |= catalog.values(snapshot, match.image, lower, check)
-        return values, self._retrieve_ae_title(snapshot, match.image), common | _similarity(query.level, match)
+        return values, self._retrieve_ae_title, common | _similarity(query.level, match)
 
     def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
         """Elements that are the same in every response: the question as understood, and the state of the index."""
@@ -137,13 +137,10 @@ class Finder:
         """COMPLETE if every received instance is indexed; this looks through the spool."""
         return "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE"
 
-    def _retrieve_ae_title(self, snapshot: Snapshot, entity: Entity) -> str:
-        """Title of the archive that holds the images: the setting, or else the sender of the first image."""
-        if self.settings.retrieve_ae_title:
-            return self.settings.retrieve_ae_title
-        first = next(catalog.descendants(snapshot, entity.level, entity.uid, Level.IMAGE))
-        record = snapshot.record(first)
-        return record.instance.get("RetrieveAETitle", "") if record else ""
+    @property
+    def _retrieve_ae_title(self) -> str:
+        """Values of Retrieve AE Title: never the sender, which may be a modality or a tool that serves no retrieval."""
+        return "\\".join(self.settings.retrieve_ae_titles)
 
 
 def _bounded(rows: Iterator[Row]) -> Iterator[Row]:

@@ -18,7 +18,7 @@ from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.probe import answers
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import PATIENT_ROOT_FIND
+from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND
 from node.errors import Refusal, Status
 from node.home import open_for_reading
 from node.ingest.pressure import Pressure
@@ -76,6 +76,7 @@ class ApplicationEntity:
         self.settings, self.receiver, self.finder = settings, receiver, finder
         self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
+        self.services = ALWAYS_OFFERED
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
@@ -154,9 +155,14 @@ class ApplicationEntity:
 
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         model, encoded = event.context.abstract_syntax, event.request.Identifier
+        caller = self.settings.peers.get(event.assoc.requestor.ae_title)
         try:
             responses = self.finder.find(
-                read_data_set(b"" if encoded is None else encoded.getvalue(), UID(event.context.transfer_syntax)),
+                read_data_set(
+                    b"" if encoded is None else encoded.getvalue(),
+                    UID(event.context.transfer_syntax),
+                    assume_charset=caller.assume_charset if caller else "",
+                ),
                 patient_root=model == PATIENT_ROOT_FIND,
                 example_mandatory=model == SIMILARITY_FIND,
                 is_cancelled=lambda: event.is_cancelled or not event.assoc.is_established,
