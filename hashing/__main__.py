@@ -35,12 +35,12 @@ def train(
     The score of a method is its validation NDCG@100: the test part is not touched.
     """
     if method:
-        from hashing.training import method_run as bench
-        from hashing.training.experiment import Experiment
+        from hashing.bench import method_run as bench
+        from hashing.bench.experiment import Experiment
 
         run = bench.Run(method, code_length, seed)
         if model:
-            from hashing.training.method_model import export_method
+            from hashing.bench.method_model import export_method
 
             written = export_method(run, Experiment.read(experiment), data, output, model)
             typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
@@ -123,12 +123,21 @@ def compare(
     docs: Annotated[Path, typer.Option(help="Folder for results.md, results.csv and plots.")] = Path("docs"),
 ) -> None:
     """Train and judge all methods of experiments, and write tables and plots; runs done already are read."""
-    from hashing.training import comparison, report
-    from hashing.training.experiment import Experiment
+    from hashing.bench import comparison, report
+    from hashing.bench.experiment import Experiment
 
     compared = [comparison.compare(Experiment.read(path), data, output) for path in experiments]
     report.write(compared, docs)
     typer.echo(f"{docs / 'results.md'}, {docs / 'results.csv'}")
+
+
+@app.command(epilog="Example: python -m hashing tune hashing/experiments/dafh.toml --data ~/images")
+def tune(experiment: ExperimentFile, data: Data, output: Output = Path("runs")) -> None:
+    """Print the best of six settings of each trained method, by validation images, as options for the file."""
+    from hashing.bench import tuning
+    from hashing.bench.experiment import Experiment
+
+    typer.echo(tuning.best_options(list(tuning.tune(Experiment.read(experiment), data, output))))
 
 
 if __name__ == "__main__":

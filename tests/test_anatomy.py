@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hashing.phantoms.anatomy import Anatomy, Finding, skin_extent, slow_waves, tissue_finding
-from hashing.phantoms.shape import ellipsoid, thread
+from hashing.phantoms.body.anatomy import Anatomy, Finding, skin_extent, slow_waves, tissue_finding
+from hashing.phantoms.body.shape import ellipsoid, thread
 
 ANATOMY = Anatomy((), (), 300.0, 110.0, 100.0, -100.0, (Finding("mass", 10.0, 50.0), Finding("effusion", -90.0, 20.0)))
 

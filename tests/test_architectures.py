@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from hashing.__main__ import app
+from hashing.bench.bench_data import BenchData
+from hashing.bench.experiment import Experiment
+from hashing.bench.method_run import Run, outputs_of
 from hashing.data import datasets
 from hashing.methods import catalogue
 from hashing.methods.base import Head, HeadOutputs, Method, Nested, Setting, Sum, Targets
@@ -20,8 +23,6 @@ from hashing.model.architectures import build
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL, Architecture, ModelError, read_model
 from hashing.model.weights import export, load_network
-from hashing.training.experiment import Experiment
-from hashing.training.method_run import BenchData, Run, outputs_of
 from tests.standin import experiment
 
 MODALITY = ["DX"]
@@ -79,8 +80,10 @@ def test_a_method_with_a_pyramid_is_trained_exported_and_encodes_as_it_did_in_th
         Encoder.load(model, 64, "cpu")
 
 
-def test_a_plain_method_takes_raw_features_once_it_is_exported(nih: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden", [0, 64])
+def test_a_plain_method_takes_raw_features_once_it_is_exported(hidden: int, nih: Path, tmp_path: Path) -> None:
     path, model = experiment(tmp_path, "imagenet", ["DPSH"]), tmp_path / "dpsh.safetensors"
+    path.write_text(f"hidden = {hidden}\n" + path.read_text())
     command = ["train", str(path), "--method", "DPSH", "--code-length", "32", "--data", str(nih)]
 
     done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "runs"), "--model", str(model)])
@@ -93,6 +96,7 @@ def test_a_plain_method_takes_raw_features_once_it_is_exported(nih: Path, tmp_pa
     encoding = Encoder.load(model, 32, "cpu").encode(np.asarray(images), MODALITY * 10)
     assert np.allclose(encoding.relaxed, expected, atol=0.05)
     assert encoding.class_scores.shape == (10, 0)
+    assert read_model(model).architecture.head_options == ({"hidden": 64} if hidden else {})
 
 
 def test_a_bench_without_one_trunk_for_all_images_gives_no_model(nih: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hashing.phantoms.build import build
-from hashing.phantoms.person import person
+from hashing.phantoms.body.build import build
+from hashing.phantoms.body.person import person
 
 
 def test_a_build_belongs_to_the_person() -> None:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hashing.phantoms.anatomy import Anatomy
-from hashing.phantoms.chest import chest
-from hashing.phantoms.person import Person, person
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.chest import chest
+from hashing.phantoms.body.person import Person, person
+from hashing.phantoms.body.tissue import TISSUES
 from hashing.phantoms.section import Plane, section
-from hashing.phantoms.tissue import TISSUES
 
 HEALTHY = replace(person(20, 3), findings=(), side=1)
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hashing.phantoms.build import build
-from hashing.phantoms.circulation import great_vessels, heart, lung_vessels
-from hashing.phantoms.person import person
-from hashing.phantoms.shape import Solid
-from hashing.phantoms.torso import lung
+from hashing.phantoms.body.build import build
+from hashing.phantoms.body.circulation import great_vessels, heart, lung_vessels
+from hashing.phantoms.body.person import person
+from hashing.phantoms.body.shape import Solid
+from hashing.phantoms.body.torso import lung
 
 BUILD = build(person(1, 0))
 

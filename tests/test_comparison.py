@@ -1,6 +1,7 @@
 """The whole bench on a stand-in for ChestX-ray14."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from hashing.__main__ import app
+from hashing.bench import comparison, report
+from hashing.bench.comparison import Comparison, compare, health, rows
+from hashing.bench.experiment import Experiment
+from hashing.bench.method_run import Run
 from hashing.evaluation.protocol import reported_tasks
 from hashing.methods.catalogue import METHODS
-from hashing.training import comparison, report
-from hashing.training.comparison import compare, health, rows
-from hashing.training.experiment import Experiment
 from hashing.training.loop import Schedule
 from tests.standin import experiment
 
@@ -31,7 +33,7 @@ def test_one_command_makes_the_whole_table_from_the_published_tree(nih: Path, tm
         "dataset", "method", "code_length", "metric", "relevance", "value", "low", "high", "seeds",
     ]  # fmt: skip
     assert {row["method"] for row in found} == {*METHODS, "chance"}
-    assert {row["relevance"] for row in found} == {"codes"} | {
+    assert {row["relevance"] for row in found} == {"codes", "P-A validation"} | {
         f"{relevance} {database}" for relevance in ("P-A", "P-B", "P-C") for database in ("DB-seen", "DB-unseen")
     }
     tested = {row["seeds"] for row in found if row["method"] == "DPSH"}
@@ -73,7 +75,79 @@ def test_every_reported_task_is_judged_with_an_interval(nih: Path, tmp_path: Pat
     for row in found:
         if row.metric == "MAP":
             assert row.low <= row.value <= row.high, row
-    assert report.method_table([row for row in found if row.metric == "MAP" and row.relevance == "P-A DB-seen"])
+    assert report.method_table([row for row in found if row.metric == "MAP" and row.relevance == "P-A DB-seen"], {})
+
+
+@pytest.fixture(scope="module")
+def compared(nih: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """References and two trained methods on the stand-in."""
+    folder = tmp_path_factory.mktemp("compared")
+    methods = ["source size only", "source only", "modality only", "DPSH", "CSQ"]
+    return compare(Experiment.read(experiment(folder, "imagenet", methods)), nih, folder / "runs")
+
+
+def test_source_size_and_source_alone_stand_beside_modality_and_are_at_chance_where_all_are_alike(
+    compared: Comparison,
+) -> None:
+    maps = {row.method: row.value for row in rows(compared) if (row.metric, row.relevance) == ("MAP", "P-A DB-seen")}
+
+    assert maps["source size only"] == maps["source only"] == maps["modality only"] == maps["chance"]
+    table = report.method_table([row for row in rows(compared) if row.relevance == "P-A DB-seen"], {})
+    assert "| source size only |" in table
+    assert "| source only |" in table
+
+
+def test_the_best_trained_method_is_chosen_by_validation_images_not_by_test_images(compared: Comparison) -> None:
+    better, worse = ("DPSH", "CSQ") if compared.best_trained(32) == "DPSH" else ("CSQ", "DPSH")
+    validation = compared.validation | {(worse, 32): compared.validation[better, 32] + 0.1}
+
+    other = replace(compared, validation=validation)
+
+    assert other.best_trained(32) == worse
+    shown = [row for row in rows(compared) if (row.metric, row.relevance) == ("MAP", "P-A DB-seen")]
+    assert f"| {worse} |" in report.method_table(shown, {32: worse})
+    (line,) = [one for one in report.method_table(shown, {32: worse}).splitlines() if one.startswith(f"| {worse} |")]
+    assert "**" in line
+    assert "**" not in report.method_table(shown, {})
+
+
+def test_codes_that_have_collapsed_are_named(compared: Comparison) -> None:
+    results = [row for row in rows(compared) if row.relevance == "codes"]
+    few = [replace(row, value=3.0) if row.metric == "distinct codes" else row for row in results]
+
+    assert "No codes collapsed." in report.health_table(results, images=30)
+    assert "**Collapsed** (distinct codes for 1,000 images): DPSH 16 (3), DPSH 32 (3)" in report.health_table(
+        few, images=1000
+    )
+
+
+def test_a_difference_that_no_draw_contradicts_has_an_upper_bound_of_p(compared: Comparison) -> None:
+    apart = replace(compared, judgements={
+        key: {name: np.full(len(values), 0.9 if key[0] == compared.best_trained(key[1]) else 0.1)
+              for name, values in judgement.items()}
+        for key, judgement in compared.judgements.items()
+    })  # fmt: skip
+
+    *_, table = report.differences(apart)
+
+    assert "p < 0." in table
+
+
+def test_another_setting_is_another_result(tmp_path: Path) -> None:
+    one = Experiment.read(experiment(tmp_path, "imagenet", ["DPSH"]))
+    stems = {
+        Run("DPSH", 16, 0).file_stem(changed, key)
+        for changed, key in (
+            (one, "a"),
+            (one, "b"),
+            (replace(one, hidden=512), "a"),
+            (replace(one, options={"DPSH": {"scale": 3.0}}), "a"),
+            (replace(one, options={"DPSH": {"sampling": "uniform"}}), "a"),
+            (replace(one, options={"CSQ": {"eta": 1.0}}), "a"),  # the same as the first
+        )
+    }
+
+    assert len(stems) == 5
 
 
 def test_a_schedule_of_an_experiment_is_what_its_file_says(tmp_path: Path) -> None:

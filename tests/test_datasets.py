@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hashing.bench.features import joined
 from hashing.data.datasets import load, read
 from hashing.data.examples import FINDINGS, NO_FINDING
-from hashing.training.features import joined
 from tests.images import image
 from tests.standin import Film, chest_xray14
 
@@ -171,7 +171,7 @@ def test_sets_in_shared_data_are_read_by_name(name: str, images: int, parts: dic
 
 
 def test_sets_are_joined_with_the_labels_of_all(tmp_path: Path) -> None:
-    from hashing.training.experiment import Experiment
+    from hashing.bench.experiment import Experiment
     from hashing.training.loop import Schedule
 
     chest_xray14(tmp_path / "one", FILMS)

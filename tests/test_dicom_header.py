@@ -2,8 +2,8 @@
 
 import pytest
 
+from hashing.phantoms.body.person import Person, person
 from hashing.phantoms.dicom_header import character_set, header, uid
-from hashing.phantoms.person import Person, person
 from hashing.phantoms.schedule import schedule
 
 

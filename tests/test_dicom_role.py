@@ -19,6 +19,7 @@ from node.dicom.hierarchy import tag_of
 from node.dicom.private import GROUP, SIMILARITY_FIND, Element
 from node.errors import Status
 from node.query import catalog
+from node.query.identifier import write_response
 from node.roles import dicom
 from tests.answering import EXAMPLE, MANY, RETURNED, SYNTAXES, Node, StudyRoot, answering_node
 from tests.archive import identifier, uid
@@ -113,13 +114,11 @@ def test_an_identifier_that_is_none_gets_a_failure_that_says_so(node: Node, octe
 
 
 def test_after_a_cancel_comes_one_last_response_and_nothing_more(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = catalog.values
-
-    def slowly(*arguments: Any) -> dict[str, str]:
+    def slowly(*arguments: Any) -> Dataset:
         time.sleep(0.05)  # so that the cancel arrives before the last response, however busy the machine
-        return values(*arguments)
+        return write_response(*arguments)
 
-    monkeypatch.setattr(catalog, "values", slowly)
+    monkeypatch.setattr("node.query.find.write_response", slowly)
     statuses: list[int] = []
     association = node.associate(StudyRoot)
 

@@ -32,7 +32,8 @@ def test_a_missing_issuer_makes_no_other_patient_to_exclude(tmp_path: Path, exam
     question = Question((uid(example),), exclusions=frozenset({Exclusion.SELF, Exclusion.PATIENT}))
 
     with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
-        database.append([instance(place, number, **who) for number, (place, who) in enumerate(STUDIES.items())])
+        stored = [instance(place, number, attributes=who) for number, (place, who) in enumerate(STUDIES.items())]
+        database.append(stored)
         retriever = Retriever(spool, LocalIndex(database).view, "model")
         with database.snapshot() as snapshot:
             answer = retriever.similar(snapshot, question, Level.STUDY, Filter())

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hashing.phantoms.anatomy import Anatomy
-from hashing.phantoms.head import head
-from hashing.phantoms.person import person
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.head import head
+from hashing.phantoms.body.person import person
+from hashing.phantoms.body.shape import Solid
 from hashing.phantoms.section import Plane, section
-from hashing.phantoms.shape import Solid
 
 WELL = replace(person(20, 3), findings=(), side=1)
 CODES = {"cerebrospinal fluid": 1.0, "tumour": 2.0, "grey matter": 3.0, "white matter": 4.0, "cortical bone": 5.0}

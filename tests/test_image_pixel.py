@@ -71,8 +71,8 @@ def test_spaces_around_a_code_string_mean_nothing(label: str) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"SamplesPerPixel": 4}, "unsupported"),
-        ({"SamplesPerPixel": 2}, "unsupported"),
+        ({"SamplesPerPixel": 4}, "undecodable"),
+        ({"SamplesPerPixel": 2}, "undecodable"),
         ({"Rows": 0}, "unsupported"),
         ({"Columns": None}, "unsupported"),
         ({"PhotometricInterpretation": "HSV"}, "undecodable"),

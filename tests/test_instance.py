@@ -8,10 +8,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from hashing.phantoms.chest import chest
-from hashing.phantoms.head import head
+from hashing.phantoms.body.chest import chest
+from hashing.phantoms.body.head import head
+from hashing.phantoms.body.person import person
 from hashing.phantoms.instance import instance
-from hashing.phantoms.person import person
 from hashing.phantoms.schedule import Series, schedule
 from tests.running import program
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hashing.bench.experiment import Experiment
 from hashing.methods.base import HeadOutputs, Objective, Targets
 from hashing.methods.classification import Classification
 from hashing.methods.heads import Classifier
 from hashing.training.checkpoints import best_weights
-from hashing.training.experiment import Experiment
 from hashing.training.loop import Learner, Schedule, TrainingBatch, fit
 
 INPUTS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))

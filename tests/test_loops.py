@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashing.phantoms.loops import add_ball_shadows, add_chord_shadow, paint_discs
-from hashing.phantoms.shape import Solid, ellipsoid
+from hashing.phantoms.body.loops import add_ball_shadows, add_chord_shadow, paint_discs
+from hashing.phantoms.body.shape import Solid, ellipsoid
 
 small = st.floats(-20, 20, width=32)
 Interval = tuple[float, float]

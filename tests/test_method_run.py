@@ -8,17 +8,17 @@ import torch
 from typer.testing import CliRunner
 
 from hashing.__main__ import app
+from hashing.bench.bench_data import BenchData
+from hashing.bench.experiment import Experiment
+from hashing.bench.method_run import Run, by_unlikelihood, classifier, outputs_of, ranker, validate
 from hashing.evaluation.protocol import GroundTruth, task
-from hashing.training.experiment import Experiment
 from hashing.training.loop import Schedule
-from hashing.training.method_run import BenchData, Run, by_unlikelihood, classifier, outputs_of, ranker, validate
 from tests.standin import experiment
 
 BEFORE = {
     "DSH": (-0.71407, -0.15201, -0.37452, 0.50952),
     "DPSH": (-0.64893, -0.19136, -0.62525, 0.51749),
     "DHN": (-0.77903, -0.05152, -0.64470, 0.51492),
-    "HashNet": (-0.77853, -0.06341, -0.64022, 0.51453),
     "DTSH": (-0.92514, 0.02912, -0.42548, 0.52812),
     "DCH": (-0.76464, -0.07949, -0.76405, 0.54822),
     "IDHN": (-0.72987, 0.11447, -0.75777, 0.52042),
@@ -28,7 +28,7 @@ BEFORE = {
     "probability ranker": (-0.93536, -0.09622, -1.38308, 0.58865),
 }
 """Three outputs for one image, and the mean magnitude of all, taken before methods had heads and objectives of their
-own."""
+own. HashNet has changed since: its continuation follows the share of training that is done."""
 
 
 @pytest.mark.parametrize("method", BEFORE)
@@ -38,7 +38,7 @@ def test_a_method_gives_the_numbers_it_gave_before_it_owned_its_head_and_loss(me
     labels[:, 0] |= ~labels.any(axis=1)
     patients, splits = np.array([f"p{row // 2}" for row in range(80)]), np.repeat(["train", "validation"], 40)
     truth = GroundTruth(labels, tuple("abcde"), patients, splits, np.repeat("CT", 80))
-    data = BenchData(truth, rng.standard_normal((80, 12)).astype(np.float32), None)
+    data = BenchData(truth, rng.standard_normal((80, 12)).astype(np.float32)[None], None)
     schedule = Schedule(3, 0.02, 0.0, 1e-3, 0)
     bench = Experiment("toy", "toy", ("x",), "given", (method,), (16,), (0,), schedule, 16, "balanced")
     run = Run(method, 0 if method == "probability ranker" else 16, 1)
@@ -68,7 +68,7 @@ def test_methods_can_train_the_trunk_end_to_end(nih: Path, tmp_path: Path) -> No
 
     assert done.exit_code == 0, done.output
     assert "validation score" in done.output
-    assert (tmp_path / "runs/standin-own/OrthoHash-16-0/log.csv").exists()
+    assert len(list((tmp_path / "runs/standin-own").glob("OrthoHash-16-0-*/log.csv"))) == 1
     with pytest.raises(ValueError, match="cached features"):
         ranker(Run("LSH", 16, 0), Experiment.read(path), BenchData.load(Experiment.read(path), nih, tmp_path / "runs"),
                tmp_path)  # fmt: skip
@@ -85,9 +85,9 @@ def test_database_codes_come_from_the_encoder_alone(nih: Path, tmp_path: Path) -
     one = Experiment.read(experiment(tmp_path, "imagenet", ["CSQ"]))
     data = BenchData.load(one, nih, tmp_path / "runs")
     _, relaxed = ranker(Run("CSQ", 16, 0), one, data, tmp_path)
-    assert data.values is not None
-    values = np.concatenate([data.values[:1], data.values[:1], data.values[2:]])
-    twins = BenchData(data.truth, values, None)
+    assert data.views is not None
+    views = np.concatenate([data.views[:, :1], data.views[:, :1], data.views[:, 2:]], axis=1)
+    twins = BenchData(data.truth, views, None)
     torch.manual_seed(0)
 
     _, same = ranker(Run("CSQ", 16, 0), one, twins, tmp_path)

@@ -4,7 +4,7 @@ from datetime import date
 
 from pydicom.valuerep import PersonName
 
-from hashing.phantoms.person import FINDINGS, person
+from hashing.phantoms.body.person import FINDINGS, person
 
 
 def test_a_person_is_fixed_by_number_and_seed() -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hashing.phantoms.chest import chest
-from hashing.phantoms.person import person
+from hashing.phantoms.body.chest import chest
+from hashing.phantoms.body.person import person
+from hashing.phantoms.body.shape import Part, Solid, ellipsoid, thread
+from hashing.phantoms.body.tissue import TISSUES
 from hashing.phantoms.projection import Detector, projection
 from hashing.phantoms.section import Plane, section
-from hashing.phantoms.shape import Part, Solid, ellipsoid, thread
-from hashing.phantoms.tissue import TISSUES
 
 X = (np.arange(400) - 199.5).astype(np.float32)
 

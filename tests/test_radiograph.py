@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from hashing.phantoms.chest import chest
+from hashing.phantoms.body.chest import chest
+from hashing.phantoms.body.person import Person, person
 from hashing.phantoms.instance import instance
-from hashing.phantoms.person import Person, person
 from hashing.phantoms.radiograph import Exposure, radiograph
 from hashing.phantoms.schedule import schedule
 

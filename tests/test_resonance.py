@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from hashing.phantoms.head import head
+from hashing.phantoms.body.head import head
+from hashing.phantoms.body.person import person
 from hashing.phantoms.instance import instance
-from hashing.phantoms.person import person
 from hashing.phantoms.schedule import schedule
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from hashing.phantoms.body.shape import Part, ellipsoid, thread
 from hashing.phantoms.section import Plane, section
-from hashing.phantoms.shape import Part, ellipsoid, thread
 
 VALUES = {"liver": 60.0, "blood": 200.0, "grey matter": 38.0}
 

@@ -18,7 +18,7 @@ from tests.running import RunningNode, wait_until
 
 SCRIPT = str(Path(sys.executable).with_name("lookalike"))
 POISONED = (
-    "lmdb", "numpy", "node", "storage", "hashing", "torch", "pydicom", "pebble", "numba", "typer", "rich", "pydantic",
+    "lmdb", "numpy", "node", "storage", "hashing", "torch", "pydicom", "numba", "typer", "rich", "pydantic",
     "pickle", "multiprocessing", "runpy", "signal", "socket", "sitecustomize", "usercustomize",
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hashing.phantoms.shape import ellipsoid, pile, thread, with_mirror_image
+from hashing.phantoms.body.shape import ellipsoid, pile, thread, with_mirror_image
 
 
 def test_an_ellipsoid_is_widest_in_the_middle_and_closed_at_its_ends() -> None:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from hashing.phantoms.build import build
-from hashing.phantoms.person import person
-from hashing.phantoms.shape import Tube
-from hashing.phantoms.skeleton import ribs, shoulders, spine, spine_at
-from hashing.phantoms.torso import lung
+from hashing.phantoms.body.build import build
+from hashing.phantoms.body.person import person
+from hashing.phantoms.body.shape import Tube
+from hashing.phantoms.body.skeleton import ribs, shoulders, spine, spine_at
+from hashing.phantoms.body.torso import lung
 
 BUILD = build(person(1, 0))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hashing.phantoms.tissue import TISSUES, spin_echo
+from hashing.phantoms.body.tissue import TISSUES, spin_echo
 
 
 def test_density_orders_air_lung_fat_flesh_and_bone() -> None:

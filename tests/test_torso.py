@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hashing.phantoms.build import build
-from hashing.phantoms.person import person
-from hashing.phantoms.shape import Solid
-from hashing.phantoms.torso import arms, breasts, diaphragm, lung, wall
+from hashing.phantoms.body.build import build
+from hashing.phantoms.body.person import person
+from hashing.phantoms.body.shape import Solid
+from hashing.phantoms.body.torso import arms, breasts, diaphragm, lung, wall
 
 BUILD = build(person(1, 0))
 

@@ -1,21 +1,17 @@
 """Labelled images for training and evaluation, read once through the serving preprocessing and kept in memory maps."""
 
-import io
-import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
-from PIL import Image
-from pydicom import dcmread
 
 from hashing.data.bundled import READERS, TABLES, read_table
 from hashing.data.examples import FINDINGS, KINDS, NO_FINDING, Example, with_validation
+from hashing.data.pictures import SIDE, pictures
 from hashing.data.published import FORMATS, WHERE
-from hashing.images.pixels import network_input, preprocess
 from hashing.progress import progress
 
 __all__ = ["FINDINGS", "KINDS", "LABELS", "NO_FINDING", "Dataset", "load"]
@@ -27,6 +23,8 @@ LABELS = (
     "breast_malignant", "breast_benign", "breast_normal",
 )  # fmt: skip
 """Labels that the shipped model tells apart."""
+READING = 2
+"""Version of the way pictures are read: another number makes caches anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,14 @@ class Dataset:
         Patient where known, else the group of near-identical images.
     splits : (n,) str
         "train", "validation" (carved from train by group where a set has none) or "test".
+    source_pixels : (n,) int
+        Number of pixels that each image had before it became 224 x 224.
+    sources : (n,) str
+        File, collection or hospital that each image comes from.
+    blocks : (n,) str
+        Patient-like blocks for the estimation of intervals; `groups` where a set has none.
+    digest
+        Checksum of what was read and how: caches of what is computed from the images carry it in their names.
     """
 
     images: NDArray[np.uint8]
@@ -54,6 +60,10 @@ class Dataset:
     splits: NDArray[np.str_]
     names: tuple[str, ...] = LABELS
     kind_names: tuple[str, ...] = KINDS
+    source_pixels: NDArray[np.int64] | None = None
+    sources: NDArray[np.str_] | None = None
+    blocks: NDArray[np.str_] | None = None
+    digest: str = ""
 
     def part(self, *splits: str) -> NDArray[np.int64]:
         """Row numbers of the named parts, ascending."""
@@ -90,14 +100,20 @@ def load(name: str, root: Path, cache: Path, names: Sequence[str] = LABELS, kind
     unknown = sorted({example.kind for example in examples} - set(kinds))
     if unknown:
         raise ValueError(f"{name} has images of {', '.join(unknown)}: the model knows {', '.join(kinds)} only")
+    digest = digest_of(examples)
+    images, source_pixels = _cached_images(name, root, cache, examples, digest)
     return Dataset(
-        images=_cached_images(name, root, cache, examples),
+        images=images,
         labels=np.array([[label in example.labels for label in names] for example in examples]),
         kinds=np.array([kinds.index(example.kind) for example in examples]),
         groups=np.array([example.group for example in examples]),
         splits=np.array([example.split for example in examples]),
         names=tuple(names),
         kind_names=tuple(kinds),
+        source_pixels=source_pixels,
+        sources=np.array([example.source or example.archive for example in examples]),
+        blocks=np.array([example.block or example.group for example in examples]),
+        digest=digest,
     )
 
 
@@ -143,44 +159,27 @@ def _check_disjoint(name: str, examples: Sequence[Example]) -> None:
             raise ValueError(f"{name}: in both {one} and {other}: {', '.join(shared[:10])} ({len(shared)} in all)")
 
 
-def _cached_images(name: str, root: Path, cache: Path, examples: Sequence[Example]) -> NDArray[np.uint8]:
-    path = cache / f"{name.replace(':', '-').replace('/', '-')}-{len(examples)}.npy"
+def digest_of(examples: Sequence[Example]) -> str:
+    """Checksum, as eight hexadecimal digits, of the files of a set and of the way they are read."""
+    lines = [f"{READING} {example.archive} {example.member} {example.max_side}" for example in examples]
+    return f"{zlib.crc32(chr(10).join(lines).encode()):08x}"
+
+
+def _cached_images(
+    name: str, root: Path, cache: Path, examples: Sequence[Example], digest: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images (n, 224, 224), and the number of pixels that each had before (n,)."""
+    path = cache / f"{name.replace(':', '-').replace('/', '-')}-{digest}.npy"
+    pixels_path = path.with_suffix(".pixels.npy")
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
-        images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(examples), 224, 224))
-        for row, image in enumerate(progress(_images(root, examples), f"reading {name}", len(examples))):
-            images[row] = image
+        images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(examples), SIDE, SIDE))
+        pixels = np.empty(len(examples), np.int64)
+        for row, picture in enumerate(progress(pictures(root, examples), f"reading {name}", len(examples))):
+            images[row], pixels[row] = picture
         images.flush()
+        np.save(pixels_path, pixels)
         partial.rename(path)
     cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    return cached
-
-
-def _images(root: Path, examples: Sequence[Example]) -> Iterator[NDArray[np.uint8]]:
-    archives = {example.archive for example in examples}
-    zips = {name: zipfile.ZipFile(root / name) for name in archives if name.endswith(".zip")}
-    arrays = {name: np.load(root / name) for name in archives if name.endswith(".npz")}
-    parts = {
-        (name, part): file[part] for name, file in arrays.items() for part in file.files if part.endswith("images")
-    }
-    for example in examples:
-        if example.archive in arrays:
-            part, number = example.member.split("/")
-            pixels = parts[example.archive, part][int(number)]
-            yield _from_picture(Image.fromarray(pixels))
-        elif example.archive in zips:
-            yield _from_bytes(zips[example.archive].read(example.member))
-        else:
-            yield _from_bytes((root / example.archive / example.member).read_bytes())
-
-
-def _from_bytes(content: bytes) -> NDArray[np.uint8]:
-    if content[128:132] == b"DICM":
-        return network_input(dcmread(io.BytesIO(content)))
-    with Image.open(io.BytesIO(content)) as image:
-        return _from_picture(image)
-
-
-def _from_picture(image: Image.Image) -> NDArray[np.uint8]:
-    return preprocess(sitk.GetImageFromArray(np.asarray(image.convert("L"))))
+    return cached, np.asarray(np.load(pixels_path))

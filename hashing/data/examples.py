@@ -30,6 +30,13 @@ class Example:
         Patient where known, else the group of near-identical images.
     split
         "train", "validation" or "test"; see `with_validation`.
+    max_side
+        Longer sides are reduced to this, pixels, and the picture is encoded as JPEG like the others of its set; 0 reads
+        the picture as it is. It serves sets whose files come in sizes that tell the label.
+    source
+        Where the file comes from: a hospital or collection where known; `archive` where empty.
+    block
+        Patient-like block of images that are drawn together where intervals are estimated; `group` where empty.
     """
 
     archive: str
@@ -38,6 +45,9 @@ class Example:
     kind: str
     group: str
     split: str
+    max_side: int = 0
+    source: str = ""
+    block: str = ""
 
 
 def modality_of(kind: str) -> str:

@@ -108,7 +108,9 @@ def dicom(root: Path, path: str) -> Iterator[Example]:
         for _, _, patient, kind, file in (sections[section] for section in chosen):
             member = file.relative_to(folder)
             split = "test" if zlib.crc32(f"test {patient}".encode()) % 5 == 0 else "train"
-            yield Example(path, str(member), (named.get(patient, member.parts[0]),), kind, patient, split)
+            collection = member.parts[0]
+            labels = (named.get(patient, collection),)
+            yield Example(path, str(member), labels, kind, patient, split, source=collection)
 
 
 def _header(path: Path) -> tuple[str, int, str, str, Path] | None:

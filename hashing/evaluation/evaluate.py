@@ -1,4 +1,4 @@
-"""How well codes retrieve: every measure of every task, beside chance."""
+"""How well codes of a model retrieve, for every task and code length, beside chance."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,11 +26,13 @@ class RetrievalResult:
     Attributes
     ----------
     queries
-        That have a relevant image; the others are left out.
+        Number of queries that have a relevant image; the others are left out.
+    images
+        Number of images that are searched.
     low, high
         95 % interval, bootstrapped over patients or groups.
     chance
-        Of a random order.
+        Value of a random order.
     """
 
     dataset: str
@@ -52,7 +54,7 @@ def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) 
         truth = truth_of(dataset)
         codes = encode_all(encoder, dataset, name).codes
         for task in reported_tasks(truth):
-            resampling = Resampling(truth.groups[task.queries], np.random.default_rng(0))
+            resampling = Resampling(truth.resampled(task.queries), np.random.default_rng(0))
             chance = float(np.nanmean(judge(task, by_chance(len(codes)))["MAP"]))
             for code_length in encoder.model.architecture.code_lengths:
                 values = judge(task, by_codes(prefix(codes, code_length)))["MAP"]
@@ -72,7 +74,7 @@ def evaluate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) 
 
 
 def encode_all(encoder: Encoder, dataset: Dataset, name: str) -> Encoding:
-    """All images of a set; those of the parts that are not asked about come cheap."""
+    """The encoding of all images of a set."""
     rows = np.arange(len(dataset.images))
     batches = np.array_split(rows, -(-len(rows) // BATCH))
     modalities = [modality_of(dataset.kind_names[kind]) for kind in dataset.kinds]
@@ -90,8 +92,8 @@ def table(results: list[RetrievalResult]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {one.dataset} | {one.relevance} | {one.database} | {one.code_length} | {one.queries:,} | {one.images:,} "
-        f"| {one.value:.3f} | {one.low:.3f} to {one.high:.3f} | {one.chance:.3f} |"
-        for one in results
+        f"| {row.dataset} | {row.relevance} | {row.database} | {row.code_length} | {row.queries:,} | {row.images:,} "
+        f"| {row.value:.3f} | {row.low:.3f} to {row.high:.3f} | {row.chance:.3f} |"
+        for row in results
     ]
     return "\n".join(lines)

@@ -13,17 +13,18 @@ from hashing.evaluation.ranking import Levels
 Judgement = dict[str, NDArray[np.float64]]
 """Measure to its value for each query of a task, (n_queries,); NaN for queries without a relevant image."""
 
-DEEPEST = 1000
+MAX_RANK = 1000
+"""Greatest k of `MEASURES_AT_K`."""
 MEASURES: dict[str, Callable[[Levels], NDArray[np.float64]]] = {
     "MAP": metrics.average_precision,
     "MAP irrelevant first": lambda levels: metrics.average_precision_band(levels)[0],
     "MAP relevant first": lambda levels: metrics.average_precision_band(levels)[1],
 }
-"""Of whole rankings."""
+"""Measures of whole rankings."""
 MEASURES_AT_K: dict[str, Callable[[Levels], NDArray[np.float64]]] = {
     "MAP@10": lambda levels: metrics.average_precision(levels, 10),
     "MAP@100": lambda levels: metrics.average_precision(levels, 100),
-    "MAP@1000": lambda levels: metrics.average_precision(levels, DEEPEST),
+    "MAP@1000": lambda levels: metrics.average_precision(levels, MAX_RANK),
     "AP@10-found (legacy)": lambda levels: metrics.legacy_average_precision_found(levels, 10),
     "NDCG@100": lambda levels: metrics.discounted_gain(levels, 100),
     "NDCG@100 (overlap)": lambda levels: metrics.discounted_gain(levels, 100, "overlap"),
@@ -31,12 +32,12 @@ MEASURES_AT_K: dict[str, Callable[[Levels], NDArray[np.float64]]] = {
     "P@10": lambda levels: metrics.precision(levels, 10),
     "P@100": lambda levels: metrics.precision(levels, 100),
 }
-"""Of their beginning: up to place `DEEPEST`."""
+"""Measures of the first `MAX_RANK` images at most."""
 MEASURES_OF_CODES: dict[str, Callable[[Levels], NDArray[np.float64]]] = {
     "P(radius 2)": lambda levels: metrics.precision_within(levels, 2),
     "empty radius 2": lambda levels: metrics.ball_is_empty(levels, 2),
 }
-"""That need Hamming distances."""
+"""Measures that need Hamming distances."""
 
 
 def judge(task: Task, ranker: Ranker, *, codes: bool = True) -> Judgement:
@@ -49,7 +50,7 @@ def judge(task: Task, ranker: Ranker, *, codes: bool = True) -> Judgement:
     """
     parts: dict[str, list[NDArray[np.float64]]] = {}
     for levels in ranker(task):
-        head = levels.head(DEEPEST)
+        head = levels.head(MAX_RANK)
         values = {name: measure(levels) for name, measure in MEASURES.items()}
         values |= {name: measure(head) for name, measure in MEASURES_AT_K.items()}
         values |= {name: measure(levels) for name, measure in MEASURES_OF_CODES.items() if codes}
@@ -61,7 +62,7 @@ def judge(task: Task, ranker: Ranker, *, codes: bool = True) -> Judgement:
 def curve(task: Task, ranker: Ranker) -> dict[str, NDArray[np.float64]]:
     """Precision and recall within each Hamming radius, (code_length + 1,) each: means over queries.
 
-    A query counts in the precision of a radius from the first image it finds.
+    A query counts in the precision of a radius if an image lies within it.
     """
     pairs = [metrics.precision_and_recall(levels) for levels in ranker(task)]
     precision, recall = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -85,4 +86,7 @@ def truth_of(dataset: Dataset) -> GroundTruth:
         groups=dataset.groups,
         splits=dataset.splits,
         kinds=np.array(dataset.kind_names)[dataset.kinds],
+        source_pixels=dataset.source_pixels,
+        sources=dataset.sources,
+        blocks=dataset.blocks,
     )

@@ -3,7 +3,7 @@
 A Hamming ranking puts many images at one distance; any order among them would invent a result. Each measure is the
 expectation over random orders within ties (McSherry and Najork, ECIR 2008; He et al., CVPR 2018).
 
-Every function takes the levels of some queries and gives one value for each. A query without relevant images has no
+Every function takes the levels of some queries and returns one value for each. A query without relevant images has no
 value (NaN): it is left out of means, and counted.
 """
 
@@ -36,11 +36,11 @@ def average_precision_band(levels: Levels) -> tuple[Values, Values]:
 
 
 def legacy_average_precision_found(levels: Levels, k: int) -> Values:
-    """Average precision at k divided by the relevant images *found* in the first k, 0 where none is found.
+    """Average precision at k divided by the number of relevant images in the first k, 0 where there is none.
 
-    The habit of public hashing code; only for comparison with papers that may have used it. One hit at rank 1 and
-    nothing else scores 1. Expected over random orders within ties: of the level that k cuts, a hypergeometric number
-    of the relevant images comes before the cut.
+    Public hashing code computes it so; it serves comparison with papers that may have used it. One hit at rank 1 and
+    nothing else scores 1. It is an expectation over random orders within ties: of the level that k cuts, a
+    hypergeometric number of the relevant images comes before the cut.
     """
     images, relevant = levels.images, levels.relevant
     before, hits_before = _before(images), _before(relevant)

@@ -1,4 +1,4 @@
-"""Who asks whom, and what counts as relevant: protocols that are never mixed."""
+"""Protocols: which queries search which images, and which images are relevant. They are never mixed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,19 +16,25 @@ Ranker = Callable[["Task"], Iterator[Levels]]
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """What is known of the images of a set, but for their pixels.
+    """Everything known of the images of a set, except for their pixels.
 
     Attributes
     ----------
     labels : (n, len(names)) bool
     names
-        Of the labels; "No Finding" marks images without any.
+        Names of the labels; "No Finding" marks images without any other.
     groups : (n,) str
         Patient where known, else the group of near-identical images.
     splits : (n,) str
         "train", "validation" or "test".
     kinds : (n,) str
         Modality and body part.
+    source_pixels : (n,) int
+        Number of pixels that each image had at its source, where known.
+    sources : (n,) str
+        File, collection or hospital that each image comes from, where known.
+    blocks : (n,) str
+        Patient-like blocks that are drawn together where intervals are estimated; `groups` where a set has none.
     """
 
     labels: NDArray[np.bool_]
@@ -36,30 +42,37 @@ class GroundTruth:
     groups: NDArray[np.str_]
     splits: NDArray[np.str_]
     kinds: NDArray[np.str_]
+    source_pixels: NDArray[np.int64] | None = None
+    sources: NDArray[np.str_] | None = None
+    blocks: NDArray[np.str_] | None = None
 
     def part(self, *splits: str) -> Rows:
         """Row numbers of the named parts, ascending."""
         return np.flatnonzero(np.isin(self.splits, splits))
 
+    def resampled(self, rows: Rows) -> NDArray[np.str_]:
+        """Blocks of some images that intervals are resampled by."""
+        return (self.groups if self.blocks is None else self.blocks)[rows]
+
     @property
     def positive(self) -> NDArray[np.bool_]:
-        """Which labels are findings: all but "No Finding"."""
+        """Mask of the labels that are findings: all but "No Finding"."""
         return np.array([name != NO_FINDING for name in self.names])
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Queries, the database they ask, and the labels that make an image relevant.
+    """Queries, the database that they search, and the labels that make an image relevant.
 
     Attributes
     ----------
     relevance
-        "P-A": queries and database with a finding, relevant is who shares one. "P-B": all images, No Finding is a
-        label. "P-C": queries with a finding, all images in the database, No Finding never relevant. A kind may follow
-        ("P-A CT"): queries and database of that kind only.
+        "P-A": queries and images have a finding, and an image is relevant if it shares one. "P-B": all images take
+        part, and No Finding is a label. "P-C": queries have a finding, all images are searched, and No Finding is never
+        relevant. A kind may follow ("P-A CT"): queries and images are of that kind only.
     database
-        "DB-seen": the training images, the habit of the literature. "DB-unseen": half of the test patients, asked by
-        the other half: the honest one, since training labels could be looked up.
+        "DB-seen": the training images, as is usual in the literature. "DB-unseen": one half of the test patients, which
+        the other half searches; it is the honest one, since training labels could be looked up.
     queries, images
         Row numbers.
     """
@@ -73,7 +86,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Relevance and database in one."""
+        """Relevance and database, joined."""
         return f"{self.relevance} {self.database}"
 
 
@@ -102,27 +115,33 @@ def reported_tasks(truth: GroundTruth, *, by_kind: bool = False) -> Iterator[Tas
 
 
 def validation_task(truth: GroundTruth, limit: int = 1000) -> Task:
-    """P-A among validation images: each asks those of the other patients."""
+    """P-A among validation images: each searches those of the other patients.
+
+    Parameters
+    ----------
+    limit
+        About this number of images are queries.
+    """
     rows = truth.part("validation")
-    found = rows[truth.labels[rows][:, truth.positive].any(axis=1)]
-    step = max(1, len(found) // limit)
-    return task(truth, "P-A", "validation", found[::step], found)
+    positive = rows[truth.labels[rows][:, truth.positive].any(axis=1)]
+    step = max(1, len(positive) // limit)
+    return task(truth, "P-A", "validation", positive[::step], positive)
 
 
 def task(truth: GroundTruth, relevance: str, database: str, queries: Rows, images: Rows) -> Task:
-    """One task, with the images that its relevance leaves out removed.
+    """One task, without the queries and images that its relevance leaves out.
 
     Raises
     ------
     ValueError
-        Nobody is left to ask, or nothing to be found.
+        No query or no image is left.
     """
     positive = truth.positive
-    found = np.asarray(truth.labels[:, positive].any(axis=1))
+    has_finding = np.asarray(truth.labels[:, positive].any(axis=1))
     if not relevance.startswith("P-B"):
-        queries = queries[found[queries]]
+        queries = queries[has_finding[queries]]
     if relevance.startswith("P-A"):
-        images = images[found[images]]
+        images = images[has_finding[images]]
     if not len(queries) or not len(images):
         raise ValueError(f"{relevance} {database}: {len(queries)} queries and {len(images)} images: check the splits")
     columns = np.ones_like(positive) if relevance.startswith("P-B") else positive
@@ -144,14 +163,14 @@ def by_distance(distance: Callable[[int, Rows], NDArray[np.number]]) -> Ranker:
     """Ranking by any distance from one row to others."""
 
     def rank(task: Task) -> Iterator[Levels]:
-        for place, query in enumerate(task.queries):
-            yield by_score(distance(int(query), task.images), place, task.grades)
+        for number, query in enumerate(task.queries):
+            yield by_score(distance(int(query), task.images), number, task.grades)
 
     return rank
 
 
 def by_chance(n_images: int) -> Ranker:
-    """No ranking: every image has one code, so that all are tied, and a measure is what a random order is worth."""
+    """A random order: all images have the same code, and measures are expectations over the order of ties."""
     return by_codes(np.zeros((n_images, 1), np.uint64))
 
 

@@ -1,4 +1,4 @@
-"""What a ranking holds at each distance: all that measures need, and nothing that depends on the order of ties."""
+"""Rankings as counts of images at each distance: all that measures need, and independent of the order of ties."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 
-CHUNK = 256  # queries counted at once: bounds the memory
+CHUNK = 256  # queries of one pass: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """What finding the images is worth.
+    """Gains of the images, for discounted cumulative gain.
 
     Attributes
     ----------
     sums : (n_queries, n_levels)
-        Sum over the images of each level.
+        Sum of the gains of the images of each level.
     values : (n_grades,)
-        Gain of each grade, greatest first ...
+        Gain of each grade, greatest first.
     counts : (n_queries, n_grades)
-        ... and how many images of the database are of it.
+        Number of images of the database with each grade.
     """
 
     sums: NDArray[np.float64]
@@ -38,13 +38,13 @@ class Levels:
     Attributes
     ----------
     images : (n_queries, n_levels)
-        Images at each level, nearest first; levels may be empty.
+        Number of images at each level, nearest first; levels may be empty.
     relevant : (n_queries, n_levels)
-        How many of them are relevant.
+        Number of relevant images at each level.
     total_relevant : (n_queries,)
-        Relevant images of the whole database.
+        Number of relevant images in the whole database.
     gains
-        By kind: "exponential" is 2^r - 1 with r shared labels, "linear" is r, "overlap" is shared / either (Jaccard).
+        Gains by kind: "exponential" is 2^r - 1 with r shared labels, "linear" is r, "overlap" is shared / either.
     """
 
     images: NDArray[np.float64]
@@ -53,16 +53,17 @@ class Levels:
     gains: dict[str, Gains]
 
     def head(self, n_levels: int) -> "Levels":
-        """The nearest levels: all that measures at k = n_levels need where no level is empty."""
-        gains = {kind: replace(one, sums=one.sums[:, :n_levels]) for kind, one in self.gains.items()}
+        """The nearest levels. They suffice for measures at k = n_levels, if no level is empty."""
+        gains = {kind: replace(gain, sums=gain.sums[:, :n_levels]) for kind, gain in self.gains.items()}
         return Levels(self.images[:, :n_levels], self.relevant[:, :n_levels], self.total_relevant, gains)
 
 
 @dataclass(frozen=True, slots=True)
 class Grades:
-    """How alike each query is to each image, as small numbers.
+    """How alike each query is to each image, as small integers.
 
-    A grade stands for one pair (labels shared, labels in either); images with the same label set share their grades.
+    A grade stands for a pair (number of shared labels, number of labels in either). Images with the same label set
+    have the same grades.
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ class Grades:
     query_set : (n_queries,) int
     image_set : (n_images,) int
     query_group, image_group : (n_queries,), (n_images,) int
-        Patients: images of the query's own are left out.
+        Patients: images of the query's own patient are left out.
     shared, either : (n_grades,) int
     """
 
@@ -92,7 +93,7 @@ class Grades:
         }
 
     def of_query(self, query: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Grade of each image, and which images are of other patients."""
+        """Grade of each image, and a mask of the images of other patients."""
         grade = self.table[self.query_set[query]][self.image_set]
         return grade, self.image_group != self.query_group[query]
 
@@ -162,10 +163,10 @@ def by_score(distances: NDArray[np.number], query: int, grades: Grades) -> Level
     distances : (n_images,)
     """
     grade, other = grades.of_query(query)
-    grade, kept = grade[other], distances[other]
-    order = np.argsort(kept)
-    kept, grade = kept[order], grade[order]
-    starts = np.flatnonzero(np.concatenate([[True], kept[1:] != kept[:-1]]))
+    grade, distances = grade[other], distances[other]
+    order = np.argsort(distances)
+    distances, grade = distances[order], grade[order]
+    starts = np.flatnonzero(np.concatenate([[True], distances[1:] != distances[:-1]]))
     totals = np.bincount(grade, minlength=len(grades.shared))[None].astype(np.float64)
 
     def by_level(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""How well each stage orders the nearest: measured on validation images, beside the order by distance alone."""
+"""How well each ranking stage orders the nearest images, measured on validation images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from hashing.model.encoder import Encoder
 from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, shortlist_length
 
 MEASURES = {"MAP@10": 10, "P@10": 10, "NDCG@100": 100}
-"""Measures, and how many matches a caller asks for whom they speak of."""
+"""Measures, and the number of matches that their caller asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """Every measure of one stage in one task.
+    """All measures of one stage in one task.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class StageResult:
         "train": the training images; "validation": the other patients of the validation part, whose labels no part of
         the model has seen.
     estimates
-        Of each of `MEASURES`, with 95 % interval, bootstrapped over patients or groups.
+        Estimate of each of `MEASURES`, with a 95 % interval, bootstrapped over patients or groups.
     """
 
     dataset: str
@@ -43,7 +43,7 @@ class StageResult:
 
 
 def evaluate_stages(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[StageResult]:
-    """What each stage that the model allows makes of the questions of validation images; the test part stays apart."""
+    """Results of each stage that the model allows, for validation images as queries; test images take no part."""
     for name in names:
         dataset = datasets.load(name, root, cache)
         encoding = encode_all(encoder, dataset, name)
@@ -51,13 +51,13 @@ def evaluate_stages(encoder: Encoder, names: tuple[str, ...], root: Path, cache:
 
 
 def judge_stages(name: str, truth: GroundTruth, codes: Codes, outputs: Outputs) -> Iterator[StageResult]:
-    """Results of a set, given what is known of each of its rows."""
+    """Results of a set, from codes and outputs of all its images."""
     tasks = (
         task(truth, "P-A", "train", truth.part("validation"), truth.part("train")),
         validation_task(truth),
     )
     for one in tasks:
-        resampling = Resampling(truth.groups[one.queries], np.random.default_rng(0))
+        resampling = Resampling(truth.resampled(one.queries), np.random.default_rng(0))
         for stage in outputs.rankings:
             judged = {k: judge(one, by_stage(stage, codes, outputs, k), codes=False) for k in set(MEASURES.values())}
             estimates = tuple(resampling.estimate(judged[k][measure]) for measure, k in MEASURES.items())
@@ -66,7 +66,10 @@ def judge_stages(name: str, truth: GroundTruth, codes: Codes, outputs: Outputs) 
 
 
 def by_stage(stage: Ranking, codes: Codes, outputs: Outputs, k: int) -> Ranker:
-    """Ranking by distance, the shortlist for k matches in the order of a stage; codes and outputs are of all rows."""
+    """Ranking by distance whose shortlist for k matches is in the order of a stage.
+
+    Codes and outputs are those of all rows of the set.
+    """
 
     def rank(task: Task) -> Iterator[Levels]:
         for number, query in enumerate(task.queries):
@@ -76,8 +79,8 @@ def by_stage(stage: Ranking, codes: Codes, outputs: Outputs, k: int) -> Ranker:
                 candidates = np.flatnonzero(other)
                 near = candidates[np.argsort(distances[candidates], kind="stable")[: shortlist_length(k)]]
                 keys = _keys(stage, codes, outputs, int(query), task.images[near])
-                distances += len(near)  # what is not on the shortlist comes behind it
-                distances[near] = _places([*keys, distances[near]])
+                distances += len(near)  # other images come behind the shortlist
+                distances[near] = _ranks([*keys, distances[near]])
             yield by_score(distances, number, task.grades)
 
     return rank
@@ -96,7 +99,7 @@ def table(results: list[StageResult]) -> str:
 
 
 def _keys(stage: Ranking, codes: Codes, outputs: Outputs, query: int, rows: Rows) -> list[NDArray[np.float64]]:
-    """What rows are ordered by before distance, descending made ascending, as `storage.search.rerank` does."""
+    """Sort keys of rows before distance, negated so that they ascend, as `storage.search.rerank` computes them."""
     keys = [-asymmetric_scores(outputs.relaxed[[query]], codes[rows])]
     if stage == Ranking.CLASSES:
         assert outputs.class_scores is not None
@@ -104,10 +107,10 @@ def _keys(stage: Ranking, codes: Codes, outputs: Outputs, query: int, rows: Rows
     return keys
 
 
-def _places(keys: list[NDArray[np.number]]) -> NDArray[np.int64]:
-    """Place of each row by the first key, then the second ...: from 0 on, equal rows at one place."""
+def _ranks(keys: list[NDArray[np.number]]) -> NDArray[np.int64]:
+    """Rank of each row by the first key, then the second and so on, from 0; equal rows have the same rank."""
     order = np.lexsort(keys[::-1])
     steps = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)
-    places = np.empty(len(order), np.int64)
-    places[order] = np.concatenate([[0], np.cumsum(steps)])
-    return places
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.concatenate([[0], np.cumsum(steps)])
+    return ranks

@@ -1,4 +1,4 @@
-"""How sure a mean over queries is: images of one patient are alike, so patients are resampled, not images."""
+"""Intervals of means over queries. Images of one patient are alike, so patients are resampled, not images."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,19 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A paired difference of two means, its 95 % interval, and its two-sided p value."""
+    """A paired difference of two means, its 95 % interval, and its two-sided p value.
+
+    Attributes
+    ----------
+    p_is_bound
+        Whether all draws have the same sign: the p value is then an upper bound that more draws would lower.
+    """
 
     value: float
     low: float
     high: float
     p: float
+    p_is_bound: bool = False
 
 
 class Resampling:
@@ -33,7 +40,7 @@ class Resampling:
     Parameters
     ----------
     groups : (n_queries,)
-        Patient of each query.
+        Patient of each query, or the patient-like block that stands for one.
     """
 
     def __init__(self, groups: NDArray[np.str_], rng: np.random.Generator, draws: int = DRAWS) -> None:
@@ -42,7 +49,7 @@ class Resampling:
         self.weights = rng.multinomial(patients, np.full(patients, 1 / patients), size=draws).astype(np.float64)
 
     def estimate(self, values: NDArray[np.float64]) -> Estimate:
-        """Mean of (n_queries,) values, those that are NaN left out."""
+        """Mean of values (n_queries,) that are not NaN, and its interval."""
         low, high = np.nanpercentile(self.means(values), (2.5, 97.5))
         return Estimate(float(np.nanmean(values)), float(low), float(high))
 
@@ -58,12 +65,12 @@ class Resampling:
         """Mean of ours - theirs over the same queries."""
         means = self.means(ours - theirs)
         low, high = np.percentile(means, (2.5, 97.5))
-        tail = min((means <= 0).sum(), (means >= 0).sum()) + 1
+        tail = int(min((means <= 0).sum(), (means >= 0).sum()))
         value = float(np.nanmean(ours - theirs))
-        return Difference(value, float(low), float(high), min(1.0, 2 * tail / (len(means) + 1)))
+        return Difference(value, float(low), float(high), min(1.0, 2 * (tail + 1) / (len(means) + 1)), tail == 0)
 
     def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean of each draw: (draws,); NaN where none of a draw's queries has a value."""
+        """Mean of each draw, (draws,); NaN for a draw without a query that has a value."""
         known = ~np.isnan(values)
         sums = np.bincount(self.group, weights=np.where(known, values, 0.0))
         sizes = self.weights @ np.bincount(self.group, weights=known)

@@ -185,7 +185,7 @@ def _decompressed(dataset: Dataset, pixel: ImagePixel, frame: int, decoder: Deco
     if exceeds(codestream, pixel.rows, pixel.columns):
         raise PixelError("undecodable", f"frame {frame} has a second header, which announces more pixels")
     if header.components not in (1, 3):
-        raise PixelError("unsupported", f"{header.components} samples a pixel, 1 or 3 can be shown")
+        raise PixelError("undecodable", f"{header.components} samples a pixel, 1 or 3 can be shown")
     pixel = _as_encoded(pixel, header)
     cells = _decoded(codestream, pixel, decoder, signed=header.signed)
     return pixel, cells, _photometric_interpretation(pixel, header)

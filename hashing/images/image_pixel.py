@@ -62,8 +62,8 @@ def image_pixel(dataset: Dataset) -> ImagePixel:
     Raises
     ------
     PixelError
-        ``no pixel data``; ``unsupported`` for impossible sizes; ``undecodable`` for impossible cells or an unknown
-        Photometric Interpretation.
+        ``no pixel data``; ``unsupported`` for impossible sizes; ``undecodable`` for impossible cells or samples, an
+        unknown Photometric Interpretation, or pixel data that cannot be read.
     """
     keyword = _pixel_keyword(dataset)
     rows, columns = (whole_number(dataset, side, default=0) for side in ("Rows", "Columns"))
@@ -101,7 +101,7 @@ def _samples(dataset: Dataset) -> tuple[int, str]:
     photometric_interpretation = code_string(read(dataset, "PhotometricInterpretation"))
     samples = whole_number(dataset, "SamplesPerPixel", default=3 if photometric_interpretation in COLOUR else 1)
     if samples not in (1, 3):
-        raise PixelError("unsupported", f"{samples} samples a pixel, 1 or 3 can be shown")
+        raise PixelError("undecodable", f"{samples} samples a pixel, 1 or 3 can be shown")
     if not photometric_interpretation:
         return samples, "RGB" if samples == 3 else "MONOCHROME2"
     if photometric_interpretation not in GRAYSCALE + COLOUR:

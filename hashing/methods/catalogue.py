@@ -36,7 +36,7 @@ TRAINED: dict[str, Method] = {
     "DSH": Method(on_codes(DeepSupervisedHashing), PlainHead),
     "DPSH": Method(on_codes(DeepPairwiseSupervisedHashing), PlainHead),
     "DHN": Method(on_codes(DeepHashingNetwork), PlainHead),
-    "HashNet": Method(on_codes(HashNet), PlainHead),
+    "HashNet": Method(HashNet, PlainHead),
     "DTSH": Method(on_codes(DeepTripletSupervisedHashing), PlainHead),
     "DCH": Method(on_codes(DeepCauchyHashing), PlainHead),
     "IDHN": Method(on_codes(ImprovedDeepHashingNetwork), PlainHead),
@@ -52,8 +52,13 @@ PROJECTIONS: dict[str, Callable[[NDArray[np.float32], int, np.random.Generator],
 }
 """Methods that are fitted to features alone."""
 
-LOWER_REFERENCES = ("random", "modality only")
-"""Codes that see no pixels."""
+RANDOM, MODALITY, SOURCE_SIZE, SOURCE = LOWER_REFERENCES = (
+    "random", "modality only", "source size only", "source only",
+)  # fmt: skip
+"""Rankings that see no pixels: a set on which one of them is above chance lets a method learn what it should not."""
+
+WITHOUT_CODES = (SOURCE_SIZE, SOURCE, "float cosine", "probability ranker")
+"""Rankings that have no code length."""
 
 UPPER_REFERENCES = ("float cosine", "probability ranker")
 """Rankings by real numbers, without codes."""

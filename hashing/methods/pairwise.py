@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashing.methods.base import Setting
+from hashing.methods.base import HeadOutputs, Objective, Setting, Targets
 from hashing.methods.pairs import (
     balanced_weights,
     mean_over,
@@ -76,26 +76,28 @@ class DeepHashingNetwork(nn.Module):
         return mean_over(losses, balanced_weights(likeness, self.share)) + self.prior * bimodal
 
 
-class HashNet(nn.Module):
+class HashNet(Objective):
     """HashNet: weighted pair likelihood, codes sharpened in training (Cao et al., ICCV 2017, eq. 5 and section 3.2).
 
-    u = tanh(b h) with b = sqrt(1 + 0.005 t), t in steps, refreshed every 200, as in the authors' code.
+    u = tanh(b h) with b = sqrt(1 + (final^2 - 1) p), where p is the share of the training that is done. The code of the
+    authors counts steps instead, b = sqrt(1 + 0.005 t), which leaves b near 1 on a set of few steps.
+
+    Parameters
+    ----------
+    final
+        b at the end of the training; that of the authors' code after 20,000 steps is 10.
     """
 
-    def __init__(self, setting: Setting, scale: float = 10.0, growth: float = 0.005, refresh: int = 200) -> None:
+    def __init__(self, setting: Setting, scale: float = 10.0, final: float = 10.0) -> None:
         super().__init__()
-        self.scale, self.growth, self.refresh = scale / setting.code_length, growth, refresh
+        self.scale, self.final = scale / setting.code_length, final
         self.share = similar_share(setting.labels)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.step: Tensor
 
-    def forward(self, relaxed: Tensor, labels: Tensor, patients: Tensor) -> Tensor:
-        """Loss of a batch; in training it counts the steps."""
-        step = int(self.step) // self.refresh * self.refresh
-        codes = torch.tanh(sqrt(1 + self.growth * step) * relaxed)
-        if self.training:
-            self.step += 1
-        likeness = pairs(labels, patients)
+    def forward(self, outputs: HeadOutputs, targets: Targets) -> Tensor:
+        """Loss of a batch."""
+        sharpness = sqrt(1 + (self.final**2 - 1) * targets.progress)
+        codes = torch.tanh(sharpness * outputs.relaxed)
+        likeness = pairs(targets.labels, targets.patients)
         losses = pair_likelihood(self.scale * product(codes), likeness.similar)
         return mean_over(losses, balanced_weights(likeness, self.share))
 

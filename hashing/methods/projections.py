@@ -1,4 +1,4 @@
-"""Codes without training by labels: random projections, and ITQ. Both give relaxed codes of any features."""
+"""Codes that are fitted without labels: random projections, and ITQ. Both give relaxed codes of any features."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ def locality_sensitive(features: NDArray[np.float32], code_length: int, rng: np.
     Parameters
     ----------
     features : (n, n_features)
-        Of training images.
+        Features of training images.
     """
     centre = features.mean(axis=0)
     directions = rng.standard_normal((features.shape[1], code_length)).astype(np.float32)
@@ -27,18 +27,18 @@ def iterative_quantization(
 ) -> Projection:
     """ITQ: principal components, rotated to lie near the corners of the cube (Gong and Lazebnik, CVPR 2011, 3.1).
 
-    Fewer features than bits are filled up with zeros, which the rotation spreads over all bits.
+    Where there are fewer features than bits, zeros fill up the components, and the rotation spreads them over all bits.
 
     Parameters
     ----------
     features : (n, n_features)
-        Of training images.
+        Features of training images.
     """
     centre = features.mean(axis=0)
     _, components = np.linalg.eigh(np.cov(features - centre, rowvar=False))
-    kept = components[:, ::-1][:, :code_length]
+    leading = components[:, ::-1][:, :code_length]
     basis = np.zeros((features.shape[1], code_length))
-    basis[:, : kept.shape[1]] = kept
+    basis[:, : leading.shape[1]] = leading
     projected = (features - centre) @ basis
     rotation = np.linalg.qr(rng.standard_normal((code_length, code_length)))[0]
     for _ in range(iterations):

@@ -12,7 +12,7 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from hashing.phantoms.person import Person
+from hashing.phantoms.body.person import Person
 from hashing.phantoms.schedule import Series
 
 SOP_CLASSES = {

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from hashing.phantoms.anatomy import Anatomy
-from hashing.phantoms.chest import chest
-from hashing.phantoms.head import head
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.chest import chest
+from hashing.phantoms.body.head import head
+from hashing.phantoms.body.person import Person, person
 from hashing.phantoms.instance import instance
-from hashing.phantoms.person import Person, person
 from hashing.phantoms.schedule import schedule
 
 

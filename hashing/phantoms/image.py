@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from hashing.phantoms.body.person import Person
 from hashing.phantoms.dicom_header import uid
-from hashing.phantoms.person import Person
 from hashing.phantoms.schedule import Series
 from hashing.phantoms.section import Plane
 

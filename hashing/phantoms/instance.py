@@ -3,9 +3,9 @@
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from hashing.phantoms.anatomy import Anatomy
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.person import Person
 from hashing.phantoms.dicom_header import header
-from hashing.phantoms.person import Person
 from hashing.phantoms.resonance import add_resonance
 from hashing.phantoms.roentgen import add_roentgen
 from hashing.phantoms.schedule import Series

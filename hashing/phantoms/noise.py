@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from hashing.phantoms.loops import Floats
+from hashing.phantoms.body.loops import Floats
 
 SIZE = 1024
 

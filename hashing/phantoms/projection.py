@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hashing.phantoms.loops import Floats, add_ball_shadows, add_chord_shadow
-from hashing.phantoms.shape import Part, Solid, Tube
-from hashing.phantoms.tissue import TISSUES
+from hashing.phantoms.body.loops import Floats, add_ball_shadows, add_chord_shadow
+from hashing.phantoms.body.shape import Part, Solid, Tube
+from hashing.phantoms.body.tissue import TISSUES
 
 _COVERS = {"lung": "muscle", "fat": "air"}
 """Tissue that the solids which can hide part of a lung, or of fat on the body, displace.

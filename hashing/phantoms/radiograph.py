@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.phantoms.anatomy import Anatomy
-from hashing.phantoms.loops import Floats
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.loops import Floats
 from hashing.phantoms.noise import noise_patch
 from hashing.phantoms.projection import Detector, projection
 

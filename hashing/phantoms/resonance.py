@@ -3,14 +3,14 @@
 import numpy as np
 from pydicom.dataset import Dataset
 
-from hashing.phantoms.anatomy import Anatomy
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.loops import Floats
+from hashing.phantoms.body.person import Person
+from hashing.phantoms.body.tissue import TISSUES, spin_echo
 from hashing.phantoms.image import add_pixels, add_plane
-from hashing.phantoms.loops import Floats
 from hashing.phantoms.noise import noise_patch
-from hashing.phantoms.person import Person
 from hashing.phantoms.schedule import Series
 from hashing.phantoms.section import Plane, section
-from hashing.phantoms.tissue import TISSUES, spin_echo
 
 _SEQUENCES = {
     "T1": (480.0, 12.0, 0.0),

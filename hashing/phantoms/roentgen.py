@@ -3,10 +3,10 @@
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from hashing.phantoms.anatomy import Anatomy
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.person import Person
 from hashing.phantoms.dicom_header import code_item
 from hashing.phantoms.image import add_pixels
-from hashing.phantoms.person import Person
 from hashing.phantoms.radiograph import Exposure, radiograph
 from hashing.phantoms.schedule import Series
 

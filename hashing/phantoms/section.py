@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hashing.phantoms.loops import Floats, paint_discs
+from hashing.phantoms.body.loops import Floats, paint_discs
+from hashing.phantoms.body.shape import Part, Solid, Tube
 from hashing.phantoms.noise import SIZE, noise_tile
-from hashing.phantoms.shape import Part, Solid, Tube
 
 
 @dataclass(frozen=True, slots=True)

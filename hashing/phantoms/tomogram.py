@@ -4,15 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from hashing.phantoms.anatomy import Anatomy
+from hashing.phantoms.body.anatomy import Anatomy
+from hashing.phantoms.body.loops import Floats
+from hashing.phantoms.body.person import Person
+from hashing.phantoms.body.shape import Part, ellipsoid
+from hashing.phantoms.body.tissue import TISSUES
 from hashing.phantoms.image import add_pixels, add_plane
-from hashing.phantoms.loops import Floats
 from hashing.phantoms.noise import noise_patch
-from hashing.phantoms.person import Person
 from hashing.phantoms.schedule import Series
 from hashing.phantoms.section import Plane, section
-from hashing.phantoms.shape import Part, ellipsoid
-from hashing.phantoms.tissue import TISSUES
 
 PADDING = -2000
 """Stored value outside the scanned circle, in the series that have such a circle."""

@@ -1,10 +1,12 @@
 """Variations of training images: what may differ between two pictures of one thing."""
 
+import io
 from math import radians
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,10 +14,53 @@ from hashing.data.datasets import KINDS
 
 HEAD_MR = KINDS.index("head MR")
 MOSAIC_SHARE, INVERTED_SHARE, CROPPED_SHARE, CONTRAST_SHARE = 0.15, 0.1, 0.3, 0.5
+MIN_SIDE, MAX_SIDE = 48, 224
+"""Range of the resolutions that `degrade` draws, pixels."""
+MIN_QUALITY, MAX_QUALITY = 40, 95
+"""Range of the JPEG qualities that `degrade` draws."""
+VARIATION = 2
+"""Version of the variations of training images: another number makes trained trunks and results anew."""
+
+
+def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Each image reduced to a random resolution, encoded as JPEG of a random quality, and enlarged again.
+
+    Resolution and compression tell which file or hospital an image comes from, and where these are tied to a label,
+    a network that sees them learns no finding. Training images of all sets therefore vary in both.
+
+    Parameters
+    ----------
+    images : (batch, 1, side, side)
+        Grey values, 0 to 255.
+
+    Returns
+    -------
+    (batch, 1, side, side)
+        Grey values, 0 to 255.
+    """
+    sides = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE), len(images))).round().astype(int)
+    qualities = rng.integers(MIN_QUALITY, MAX_QUALITY + 1, len(images))
+    degraded = [
+        _sized(_compressed(_sized(image, min(int(side), image.shape[-1])), int(quality)), image.shape[-1])
+        for image, side, quality in zip(images, sides, qualities, strict=True)
+    ]
+    return torch.stack(degraded)
+
+
+def _compressed(image: Tensor, quality: int) -> Tensor:
+    """The image (1, side, side) through JPEG."""
+    encoded = io.BytesIO()
+    pixels = image[0].round().clamp(0, 255).to(torch.uint8).numpy()
+    Image.fromarray(pixels).save(encoded, "jpeg", quality=quality)
+    with Image.open(encoded) as decoded:
+        return torch.from_numpy(np.array(decoded)).float()[None]
 
 
 def vary(images: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    """Images turned, scaled, shifted, brightened, sometimes blurred; never mirrored: laterality is information.
+    """Training images as another machine or position might have shown them.
+
+    Images are degraded, turned, scaled, shifted, brightened and sometimes blurred; never mirrored, since laterality is
+    information.
 
     Parameters
     ----------
@@ -27,7 +72,7 @@ def vary(images: Tensor, size: int, rng: np.random.Generator) -> Tensor:
     (batch, 1, size, size)
         Grey values, 0 to 255.
     """
-    scaled = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    scaled = functional.interpolate(degrade(images, rng), size=(size, size), mode="bilinear", antialias=True)
     n = len(scaled)
     angle, scale = rng.uniform(-radians(10), radians(10), n), rng.uniform(0.9, 1.1, n)
     shift = rng.uniform(-0.06, 0.06, (n, 2, 1))
@@ -54,8 +99,8 @@ def _repaint(images: Tensor, rng: np.random.Generator) -> Tensor:
 def disguise(images: Tensor, kinds: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
     """Images as other equipment might have shown them.
 
-    Head MR sometimes as a mosaic of sections, as some scanners store them, or inverted; any image sometimes cropped,
-    with black added at two sides, or with another contrast curve.
+    Some head MR become a mosaic of sections, as some scanners store them, or inverted. Some images of any kind are
+    cropped, with black added at two sides, or get another contrast curve.
 
     Parameters
     ----------
@@ -79,10 +124,10 @@ def disguise(images: Tensor, kinds: NDArray[np.int64], rng: np.random.Generator)
 
 
 def roughen(images: Tensor, kinds: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-    """Images as quite other equipment might have shown them, for features that shall not depend on it.
+    """Images as very different equipment might have shown them, for features that shall not depend on it.
 
-    Any image sometimes cropped, of another contrast, inverted if it is a radiograph or MR, of lower resolution, noisy,
-    or smaller in the frame; MR mostly with a random curve of intensities, as sequences differ.
+    Some images are cropped, of another contrast, inverted if they are radiographs or MR, of lower resolution, noisy, or
+    smaller in the frame. Most MR get a random curve of intensities, as sequences differ.
 
     Parameters
     ----------
@@ -109,7 +154,7 @@ def _roughened(image: Tensor, kind: str, rng: np.random.Generator) -> Tensor:
     if rng.random() < 0.2:
         noise = torch.from_numpy(rng.normal(0, rng.uniform(2, 15), shown.shape).astype(np.float32))
         shown = (shown + noise).clamp(0, 255)
-    return _placed(shown, rng) if rng.random() < 0.15 else shown
+    return _in_frame(shown, rng) if rng.random() < 0.15 else shown
 
 
 def _contrasted(image: Tensor, rng: np.random.Generator) -> Tensor:
@@ -127,11 +172,11 @@ def _curved(image: Tensor, rng: np.random.Generator, points: int = 6, unordered_
     return torch.from_numpy(curve.astype(np.float32))[image.round().long().clamp(0, 255)]
 
 
-def _placed(image: Tensor, rng: np.random.Generator) -> Tensor:
+def _in_frame(image: Tensor, rng: np.random.Generator) -> Tensor:
     """The image smaller, anywhere in a black frame."""
     side = image.shape[-1]
     small = int(side * rng.uniform(0.45, 0.9))
-    left, top = (int(place) for place in rng.integers(0, side - small + 1, 2))
+    left, top = (int(offset) for offset in rng.integers(0, side - small + 1, 2))
     return functional.pad(_sized(image, small), (left, side - small - left, top, side - small - top))
 
 

@@ -83,7 +83,8 @@ class MapSource:
     Parameters
     ----------
     maps
-        Arrays (n, ...) as the head reads them: the pooled features alone, or maps at each of its strides.
+        Arrays (views, n, ...) as the head reads them: the pooled features alone, or maps at each of its strides.
+        Batches draw a view of each image; view 0, of the images as they are, serves encoding.
     rows
         Rows to train on.
     """
@@ -97,17 +98,19 @@ class MapSource:
 
     def __call__(self, epoch: int) -> Iterator[TrainingBatch]:
         """The batches of an epoch."""
+        rng = np.random.default_rng((self.sampling.seed, epoch, 2))
         for rows in self.sampling.rows(self.truth, self.rows, epoch):
-            yield TrainingBatch(self._tensors(rows), targets_at(self.targets, rows))
+            views = rng.integers(len(self.maps[0]), size=len(rows))
+            yield TrainingBatch(self._tensors(views, rows), targets_at(self.targets, rows))
 
     def inputs(self, rows: Rows) -> Iterator[tuple[Tensor, ...]]:
         """Maps of some images; features, which are small, in one part."""
-        small = all(array.ndim == 2 for array in self.maps)
+        small = all(array.ndim == 3 for array in self.maps)
         for part in [rows] if small else np.array_split(rows, max(1, -(-len(rows) // ENCODING_BATCH))):
-            yield self._tensors(part)
+            yield self._tensors(np.zeros(len(part), np.int64), part)
 
-    def _tensors(self, rows: Rows) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(np.asarray(array[rows], np.float32)) for array in self.maps)
+    def _tensors(self, views: Rows, rows: Rows) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(np.asarray(array[views, rows], np.float32)) for array in self.maps)
 
 
 class ImageSource:

@@ -7,10 +7,10 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from hashing.images.frames import Limits
+from node.ingest.decode_worker import WorkerLimits
 from node.ingest.outcome import Outcome, Prepared
 from node.ingest.preparation import prepare
-from node.ingest.worker import WorkerLimits
-from node.ingest.workers import WorkerPool
+from node.ingest.worker_pool import WorkerPool
 from node.settings import Settings
 from storage.spool.queue import Entry
 

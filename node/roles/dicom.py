@@ -12,7 +12,6 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 
 from node.dicom.association_request import AssociationRequest
-from node.dicom.data_set import read_data_set
 from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection
 from node.dicom.private import SIMILARITY_FIND
@@ -25,6 +24,7 @@ from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
+from node.query.data_set import read_data_set
 from node.query.find import Finder
 from node.roles.kernel_cache import load_kernels
 from node.settings import Settings

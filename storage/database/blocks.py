@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hashing.codes import Codes
-from storage.database.columns import COLUMNS
+from storage.database.columns import COLUMNS, DELETED
 
 Array = NDArray[Any]
 CODES = "codes"
@@ -90,6 +90,11 @@ class Block:
         """(rows,) values of a column."""
         values: Array = self.table.read(name, self.number)[0]
         return values
+
+    def undated_studies(self) -> Array:
+        """Ordinals, ascending, of the studies that have an image without a valid Study Date in these rows."""
+        undated = np.flatnonzero(self.column("study_date") <= 0)
+        return np.unique(self.column("study")[undated[self.column("flags")[undated] & DELETED == 0]])
 
 
 class Rows:

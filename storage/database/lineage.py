@@ -135,6 +135,16 @@ class LineageWriter:
         return all(node.received_ns <= received_ns for node in below if node is not None)
 
 
+def possible_patients(tables: Tables, patient_key: str) -> frozenset[str]:
+    """Unique keys of all stored patients that a patient key may name, and this key; see `may_be_one_patient`."""
+    if not names_a_patient(patient_key):
+        return frozenset({patient_key})
+    prefix = patient_key[: patient_key.index("\\") + 1]  # the Patient ID, whatever the issuer
+    ordinals = tables.ordinals_by_prefix(Level.PATIENT, prefix)
+    keys = {tables.uid(Level.PATIENT, ordinal) or "" for ordinal in ordinals}
+    return frozenset({patient_key, *(key for key in keys if may_be_one_patient(patient_key, key))})
+
+
 def _tells_more(key: str, stored: str) -> bool:
     """Whether a patient key, which does not contradict the stored one, has a Patient ID or issuer that it lacks."""
     if not names_a_patient(key) or not names_a_patient(stored):

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
-from storage.database.columns import DELETED, LEVEL_COLUMN
+from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
+from storage.database.lineage import possible_patients
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
-from storage.record import LEVELS, Entity, Level, Record, may_be_one_patient, names_a_patient
+from storage.record import LEVELS, Entity, Level, Record
 
 
 class Snapshot:
@@ -65,8 +66,7 @@ class Snapshot:
     @property
     def identifier(self) -> str:
         """Text that names this state: the same text, the same answers."""
-        tables = self._tables
-        return f"{self.header.identity}.{self.commit}.{tables.rows.count}"
+        return f"{self.header.identity}.{self.commit}.{self._tables.rows.count}"
 
     @property
     def commit(self) -> int:
@@ -93,13 +93,8 @@ class Snapshot:
         return np.array([ordinal for ordinal in ordinals if ordinal is not None], np.uint32)
 
     def possible_patients(self, patient_key: str) -> frozenset[str]:
-        """Unique keys of all stored patients that a patient key may name, and this key; see `may_be_one_patient`."""
-        if not names_a_patient(patient_key):
-            return frozenset({patient_key})
-        prefix = patient_key[: patient_key.index("\\") + 1]  # the Patient ID, whatever the issuer
-        ordinals = self._tables.ordinals_by_prefix(Level.PATIENT, prefix)
-        keys = {self.uid(Level.PATIENT, ordinal) for ordinal in ordinals}
-        return frozenset({patient_key, *(key for key in keys if may_be_one_patient(patient_key, key))})
+        """Unique keys of the stored patients that a patient key may name, and this key."""
+        return possible_patients(self._tables, patient_key)
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
         """Yield ordinals in ascending order of their unique keys."""
@@ -260,11 +255,7 @@ class Snapshot:
 
     def undated_studies(self) -> list[str]:
         """Study Instance UIDs of the studies with an image that has no valid Study Date."""
-        ordinals = [np.empty(0, np.uint32)]
-        for block in self.blocks():
-            undated = np.flatnonzero(block.column("study_date") <= 0)
-            undated = undated[block.column("flags")[undated] & DELETED == 0]
-            ordinals.append(np.unique(block.column("study")[undated]))
+        ordinals = [np.empty(0, np.uint32), *(block.undated_studies() for block in self.blocks())]
         return [self.uid(Level.STUDY, ordinal) for ordinal in np.unique(np.concatenate(ordinals)).tolist()]
 
     def terms(self, column: str) -> list[str]:
@@ -301,5 +292,4 @@ class Snapshot:
         if node.parent == NO_PARENT:
             return Entity(level, ordinal, {level: node.uid}, node.attributes)
         above = self._upper(LEVELS[LEVELS.index(level) - 1], node.parent)
-        attributes = {**above.attributes, **node.attributes}
-        return Entity(level, ordinal, {**above.uids, level: node.uid}, attributes)
+        return Entity(level, ordinal, {**above.uids, level: node.uid}, {**above.attributes, **node.attributes})

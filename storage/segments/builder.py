@@ -262,6 +262,6 @@ def _write(
     def wrote(size_bytes: int) -> None:
         nonlocal done
         done += size_bytes
-        report(min(done, design.starts[-1]), design.starts[-1])
+        report(min(done, design.offsets[-1]), design.offsets[-1])
 
     return write_segment(segment_folder(database), secrets.token_hex(8), first_row, design, blocks, wrote)

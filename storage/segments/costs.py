@@ -27,8 +27,10 @@ BUCKET_NS, INLINE_NS, STORED_NS = 30.0, 3.5, 14.0
 """A bucket of an index; and a row in it whose code lies beside those of its bucket, or elsewhere."""
 BIT_NS, BYTE_NS, TABLE_NS = 0.1, 0.08, 1.2
 """Filter first, for each row: a bit, a byte of its value, and the look-up of a value in a table."""
-READ_NS, NEAR_NS, TEST_NS = 40.0, 50.0, 70.0
-"""A value or code read far from others; a row within the threshold put on a list; and one of its values tested."""
+WORD_NS, ROW_NS = 80.0, 25.0
+"""Values or codes far from others: those of a word of bits beside reading them; and a single one."""
+NEAR_NS, TEST_NS = 30.0, 25.0
+"""Filter last: a row within the threshold put on a list, and one of its values tested."""
 NO_DISTANCE: Final = 65535
 Words = NDArray[np.uint64]
 
@@ -52,7 +54,7 @@ def read_ns(bits: NDArray[np.uint64], row_ns: float) -> tuple[float, float]:
     row_ns
         Time to read a row among its neighbours.
     """
-    return np.count_nonzero(bits) * (WORD_BITS * row_ns + READ_NS), int(np.bitwise_count(bits).sum()) * READ_NS
+    return np.count_nonzero(bits) * (WORD_BITS * row_ns + WORD_NS), int(np.bitwise_count(bits).sum()) * ROW_NS
 
 
 @dataclass(frozen=True)

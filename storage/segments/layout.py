@@ -1,4 +1,4 @@
-"""What the file of a multi-index is made of, section by section."""
+"""The sections of a segment file."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from hashing.codes import Codes, words
 from storage.segments.sorting import sort_into_buckets
 from storage.segments.substrings import Partition, balanced, lookup
 
-MOST_SAMPLED, SAMPLED_PART = 1 << 16, 64
-"""Rows whose codes are kept together for predictions, and of how many rows one is: looking at them must cost little."""
+MAX_SAMPLED, SAMPLED_PART = 1 << 16, 64
+"""Codes in the sample at most, and rows of the segment for each of them: reading the sample must cost little."""
 LINE_BYTES, WORD_BYTES, NUMBER_BYTES = 64, 8, 4
 MAX_ROWS: Final = 1 << 31
 """Rows of a segment at most: its offsets and row numbers are of 32 bits."""
 
 Blocks = Callable[[], Iterable[Codes]]
-"""Gives the (words, n) codes of the rows of a segment, in row order, as often as it is called."""
+"""Yields the (words, n) codes of the rows of a segment, in row order, each time it is called."""
 
 
 def padding(size: int) -> int:
-    """Bytes between the end of a section of some bytes and the next."""
+    """Bytes between the end of a section of `size` bytes and the next section."""
     return -size % LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What a segment is made of.
+    """The parameters from which the sections of a segment follow.
 
     Attributes
     ----------
     rows, sampled
-        How many it holds, and how many codes of them it keeps together for predictions.
+        Number of its rows, and number of codes in the sample for predictions.
     inline
-        Whether it holds every code, once for each substring: more than twice the size, and half the time of a search.
+        True if it holds every code, once for each substring: more than twice the size, and half the time of a search.
     """
 
     rows: int
@@ -49,7 +49,7 @@ class Design:
         return words(self.partition.code_length)
 
     @property
-    def starts(self) -> list[int]:
+    def offsets(self) -> list[int]:
         """Byte at which each section begins, and at which the last ends.
 
         The first section is the sample. Each substring has three more: the offset of each of its buckets and the end of
@@ -76,7 +76,7 @@ class Design:
 
 def design_for(blocks: Blocks, rows: int, code_length: int, *, inline: bool) -> Design:
     """Choose the substrings for some rows."""
-    sampled = min(MOST_SAMPLED, -(-rows // SAMPLED_PART))
+    sampled = min(MAX_SAMPLED, -(-rows // SAMPLED_PART))
     return Design(rows, sampled, balanced(draw(blocks, rows, sampled).T, code_length, rows), inline)
 
 

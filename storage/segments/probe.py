@@ -33,7 +33,7 @@ class Buckets(NamedTuple):
     ----------
     numbers : (n,) uint32
         Offsets of buckets, and rows.
-    places : (3, substrings) int64
+    substrings : (3, substrings) int64
         Index of each substring's first offset, index of its first row, and its width in bits.
     codes : (substrings,) uint64
         Addresses of the codes in the order of those rows; empty where they are read from the database.
@@ -46,7 +46,7 @@ class Buckets(NamedTuple):
     """
 
     numbers: NDArray[np.uint32]
-    places: NDArray[np.int64]
+    substrings: NDArray[np.int64]
     codes: NDArray[np.uint64]
     blocks: NDArray[np.uint64]
     shift: int
@@ -98,7 +98,7 @@ def probe(
         looked at or the results are full: they are incomplete then.
     """
     keys, bounds = np.empty((2, AHEAD), np.uint64), np.empty((2, AHEAD), np.uint64)
-    substrings, step = buckets.places.shape[1], first
+    substrings, step = buckets.substrings.shape[1], first
     while step < end and step <= top_k.threshold[0]:
         radius, j = step // substrings, step % substrings
         if not _step(buckets, query, top_k, results, work, radius, j, max_rows, keys, bounds):
@@ -122,7 +122,7 @@ def _step(
 ) -> bool:
     """Look into every bucket of substring j that differs in `radius` bits; fetch some while reading others."""
     numbers, blocks, shift, code = buckets.numbers, buckets.blocks, U(buckets.shift), query.code
-    offsets, rows, end = U(buckets.places[0, j]), U(buckets.places[1, j]), U(1) << U(buckets.places[2, j])
+    offsets, rows, end = U(buckets.substrings[0, j]), U(buckets.substrings[1, j]), U(1) << U(buckets.substrings[2, j])
     codes, turn = buckets.codes[j] if buckets.codes.size else U(0), 0
     ahead, flips = _next_keys(numbers, offsets, query.keys[j], (U(1) << U(radius)) - U(1), end, keys[0])
     while ahead:

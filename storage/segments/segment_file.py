@@ -60,17 +60,17 @@ class Segment:
         self.entry, self.trusted, self.path = entry, False, segment_path(folder, entry.name)
         self._memory = self._map()
         self.design = self._described(code_length)
-        starts, inline = self.design.starts, self.design.inline
+        offsets, inline = self.design.offsets, self.design.inline
         self.costs = Costs(tuple(self.design.partition.widths.tolist()), entry.rows, inline)
-        self._octets = np.frombuffer(self._memory, np.uint8, starts[-1])
-        self._numbers = self._octets.view(np.uint32)
-        self.sample = self._octets.view(np.uint64)[: self.design.sampled * self.design.words].reshape(
+        self._bytes = np.frombuffer(self._memory, np.uint8, offsets[-1])
+        self._numbers = self._bytes.view(np.uint32)
+        self.sample = self._bytes.view(np.uint64)[: self.design.sampled * self.design.words].reshape(
             self.design.words, -1
         )
-        places = np.array(starts[1:-1]).reshape(-1, 2 + inline).T
-        base = self._octets.__array_interface__["data"][0]
-        self._places = np.stack([*(places[:2] // NUMBER_BYTES), self.design.partition.widths])
-        self._codes = (places[2] + base).astype(np.uint64) if inline else NO_ADDRESSES
+        sections = np.array(offsets[1:-1]).reshape(-1, 2 + inline).T
+        base = self._bytes.__array_interface__["data"][0]
+        self._substrings = np.stack([*(sections[:2] // NUMBER_BYTES), self.design.partition.widths])
+        self._codes = (sections[2] + base).astype(np.uint64) if inline else NO_ADDRESSES
         self._masks = _contiguous(self.design.partition) if inline else self.design.partition.masks
         order = [self.design.partition.order] if inline else []
         self._tables = np.stack(
@@ -85,7 +85,7 @@ class Segment:
         blocks : (blocks,)
             Addresses of the blocks of the database that hold the codes, 2**shift each; not needed when inline.
         """
-        return Buckets(self._numbers, self._places, self._codes, blocks, shift, self._masks)
+        return Buckets(self._numbers, self._substrings, self._codes, blocks, shift, self._masks)
 
     def probe_query(self, query: NDArray[np.uint64]) -> ProbeQuery:
         """Prepare one query, (words,)."""
@@ -104,8 +104,8 @@ class Segment:
             Called with the number of bytes of each step.
         """
         checksum = 0
-        for start in range(0, self._octets.size, SLICE):
-            part = self._octets[start : start + SLICE]
+        for start in range(0, self._bytes.size, SLICE):
+            part = self._bytes[start : start + SLICE]
             checksum = crc32(memoryview(part), checksum)  # type: ignore[arg-type]
             report(part.size)
         self.trusted = checksum == self.entry.checksum
@@ -120,9 +120,9 @@ class Segment:
 
     def differences(self, blocks: Blocks) -> Iterator[str]:
         """Compute every section again from the codes, and yield a sentence for each that differs from the file."""
-        starts = self.design.starts
+        offsets = self.design.offsets
         for number, section in enumerate(self.design.sections(blocks)):
-            kept = self._octets[starts[number] :][: section.nbytes]
+            kept = self._bytes[offsets[number] :][: section.nbytes]
             if not np.array_equal(section.reshape(-1).view(np.uint8), kept):
                 yield f"segment {self.entry.name}: section {number} does not follow from the codes"
 
@@ -148,7 +148,7 @@ class Segment:
         partition = Partition(code_length, tuple(map(tuple, fields["substrings"])))
         design = Design(self.entry.rows, fields["sampled"], partition, fields["inline"])
         known = [self.entry.name, self.entry.first_row, self.entry.rows, self.entry.checksum]
-        if fields["entry"] != known or design.starts[-1] + size + TRAILER.size != len(self._memory):
+        if fields["entry"] != known or design.offsets[-1] + size + TRAILER.size != len(self._memory):
             raise SegmentError(self.path, "it is of another state of the database")
         return design
 

@@ -23,9 +23,9 @@ class Sorted(NamedTuple):
     Attributes
     ----------
     offsets : (2**width + 1,) uint32
-        Where each bucket starts; it ends where the next one starts.
+        Offset of each bucket among the rows; a bucket ends where the next one starts.
     rows : (rows,) uint32
-        Counted from the first.
+        Row numbers, counted from the first row.
     gathered : (rows,) uint64
         Gathered bits of each of those rows.
     """
@@ -43,9 +43,9 @@ def sort_into_buckets(
     Parameters
     ----------
     blocks
-        Gives the (words, n) codes of every row, in row order; called twice.
+        Yields the (words, n) codes of every row, in row order; it is called twice.
     table
-        As `storage.segments.substrings.lookup` makes it.
+        Made by `storage.segments.substrings.lookup`.
     """
     low = max(width - PART_BITS, 0)
     ends = np.zeros((1 << width - low) + 1, np.int64)
@@ -53,9 +53,9 @@ def sort_into_buckets(
         count_parts(codes, table, shift + low, ends[1:])
     starts = np.cumsum(ends)
     by_row, gathered = np.empty(rows, np.uint32), np.empty(rows, np.uint64)
-    places, first = starts[:-1].copy(), 0
+    free, first = starts[:-1].copy(), 0
     for codes in blocks():
-        deal_parts(codes, table, shift + low, places, first, by_row, gathered)
+        deal_parts(codes, table, shift + low, free, first, by_row, gathered)
         first += codes.shape[1]
     offsets = np.empty((1 << width) + 1, np.uint32)
     sort_parts(starts, shift, low, by_row, gathered, offsets)
@@ -64,7 +64,7 @@ def sort_into_buckets(
 
 @inlined
 def gather_bits(codes: Codes, table: NDArray[np.uint64], row: int) -> int:
-    """Gather the bits of one of (words, n) codes, as `storage.segments.substrings.lookup` places them."""
+    """Gather bits of one of (words, n) codes by a table of `storage.segments.substrings.lookup`."""
     gathered = U(0)
     for w in range(codes.shape[0]):
         word = codes[w, U(row)]
@@ -86,19 +86,19 @@ def deal_parts(
     codes: Codes,
     table: NDArray[np.uint64],
     shift: int,
-    places: NDArray[np.int64],
+    free: NDArray[np.int64],
     first: int,
     rows: NDArray[np.uint32],
     gathered: NDArray[np.uint64],
 ) -> None:
-    """Write each row, counted from `first`, and its bits to the next place of its part."""
-    mask = U(places.size - 1)
+    """Write each row, counted from `first`, and its bits to the next free index of its part."""
+    mask = U(free.size - 1)
     for row in range(codes.shape[1]):
         bits = gather_bits(codes, table, row)
         part = (bits >> U(shift)) & mask
-        place = U(places[part])
-        rows[place], gathered[place] = first + row, bits
-        places[part] += 1
+        index = U(free[part])
+        rows[index], gathered[index] = first + row, bits
+        free[part] += 1
 
 
 @kernel
@@ -110,27 +110,27 @@ def sort_parts(
     gathered: NDArray[np.uint64],
     offsets: NDArray[np.uint32],
 ) -> None:
-    """Sort the rows within each part by the `low` bits from `shift`, in place, and note where each bucket starts."""
+    """Sort the rows within each part by the `low` bits from `shift`, in place, and write the offset of each bucket."""
     largest = 0
     for part in range(starts.size - 1):
         largest = max(largest, starts[part + 1] - starts[part])
     old_rows, old_gathered = np.empty(largest, np.uint32), np.empty(largest, np.uint64)
-    places = np.empty(1 << low, np.int64)
-    mask = U(places.size - 1)
+    free = np.empty(1 << low, np.int64)
+    mask = U(free.size - 1)
     for part in range(starts.size - 1):
         start, n = U(starts[part]), starts[part + 1] - starts[part]
-        places[:] = 0
+        free[:] = 0
         for i in range(n):
             old_rows[i], old_gathered[i] = rows[start + U(i)], gathered[start + U(i)]
-            places[(old_gathered[i] >> U(shift)) & mask] += 1
-        place = np.int64(start)
-        for bucket in range(places.size):
-            offsets[(part << low) + bucket] = place
-            count, places[bucket] = places[bucket], place
-            place += count
+            free[(old_gathered[i] >> U(shift)) & mask] += 1
+        index = np.int64(start)
+        for bucket in range(free.size):
+            offsets[(part << low) + bucket] = index
+            count, free[bucket] = free[bucket], index
+            index += count
         for i in range(n):
             bucket = (old_gathered[i] >> U(shift)) & mask
-            target = U(places[bucket])
+            target = U(free[bucket])
             rows[target], gathered[target] = old_rows[i], old_gathered[i]
-            places[bucket] += 1
+            free[bucket] += 1
     offsets[offsets.size - 1] = starts[starts.size - 1]

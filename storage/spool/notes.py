@@ -49,7 +49,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class NoteTotals:
     """Sums over all reasons.
 
     Attributes
@@ -116,11 +116,11 @@ class NoteTable:
         with self._connected() as connection:
             return int(connection.execute("SELECT TOTAL(deleted) FROM totals").fetchone()[0])
 
-    def totals(self) -> Totals:
+    def totals(self) -> NoteTotals:
         """Sums over all reasons."""
         with self._connected() as connection:
             notes, size_bytes = connection.execute("SELECT TOTAL(notes), TOTAL(bytes) FROM totals").fetchone()
-        return Totals(int(notes), int(size_bytes))
+        return NoteTotals(int(notes), int(size_bytes))
 
     def oldest(self) -> Note | None:
         """The oldest note."""

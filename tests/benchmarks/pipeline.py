@@ -31,9 +31,9 @@ from hashing.images.pixels import decode, preprocess
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from hashing.phantoms.hospital import samples
+from node.ingest.decode_worker import limit_process
 from node.ingest.outcome import Prepared
 from node.ingest.preparation import prepare
-from node.ingest.worker import limit_process
 from node.processes import Role
 from storage.database.database import Database, Item
 from storage.record import Level

@@ -38,13 +38,15 @@ class Row:
         return None if self.reach is None or self.ratio is None else self.ratio >= self.reach
 
 
-def interleaved(runs: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """Median of each run's figure, the runs taken in turn so that a noisy moment hits all of them."""
+def interleaved(
+    runs: Mapping[str, Callable[[], float]], repeats: int, middle: Callable[[list[float]], float] = median
+) -> dict[str, float]:
+    """Median, or another `middle`, of each run's figures; runs take turns, so that a noisy moment hits all of them."""
     figures: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
             figures[name].append(run())
-    return {name: median(values) for name, values in figures.items()}
+    return {name: middle(values) for name, values in figures.items()}
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

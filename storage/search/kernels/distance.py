@@ -54,8 +54,10 @@ def is_any_near(codes: Words, stride: Any, queries: Words, first: Any, n: Any, l
 
 @inlined
 def near_mask(codes: Words, stride: Any, queries: Words, first: Any, n: Any, limit: int) -> Any:
-    """Bitset of at most 64 rows: which are within `limit` of any query."""
+    """Bitset of at most 64 rows: which are within `limit` of any query. Most often none is, which is told sooner."""
     near, words = U(0), queries.shape[1]
+    if not is_any_near(codes, stride, queries, first, n, limit):
+        return near
     for q in range(queries.shape[0]):
         query = words_of(queries, q)
         for j in range(U(n)):

@@ -1,4 +1,4 @@
-"""Many methods on one set: trained, judged once on the test part, and kept, so that nothing is computed twice."""
+"""Many methods on one set: trained, judged once on the test part, and stored, so that nothing is computed twice."""
 
 import csv
 from collections.abc import Iterator
@@ -9,19 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from hashing.bench.bench_data import BenchData
+from hashing.bench.experiment import Experiment
+from hashing.bench.method_run import Run, cosine_distance, ranker, validation_score
 from hashing.codes import pack
 from hashing.data.examples import NO_FINDING
 from hashing.evaluation.judgement import Judgement, curve, judge
 from hashing.evaluation.protocol import GroundTruth, Ranker, Task, by_chance, by_distance, reported_tasks
 from hashing.evaluation.uncertainty import Estimate, Resampling
-from hashing.methods.catalogue import UPPER_REFERENCES
+from hashing.methods.catalogue import LOWER_REFERENCES, MODALITY, SOURCE, SOURCE_SIZE, TRAINED, WITHOUT_CODES
 from hashing.progress import progress
-from hashing.training.experiment import Experiment
-from hashing.training.method_run import BenchData, Run, cosine_distance, ranker
 
 CHANCE = "chance"
 DETAIL_TASK = "P-A DB-unseen"
+VALIDATION = "P-A validation"
 GAP_QUERIES = 200
+COLLAPSED_SHARE = 0.02
+"""Distinct codes, as a share of the images, below which codes have collapsed."""
 MACRO = ("MAP", "NDCG@100")
 
 
@@ -62,6 +66,8 @@ class Comparison:
         By method and code length: facts about the codes, averaged over seeds.
     curves
         By method and code length: "precision" and "recall" within each radius, of `DETAIL_TASK`, first seed.
+    validation
+        By method and code length: validation score, averaged over seeds. The best method is chosen by it.
     """
 
     experiment: Experiment
@@ -71,6 +77,16 @@ class Comparison:
     health: dict[tuple[str, int], dict[str, float]]
     curves: dict[tuple[str, int], dict[str, NDArray[np.float64]]]
     seeds: dict[tuple[str, int], int]
+    validation: dict[tuple[str, int], float]
+
+    def best_trained(self, code_length: int) -> str:
+        """The trained method with the highest validation score at a code length; "" where none was trained."""
+        scores = {
+            method: score
+            for (method, length), score in self.validation.items()
+            if length == code_length and method in TRAINED
+        }
+        return max(scores, key=scores.__getitem__, default="")
 
 
 def compare(experiment: Experiment, root: Path, output: Path) -> Comparison:
@@ -90,7 +106,7 @@ def compare(experiment: Experiment, root: Path, output: Path) -> Comparison:
     planned = list(runs(experiment))
     results: dict[tuple[str, int], list[dict[str, NDArray[np.float64]]]] = {}
     for run in progress(planned, f"comparing on {experiment.title}", len(planned)):
-        path = folder / f"{run.name}.safetensors"
+        path = folder / f"{run.file_stem(experiment, data.key)}.safetensors"
         if not path.exists():
             _write(path, _measure(run, experiment, data, tasks, folder))
         results.setdefault((run.method, run.code_length), []).append(load_file(path))
@@ -101,21 +117,22 @@ def compare(experiment: Experiment, root: Path, output: Path) -> Comparison:
 def runs(experiment: Experiment) -> Iterator[Run]:
     """Every method at every code length, seed by seed.
 
-    Upper references have no code length, float cosine has no seed, and modality has neither.
+    Some references have no code length, some no seed, and some neither.
     """
+    seedless = (MODALITY, SOURCE_SIZE, SOURCE, "float cosine")
     for seed in experiment.seeds:
         for method in experiment.methods:
-            if seed == experiment.seeds[0] or method not in ("float cosine", "modality only"):
-                single = method in UPPER_REFERENCES or method == "modality only"
+            if seed == experiment.seeds[0] or method not in seedless:
+                single = method in WITHOUT_CODES or method == MODALITY
                 for code_length in experiment.code_lengths[:1] if single else experiment.code_lengths:
-                    yield Run(method, 0 if method in UPPER_REFERENCES else code_length, seed)
+                    yield Run(method, 0 if method in WITHOUT_CODES else code_length, seed)
 
 
 def rows(comparison: Comparison) -> Iterator[Row]:
     """One row for each method, code length, measure and task, with intervals; macro averages for `MACRO`."""
     title = comparison.experiment.title
     for task in comparison.tasks.values():
-        resampling = Resampling(comparison.truth.groups[task.queries], np.random.default_rng(0))
+        resampling = Resampling(comparison.truth.resampled(task.queries), np.random.default_rng(0))
         for (method, code_length, name), judgement in comparison.judgements.items():
             if name != task.name:
                 continue
@@ -126,6 +143,9 @@ def rows(comparison: Comparison) -> Iterator[Row]:
                     estimates[f"{metric} macro"] = resampling.macro_estimate(values, task.query_labels)
                 for label, one in estimates.items():
                     yield Row(title, method, code_length, label, name, *_rounded(one), seeds)
+    for (method, code_length), score in comparison.validation.items():
+        yield Row(title, method, code_length, "NDCG@100", VALIDATION, *_rounded(Estimate(score, np.nan, np.nan)),
+                  comparison.seeds[method, code_length])  # fmt: skip
     for (method, code_length), facts in comparison.health.items():
         for fact, value in facts.items():
             yield Row(title, method, code_length, fact, "codes", *_rounded(Estimate(value, np.nan, np.nan)),
@@ -156,6 +176,11 @@ def health(relaxed: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     }
 
 
+def collapsed(distinct_codes: float, images: int) -> bool:
+    """Whether codes have collapsed: a few of them stand for all images."""
+    return distinct_codes < COLLAPSED_SHARE * images
+
+
 def quantization_gap(task: Task, relaxed: NDArray[np.float32], binary: Judgement) -> float:
     """Mean average precision by the cosine of relaxed codes minus that by codes, over the first queries."""
     few = slice(0, GAP_QUERIES)
@@ -175,7 +200,8 @@ def _measure(
         task = tasks[DETAIL_TASK]
         if run.seed == experiment.seeds[0]:
             values |= {f"curve/{part}": value for part, value in curve(task, rank).items()}
-        if run.seed == experiment.seeds[0] and run.method not in ("random", "modality only"):
+        values["validation/score"] = np.array(validation_score(run, data.truth, relaxed))
+        if run.seed == experiment.seeds[0] and run.method not in LOWER_REFERENCES:
             binary = {"MAP": values[f"{task.name}/MAP"]}
             values["health/quantisation gap"] = np.array(quantization_gap(task, relaxed, binary))
     return values
@@ -198,18 +224,21 @@ def _gathered(
     judgements: dict[tuple[str, int, str], Judgement] = {}
     facts: dict[tuple[str, int], dict[str, float]] = {}
     curves: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = {}
+    validation: dict[tuple[str, int], float] = {}
     for (method, code_length), measured in results.items():
         for key in measured[0]:
             part, name = key.split("/", 1)
-            mean = np.mean([one[key] for one in measured if key in one], axis=0)
-            if part == "health":
+            mean = np.mean([values[key] for values in measured if key in values], axis=0)
+            if part == "validation":
+                validation[method, code_length] = float(np.mean(mean))
+            elif part == "health":
                 facts.setdefault((method, code_length), {})[name] = float(np.mean(mean))
             elif part == "curve":
                 curves.setdefault((method, code_length), {})[name] = mean
             else:
                 judgements.setdefault((method, code_length, part), {})[name] = mean
     seeds = {key: len(measured) for key, measured in results.items()}
-    return Comparison(experiment, truth, tasks, judgements, facts, curves, seeds)
+    return Comparison(experiment, truth, tasks, judgements, facts, curves, seeds, validation)
 
 
 def _rounded(one: Estimate) -> tuple[float, float, float]:

@@ -1,5 +1,6 @@
 """Features and maps of a set, computed once and kept, so that many heads can be compared on them."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from hashing.bench.experiment import Experiment
+from hashing.bench.trained_trunk import fold_of, saved_trunk, train_trunk
 from hashing.data import datasets
 from hashing.data.bundled import label_rows
 from hashing.data.datasets import FINDINGS, NO_FINDING, Dataset
@@ -18,9 +21,9 @@ from hashing.evaluation.judgement import truth_of
 from hashing.evaluation.protocol import GroundTruth
 from hashing.model.network import FEATURES, EfficientNetLite0, channels_of
 from hashing.progress import progress
-from hashing.training.batches import ENCODING_BATCH, image_tensors
-from hashing.training.experiment import Experiment
-from hashing.training.trunk import fold_of, imagenet_trunk, saved_trunk, train_trunk
+from hashing.training.augmentation import VARIATION, degrade
+from hashing.training.batches import ENCODING_BATCH, scaled
+from hashing.training.trunk import imagenet_trunk
 
 MIN_DEVIATION = 1e-2  # a feature that hardly varies in training is not blown up
 GIVEN = {"nih_logits": "chestxray14/nih_densenet_logits.npz"}
@@ -32,18 +35,22 @@ class Features:
 
     Attributes
     ----------
-    values : (n, n_features) float32
-        Features, standardised by mean and deviation of the training part alone.
+    views : (views, n, n_features) float32
+        Features, standardised by mean and deviation of the training part alone. View 0 is of the images as they are;
+        the others are of training images at a random resolution and JPEG quality, and repeat view 0 elsewhere.
     truth
         What is known of the same n images.
     mean, deviation : (n_features,) float32
         What the features were standardised by.
+    key
+        Checksum of everything that decided the features: results computed from them carry it in their names.
     """
 
-    values: NDArray[np.float32]
+    views: NDArray[np.float32]
     truth: GroundTruth
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
+    key: str
 
 
 def load(experiment: Experiment, root: Path, output: Path) -> Features:
@@ -58,12 +65,23 @@ def load(experiment: Experiment, root: Path, output: Path) -> Features:
     """
     if experiment.trunk == "given":
         values, truth = _given(root, experiment.dataset[0])
+        views, key = values[None], checksum("given", experiment.dataset, values.shape)
     else:
         dataset = joined(experiment, root, output)
-        truth = truth_of(dataset)
-        values = _cached(experiment, dataset, output)
-    mean, deviation = statistics(values[truth.part("train")])
-    return Features(np.asarray((values - mean) / deviation, np.float32), truth, mean, deviation)
+        truth, key = truth_of(dataset), features_key(experiment, dataset)
+        views = _cached(experiment, dataset, output)
+    mean, deviation = statistics(views[:, truth.part("train")].reshape(-1, views.shape[2]))
+    return Features(np.asarray((views - mean) / deviation, np.float32), truth, mean, deviation, key)
+
+
+def checksum(*parts: object) -> str:
+    """Eight hexadecimal digits that change with any of the parts."""
+    return f"{zlib.crc32(repr(parts).encode()):08x}"
+
+
+def features_key(experiment: Experiment, dataset: Dataset) -> str:
+    """Checksum of what decides the features of an experiment."""
+    return checksum(trunk_key(experiment, dataset), experiment.size, experiment.views)
 
 
 def load_maps(
@@ -81,7 +99,7 @@ def load_maps(
 
     Returns
     -------
-    For each stride s a memory-mapped array (n, channels, size / s, size / s).
+    For each stride s a memory-mapped array (views, n, channels, size / s, size / s), with views as in `Features`.
 
     Raises
     ------
@@ -90,28 +108,28 @@ def load_maps(
     """
     if experiment.trunk == "given":
         raise ValueError(f"{experiment.title} has features but no images: maps need a set with images")
-    folder = output / experiment.name
-    paths = {stride: folder / f"maps-{experiment.trunk}-{experiment.size}-{stride}.npy" for stride in strides}
+    dataset = joined(experiment, root, output)
+    key = features_key(experiment, dataset)
+    paths = {stride: output / experiment.name / f"maps-{stride}-{key}.npy" for stride in strides}
     missing = {stride: path for stride, path in paths.items() if not path.exists()}
     if missing:
-        _write_maps(experiment, missing, joined(experiment, root, output), folder)
+        _write_maps(experiment, missing, dataset, output)
     return tuple(np.load(path, mmap_mode="r") for path in paths.values())
 
 
-def _write_maps(experiment: Experiment, paths: dict[int, Path], dataset: Dataset, folder: Path) -> None:
+def _write_maps(experiment: Experiment, paths: dict[int, Path], dataset: Dataset, output: Path) -> None:
     """One pass over the images writes the maps of all strides; each file is complete or not there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (output / experiment.name).mkdir(parents=True, exist_ok=True)
     strides = tuple(sorted(paths))
     partial = {stride: paths[stride].with_suffix(".partial") for stride in strides}
     written = {}
     for stride, (channels,) in ((stride, channels_of((stride,))) for stride in strides):
         side = ceil(experiment.size / stride)
-        shape = (len(dataset.images), channels, side, side)
+        shape = (experiment.views, len(dataset.images), channels, side, side)
         written[stride] = np.lib.format.open_memmap(partial[stride], "w+", np.float16, shape)
-    for rows, trunk in _shares(experiment, dataset, folder):
-        for some, maps in _encoded(trunk, strides, dataset, rows, experiment.size):
-            for stride, of_stride in zip(strides, maps, strict=True):
-                written[stride][some] = of_stride
+    for view, rows, maps in _encoded(experiment, strides, dataset, output):
+        for stride, of_stride in zip(strides, maps, strict=True):
+            written[stride][view, rows] = of_stride
     for stride in strides:
         written[stride].flush()
         partial[stride].rename(paths[stride])
@@ -130,6 +148,10 @@ def joined(experiment: Experiment, root: Path, output: Path) -> Dataset:
         splits=np.concatenate([part.splits for part in sets]),
         names=names,
         kind_names=kinds,
+        source_pixels=np.concatenate([part.source_pixels for part in sets if part.source_pixels is not None]),
+        sources=np.concatenate([part.sources for part in sets if part.sources is not None]),
+        blocks=np.concatenate([part.blocks for part in sets if part.blocks is not None]),
+        digest=checksum(*(part.digest for part in sets)),
     )
 
 
@@ -163,50 +185,60 @@ def _given(root: Path, name: str) -> tuple[NDArray[np.float32], GroundTruth]:
         groups=groups,
         splits=np.array([with_validation(*pair) for pair in zip(groups.tolist(), official, strict=True)]),
         kinds=np.repeat("adult chest radiograph", len(names)),
+        source_pixels=np.array([int(row["orig_width"]) * int(row["orig_height"]) for row in known]),
     )
     return logits.reshape(len(logits), -1).astype(np.float32), truth
 
 
 def _cached(experiment: Experiment, dataset: Dataset, output: Path) -> NDArray[np.float32]:
+    """Raw features (views, n, 1280)."""
     folder = output / experiment.name
-    path = folder / f"features-{experiment.trunk}-{experiment.size}.safetensors"
+    path = folder / f"features-{features_key(experiment, dataset)}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        values = np.empty((len(dataset.images), FEATURES), np.float32)
-        for rows, trunk in _shares(experiment, dataset, folder):
-            for some, (pooled,) in _encoded(trunk, (), dataset, rows, experiment.size):
-                values[some] = pooled
+        values = np.empty((experiment.views, len(dataset.images), FEATURES), np.float32)
+        for view, rows, (pooled,) in _encoded(experiment, (), dataset, output):
+            values[view:, rows] = pooled  # later views repeat view 0 until their own features come
         save_file({"features": values}, path)
     features: NDArray[np.float32] = load_file(path)["features"]
     return features
 
 
-def _shares(
-    experiment: Experiment, dataset: Dataset, folder: Path
-) -> Iterator[tuple[NDArray[np.int64], EfficientNetLite0]]:
-    """The rows of each fold with the trunk that encodes them."""
-    trunks = _trunks(experiment, dataset, folder)
-    fold = fold_of(dataset.groups, len(trunks))
-    for number, trunk in enumerate(trunks):
-        yield np.flatnonzero(fold == number), trunk.eval()
+def _encoded(
+    experiment: Experiment, strides: tuple[int, ...], dataset: Dataset, output: Path
+) -> Iterator[tuple[int, NDArray[np.int64], tuple[NDArray[np.float32], ...]]]:
+    """View, rows and maps of some images at a time: view 0 of all images, then the others of the training part."""
+    of_folds = trunks(experiment, dataset, output)
+    fold, training = fold_of(dataset.groups, len(of_folds)), np.isin(dataset.splits, "train")
+    for view in range(experiment.views):
+        for number, trunk in enumerate(of_folds):
+            rows = np.flatnonzero((fold == number) & (training | (view == 0)))
+            parts = [rows[start : start + ENCODING_BATCH] for start in range(0, len(rows), ENCODING_BATCH)]
+            for part in progress(parts, f"features, {experiment.size} px, view {view}", len(parts)):
+                images = torch.from_numpy(dataset.images[part]).unsqueeze(1).float()
+                if view:
+                    images = degrade(images, np.random.default_rng((view, int(part[0]))))
+                with torch.inference_mode():
+                    maps = trunk.eval().maps(scaled(images, experiment.size), strides)
+                yield view, part, tuple(of_stride.numpy() for of_stride in maps)
 
 
-def _trunks(experiment: Experiment, dataset: Dataset, folder: Path) -> list[EfficientNetLite0]:
-    """One trunk for each fold, which never saw the fold's patients."""
+def trunks(experiment: Experiment, dataset: Dataset, output: Path) -> list[EfficientNetLite0]:
+    """One trunk for each fold, which never saw the fold's patients; trunks that are not in `output` are trained."""
     if experiment.trunk == "imagenet":
         return [imagenet_trunk()]
-    folders = [folder / f"trunk-{fold}" for fold in range(experiment.folds)]
+    folders = [
+        output / experiment.name / f"trunk-{fold}-{trunk_key(experiment, dataset)}" for fold in range(experiment.folds)
+    ]
     for fold, of_fold in enumerate(folders):
         train_trunk(experiment, dataset, fold, of_fold)
     return [saved_trunk(of_fold) for of_fold in folders]
 
 
-def _encoded(
-    trunk: EfficientNetLite0, strides: tuple[int, ...], dataset: Dataset, rows: NDArray[np.int64], size: int
-) -> Iterator[tuple[NDArray[np.int64], tuple[NDArray[np.float32], ...]]]:
-    """Some rows at a time, with the maps of their images."""
-    parts = [rows[start : start + ENCODING_BATCH] for start in range(0, len(rows), ENCODING_BATCH)]
-    for part in progress(parts, f"features, {size} px", len(parts)):
-        with torch.inference_mode():
-            (images,) = image_tensors(dataset, part, size)
-            yield part, tuple(maps.numpy() for maps in trunk.maps(images, strides))
+def trunk_key(experiment: Experiment, dataset: Dataset) -> str:
+    """Checksum of what decides the trunk of an experiment."""
+    if experiment.trunk == "imagenet":
+        return checksum("imagenet", dataset.digest)
+    schedule, seed = experiment.trunk_schedule, experiment.seeds[0]
+    shape = experiment.size, experiment.folds, experiment.frozen_blocks, experiment.trunk_batch
+    return checksum(experiment.trunk, dataset.digest, VARIATION, schedule, seed, *shape)

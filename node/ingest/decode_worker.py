@@ -42,7 +42,7 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WorkerMessage:
     """What a worker says.
 
     Attributes
@@ -63,7 +63,7 @@ def work(connection: Connection, prepare: Prepare, limits: WorkerLimits) -> None
     SIGPROF, which nothing catches, ends the process when an instance has used up its processor time.
     """
     start_bytes = limit_process(limits.memory_bytes)
-    connection.send(Message(None))
+    connection.send(WorkerMessage(None))
     while True:
         try:
             path, received_ns = connection.recv()
@@ -72,9 +72,9 @@ def work(connection: Connection, prepare: Prepare, limits: WorkerLimits) -> None
         signal.setitimer(signal.ITIMER_PROF, limits.processor_s)
         try:
             outcome = prepare(path, received_ns)
-            connection.send(Message(outcome, _kept_bytes(start_bytes, limits)))
+            connection.send(WorkerMessage(outcome, _kept_bytes(start_bytes, limits)))
         except MemoryError:
-            connection.send(Message(Unusable(MEMORY_LIMIT, _memory_detail(limits)), limits.memory_bytes))
+            connection.send(WorkerMessage(Unusable(MEMORY_LIMIT, _memory_detail(limits)), limits.memory_bytes))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hashing.phantoms import circulation, skeleton, torso
-from hashing.phantoms.anatomy import Anatomy, Finding, skin_extent, tissue_finding
-from hashing.phantoms.build import Build, build
-from hashing.phantoms.person import Person
-from hashing.phantoms.shape import Part, Solid, ellipsoid
+from hashing.phantoms.body import circulation, skeleton, torso
+from hashing.phantoms.body.anatomy import Anatomy, Finding, skin_extent, tissue_finding
+from hashing.phantoms.body.build import Build, build
+from hashing.phantoms.body.person import Person
+from hashing.phantoms.body.shape import Part, Solid, ellipsoid
 
 APEX_MM, BASE_MM = 118.0, -150.0
 """Levels 0 and 1 of the unscaled chest: the apex and the base of the lungs."""

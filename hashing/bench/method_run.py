@@ -1,7 +1,7 @@
 """One method of the bench from training to relaxed codes: the same trunk and budget for all."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,80 +9,26 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from hashing.bench import features
+from hashing.bench.bench_data import BenchData
+from hashing.bench.experiment import Experiment
 from hashing.codes import coded
-from hashing.data.datasets import Dataset
 from hashing.evaluation import metrics
-from hashing.evaluation.judgement import truth_of
 from hashing.evaluation.protocol import GroundTruth, Ranker, Rows, Task, by_codes, by_distance, validation_task
 from hashing.evaluation.ranking import Levels, by_hamming_distance, by_score
 from hashing.methods.base import Head, Objective, Setting
-from hashing.methods.catalogue import PROJECTIONS, TRAINED, trained
+from hashing.methods.catalogue import PROJECTIONS, trained
 from hashing.methods.classification import Classification
 from hashing.methods.heads import Classifier
 from hashing.model.network import channels_of
-from hashing.training import features
+from hashing.training.augmentation import VARIATION
 from hashing.training.batches import ImageSource, MapSource, Sampling, Source, class_logits, relaxed_codes
-from hashing.training.experiment import Experiment
 from hashing.training.loop import ImageTrunk, Learner, fit
 from hashing.training.trunk import imagenet_trunk, leading_blocks
 
 CLASSIFIER = "probability ranker"
-
-
-@dataclass(frozen=True, slots=True)
-class BenchData:
-    """What all methods of an experiment work on.
-
-    Attributes
-    ----------
-    truth
-        What is known of all images.
-    values : (n, n_features) float32
-        Standardised pooled features; None where each method trains the trunk.
-    dataset
-        The images where each method trains the trunk, else None.
-    maps
-        Cached maps by stride, for methods whose heads read maps.
-    mean, deviation : (n_features,) float32
-        What the features were standardised by, if they are.
-    """
-
-    truth: GroundTruth
-    values: NDArray[np.float32] | None
-    dataset: Dataset | None
-    maps: dict[int, NDArray[np.float16]] = field(default_factory=dict)
-    mean: NDArray[np.float32] | None = None
-    deviation: NDArray[np.float32] | None = None
-
-    @classmethod
-    def load(cls, experiment: Experiment, root: Path, output: Path) -> "BenchData":
-        """Features, and the maps that methods of the experiment read; or images where each method trains the trunk."""
-        if experiment.trunk == "own":
-            dataset = features.joined(experiment, root, output)
-            return cls(truth_of(dataset), None, dataset)
-        loaded = features.load(experiment, root, output)
-        methods = [TRAINED[name] for name in experiment.methods if name in TRAINED]
-        strides = tuple(sorted({stride for method in methods for stride in method.head.strides}))
-        maps = features.load_maps(experiment, strides, root, output) if strides else ()
-        of_stride = dict(zip(strides, maps, strict=True))
-        return cls(loaded.truth, loaded.values, None, of_stride, loaded.mean, loaded.deviation)
-
-    def cached(self, strides: tuple[int, ...]) -> tuple[NDArray[np.floating], ...]:
-        """What a head with these strides reads: arrays (n, ...).
-
-        Raises
-        ------
-        ValueError
-            Nothing is cached, since each method trains the trunk.
-        """
-        if self.values is None:
-            raise ValueError("this method works on cached features: use another trunk than 'own'")
-        return tuple(self.maps[stride] for stride in strides) if strides else (self.values,)
-
-    @property
-    def features(self) -> NDArray[np.float32]:
-        """Standardised pooled features (n, n_features); errors as for `cached`."""
-        return np.asarray(self.cached(())[0])
+RESULTS = 2
+"""Version of what methods and measures compute: another number makes all results anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +39,24 @@ class Run:
     code_length: int
     seed: int
 
-    @property
-    def name(self) -> str:
-        """For files."""
-        return f"{self.method.replace(' ', '-')}-{self.code_length}-{self.seed}"
+    def file_stem(self, experiment: Experiment, data_key: str) -> str:
+        """Beginning of the names of the run's files: it changes with everything that decides the result.
+
+        Parameters
+        ----------
+        data_key
+            `BenchData.key`.
+        """
+        settings = (
+            data_key,
+            VARIATION,
+            experiment.schedule_of(self.method),
+            experiment.sampling_of(self.method),
+            sorted(experiment.objective_options(self.method).items()),
+            (experiment.batch, experiment.hidden, experiment.size, experiment.frozen_blocks),
+        )
+        name = self.method.replace(" ", "-")
+        return f"{name}-{self.code_length}-{self.seed}-{features.checksum(RESULTS, settings)}"
 
 
 def ranker(run: Run, experiment: Experiment, data: BenchData, folder: Path) -> tuple[Ranker, NDArray[np.float32]]:
@@ -110,6 +70,10 @@ def ranker(run: Run, experiment: Experiment, data: BenchData, folder: Path) -> t
     nothing = np.empty((len(data.truth.labels), 0), np.float32)
     if run.method == "float cosine":
         return by_distance(cosine_distance(data.features)), nothing
+    if run.method == "source size only":
+        return by_distance(size_distance(data.truth)), nothing
+    if run.method == "source only":
+        return by_distance(source_distance(data.truth)), nothing
     outputs = outputs_of(run, experiment, data, folder)
     if run.method == CLASSIFIER:
         chances = (1 + np.tanh(outputs.astype(np.float64) / 2)) / 2  # the logistic function
@@ -146,7 +110,7 @@ def train(run: Run, experiment: Experiment, data: BenchData, folder: Path) -> tu
         source,
         lambda trained: score(asked, data.truth, _outputs(run, trained, source, asked.images)),
         run.seed,
-        folder / run.name if data.dataset else None,
+        folder / run.file_stem(experiment, data.key) if data.dataset else None,
     )
     return learner, source
 
@@ -154,10 +118,14 @@ def train(run: Run, experiment: Experiment, data: BenchData, folder: Path) -> tu
 def validate(run: Run, experiment: Experiment, root: Path, output: Path) -> float:
     """Validation score of one method: NDCG@100, or mean AUC of the probability ranker; test images are not touched."""
     data = BenchData.load(experiment, root, output)
-    outputs = outputs_of(run, experiment, data, output / experiment.name)
-    asked = validation_task(data.truth)
+    return validation_score(run, data.truth, outputs_of(run, experiment, data, output / experiment.name))
+
+
+def validation_score(run: Run, truth: GroundTruth, outputs: NDArray[np.float32]) -> float:
+    """Validation score of a method by its outputs for all images."""
+    asked = validation_task(truth)
     score = validation_auc if run.method == CLASSIFIER else validation_gain
-    return score(asked, data.truth, outputs[asked.images])
+    return score(asked, truth, outputs[asked.images])
 
 
 def validation_gain(asked: Task, truth: GroundTruth, relaxed: NDArray[np.float32]) -> float:  # noqa: ARG001 - as its twin
@@ -190,6 +158,19 @@ def cosine_distance(values: NDArray[np.float32]) -> Callable[[int, Rows], NDArra
     """Negative cosine between rows."""
     unit = values / np.linalg.norm(values, axis=1, keepdims=True)
     return lambda query, images: -(unit[images] @ unit[query])
+
+
+def size_distance(truth: GroundTruth) -> Callable[[int, Rows], NDArray[np.number]]:
+    """Difference of the logarithms of the numbers of pixels: a ranking that sees no pixel; 0 where they are unknown."""
+    known = truth.source_pixels
+    logarithms = np.zeros(len(truth.labels)) if known is None else np.log2(known)
+    return lambda query, images: np.abs(logarithms[images] - logarithms[query])
+
+
+def source_distance(truth: GroundTruth) -> Callable[[int, Rows], NDArray[np.number]]:
+    """0 between images of one source (file, collection or hospital), 1 between others; 0 where they are unknown."""
+    sources = np.zeros(len(truth.labels)) if truth.sources is None else truth.sources
+    return lambda query, images: (sources[images] != sources[query]).astype(np.int64)
 
 
 def by_unlikelihood(chances: NDArray[np.float64], truth: GroundTruth) -> Ranker:
@@ -229,7 +210,8 @@ def _learner(run: Run, experiment: Experiment, data: BenchData) -> Learner:
         method = trained(run.method)
         setting = Setting(run.code_length, labels, run.seed, _channels(data, method.head.strides))
         objective = method.objective(setting, **experiment.objective_options(run.method))
-        head = method.head(setting.channels, run.code_length)
+        hidden = {"hidden": experiment.hidden} if experiment.hidden else {}
+        head = method.head(setting.channels, run.code_length, **hidden)
     if network is None:
         return Learner(nn.Identity(), head, objective)
     return Learner(
@@ -239,7 +221,7 @@ def _learner(run: Run, experiment: Experiment, data: BenchData) -> Learner:
 
 def _channels(data: BenchData, strides: tuple[int, ...]) -> tuple[int, ...]:
     """Channels of each tensor that a head with these strides receives."""
-    return channels_of(strides) if data.dataset else tuple(array.shape[1] for array in data.cached(strides))
+    return channels_of(strides) if data.dataset else tuple(array.shape[2] for array in data.cached(strides))
 
 
 def _outputs(run: Run, learner: Learner, source: Source, rows: Rows) -> NDArray[np.float32]:

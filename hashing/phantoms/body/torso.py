@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hashing.phantoms.anatomy import slow_waves
-from hashing.phantoms.build import Build
-from hashing.phantoms.shape import Part, Solid, ellipsoid, pile, thread, with_mirror_image
+from hashing.phantoms.body.anatomy import slow_waves
+from hashing.phantoms.body.build import Build
+from hashing.phantoms.body.shape import Part, Solid, ellipsoid, pile, thread, with_mirror_image
 
 CAGE = (
     (118.0, 44.0, 22.0, 4.0, 5.0),

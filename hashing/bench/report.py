@@ -2,12 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from hashing.bench.comparison import CHANCE, DETAIL_TASK, Comparison, Row, collapsed, rows, write_csv
 from hashing.evaluation.uncertainty import Difference, Resampling, holm
-from hashing.methods.catalogue import LOWER_REFERENCES, METHODS, TRAINED, UPPER_REFERENCES
-from hashing.training.comparison import CHANCE, DETAIL_TASK, Comparison, Row, rows, write_csv
+from hashing.methods.catalogue import (
+    LOWER_REFERENCES,
+    METHODS,
+    MODALITY,
+    PROJECTIONS,
+    SOURCE,
+    SOURCE_SIZE,
+    TRAINED,
+    UPPER_REFERENCES,
+    WITHOUT_CODES,
+)
 
 TABLE_METRICS = ("MAP", "MAP@10", "NDCG@100")
 ABOUT = Path(__file__).parents[1] / "experiments" / "about.md"
@@ -18,7 +29,7 @@ def write(comparisons: list[Comparison], docs: Path) -> None:
     docs.mkdir(parents=True, exist_ok=True)
     results = {one.experiment.name: list(rows(one)) for one in comparisons}
     write_csv(docs / "results.csv", [row for part in results.values() for row in part])
-    sections = [ABOUT.read_text().rstrip(), "## In short", summary(results)]
+    sections = [ABOUT.read_text().rstrip(), "## In short", summary(comparisons, results)]
     for one in comparisons:
         plot(results[one.experiment.name], one, docs / f"results-{one.experiment.name}.png")
         plot_curves(one, docs / f"curves-{one.experiment.name}.png")
@@ -26,16 +37,20 @@ def write(comparisons: list[Comparison], docs: Path) -> None:
     (docs / "results.md").write_text("\n\n".join(sections) + "\n")
 
 
-def summary(results: dict[str, list[Row]]) -> str:
-    """A line for each set: MAP of references and of the best trained method, at its longest code length below 64."""
-    lines = _head([f"MAP, {DETAIL_TASK}", "bits", CHANCE, "LSH", "best trained", "", *UPPER_REFERENCES])
-    for rows_of_set in results.values():
-        maps = [row for row in rows_of_set if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")]
+def summary(comparisons: list[Comparison], results: dict[str, list[Row]]) -> str:
+    """A line for each set: MAP of references and of the trained method that is best on validation images.
+
+    The code length is the longest below 64 bits.
+    """
+    references = (CHANCE, SOURCE_SIZE, SOURCE, "LSH", "ITQ")
+    lines = _head([f"MAP, {DETAIL_TASK}", "bits", *references, "best trained", "", *UPPER_REFERENCES])
+    for one in comparisons:
+        maps = [row for row in results[one.experiment.name] if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")]
         length = max(row.code_length for row in maps if row.code_length < 64)
         at_length = {row.method: row for row in maps if row.code_length in (0, length)}
-        best = max((row for row in at_length.values() if row.method in TRAINED), key=lambda row: row.value)
-        cells = [_cell(at_length[name]) if name in at_length else "" for name in (CHANCE, "LSH")]
-        cells += [_cell(best), best.method]
+        best = one.best_trained(length)
+        cells = [_cell(at_length[name]) if name in at_length else "" for name in (*references, best)]
+        cells.append(best)
         cells += [_cell(at_length[name]) if name in at_length else "" for name in UPPER_REFERENCES]
         lines.append(f"| {maps[0].dataset} | {length} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -59,41 +74,39 @@ def section(one: Comparison, results: list[Row]) -> Iterator[str]:
                 answered = int((~np.isnan(one.judgements[CHANCE, 0, name]["MAP"])).sum())
                 yield f"### {experiment.title}, {name}: {metric}"
                 yield f"{answered:,} of {len(task.queries):,} queries have a relevant image among {len(task.images):,}."
-                yield method_table([row for row in results if row.relevance == name and row.metric == metric])
+                best = {length: one.best_trained(length) for length in experiment.code_lengths}
+                yield method_table([row for row in results if row.relevance == name and row.metric == metric], best)
     yield f"### {experiment.title}: ties and denominators ({DETAIL_TASK})"
     yield detail_table(results)
     yield f"### {experiment.title}: code health (test images)"
-    yield health_table(results)
+    yield health_table(results, len(one.truth.part("test")))
     yield from differences(one)
 
 
-def method_table(results: list[Row]) -> str:
-    """Methods down, code lengths across; the best trained method of each column in bold."""
+def method_table(results: list[Row], best: dict[int, str]) -> str:
+    """Methods down, code lengths across.
+
+    Parameters
+    ----------
+    best
+        By code length: the method that is printed in bold.
+    """
     lengths = sorted({row.code_length for row in results} - {0})
     values = {(row.method, row.code_length): row for row in results}
-    best = {
-        length: max(
-            (row.value for row in results if row.code_length == length and row.method in TRAINED), default=np.nan
-        )
-        for length in lengths
-    }
     lines = _head(["method", *map(str, lengths)])
     for method in (CHANCE, *METHODS):
-        flat = values.get((method, 0)) or (values.get((method, lengths[0])) if method == "modality only" else None)
+        flat = values.get((method, 0)) or (values.get((method, lengths[0])) if method == MODALITY else None)
         if flat:
             lines.append(f"| {method} | " + " | ".join([_cell(flat)] * 1 + [""] * (len(lengths) - 1)) + " |")
         elif (method, lengths[0]) in values:
             cells = [values.get((method, length)) for length in lengths]
-            shown = [
-                _cell(cell, bold=cell.value == best[cell.code_length] and method in TRAINED) if cell else ""
-                for cell in cells
-            ]
+            shown = [_cell(cell, bold=method == best.get(cell.code_length)) if cell else "" for cell in cells]
             lines.append(f"| {method} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
 def detail_table(results: list[Row]) -> str:
-    """What the order of ties and the denominator would do, at the shortest and the longest code."""
+    """How the order of ties and the denominator change results, at the shortest and the longest code."""
     metrics = (
         "MAP irrelevant first",
         "MAP",
@@ -106,40 +119,49 @@ def detail_table(results: list[Row]) -> str:
     return _facts([row for row in results if row.relevance == DETAIL_TASK], metrics)
 
 
-def health_table(results: list[Row]) -> str:
-    """How codes use their bits, at the shortest and the longest code."""
+def health_table(results: list[Row], images: int) -> str:
+    """How codes use their bits, at the shortest and the longest code; codes that have collapsed are named.
+
+    Parameters
+    ----------
+    images
+        Number of test images, whose codes were counted.
+    """
     facts = ("bit imbalance", "bit correlation", "distinct codes", "quantisation gap")
     balls = ("P(radius 2)", "empty radius 2")
-    kept = [row for row in results if row.relevance == "codes" or row.relevance == DETAIL_TASK]
-    return _facts(kept, (*facts, *balls))
+    chosen = [row for row in results if row.relevance in ("codes", DETAIL_TASK)]
+    bad = [
+        f"{row.method} {row.code_length} ({row.value:,.0f})"
+        for row in chosen
+        if row.metric == "distinct codes" and row.method in (*PROJECTIONS, *TRAINED) and collapsed(row.value, images)
+    ]
+    note = f"**Collapsed** (distinct codes for {images:,} images): {', '.join(bad)}." if bad else "No codes collapsed."
+    return _facts(chosen, (*facts, *balls)) + "\n\n" + note
 
 
 def differences(one: Comparison) -> Iterator[str]:
-    """Each trained method beside the best of them, paired by query, with Holm's correction over all comparisons."""
+    """Each trained method beside the one that is best on validation images, paired by query, with Holm's correction."""
     lengths = one.experiment.code_lengths
     name = DETAIL_TASK
-    resampling = Resampling(one.truth.groups[one.tasks[name].queries], np.random.default_rng(0))
+    resampling = Resampling(one.truth.resampled(one.tasks[name].queries), np.random.default_rng(0))
     trained = [method for method in one.experiment.methods if method in TRAINED]
     if len(trained) < 2:
         return
-    yield f"### {one.experiment.title}, {name}: MAP behind the best trained method"
-    found: dict[tuple[str, int], tuple[str, Difference]] = {}
+    yield f"### {one.experiment.title}, {name}: MAP behind the trained method that is best on validation images"
+    gaps: dict[tuple[str, int], Difference] = {}
     for length in lengths:
         values = {method: one.judgements[method, length, name]["MAP"] for method in trained}
-        best = max(trained, key=lambda method: float(np.nanmean(values[method])))
-        found |= {
-            (method, length): (best, resampling.difference(values[best], values[method]))
+        best = one.best_trained(length)
+        gaps |= {
+            (method, length): resampling.difference(values[best], values[method])
             for method in trained
             if method != best
         }
-    adjusted = dict(zip(found, holm(np.array([gap.p for _, gap in found.values()])), strict=True))
+    adjusted = dict(zip(gaps, holm(np.array([gap.p for gap in gaps.values()])), strict=True))
     lines = _head(["method", *map(str, lengths)])
     for method in trained:
         cells = [
-            f"{found[method, length][1].value:.3f} ({found[method, length][1].low:.3f} to "
-            f"{found[method, length][1].high:.3f}), p {adjusted[method, length]:.3f}"
-            if (method, length) in found
-            else "best"
+            _difference(gaps[method, length], adjusted[method, length]) if (method, length) in gaps else "best"
             for length in lengths
         ]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
@@ -159,23 +181,25 @@ def plot(results: list[Row], one: Comparison, path: Path) -> None:
     for panel, name in zip(panels[0], names, strict=True):
         for number, method in enumerate((CHANCE, *METHODS)):
             points = [row for row in results if (row.method, row.relevance, row.metric) == (method, name, "MAP")]
-            if not points:
-                continue
-            value = [row.value for row in points]
-            if method in (CHANCE, *UPPER_REFERENCES, "modality only"):
-                panel.axhline(value[0], color=colours(number), linestyle=":", label=method)
-                continue
-            errors = [[row.value - row.low for row in points], [row.high - row.value for row in points]]
-            places = [row.code_length + 0.35 * (number - 8) for row in points]
-            style = "--" if method in LOWER_REFERENCES else "-"
-            panel.errorbar(
-                places, value, errors, color=colours(number), linestyle=style, linewidth=1, marker=".", label=method
-            )
+            if points:
+                _plot_method(panel, method, points, colours(number), shift=0.35 * (number - 8))
         panel.set(title=f"{one.experiment.title}, {name}", xlabel="bits", xticks=one.experiment.code_lengths)
     panels[0][0].set_ylabel("MAP")
     panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
+
+
+def _plot_method(panel: Any, method: str, points: list[Row], colour: Any, shift: float) -> None:
+    """One method's line of a panel: level where it has no code length, else with intervals; `shift` parts the bars."""
+    value = [row.value for row in points]
+    if method in (CHANCE, MODALITY, *WITHOUT_CODES):
+        panel.axhline(value[0], color=colour, linestyle=":", label=method)
+        return
+    errors = [[row.value - row.low for row in points], [row.high - row.value for row in points]]
+    positions = [row.code_length + shift for row in points]
+    style = "--" if method in LOWER_REFERENCES else "-"
+    panel.errorbar(positions, value, errors, color=colour, linestyle=style, linewidth=1, marker=".", label=method)
 
 
 def plot_curves(one: Comparison, path: Path) -> None:
@@ -220,6 +244,11 @@ def _head(columns: list[str]) -> list[str]:
 def _cell(row: Row, *, bold: bool = False) -> str:
     value = f"**{row.value:.3f}**" if bold else f"{row.value:.3f}"
     return f"{value} ({row.low:.3f} to {row.high:.3f})"
+
+
+def _difference(gap: Difference, adjusted: float) -> str:
+    sign = "<" if gap.p_is_bound and adjusted < 1 else "="
+    return f"{gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f}), p {sign} {adjusted:.3f}"
 
 
 def _number(value: float | None) -> str:

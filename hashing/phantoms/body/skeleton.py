@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from hashing.phantoms.build import Build
-from hashing.phantoms.shape import Part, Solid, pile, thread, with_mirror_image
-from hashing.phantoms.torso import CAGE
+from hashing.phantoms.body.build import Build
+from hashing.phantoms.body.shape import Part, Solid, pile, thread, with_mirror_image
+from hashing.phantoms.body.torso import CAGE
 
 Knot = tuple[float, float, float]
 VERTEBRA_MM = 23.0

@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.phantoms import loops
-from hashing.phantoms.loops import Floats
+from hashing.phantoms.body import loops
+from hashing.phantoms.body.loops import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
+from node.ingest.decode_worker import WorkerLimits
 from node.ingest.outcome import Outcome, Unusable
-from node.ingest.worker import WorkerLimits
-from node.ingest.workers import MAX_FAILED_STARTS, WorkerPool, WorkersFailed
+from node.ingest.worker_pool import MAX_FAILED_STARTS, WorkerPool, WorkersFailed
 from storage.spool.queue import Entry
 from tests.misbehaviour import behave, never_ready
 from tests.running import wait_until
@@ -109,8 +109,8 @@ def test_a_worker_that_is_killed_while_it_waits_costs_nothing(pool: WorkerPool, 
 def test_workers_that_do_not_start_end_the_pool_and_no_instance(
     ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.ingest.workers.RESTART_DELAY_S", 0.0)
-    monkeypatch.setattr("node.ingest.workers.work", never_ready)
+    monkeypatch.setattr("node.ingest.worker_pool.RESTART_DELAY_S", 0.0)
+    monkeypatch.setattr("node.ingest.worker_pool.work", never_ready)
     pool = WorkerPool(behave, LIMITS, 1, lambda *pair: ended.put(pair), patience_s=60)
     pool.start()
     wait_until(lambda: not pool._thread.is_alive(), f"{MAX_FAILED_STARTS} failures", 60)

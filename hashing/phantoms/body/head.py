@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hashing.phantoms.anatomy import Anatomy, Finding, skin_extent, tissue_finding
-from hashing.phantoms.person import Person
-from hashing.phantoms.shape import Part, Solid, ellipsoid, pile, thread, with_mirror_image
+from hashing.phantoms.body.anatomy import Anatomy, Finding, skin_extent, tissue_finding
+from hashing.phantoms.body.person import Person
+from hashing.phantoms.body.shape import Part, Solid, ellipsoid, pile, thread, with_mirror_image
 
 VERTEX_MM, BASE_MM = 64.0, -46.0
 """Heights of level 0, near the top of the brain, and of level 1, at the orbits."""

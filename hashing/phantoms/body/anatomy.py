@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hashing.phantoms.loops import Floats
-from hashing.phantoms.shape import Part, Solid
+from hashing.phantoms.body.loops import Floats
+from hashing.phantoms.body.shape import Part, Solid
 
 
 @dataclass(frozen=True, slots=True)

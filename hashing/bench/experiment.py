@@ -1,4 +1,4 @@
-"""What decides a row of a results table, but for the images: read from a TOML file."""
+"""Everything that decides a row of a results table, but for the images: read from a TOML file."""
 
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -30,8 +30,13 @@ class Experiment:
         Leading trunk blocks (with the stem) kept at their ImageNet weights.
     methods
         Names from `hashing.methods.catalogue`.
+    views
+        Number of views of each training image whose features are cached: the image as it is, and the others at a random
+        resolution and JPEG quality. Where each method trains the trunk, every image is varied anew in each epoch.
+    hidden
+        Width of a hidden layer before the hash layer, the same for all methods; 0 for none.
     options
-        By method: what it changes of schedule, `sampling`, or its objective's own parameters.
+        Changes by method: of the schedule, of `sampling`, or of the parameters of its objective.
     """
 
     name: str
@@ -49,6 +54,8 @@ class Experiment:
     frozen_blocks: int = 0
     trunk_schedule: Schedule | None = None
     trunk_batch: int = 32
+    views: int = 1
+    hidden: int = 0
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -63,15 +70,15 @@ class Experiment:
         return cls(name=path.stem, **values)
 
     def schedule_of(self, method: str) -> Schedule:
-        """The common schedule with what the method's options change of it."""
+        """The common schedule with the changes that the method's options make."""
         changes = {key: value for key, value in self.options.get(method, {}).items() if key in Schedule.__slots__}
         return replace(self.schedule, **changes)
 
     def sampling_of(self, method: str) -> str:
-        """Sampling with what the method's options change of it."""
+        """The common sampling, or that of the method's options."""
         return str(self.options.get(method, {}).get("sampling", self.sampling))
 
     def objective_options(self, method: str) -> dict[str, Any]:
-        """What of a method's options is for its objective."""
+        """Those of a method's options that are parameters of its objective."""
         others = {*Schedule.__slots__, "sampling"}
         return {key: value for key, value in self.options.get(method, {}).items() if key not in others}

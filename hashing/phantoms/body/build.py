@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import pi
 
-from hashing.phantoms.person import Person
+from hashing.phantoms.body.person import Person
 
 
 @dataclass(frozen=True, slots=True)

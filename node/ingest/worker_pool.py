@@ -14,8 +14,8 @@ from pickle import UnpicklingError
 from threading import Lock, Thread
 from typing import Final
 
+from node.ingest.decode_worker import Prepare, WorkerLimits, WorkerMessage, work
 from node.ingest.outcome import TIME_LIMIT, WORKER_DIED, Outcome, Unusable
-from node.ingest.worker import Message, Prepare, WorkerLimits, work
 from storage.spool.queue import Entry
 
 LONGEST_WAIT_S: Final = 1.0  # between two looks at the clock
@@ -30,7 +30,7 @@ class WorkersFailed(RuntimeError):  # noqa: N818 - no instance's failure but the
 
 
 @dataclass(slots=True)
-class Task:
+class DecodeTask:
     """An entry that a worker is to prepare.
 
     Attributes
@@ -44,7 +44,7 @@ class Task:
     queued_s: float = field(default_factory=time.monotonic)
 
 
-class Worker:
+class DecodeWorker:
     """One process with the task it has, if any; it is ready once it has sent its first message."""
 
     def __init__(self, prepare: Prepare, limits: WorkerLimits) -> None:
@@ -54,19 +54,19 @@ class Worker:
         self.process = context.Process(target=work, args=(theirs, prepare, limits), daemon=True)
         self.process.start()
         theirs.close()
-        self.task: Task | None = None
+        self.task: DecodeTask | None = None
         self.is_ready, self.is_fresh, self.given_s = False, True, time.monotonic()
 
-    def give(self, task: Task) -> None:
+    def give(self, task: DecodeTask) -> None:
         """Let it prepare a file; if it has just died, `receive` will tell."""
         self.task, self.is_fresh, self.given_s = task, False, time.monotonic()
         with suppress(OSError):
             self.connection.send((task.entry.path, task.entry.received_ns))
 
-    def receive(self) -> Message | None:
+    def receive(self) -> WorkerMessage | None:
         """Next message, None if the process has died; call it when `connection` is readable."""
         try:
-            message: Message = self.connection.recv()
+            message: WorkerMessage = self.connection.recv()
         except (OSError, EOFError, UnpicklingError):
             return None
         return message
@@ -104,9 +104,9 @@ class WorkerPool:
     ) -> None:
         self._prepare, self._limits, self._count = prepare, limits, count
         self._deliver, self._patience_s = deliver, patience_s
-        self._workers: list[Worker] = []
-        self._waiting: deque[Task] = deque()
-        self._retries: deque[Task] = deque()
+        self._workers: list[DecodeWorker] = []
+        self._waiting: deque[DecodeTask] = deque()
+        self._retries: deque[DecodeTask] = deque()
         self._lock = Lock()
         self._wake_reader, self._wake_writer = os.pipe()
         self._failed_starts, self._start_not_before_s = 0, 0.0
@@ -136,7 +136,7 @@ class WorkerPool:
         """
         self.check()
         with self._lock:
-            self._waiting.append(Task(entry))
+            self._waiting.append(DecodeTask(entry))
         self._wake()
 
     def check(self) -> None:
@@ -164,7 +164,7 @@ class WorkerPool:
     def _staff(self) -> None:
         """Start as many workers as are missing."""
         while len(self._workers) < self._count and time.monotonic() >= self._start_not_before_s:
-            self._workers.append(Worker(self._prepare, self._limits))
+            self._workers.append(DecodeWorker(self._prepare, self._limits))
 
     def _dispatch(self) -> None:
         running = [worker.task for worker in self._workers if worker.task is not None]
@@ -191,7 +191,7 @@ class WorkerPool:
             fresh.give(self._retries.popleft())
 
     def _listen(self) -> None:
-        connections: dict[object, Worker] = {worker.connection: worker for worker in self._workers}
+        connections: dict[object, DecodeWorker] = {worker.connection: worker for worker in self._workers}
         for readable in wait([*connections, self._wake_reader], LONGEST_WAIT_S):  # type: ignore[list-item]
             if readable == self._wake_reader:
                 os.read(self._wake_reader, 4096)
@@ -200,7 +200,7 @@ class WorkerPool:
             else:
                 self._take(connections[readable], message)
 
-    def _take(self, worker: Worker, message: Message) -> None:
+    def _take(self, worker: DecodeWorker, message: WorkerMessage) -> None:
         if message.outcome is None:
             worker.is_ready, self._failed_starts = True, 0
             return
@@ -210,7 +210,7 @@ class WorkerPool:
         if task is not None:
             self._finish(task, message.outcome)
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: DecodeWorker) -> None:
         """Replace a worker that has died, and say why of its task."""
         task, status = worker.task, self._discard(worker)
         if task is not None and status == -signal.SIGPROF:
@@ -230,13 +230,13 @@ class WorkerPool:
                 self._discard(worker)
                 self._finish(task, Unusable(TIME_LIMIT, f"decoding did not end in {self._limits.elapsed_s:g} s"))
 
-    def _discard(self, worker: Worker) -> int | None:
+    def _discard(self, worker: DecodeWorker) -> int | None:
         self._workers.remove(worker)
         return worker.end()
 
-    def _finish(self, task: Task, outcome: Outcome) -> None:
+    def _finish(self, task: DecodeTask, outcome: Outcome) -> None:
         if isinstance(outcome, Unusable) and outcome.is_environmental and not task.is_retry:
             logger.warning("%s is tried again: %s", task.entry.path.name, outcome.reason)
-            self._retries.append(Task(task.entry, is_retry=True))
+            self._retries.append(DecodeTask(task.entry, is_retry=True))
         else:
             self._deliver(task.entry, outcome)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.phantoms.build import Build
-from hashing.phantoms.shape import Part, Solid, Tube, ellipsoid, pile, thread
+from hashing.phantoms.body.build import Build
+from hashing.phantoms.body.shape import Part, Solid, Tube, ellipsoid, pile, thread
 
 Knot = tuple[float, float, float]
 Points = NDArray[np.float64]

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import torch
 
+from hashing.bench.bench_data import BenchData
+from hashing.bench.experiment import Experiment
+from hashing.bench.features import joined, trunks
+from hashing.bench.method_run import Run, train
+from hashing.methods.base import Head
 from hashing.model.model_file import Architecture, Model, ModelError
 from hashing.model.network import EfficientNetLite0, HashNetwork
 from hashing.model.weights import export
-from hashing.training.experiment import Experiment
 from hashing.training.loop import ImageTrunk, Learner
-from hashing.training.method_run import BenchData, Run, train
-from hashing.training.trunk import imagenet_trunk, saved_trunk
 
 
 def export_method(run: Run, experiment: Experiment, root: Path, output: Path, path: Path) -> Model:
@@ -29,7 +31,7 @@ def export_method(run: Run, experiment: Experiment, root: Path, output: Path, pa
     folder = output / experiment.name
     data = BenchData.load(experiment, root, output)
     learner, _ = train(run, experiment, data, folder)
-    network = network_of(learner, experiment, data, folder)
+    network = HashNetwork(_trunk(learner, experiment, root, output), raw_head(learner, data), experiment.size)
     head = network.head
     architecture = Architecture(
         head=head.name,
@@ -42,17 +44,18 @@ def export_method(run: Run, experiment: Experiment, root: Path, output: Path, pa
     return export(network, architecture, path, path.stem, facts)
 
 
-def network_of(learner: Learner, experiment: Experiment, data: BenchData, folder: Path) -> HashNetwork:
-    """The network of a trained learner, which takes grey values."""
+def raw_head(learner: Learner, data: BenchData) -> Head:
+    """The trained head, which takes features or maps as the trunk gives them."""
     head = learner.head.cpu().eval()
     if data.mean is not None and data.deviation is not None and not head.strides:
         head.take_raw_features(torch.from_numpy(data.mean), torch.from_numpy(data.deviation))
-    return HashNetwork(_trunk(learner, experiment, folder), head, experiment.size)
+    return head
 
 
-def _trunk(learner: Learner, experiment: Experiment, folder: Path) -> EfficientNetLite0:
+def _trunk(learner: Learner, experiment: Experiment, root: Path, output: Path) -> EfficientNetLite0:
     if isinstance(learner.trunk, ImageTrunk):
         trained = learner.trunk.network.cpu()
         assert isinstance(trained, EfficientNetLite0)
         return trained
-    return imagenet_trunk() if experiment.trunk == "imagenet" else saved_trunk(folder / "trunk-0")
+    (trunk,) = trunks(experiment, joined(experiment, root, output), output)
+    return trunk
