@@ -1,7 +1,7 @@
 """Association requests are answered: rejected with a reason, or accepted context by context (PS3.8 7.1.1, 9.3.3)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from pydicom.uid import UID, ImplicitVRLittleEndian
@@ -67,6 +67,37 @@ class AssociationPolicy(Protocol):
 
     def note(self, reason: str, calling_ae_title: str) -> None:
         """Count what was refused or mended. Never raises."""
+
+
+Serve = Callable[[Association, PresentationContext, Any], None]
+"""Serves a request in the thread of its association: sends every response, and never raises."""
+
+
+class AcceptedAssociation(Association):
+    """An association that a peer asked for; its connection is closed when its thread ends, whatever ended it."""
+
+    dul: UpperLayer
+    services: Mapping[type, Serve] = {}
+    """What serves requests that pynetdicom would serve otherwise, by the class of the request."""
+
+    def run_reactor(self) -> None:
+        """Negotiate and serve; never raises."""
+        try:
+            super().run_reactor()
+        except Exception:
+            logger.exception("internal error: the association with %s ends", self.requestor.ae_title)
+        finally:
+            self.dul.close()
+
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        """Serve a request by `services`, or leave it to pynetdicom."""
+        serve = self.services.get(type(msg))
+        if serve is None or not msg.is_valid_request:
+            super()._serve_request(msg, context_id)
+            return
+        serve(self, self._accepted_cx[context_id], msg)  # a C-CANCEL may be there already: it counts
+        self.dimse.cancel_req = {}
+        self.dul._idle_timer.restart()  # the peer had nothing to say meanwhile
 
 
 class Acceptor(ACSE):

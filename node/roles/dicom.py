@@ -4,20 +4,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
+from pynetdicom.dimse_primitives import C_MOVE
 
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
-from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection
+from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.probe import answers
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND
+from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND, Service
 from node.errors import Refusal, Status
 from node.home import open_for_reading
 from node.ingest.pressure import Pressure
@@ -26,6 +28,9 @@ from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
 from node.query.data_set import read_data_set
 from node.query.find import Finder
+from node.retrieve.move import MoveRelay
+from node.retrieve.relay import serve
+from node.retrieve.source import SourceArchive
 from node.roles.kernel_cache import load_kernels
 from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -76,7 +81,7 @@ class ApplicationEntity:
         self.settings, self.receiver, self.finder = settings, receiver, finder
         self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
-        self.services = ALWAYS_OFFERED
+        self.services = ALWAYS_OFFERED | ({Service.MOVE} if settings.source_peer else set())
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
@@ -96,8 +101,8 @@ class ApplicationEntity:
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         address = (self.settings.host, self.settings.port)
         handlers = [(evt.EVT_C_FIND, self._find)]
-        shared = self.settings.receivers > 1
-        self._listener = Listener(self._ae(), address, handlers, self.receiver, self, shared=shared)
+        shared, services = self.settings.receivers > 1, self._retrieve_services()
+        self._listener = Listener(self._ae(), address, handlers, self.receiver, self, shared=shared, services=services)
 
     def stop(self) -> None:
         """Stop listening and close what is open."""
@@ -152,6 +157,13 @@ class ApplicationEntity:
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
+
+    def _retrieve_services(self) -> dict[type, Serve]:
+        """What serves C-MOVE; nothing where no source PACS is set."""
+        if not self.settings.source_peer:
+            return {}
+        source = SourceArchive(self.settings, self.receiver)
+        return {C_MOVE: partial(serve, MoveRelay(self.settings, source).relay)}
 
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         model, encoded = event.context.abstract_syntax, event.request.Identifier
