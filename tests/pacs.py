@@ -144,3 +144,9 @@ def peers(source: int, view: int = 1) -> dict[str, Any]:
     entry = {"host": "127.0.0.1", "port": source}
     table = {"PACS": entry, "VIEW": entry | {"port": view, "move_destination": True}, "SECRET": entry}
     return {"peers": table, "source_peer": "PACS", "peer_timeout_s": 5}
+
+
+def counts(status: Dataset) -> tuple[int | None, ...]:
+    """Status, and numbers of completed, failed, warning and remaining sub-operations."""
+    names = ("Completed", "Failed", "Warning", "Remaining")
+    return status.Status, *(status.get(f"NumberOf{name}Suboperations") for name in names)

@@ -12,7 +12,7 @@ from pydicom.uid import UID
 
 from node.retrieve import source
 from tests.answering import Node, StudyRoot, answering_node
-from tests.pacs import ALL, MOVE, PATIENT_MOVE, STUDY, Pacs, destination, numbered, peers, running_pacs, study
+from tests.pacs import ALL, MOVE, PATIENT_MOVE, STUDY, Pacs, counts, destination, numbered, peers, running_pacs, study
 from tests.running import free_port, wait_until
 
 COUNT = 5
@@ -54,12 +54,6 @@ def running_site(home: Path, **behaviour: Any) -> Iterator[Site]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_site(tmp_path_factory.mktemp("site") / "home") as site:
         yield site
-
-
-def counts(status: Dataset) -> tuple[int | None, ...]:
-    """Status, and numbers of completed, failed, warning and remaining sub-operations."""
-    names = ("Completed", "Failed", "Warning", "Remaining")
-    return status.Status, *(status.get(f"NumberOf{name}Suboperations") for name in names)
 
 
 @pytest.mark.parametrize("model", [MOVE, PATIENT_MOVE])

@@ -1,5 +1,6 @@
 """Real programs retrieve through the node: DCMTK asks, Orthanc holds the images."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -60,3 +61,15 @@ def test_movescu_retrieves_a_study_through_the_node(site: Site, model: str, tmp_
 
     assert images_of(list(tmp_path.iterdir())) == {site.study: site.images}
     assert f"{len(site.images)}" in output.stdout + output.stderr
+
+
+@pytest.mark.parametrize("model", ["-S", "-P"])
+def test_getscu_retrieves_a_study_through_the_node(site: Site, model: str, tmp_path: Path) -> None:
+    command = [program("getscu"), "-v", model, "-aec", "LOOKALIKE", "-aet", "VIEW", "-od", str(tmp_path)]
+    command += ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={site.study}"]
+
+    output = run_peer(*command, "127.0.0.1", str(site.node.settings.port))
+
+    assert images_of(list(tmp_path.iterdir())) == {site.study: site.images}
+    text = output.stdout + output.stderr
+    assert re.search(rf"Number of Completed Suboperations\s*: {len(site.images)}\b", text), text

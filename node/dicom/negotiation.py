@@ -125,13 +125,14 @@ class Acceptor(ACSE):
     def _accept(self, request: AssociationRequest) -> None:
         _check(request, self._policy.ae_title)
         contexts = [self._answer(context) for context in request.contexts]
-        stores = any(context.result == ACCEPTED and _stores(context.abstract_syntax) for context in contexts)
+        roles = _roles(self.requestor.role_selection, contexts)
+        stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
         if not self._layer.is_probe:  # whether the node answers is asked also when it admits nobody
             self._layer.when_closed(self._policy.admit(request, stores=stores))
             logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
         for slip in sorted(set(request.slips)):
             self._policy.note(f"association request mended: {slip}", request.calling_ae_title)
-        for role in _roles(self.requestor.role_selection, contexts):
+        for role in roles:
             self.acceptor.add_negotiation_item(role)
         for fields in _extended(self.requestor.sop_class_extended):
             self.acceptor.add_negotiation_item(fields)
@@ -187,13 +188,21 @@ def _stores(abstract_syntax: UID | None) -> bool:
 
 
 def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> list[SCP_SCU_RoleSelectionNegotiation]:
-    """Answers to role selection: the peer may be SCU, which is also the default, and never SCP (PS3.7 D.3.3.4)."""
-    accepted = {context.abstract_syntax for context in contexts if context.result == ACCEPTED}
+    """Answer role selection, and set the roles of the accepted contexts (PS3.7 D.3.3.4).
+
+    The peer may be SCU, which is also the default, and SCP of storage classes beside a C-GET class: there we send.
+    """
+    accepted = [context for context in contexts if context.result == ACCEPTED]
+    gets = any(service_of(context.abstract_syntax or "") is Service.GET for context in accepted)
     answers = []
     for sop_class_uid, role in proposed.items():
-        if sop_class_uid in accepted and role.scu_role:
+        sends = bool(gets and role.scp_role and _stores(sop_class_uid))
+        for context in accepted:
+            if context.abstract_syntax == sop_class_uid and (sends or role.scu_role):
+                context._as_scu, context._as_scp = sends, bool(role.scu_role)
+        if any(context.abstract_syntax == sop_class_uid for context in accepted) and (sends or role.scu_role):
             answer = SCP_SCU_RoleSelectionNegotiation()
-            answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, True, False
+            answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, bool(role.scu_role), sends
             answers.append(answer)
     return answers
 

@@ -151,7 +151,7 @@ class UpperLayer(DULServiceProvider):
     def is_over(self) -> bool:
         """True if the connection is closed, or its end is all that is awaited."""
         state = self.state_machine.current_state
-        return state == AWAITING_CLOSE or (state == "Sta1" and self._reader is not None)
+        return self._closed.done() or state == AWAITING_CLOSE or (state == "Sta1" and self._reader is not None)
 
     def _attach(self) -> SocketReader:
         """Read from the connection from now on."""

@@ -96,6 +96,21 @@ class RetrieveCall:
         layer: Any = self.association.dul
         return bool(layer.is_over or self.association.acse.is_aborted())
 
+    @property
+    def storage_contexts(self) -> list[PresentationContext]:
+        """Presentation contexts in which the caller takes instances, for it has the role of SCP there."""
+        return [context for context in self.association.accepted_contexts if context.as_scu]
+
+    def storage_context(self, sop_class_uid: str, transfer_syntax: UID) -> PresentationContext | None:
+        """The one of them for instances of a SOP class in a transfer syntax, None if there is none."""
+        fitting = (c for c in self.storage_contexts if c.abstract_syntax == sop_class_uid)
+        return next((context for context in fitting if context.transfer_syntax[0] == transfer_syntax), None)
+
+    def close(self) -> None:
+        """Close the connection to the caller, who does not keep to the protocol."""
+        layer: Any = self.association.dul
+        layer.close()
+
     def identifier(self) -> Dataset:
         """Identifier of the request.
 

@@ -11,7 +11,7 @@ from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
-from pynetdicom.dimse_primitives import C_MOVE
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
 
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
@@ -19,7 +19,7 @@ from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.probe import answers
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND, Service
+from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND, RETRIEVE
 from node.errors import Refusal, Status
 from node.home import open_for_reading
 from node.ingest.pressure import Pressure
@@ -28,6 +28,7 @@ from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
 from node.query.data_set import read_data_set
 from node.query.find import Finder
+from node.retrieve.get import GetRelay
 from node.retrieve.move import MoveRelay
 from node.retrieve.relay import serve
 from node.retrieve.source import SourceArchive
@@ -81,7 +82,7 @@ class ApplicationEntity:
         self.settings, self.receiver, self.finder = settings, receiver, finder
         self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
-        self.services = ALWAYS_OFFERED | ({Service.MOVE} if settings.source_peer else set())
+        self.services = ALWAYS_OFFERED | (RETRIEVE if settings.source_peer else frozenset())
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
@@ -159,11 +160,12 @@ class ApplicationEntity:
         return ae
 
     def _retrieve_services(self) -> dict[type, Serve]:
-        """What serves C-MOVE; nothing where no source PACS is set."""
+        """What serves C-MOVE and C-GET; nothing where no source PACS is set."""
         if not self.settings.source_peer:
             return {}
         source = SourceArchive(self.settings, self.receiver)
-        return {C_MOVE: partial(serve, MoveRelay(self.settings, source).relay)}
+        move, get = MoveRelay(self.settings, source), GetRelay(self.settings, source)
+        return {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
 
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         model, encoded = event.context.abstract_syntax, event.request.Identifier
