@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     retrieve_timeout_s: float = Field(
         600, gt=0, description="A retrieval of which the source PACS says nothing for so long fails."
     )
+    fetch_missing_example: bool = Field(
+        False, description="Fetch the unknown example of a query from the source PACS; needs `source_peer`."
+    )
+    fetch_limit_s: float = Field(10, gt=0, le=10, description="Time that fetching and indexing it may take.")
     max_relayed_bytes: int = Field(4 << 30, gt=0, description="A larger instance is not relayed in a C-GET, bytes.")
     receivers: int = Field(2, ge=1, le=64, description="Processes that receive and answer, sharing the port.")
     max_associations: int = Field(32, ge=1, description="Associations served at once; more are rejected, to try later.")
@@ -220,6 +224,9 @@ def load_settings(**overrides: Any) -> Settings:
     if settings.source_peer and settings.source_peer not in settings.peers:
         problem = f"source_peer: {settings.source_peer!r} is not in the table of peers"
         raise SettingsError(f"{problem} (set by {_source('source_peer', given, file)})")
+    if settings.fetch_missing_example and not settings.source_peer:
+        source = _source("fetch_missing_example", given, file)
+        raise SettingsError(f"fetch_missing_example: there is no source_peer to fetch from (set by {source})")
     if settings.port == settings.http_port:
         problem = f"port and http_port are both {settings.port}: give each its own"
         sources = {_source(name, given, file) for name in ("port", "http_port")} - {DEFAULT}

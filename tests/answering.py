@@ -26,7 +26,7 @@ from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.query.find import Finder
 from node.query.retriever import Retriever
-from node.roles.dicom import ApplicationEntity
+from node.roles.dicom import ApplicationEntity, fetcher
 from node.settings import Settings
 from storage.database.database import Database, Item
 from storage.search.local import LocalIndex
@@ -118,8 +118,9 @@ def answering_node(home: Path, items: Sequence[Item] = (*ITEMS, *MANY), **chosen
     with Database.create_or_open(settings.database_path, 64, "model", 1 << 26) as database:
         database.append(items)
         spool = Spool(settings.spool_path, capacity=9, free_bytes=0)
-        finder = Finder(settings, database, Retriever(spool, LocalIndex(database).view, "model"))
         receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, 1))
+        retriever = Retriever(spool, LocalIndex(database).view, "model")
+        finder = Finder(settings, database, retriever, fetcher(settings, receiver))
         entity = ApplicationEntity(settings, receiver, finder)
         entity.start()
         node = Node(settings, finder, receiver, entity)

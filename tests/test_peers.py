@@ -82,6 +82,7 @@ def test_peers_are_a_table_each_and_nothing_is_sent_anywhere_unless_it_is_allowe
         ("peers.PACS", "peers.SEVENTEEN_LETTERS_", "peers: 'SEVENTEEN_LETTERS_' is no AE title"),
         ("peers.PACS", "peers.OTHER", "source_peer: 'PACS' is not in the table of peers"),
         ('host = "10.0.0.7"', "", "peers.PACS.host: "),
+        ('source_peer = "PACS"', "fetch_missing_example = true", "fetch_missing_example: there is no source_peer"),
     ],
 )
 def test_an_entry_that_cannot_be_used_is_named(tmp_path: Path, before: str, after: str, named: str) -> None:

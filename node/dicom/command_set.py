@@ -71,6 +71,20 @@ def read_command(command_set: bytes) -> dict[int, bytes]:
     return elements
 
 
+def without_status_detail(command_set: bytes) -> bytes:
+    """The elements of group 0000 of a command set.
+
+    Orthanc and other programs on DCMTK append the Failed SOP Instance UID List of a response as its "status detail".
+    """
+    offset = 0
+    while offset + ELEMENT.size <= len(command_set):
+        group, _, length = ELEMENT.unpack_from(command_set, offset)
+        if group:
+            return command_set[:offset]
+        offset += ELEMENT.size + length
+    return command_set
+
+
 def read_request(elements: dict[int, bytes]) -> Request | None:
     """The request that a command set is, None if it is a response or a C-CANCEL.
 

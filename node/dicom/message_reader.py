@@ -20,6 +20,7 @@ from node.dicom.command_set import (
     read_command,
     read_request,
     response_to,
+    without_status_detail,
 )
 from node.dicom.message_sink import DataSink, DroppedData, ProtocolError, PynetdicomMessage
 from node.dicom.socket_reader import SocketReader
@@ -150,6 +151,8 @@ class MessageReader:
             self._finish()
 
     def _begin(self, context_id: int, command_set: bytes) -> None:
+        if self._association.is_requestor:
+            command_set = without_status_detail(command_set)
         elements = read_command(command_set)
         request = read_request(elements)
         refusal = None if request is None else self._refusal(context_id, request)

@@ -27,7 +27,8 @@ from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
 from node.query.data_set import read_data_set
-from node.query.find import Finder
+from node.query.find import Fetch, Finder
+from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.get import GetRelay
 from node.retrieve.move import MoveRelay
 from node.retrieve.relay import serve
@@ -55,10 +56,11 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
         The thread that accepts connections has ended.
     """
     reading = open_for_reading(settings)
-    finder = Finder(settings, reading.database, reading.retriever)
     spool = reading.retriever.spool
     refusals = Refusals(settings.run_path, number)
-    entity = ApplicationEntity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
+    receiver = Receiver(spool, Pressure(spool, settings), refusals)
+    finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver))
+    entity = ApplicationEntity(settings, receiver, finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
     if entity.is_alive():
@@ -70,6 +72,13 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
         refusals.write()
     entity.stop()
     refusals.write()
+
+
+def fetcher(settings: Settings, receiver: Receiver) -> Fetch | None:
+    """What fetches missing examples from the source PACS, None if that is not set."""
+    if not settings.fetch_missing_example:
+        return None
+    return ExampleFetcher(settings, SourceArchive(settings, receiver), receiver.spool).fetch
 
 
 class ApplicationEntity:
