@@ -17,7 +17,6 @@ from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
 from node.dicom.private import SIMILARITY_FIND
-from node.dicom.probe import answers
 from node.dicom.quotas import Quotas
 from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND, RETRIEVE
 from node.errors import Refusal, Status
@@ -34,6 +33,7 @@ from node.retrieve.move import MoveRelay
 from node.retrieve.relay import serve
 from node.retrieve.source import SourceArchive
 from node.roles.kernel_cache import load_kernels
+from node.roles.probe import answers
 from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
