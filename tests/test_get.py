@@ -238,3 +238,16 @@ def test_a_fault_of_ours_while_forwarding_ends_in_one_final_response(
     [(status, _)] = site.get()
 
     assert (status.Status, status.ErrorComment) == (0xA702, "association with source PACS PACS lost")
+
+
+def test_a_caller_that_only_retrieves_is_admitted_though_the_spool_is_nearly_full(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def near_the_limit(*_: object) -> None:
+        raise AssertionError("it stores nothing here")
+
+    monkeypatch.setattr("node.ingest.pressure.Pressure.rejects", near_the_limit)
+
+    *_, (status, _) = site.get()
+
+    assert status.Status == 0

@@ -1,9 +1,10 @@
 """C-MOVE through the node: the source PACS sends; its counts and refusals, and the caller's C-CANCEL, are relayed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.pacs import ALL, MOVE, PATIENT_MOVE, STUDY, Pacs, counts, destination
 from tests.running import free_port, wait_until
 
 COUNT = 5
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass
@@ -40,13 +42,13 @@ class Site:
 
 
 @contextmanager
-def running_site(home: Path, **behaviour: Any) -> Iterator[Site]:
+def running_site(home: Path, chosen: Mapping[str, Any] = NOTHING, **behaviour: Any) -> Iterator[Site]:
     with ExitStack() as stack:
         received: list[str] = []
         view = stack.enter_context(destination(received))
         pacs = Pacs([numbered(n) for n in range(COUNT)], destinations={"VIEW": view}, **behaviour)
         stack.enter_context(running_pacs(pacs))
-        node = stack.enter_context(answering_node(home, items=[], **peers(pacs.port, view)))
+        node = stack.enter_context(answering_node(home, items=[], **peers(pacs.port, view), **chosen))
         yield Site(node, pacs, received)
 
 
@@ -130,6 +132,20 @@ def test_a_source_that_goes_away_fails_what_remained(tmp_path: Path) -> None:
 
     assert counts(last) == (0xA702, 2, COUNT - 2, 0, None)
     assert last.ErrorComment == "association with source PACS PACS lost"
+
+
+def test_a_source_that_falls_silent_fails_what_remained(tmp_path: Path) -> None:
+    with running_site(tmp_path / "home", pause_s=2, chosen={"retrieve_timeout_s": 0.5}) as site:
+        [status] = site.move()
+
+    assert (status.Status, status.ErrorComment) == (0xA702, "association with source PACS PACS lost")
+
+
+def test_a_caller_that_waits_longer_than_the_network_timeout_keeps_its_association(tmp_path: Path) -> None:
+    with running_site(tmp_path / "home", pause_s=0.3, chosen={"network_timeout_s": 1}) as site:
+        *_, last = site.move()
+
+    assert counts(last) == (0x0000, COUNT, 0, 0, None)
 
 
 def test_a_caller_that_goes_away_ends_the_retrieval(tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ class CancelWatch:
             raise CallerGoneError
         if self._cancelled_s is None and self._call.is_cancelled:
             self._cancelled_s = time.monotonic()
-            self._association.send_c_cancel(MESSAGE_ID, query_model=self._call.model)
+            if self._association.is_established:
+                self._association.send_c_cancel(MESSAGE_ID, query_model=self._call.model)
         if self._cancelled_s is not None and time.monotonic() - self._cancelled_s > CANCEL_GRACE_S:
             raise RetrievalCancelledError
 
