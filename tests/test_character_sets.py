@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pydicom.valuerep import PersonName
 
+from node.peers import RemoteEntity
 from node.settings import Settings
 from tests.answering import SYNTAXES, Node, answering_node
 from tests.archive import identifier, instance
@@ -62,17 +63,21 @@ def test_a_name_is_found_and_answered_in_the_character_set_of_the_request(
     assert str(response.PatientName) == NAMES[character_set]
 
 
-@pytest.mark.parametrize("title", ["CLIENT", "*"])
+def assuming(node: Node, character_set: str) -> Settings:
+    """The node's settings with the client among its peers."""
+    client = RemoteEntity(host="127.0.0.1", port=104, assume_charset=character_set)
+    return node.settings.model_copy(update={"peers": {"CLIENT": client}})
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize("declared", [None, "ISO 8859-5"])
 def test_a_missing_or_unknown_character_set_is_the_one_that_is_assumed_of_the_caller(
-    node: Node, title: str, syntax: UID, declared: str | None, monkeypatch: pytest.MonkeyPatch
+    node: Node, syntax: UID, declared: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pydicom_config.settings, "reading_validation_mode", pydicom_config.IGNORE)
     request = asking_for("Иванов*", "ISO_IR 144", declared)
     assert found(node, request, syntax) == []
-    assumed = node.settings.model_copy(update={"assume_charset": {title: "ISO_IR 144", "OTHER": "ISO_IR 100"}})
-    monkeypatch.setattr(node.entity, "settings", assumed)
+    monkeypatch.setattr(node.entity, "settings", assuming(node, "ISO_IR 144"))
 
     [response] = node.found(request, syntax=syntax)
 
@@ -80,13 +85,6 @@ def test_a_missing_or_unknown_character_set_is_the_one_that_is_assumed_of_the_ca
 
 
 def test_a_declared_character_set_is_believed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    assumed = node.settings.model_copy(update={"assume_charset": {"*": "ISO_IR 144"}})
-    monkeypatch.setattr(node.entity, "settings", assumed)
+    monkeypatch.setattr(node.entity, "settings", assuming(node, "ISO_IR 144"))
 
     assert found(node, asking_for("Müller*", "ISO_IR 100", "ISO_IR 100")) == ["Müller^Jörg"]
-
-
-@pytest.mark.parametrize("names", ["latin one", "ISO_IR 100\\x", "é"])
-def test_a_character_set_that_nobody_knows_cannot_be_assumed(names: str) -> None:
-    with pytest.raises(ValueError, match="no Specific Character Set"):
-        Settings(assume_charset={"*": names})

@@ -145,10 +145,10 @@ class UpperLayer(DULServiceProvider):
         return self._peer.ae_title or "a peer"
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """True if the connection is closed, or its end is all that is awaited."""
         state = self.state_machine.current_state
-        return state == AWAITING_CLOSE or (state == "Sta1" and self._reader is not None)
+        return self._closed.done() or state == AWAITING_CLOSE or (state == "Sta1" and self._reader is not None)
 
     def _attach(self) -> SocketReader:
         """Read from the connection from now on."""
@@ -184,11 +184,11 @@ class UpperLayer(DULServiceProvider):
     def _process_recv_primitive(self) -> bool:
         """Take the next primitive to send; none is sent when the association is over."""
         waiting = self.to_provider_queue.queue
-        while waiting and (self._is_over or isinstance(waiting[0], EncodedPDUs)):
+        while waiting and (self.is_over or isinstance(waiting[0], EncodedPDUs)):
             first: Any = self.to_provider_queue.get_nowait()
             if isinstance(first, EncodedPDUs):
                 self._send_encoded(first)
-        return not self._is_over and super()._process_recv_primitive()
+        return not self.is_over and super()._process_recv_primitive()
 
     def _send_encoded(self, encoded: EncodedPDUs) -> None:
         if self.state_machine.current_state == ESTABLISHED:

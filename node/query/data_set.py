@@ -45,7 +45,7 @@ class StructureError(ValueError):
         super().__init__(f"{reason} at byte {offset}")
 
 
-def read_data_set(encoded: bytes, transfer_syntax: UID, assumed_character_set: str = "") -> Dataset:
+def read_data_set(encoded: bytes, transfer_syntax: UID, assume_charset: str = "") -> Dataset:
     """Data set of a message.
 
     Parameters
@@ -54,8 +54,8 @@ def read_data_set(encoded: bytes, transfer_syntax: UID, assumed_character_set: s
         As it came over the network.
     transfer_syntax
         Explicit or Implicit VR Little Endian.
-    assumed_character_set
-        Specific Character Set of a data set that names none, or one that nobody knows; "" for ISO_IR 6.
+    assume_charset
+        Specific Character Set of a data set that names none, or one that nobody knows; it is answered in it, too.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def read_data_set(encoded: bytes, transfer_syntax: UID, assumed_character_set: s
         character_set = check_structure(encoded, implicit=implicit)
         known = _known(encoded[character_set])
         readable = encoded[: character_set.start] + known + encoded[character_set.stop :]
-        if assumed_character_set and not known.strip():
-            readable += _character_set(assumed_character_set, implicit=implicit)  # of two elements, the last counts
+        if assume_charset and not known.strip():
+            readable += _character_set(assume_charset, implicit=implicit)  # of two elements, the last counts
         return read_dataset(BytesIO(readable), implicit, is_little_endian=True, bytelength=len(readable))
     except Exception as error:  # whatever reading a stream of anything raises
         raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set, or is cut short") from error

@@ -18,7 +18,7 @@ from storage.database.lookup import LEVEL_OF_KEYWORD, Span
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
-from storage.record import LEVELS, Attributes, Entity, Level, Record
+from storage.record import LEVELS, Entity, Level, Record
 
 
 class Snapshot:
@@ -140,10 +140,6 @@ class Snapshot:
             below = LEVELS[LEVELS.index(level) + 1]
             for child in self._tables.children(level, ordinal):
                 yield self.uid(below, child)
-
-    def first_image(self, level: Level, ordinal: int) -> Attributes:
-        """Attributes of the first image below an entity, without those of the levels above; or of the image itself."""
-        return self._node(Level.IMAGE, self._tables.first_image(level, ordinal)).attributes
 
     def record(self, sop_instance_uid: str) -> Record | None:
         """Everything kept of an instance but its codes."""

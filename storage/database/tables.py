@@ -136,15 +136,6 @@ class Tables:
             return []
         return [ORDINAL.unpack(value)[0] for value in cursor.iternext_dup()]
 
-    def first_image(self, level: Level, ordinal: int) -> int:
-        """Ordinal of the first image below an entity, or of the image itself; KeyError if there is none."""
-        for step in LEVELS[LEVELS.index(level) : -1]:
-            cursor = self._transaction.cursor(db=self._handles[f"{step}:children"])
-            if not cursor.set_key(ORDINAL.pack(ordinal)):
-                raise KeyError(f"{step} {ordinal} has no children")
-            ordinal = int(ORDINAL.unpack(cursor.value())[0])
-        return ordinal
-
     def has_child(self, level: Level, ordinal: int, child: int) -> bool:
         """Whether an entity has this child."""
         cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
