@@ -1,5 +1,7 @@
 """The table of remote application entities in the settings."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydicom.charset import python_encoding
 
@@ -12,6 +14,9 @@ class RemoteEntity(BaseModel):
     host: str = Field(pattern=r"^[^\s\[\]/]+$", description="Name or address of its machine.")
     port: int = Field(ge=1, le=65535, description="Its DICOM port.")
     move_destination: bool = Field(False, description="True: images may be sent there by C-MOVE through this node.")
+    unsupported_match: Literal["warn", "refuse"] = Field(
+        "warn", description="Answer to a query with a key that is not supported: flagged responses (FF01), or A900."
+    )
     assume_charset: str = Field(
         "", description="Specific Character Set of its requests that name none; empty: the default repertoire."
     )

@@ -10,6 +10,7 @@ from pynetdicom import AE, build_context
 
 from node.dicom.private import CREATOR, GROUP, Element
 from node.errors import Refusal, Status
+from node.peers import RemoteEntity
 from node.query import find
 from storage.database.snapshot import Snapshot
 from tests.answering import EXAMPLE, SYNTAXES, Node, StudyRoot, answering_node
@@ -115,6 +116,21 @@ def test_a_key_that_is_left_out_is_flagged_in_every_response(
     assert len(found) >= 1
     assert {status.Status for status in statuses[:-1]} == {Status.PENDING_WITH_UNSUPPORTED_KEYS}
     assert not any(keyword in response for response in found)
+
+
+@pytest.mark.parametrize(("choice", "status"), [("refuse", Status.DATA_SET_MISMATCH), ("warn", Status.SUCCESS)])
+def test_a_caller_may_choose_refusal_of_keys_that_are_not_supported(
+    node: Node, choice: str, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = RemoteEntity.model_validate({"host": "127.0.0.1", "port": 104, "unsupported_match": choice})
+    monkeypatch.setattr(node.entity, "settings", node.settings.model_copy(update={"peers": {"CLIENT": client}}))
+
+    statuses, found = node.ask(identifier("STUDY", PatientID="A", PatientComments="x"))
+    supported = node.found(identifier("STUDY", PatientID="A"))
+
+    assert statuses[-1].Status == status
+    assert len(found) == (0 if choice == "refuse" else 2)
+    assert len(supported) == 2
 
 
 @pytest.mark.parametrize("request_", [STUDIES, identifier("STUDY", EXAMPLE, StudyInstanceUID="")])

@@ -68,6 +68,7 @@ class Finder:
         example_mandatory: bool,
         implicit: bool,
         is_cancelled: Callable[[], bool],
+        refuses_unsupported: bool = False,
     ) -> Iterator[Response]:
         """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
 
@@ -81,6 +82,8 @@ class Finder:
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
             Asked between responses, and during long work: True once the caller wants no more, or has gone.
+        refuses_unsupported
+            True if a query with a key that is not matched or not returned is refused, instead of flagged.
 
         Raises
         ------
@@ -89,7 +92,7 @@ class Finder:
         """
         started = time.monotonic()
         query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
-        pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
+        pending = _pending(query, refuses_unsupported=refuses_unsupported)
         count, check = 0, _watch(is_cancelled)
         try:
             self._fetch_missing(query.question, check)
@@ -176,6 +179,13 @@ class Finder:
     def _retrieve_ae_title(self) -> str:
         """Values of Retrieve AE Title: never the sender, which may be a modality or a tool that serves no retrieval."""
         return "\\".join(self.settings.retrieve_ae_titles)
+
+
+def _pending(query: Query, *, refuses_unsupported: bool) -> Status:
+    """Status of the pending responses; A900 for a caller that prefers no answer to one that is too wide."""
+    if query.has_unsupported_keys and refuses_unsupported:
+        raise Refusal(Status.DATA_SET_MISMATCH, "a key of this query is not matched or not returned")
+    return Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
 
 
 def _bounded(rows: Iterator[Row]) -> Iterator[Row]:

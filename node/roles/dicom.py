@@ -180,6 +180,7 @@ class ApplicationEntity:
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         """Write the pending responses; yield the final one to pynetdicom, unless it is success."""
         model, responses = event.context.abstract_syntax, PendingResponses(event)
+        caller = self.settings.peers.get(event.assoc.requestor.ae_title)
         try:
             found = self.finder.find(
                 self._identifier(event),
@@ -187,6 +188,7 @@ class ApplicationEntity:
                 example_mandatory=model == SIMILARITY_FIND,
                 implicit=UID(event.context.transfer_syntax).is_implicit_VR,
                 is_cancelled=responses.is_cancelled,
+                refuses_unsupported=caller is not None and caller.unsupported_match == "refuse",
             )
             for status, identifier in found:
                 if identifier is not None:
