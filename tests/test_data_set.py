@@ -11,8 +11,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 
-from node.dicom.data_set import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, StructureError, check_structure, read_data_set
 from node.errors import COMMENT_LENGTH, Refusal, Status
+from node.query.data_set import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, StructureError, check_structure, read_data_set
 
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 

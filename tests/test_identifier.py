@@ -13,10 +13,10 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import decode
 
-from node.dicom.data_set import read_data_set
 from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, LEVEL_OF, tag_of
 from node.dicom.private import GROUP, Element
 from node.errors import Refusal, Status
+from node.query.data_set import read_data_set
 from node.query.identifier import Query, read_query
 from storage.record import LEVELS, Level
 from tests.archive import identifier

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -180,23 +181,25 @@ def plot(results: list[Row], one: Comparison, path: Path) -> None:
     for panel, name in zip(panels[0], names, strict=True):
         for number, method in enumerate((CHANCE, *METHODS)):
             points = [row for row in results if (row.method, row.relevance, row.metric) == (method, name, "MAP")]
-            if not points:
-                continue
-            value = [row.value for row in points]
-            if method in (CHANCE, MODALITY, *WITHOUT_CODES):
-                panel.axhline(value[0], color=colours(number), linestyle=":", label=method)
-                continue
-            errors = [[row.value - row.low for row in points], [row.high - row.value for row in points]]
-            positions = [row.code_length + 0.35 * (number - 8) for row in points]
-            style = "--" if method in LOWER_REFERENCES else "-"
-            panel.errorbar(
-                positions, value, errors, color=colours(number), linestyle=style, linewidth=1, marker=".", label=method
-            )
+            if points:
+                _plot_method(panel, method, points, colours(number), shift=0.35 * (number - 8))
         panel.set(title=f"{one.experiment.title}, {name}", xlabel="bits", xticks=one.experiment.code_lengths)
     panels[0][0].set_ylabel("MAP")
     panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
+
+
+def _plot_method(panel: Any, method: str, points: list[Row], colour: Any, shift: float) -> None:
+    """One method's line of a panel: level where it has no code length, else with intervals; `shift` parts the bars."""
+    value = [row.value for row in points]
+    if method in (CHANCE, MODALITY, *WITHOUT_CODES):
+        panel.axhline(value[0], color=colour, linestyle=":", label=method)
+        return
+    errors = [[row.value - row.low for row in points], [row.high - row.value for row in points]]
+    positions = [row.code_length + shift for row in points]
+    style = "--" if method in LOWER_REFERENCES else "-"
+    panel.errorbar(positions, value, errors, color=colour, linestyle=style, linewidth=1, marker=".", label=method)
 
 
 def plot_curves(one: Comparison, path: Path) -> None:

@@ -54,7 +54,7 @@ class Finder:
         Parameters
         ----------
         identifier
-            As `node.dicom.data_set.read_data_set` makes it.
+            As `node.query.data_set.read_data_set` makes it.
         patient_root, example_mandatory
             Of the information model, as in `node.query.identifier.read_query`.
         is_cancelled

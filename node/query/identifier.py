@@ -71,7 +71,7 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
     Parameters
     ----------
     identifier
-        As `node.dicom.data_set.read_data_set` makes it: none of its values was decoded yet.
+        As `node.query.data_set.read_data_set` makes it: none of its values was decoded yet.
     patient_root
         True if the information model has a PATIENT level.
     example_mandatory
