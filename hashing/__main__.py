@@ -1,4 +1,4 @@
-"""Command line of the hashing package: train, export, classify, evaluate, compare."""
+"""Command line of the hashing package: train, export, classify, evaluate, compare, explain."""
 
 import logging
 from pathlib import Path
@@ -129,6 +129,32 @@ def drift(
 
     encoder = Encoder.load(model, code_length=code_length)
     typer.echo(drifting.table(list(drifting.evaluate_drift(encoder, tuple(sets.split(",")), data, output / "cache"))))
+
+
+@app.command(epilog="Example: python -m hashing explain query.dcm match.dcm --out why.png --model my-model.safetensors")
+def explain(
+    query: Path,
+    match: Path,
+    out: Annotated[Path, typer.Option(help="PNG to write: query and match, each with its map.")] = Path("why.png"),
+    model: Annotated[Path | None, typer.Option(help="Model file; the shipped one if none is given.")] = None,
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Draw why two images (DICOM or pictures) are found alike, as maps of shared attention or of occlusion."""
+    import numpy as np
+    from PIL import Image
+
+    from hashing.data.pictures import picture_input
+    from hashing.model.explain import Explainer
+    from hashing.model.model_file import DEFAULT_MODEL
+    from hashing.model.overlay import overlaid
+
+    explainer = Explainer.load(model or DEFAULT_MODEL, code_length)
+    images = [picture_input(path.read_bytes())[0] for path in (query, match)]
+    pairs = [explainer.explain(*images), explainer.explain(*images[::-1])]
+    drawn = [overlaid(image, pair.reason) for image, pair in zip(images, pairs, strict=True)]
+    Image.fromarray(np.concatenate(drawn, axis=1)).save(out)
+    kind = "occlusion" if pairs[0].shared is None else "shared attention"
+    typer.echo(f"{out}: query and match with {kind}, by {explainer.model.identifier}")
 
 
 @app.command(epilog="Example: python -m hashing compare hashing/experiments/nih_logits.toml --data ~/images")

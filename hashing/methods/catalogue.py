@@ -20,6 +20,7 @@ from hashing.methods.pairwise import (
     JaccardDistanceHashing,
 )
 from hashing.methods.projections import Projection, iterative_quantization, locality_sensitive
+from hashing.methods.semantic_attention import AttentionHead, SemanticAttentionLoss
 from hashing.methods.triplet import DeepTripletSupervisedHashing
 
 
@@ -43,6 +44,11 @@ TRAINED: dict[str, Method] = {
     "CSQ": Method(on_codes(CentralSimilarityQuantization), PlainHead),
     "OrthoHash": Method(on_codes(OrthoHash), PlainHead),
     "AHDL-like": Method(on_codes(JaccardDistanceHashing), PlainHead),
+    "semantic attention": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "guided"}, classifies=True),
+    "unguided attention": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "unguided"}, classifies=True),
+    "local attention only": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "local"}, classifies=True),
+    "without attention": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "global"}, classifies=True),
+    "semantic loss only": Method(SemanticAttentionLoss, PlainHead, classifies=True),
 }
 """Methods that are trained with labels."""
 
@@ -66,7 +72,7 @@ UPPER_REFERENCES = ("float cosine", "probability ranker")
 METHODS = (*LOWER_REFERENCES, *PROJECTIONS, *TRAINED, *UPPER_REFERENCES)
 """Names of all methods, in the order of tables."""
 
-HEADS: dict[str, type[Head]] = {head.name: head for head in (PlainHead, Classifier)}
+HEADS: dict[str, type[Head]] = {head.name: head for head in (PlainHead, Classifier, AttentionHead)}
 """Classes of heads by the name that a model file gives."""
 
 
