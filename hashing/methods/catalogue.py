@@ -10,6 +10,7 @@ from torch import nn
 from hashing.methods.base import Head, Method, Objective, OnCodes, Setting
 from hashing.methods.centres import CentralSimilarityQuantization, OrthoHash
 from hashing.methods.heads import Classifier, PlainHead
+from hashing.methods.label_cooccurrence.variants import VARIANTS
 from hashing.methods.pairwise import (
     DeepCauchyHashing,
     DeepHashingNetwork,
@@ -43,6 +44,7 @@ TRAINED: dict[str, Method] = {
     "CSQ": Method(on_codes(CentralSimilarityQuantization), PlainHead),
     "OrthoHash": Method(on_codes(OrthoHash), PlainHead),
     "AHDL-like": Method(on_codes(JaccardDistanceHashing), PlainHead),
+    **VARIANTS,
 }
 """Methods that are trained with labels."""
 
