@@ -182,6 +182,29 @@ def tune(experiment: ExperimentFile, data: Data, output: Output = Path("runs")) 
     typer.echo(tuning.best_options(list(tuning.tune(Experiment.read(experiment), data, output))))
 
 
+@app.command(
+    epilog="Example: python -m hashing targets hashing/experiments/nih_logits_targets.toml targets.png --data ~/images"
+)
+def targets(
+    experiment: ExperimentFile,
+    picture: Annotated[Path, typer.Argument(help="File to write, such as targets.png.")],
+    data: Data,
+    output: Output = Path("runs"),
+    method: Annotated[str, typer.Option(help="Method with class targets.")] = "co-occurrence targets",
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 48,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and targets.")] = 0,
+) -> None:
+    """Train a method of label co-occurrence, and draw its class targets beside the co-occurrence of labels."""
+    from hashing.bench.experiment import Experiment
+    from hashing.bench.method_run import Run
+    from hashing.bench.target_picture import draw_run
+
+    found = draw_run(Run(method, code_length, seed), Experiment.read(experiment), data, output, picture)
+    typer.echo(
+        f"{picture}: targets are at least {found.least[-1]} bits apart, and never were less than {min(found.least)}"
+    )
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     app()

@@ -10,6 +10,7 @@ from torch import nn
 from hashing.methods.base import Head, Method, Objective, OnCodes, Setting
 from hashing.methods.centres import CentralSimilarityQuantization, OrthoHash
 from hashing.methods.heads import Classifier, PlainHead
+from hashing.methods.label_cooccurrence.variants import VARIANTS
 from hashing.methods.pairwise import (
     DeepCauchyHashing,
     DeepHashingNetwork,
@@ -49,6 +50,7 @@ TRAINED: dict[str, Method] = {
     "local attention only": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "local"}, classifies=True),
     "without attention": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "global"}, classifies=True),
     "semantic loss only": Method(SemanticAttentionLoss, PlainHead, classifies=True),
+    **VARIANTS,
 }
 """Methods that are trained with labels."""
 
