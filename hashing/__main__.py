@@ -115,6 +115,22 @@ def stages(
     typer.echo(staging.table(results))
 
 
+@app.command(epilog="Example: python -m hashing drift hashing/models/lookalike-1.safetensors --data ~/images")
+def drift(
+    model: Path,
+    data: Data,
+    output: Output = Path("runs"),
+    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Print how far codes of held-back images move at a lower resolution or quality, as a Markdown table."""
+    from hashing.evaluation import drift as drifting
+    from hashing.model.encoder import Encoder
+
+    encoder = Encoder.load(model, code_length=code_length)
+    typer.echo(drifting.table(list(drifting.evaluate_drift(encoder, tuple(sets.split(",")), data, output / "cache"))))
+
+
 @app.command(epilog="Example: python -m hashing compare hashing/experiments/nih_logits.toml --data ~/images")
 def compare(
     experiments: Annotated[list[Path], typer.Argument(help="TOML files, as in hashing/experiments.")],

@@ -51,8 +51,8 @@ class ModelMismatch(StorageError):  # noqa: N818
     def __init__(self, found: str, expected: str) -> None:
         self.found, self.expected = found, expected
         super().__init__(
-            f"database holds codes of model {found}, not of {expected}; set the model back, "
-            "or encode the stored previews again into a new database"
+            f"database holds codes of model {found}, not of {expected}; set model_path back, "
+            "or use a new home folder and send the images again"
         )
 
 

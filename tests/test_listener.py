@@ -14,7 +14,7 @@ import pytest
 
 from node.dicom import listener as listener_module
 from node.dicom.listener import MAX_CONNECTIONS, connection_limit
-from node.dicom.probe import answers
+from node.roles.probe import answers
 from tests.listening import Served
 from tests.running import REPOSITORY, wait_until
 from tests.wire import ASSOCIATE_AC, ECHO, STORE, Wire

@@ -11,7 +11,7 @@ import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE
 
-from node.dicom.probe import answers
+from node.roles.probe import answers
 from tests.listening import Served
 from tests.running import program
 from tests.test_receiver import octets_of, picture

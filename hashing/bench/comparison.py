@@ -184,8 +184,8 @@ def collapsed(distinct_codes: float, images: int) -> bool:
 def quantization_gap(task: Task, relaxed: NDArray[np.float32], binary: Judgement) -> float:
     """Mean average precision by the cosine of relaxed codes minus that by codes, over the first queries."""
     few = slice(0, GAP_QUERIES)
-    asked = Task(task.relevance, task.database, task.queries[few], task.images, task.query_labels, task.grades)
-    continuous = judge(asked, by_distance(cosine_distance(relaxed)), codes=False)["MAP"]
+    part = Task(task.relevance, task.database, task.queries[few], task.images, task.query_labels, task.grades)
+    continuous = judge(part, by_distance(cosine_distance(relaxed)), codes=False)["MAP"]
     return float(np.nanmean(continuous) - np.nanmean(binary["MAP"][few]))
 
 

@@ -1,4 +1,4 @@
-"""Features and maps of a set, computed once and kept, so that many heads can be compared on them."""
+"""Features and maps of a set, computed once and cached, so that many heads can be compared on them."""
 
 import zlib
 from collections.abc import Iterator

@@ -102,13 +102,13 @@ def train(run: Run, experiment: Experiment, data: BenchData, folder: Path) -> tu
     torch.manual_seed(run.seed)
     learner = _learner(run, experiment, data).to(best_device())
     source = _source(run, experiment, data, learner.head.strides)
-    asked, score = validation_task(data.truth), validation_auc if run.method == CLASSIFIER else validation_gain
+    task, score = validation_task(data.truth), validation_auc if run.method == CLASSIFIER else validation_gain
     fit(
         learner,
         experiment.schedule_of(run.method),
         source.steps,
         source,
-        lambda trained: score(asked, data.truth, _outputs(run, trained, source, asked.images)),
+        lambda trained: score(task, data.truth, _outputs(run, trained, source, task.images)),
         run.seed,
         folder / run.file_stem(experiment, data.key) if data.dataset else None,
     )
@@ -123,12 +123,12 @@ def validate(run: Run, experiment: Experiment, root: Path, output: Path) -> floa
 
 def validation_score(run: Run, truth: GroundTruth, outputs: NDArray[np.float32]) -> float:
     """Validation score of a method by its outputs for all images."""
-    asked = validation_task(truth)
+    task = validation_task(truth)
     score = validation_auc if run.method == CLASSIFIER else validation_gain
-    return score(asked, truth, outputs[asked.images])
+    return score(task, truth, outputs[task.images])
 
 
-def validation_gain(asked: Task, truth: GroundTruth, relaxed: NDArray[np.float32]) -> float:  # noqa: ARG001 - as its twin
+def validation_gain(task: Task, truth: GroundTruth, relaxed: NDArray[np.float32]) -> float:  # noqa: ARG001 - as its twin
     """NDCG@100 of validation images that ask validation images.
 
     Parameters
@@ -137,14 +137,14 @@ def validation_gain(asked: Task, truth: GroundTruth, relaxed: NDArray[np.float32
         Of the task's images.
     """
     codes = coded(relaxed)
-    rows = np.searchsorted(asked.images, asked.queries)
-    ranked = by_hamming_distance(codes[rows], codes, asked.grades)
+    rows = np.searchsorted(task.images, task.queries)
+    ranked = by_hamming_distance(codes[rows], codes, task.grades)
     return float(np.nanmean(np.concatenate([metrics.discounted_gain(levels, 100) for levels in ranked])))
 
 
-def validation_auc(asked: Task, truth: GroundTruth, logits: NDArray[np.float32]) -> float:
+def validation_auc(task: Task, truth: GroundTruth, logits: NDArray[np.float32]) -> float:
     """Mean area under the curve over the labels that some of the task's images have, and some have not."""
-    labels = truth.labels[asked.images]
+    labels = truth.labels[task.images]
     present = [column for column in range(labels.shape[1]) if 0 < labels[:, column].sum() < len(labels)]
     return float(np.mean([metrics.area_under_curve(logits[:, label], labels[:, label]) for label in present]))
 
@@ -182,11 +182,11 @@ def by_unlikelihood(chances: NDArray[np.float64], truth: GroundTruth) -> Ranker:
         Chance of each label; "No Finding" counts where it can be relevant.
     """
 
-    def rank(asked: Task) -> Iterator[Levels]:
-        counted = chances if asked.relevance.startswith("P-B") else chances[:, truth.positive]
-        images = counted[asked.images]
-        for number, query in enumerate(asked.queries):
-            yield by_score(np.log1p(-np.minimum(images * counted[query], 1 - 1e-12)).sum(axis=1), number, asked.grades)
+    def rank(task: Task) -> Iterator[Levels]:
+        counted = chances if task.relevance.startswith("P-B") else chances[:, truth.positive]
+        images = counted[task.images]
+        for number, query in enumerate(task.queries):
+            yield by_score(np.log1p(-np.minimum(images * counted[query], 1 - 1e-12)).sum(axis=1), number, task.grades)
 
     return rank
 

@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,15 +57,8 @@ def train_trunk(experiment: Experiment, dataset: Dataset, fold: int, folder: Pat
     )
     sampling = Sampling("uniform", experiment.trunk_batch, experiment.seeds[0])
     source = ImageSource(dataset, truth_of(dataset), rows, experiment.size, sampling)
-    best = fit(
-        learner,
-        experiment.trunk_schedule,
-        source.steps,
-        source,
-        lambda trained: validation_auc(trained, source),
-        experiment.seeds[0],
-        folder,
-    )
+    schedule, score = experiment.trunk_schedule, partial(validation_auc, source=source)
+    best = fit(learner, schedule, source.steps, source, score, experiment.seeds[0], folder)
     logger.info("trunk without fold %d: mean validation AUC %.3f", fold, best)
     return trunk
 

@@ -1,4 +1,4 @@
-"""Labelled images for training and evaluation, read once through the serving preprocessing and kept in memory maps."""
+"""Labelled images for training and evaluation, read once through the serving preprocessing and cached."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence

@@ -20,7 +20,7 @@ def average_precision(levels: Levels, k: int | None = None) -> Values:
     """Expected average precision; at k it is divided by min(relevant, k).
 
     With N images and R relevant ones before a level of n images, r of them relevant, the level adds
-    (r / n) sum_t [R + 1 + (t - N - 1)(r - 1) / (n - 1)] / t over places t = N + 1 ... N + n, cut at k.
+    (r / n) sum_t [R + 1 + (t - N - 1)(r - 1) / (n - 1)] / t over ranks t = N + 1 ... N + n, cut at k.
     """
     return _divided(_precision_sum(levels, k).sum(axis=1), _at_most(levels.total_relevant, k))
 
@@ -45,17 +45,17 @@ def legacy_average_precision_found(levels: Levels, k: int) -> Values:
     images, relevant = levels.images, levels.relevant
     before, hits_before = _before(images), _before(relevant)
     whole = before + images <= k
-    settled, found = (_precision_sum(levels, k) * whole).sum(axis=1), (relevant * whole).sum(axis=1)
+    settled, retrieved = (_precision_sum(levels, k) * whole).sum(axis=1), (relevant * whole).sum(axis=1)
     cut = np.argmax(before + images > k, axis=1), np.arange(len(images))
     n, r, at, hits_at = (array[cut[1], cut[0]] for array in (images, relevant, before, hits_before))
-    places = np.where((before + images > k).any(axis=1), k - at, 0)
+    counted = np.where((before + images > k).any(axis=1), k - at, 0)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, int(n.max(initial=0)) + 2)))])
     result = np.zeros(len(images))
     for hits in range(k + 1):
-        possible = (hits <= np.minimum(places, r)) & (places - hits <= n - r)
-        chance = possible * _hypergeometric(hits, places, r, n, log_factorial)
-        part = _level_sum(places, np.minimum(hits, places), at, hits_at, places)
-        result += chance * _divided(settled + part, found + hits, empty=0.0)
+        possible = (hits <= np.minimum(counted, r)) & (counted - hits <= n - r)
+        chance = possible * _hypergeometric(hits, counted, r, n, log_factorial)
+        part = _level_sum(counted, np.minimum(hits, counted), at, hits_at, counted)
+        result += chance * _divided(settled + part, retrieved + hits, empty=0.0)
     return np.where(levels.total_relevant > 0, result, np.nan)
 
 
@@ -69,15 +69,15 @@ def discounted_gain(levels: Levels, k: int, kind: str = "exponential") -> Values
 def precision(levels: Levels, k: int) -> Values:
     """Expected share of relevant images among the first k."""
     before = _before(levels.images)
-    places = np.clip(k - before, 0, levels.images)
-    hits = (_divided(levels.relevant, levels.images, empty=0.0) * places).sum(axis=1)
+    counted = np.clip(k - before, 0, levels.images)
+    hits = (_divided(levels.relevant, levels.images, empty=0.0) * counted).sum(axis=1)
     return np.where(levels.total_relevant > 0, hits / k, np.nan)
 
 
 def precision_within(levels: Levels, radius: int) -> Values:
     """Share of relevant images within a Hamming radius; 0 where the ball is empty."""
-    found = levels.images[:, : radius + 1].sum(axis=1)
-    share = _divided(levels.relevant[:, : radius + 1].sum(axis=1), found, empty=0.0)
+    retrieved = levels.images[:, : radius + 1].sum(axis=1)
+    share = _divided(levels.relevant[:, : radius + 1].sum(axis=1), retrieved, empty=0.0)
     return np.where(levels.total_relevant > 0, share, np.nan)
 
 
@@ -87,9 +87,9 @@ def ball_is_empty(levels: Levels, radius: int) -> Values:
 
 
 def precision_and_recall(levels: Levels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision and recall of everything up to each level: (n_queries, n_levels) each; NaN while nothing is found."""
-    found, hits = np.cumsum(levels.images, axis=1), np.cumsum(levels.relevant, axis=1)
-    return _divided(hits, found), _divided(hits, levels.total_relevant[:, None])
+    """Precision and recall up to each level, (n_queries, n_levels) each; NaN where no image is within the level."""
+    retrieved, hits = np.cumsum(levels.images, axis=1), np.cumsum(levels.relevant, axis=1)
+    return _divided(hits, retrieved), _divided(hits, levels.total_relevant[:, None])
 
 
 def area_under_curve(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
@@ -109,8 +109,8 @@ def area_under_curve(scores: NDArray[np.floating], positive: NDArray[np.bool_]) 
 
 def _precision_sum(levels: Levels, k: int | None) -> NDArray[np.float64]:
     before, hits_before = _before(levels.images), _before(levels.relevant)
-    places = levels.images if k is None else np.clip(k - before, 0, levels.images)
-    return _level_sum(levels.images, levels.relevant, before, hits_before, places)
+    counted = levels.images if k is None else np.clip(k - before, 0, levels.images)
+    return _level_sum(levels.images, levels.relevant, before, hits_before, counted)
 
 
 def _level_sum(
@@ -118,12 +118,12 @@ def _level_sum(
     r: NDArray[np.float64],
     before: NDArray[np.float64],
     hits_before: NDArray[np.float64],
-    places: NDArray[np.float64],
+    counted: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The sum in `average_precision` over the first `places` of a level, in closed form."""
-    inverse = _harmonic(before, before + places)  # sum of 1 / t
+    """The sum in `average_precision` over the first `counted` of a level, in closed form."""
+    inverse = _harmonic(before, before + counted)  # sum of 1 / t
     slope = _divided(r - 1, n - 1, empty=0.0)
-    return _divided(r, n, empty=0.0) * ((hits_before + 1) * inverse + slope * (places - (before + 1) * inverse))
+    return _divided(r, n, empty=0.0) * ((hits_before + 1) * inverse + slope * (counted - (before + 1) * inverse))
 
 
 def _run_of_hits(
@@ -133,15 +133,15 @@ def _run_of_hits(
     return hits - (before - hits_before) * _harmonic(before, before + hits)
 
 
-def _hypergeometric(hits: int, places: Values, r: Values, n: Values, log_factorial: NDArray[np.float64]) -> Values:
-    """Chance that `places` of n images, drawn at random, hold `hits` of the r relevant ones (if possible)."""
+def _hypergeometric(hits: int, counted: Values, r: Values, n: Values, log_factorial: NDArray[np.float64]) -> Values:
+    """Chance that `counted` of n images, drawn at random, hold `hits` of the r relevant ones (if possible)."""
 
     def log_choose(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         a, b = np.maximum(a, 0).astype(int), np.maximum(b, 0).astype(int)
         return np.asarray(log_factorial[a] - log_factorial[np.minimum(a, b)] - log_factorial[np.maximum(a - b, 0)])
 
-    missed = places - hits
-    return np.asarray(np.exp(log_choose(r, np.full_like(r, hits)) + log_choose(n - r, missed) - log_choose(n, places)))
+    missed = counted - hits
+    return np.asarray(np.exp(log_choose(r, np.full_like(r, hits)) + log_choose(n - r, missed) - log_choose(n, counted)))
 
 
 def _harmonic(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -151,7 +151,7 @@ def _harmonic(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np
 
 
 def _discounts(counts: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Sum of 1 / log2(t + 1) over the places of each level, cut at k."""
+    """Sum of 1 / log2(t + 1) over the ranks of each level, cut at k."""
     sums = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
     after = np.minimum(np.cumsum(counts, axis=1), k).astype(int)
     return np.asarray(np.diff(sums[after], axis=1, prepend=0.0))

@@ -148,9 +148,7 @@ def fit(
         with the same weights as one that was not. None writes nothing.
     """
     optimizer = learner.optimizer(schedule)
-    state, best = RunState(), copied(learner)
-    if folder and checkpoints.path_of(folder).exists():
-        state, best = checkpoints.resume(folder, learner, optimizer)
+    state, best = _beginning(folder, learner, optimizer)
     while state.epoch < schedule.epochs and not 0 < schedule.patience <= state.waited:
         started = time.monotonic()
         torch.manual_seed(seed * 10_000 + state.epoch)
@@ -172,6 +170,15 @@ def in_single_precision(outputs: HeadOutputs) -> HeadOutputs:
     """The outputs of a head as float32, in which losses are computed."""
     others = (None if tensor is None else tensor.float() for tensor in outputs[1:])
     return HeadOutputs(outputs.relaxed.float(), *others)
+
+
+def _beginning(
+    folder: Path | None, learner: Learner, optimizer: torch.optim.Optimizer
+) -> tuple[RunState, dict[str, Tensor]]:
+    """State and best weights at the start of a run, or at the checkpoint of one that was interrupted."""
+    if folder and checkpoints.path_of(folder).exists():
+        return checkpoints.resume(folder, learner, optimizer)
+    return RunState(), copied(learner)
 
 
 def copied(learner: Learner) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection
 from node.dicom.private import SIMILARITY_FIND
-from node.dicom.probe import answers
 from node.dicom.quotas import Quotas
 from node.dicom.sop_classes import PATIENT_ROOT_FIND
 from node.errors import Refusal, Status
@@ -27,6 +26,7 @@ from node.processes import Heartbeat
 from node.query.data_set import read_data_set
 from node.query.find import Finder
 from node.roles.kernel_cache import load_kernels
+from node.roles.probe import answers
 from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 

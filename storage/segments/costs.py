@@ -19,7 +19,7 @@ SCAN_NS: Final = 0.35
 SECOND_CORE: Final = 0.8
 """How much of a further core is gained, up to MAX_CORES: they share the memory."""
 MAX_CORES: Final = 4
-TAKE_NS: Final = 35.0
+TAKE_NS: Final = 150.0
 """A row that is among the nearest so far, in a scan."""
 CALL_NS: Final = 100_000.0
 """The use of an index whatever its size: a scan that is quicker needs no index."""

@@ -123,7 +123,7 @@ def _step(
     """Look into every bucket of substring j that differs in `radius` bits; fetch some while reading others."""
     numbers, blocks, shift, code = buckets.numbers, buckets.blocks, U(buckets.shift), query.code
     offsets, rows, end = U(buckets.substrings[0, j]), U(buckets.substrings[1, j]), U(1) << U(buckets.substrings[2, j])
-    codes, turn = buckets.codes[j] if buckets.codes.size else U(0), 0
+    codes, masks, turn = buckets.codes[j] if buckets.codes.size else U(0), buckets.masks, 0
     ahead, flips = _next_keys(numbers, offsets, query.keys[j], (U(1) << U(radius)) - U(1), end, keys[0])
     while ahead:
         n = ahead
@@ -142,13 +142,20 @@ def _step(
             for index in range(bounds[0, i], bounds[1, i]):
                 address = _address(codes, U(index), numbers, rows, blocks, shift)
                 distance = _distance(address, shift, code)
-                if distance <= top_k.threshold[0] and not _seen_before(address, shift, code, buckets.masks, radius, j):
-                    size = results.size[0]
-                    if size == results.rows.size:
-                        return False
-                    results.rows[size] = query.first_row + np.int64(numbers[rows + index])
-                    results.distances[size], results.size[0] = distance, size + 1
-                    count(top_k, distance, 1)
+                new = distance <= top_k.threshold[0] and not _seen_before(address, shift, code, masks, radius, j)
+                if new and not _add(top_k, results, query.first_row + np.int64(numbers[rows + index]), distance):
+                    return False
+    return True
+
+
+@inlined
+def _add(top_k: TopK, results: Results, row: np.int64, distance: np.int64) -> bool:
+    """Count a row and add it to the results; False when they are full."""
+    size = results.size[0]
+    if size == results.rows.size:
+        return False
+    results.rows[size], results.distances[size], results.size[0] = row, distance, size + 1
+    count(top_k, distance, 1)
     return True
 
 

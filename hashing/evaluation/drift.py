@@ -1,0 +1,104 @@
+"""How far codes of a model move when the same image comes in a lower resolution or more compressed.
+
+A model that reads sharpness instead of content moves as far as to another image. Codes of held-back images should move
+less than a fourth of the distance between different images.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashing.codes import unpack
+from hashing.data import datasets
+from hashing.data.examples import modality_of
+from hashing.model.encoder import Encoder
+
+MAX_IMAGES = 200
+"""Held-back images of a set that are encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far codes of a set move under one change of the images.
+
+    Attributes
+    ----------
+    change
+        Name in `CHANGES`.
+    images
+        Number of images that were changed.
+    moved
+        Mean number of bits that differ between an image and the changed image.
+    between
+        Mean number of bits that differ between two different images.
+    """
+
+    dataset: str
+    change: str
+    images: int
+    moved: float
+    between: float
+
+    @property
+    def share(self) -> float:
+        """`moved` as a share of `between`; infinite where all codes are equal."""
+        return self.moved / self.between if self.between else float("inf")
+
+
+def reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The image at a resolution of `side` pixels, enlarged to its size again."""
+    picture = Image.fromarray(image)
+    small = picture.resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(small.resize(picture.size, Image.Resampling.BILINEAR))
+
+
+def compressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The image through JPEG."""
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "jpeg", quality=quality)
+    with Image.open(encoded) as decoded:
+        return np.array(decoded)
+
+
+CHANGES: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    "reduced to 128 pixels": lambda image: reduced(image, 128),
+    "reduced to 64 pixels": lambda image: reduced(image, 64),
+    "JPEG of quality 50": lambda image: compressed(image, 50),
+}
+
+
+def evaluate_drift(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Drift]:
+    """Drift of test images of each set under each of `CHANGES`; parameters as for `hashing.evaluation.evaluate`."""
+    for name in names:
+        dataset = datasets.load(name, root, cache)
+        rows = np.random.default_rng(0).permutation(dataset.part("test"))[:MAX_IMAGES]
+        images = np.stack([dataset.images[row] for row in rows])
+        modalities = [modality_of(dataset.kind_names[dataset.kinds[row]]) for row in rows]
+
+        def bits(some: NDArray[np.uint8], of: list[str] = modalities) -> NDArray[np.bool_]:
+            return unpack(encoder.encode(some, of).codes, encoder.code_length)
+
+        as_they_are = bits(images)
+        distances = (as_they_are[:, None] != as_they_are[None]).sum(axis=2)
+        between = float(distances[~np.eye(len(rows), dtype=bool)].mean())
+        for change, apply in CHANGES.items():
+            moved = float((bits(np.stack([apply(image) for image in images])) != as_they_are).sum(axis=1).mean())
+            yield Drift(name, change, len(rows), moved, between)
+
+
+def table(results: list[Drift]) -> str:
+    """Results as a Markdown table."""
+    lines = [
+        "| set | change | images | bits moved | bits between different images | share |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.dataset} | {row.change} | {row.images:,} | {row.moved:.1f} | {row.between:.1f} | {row.share:.2f} |"
+        for row in results
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""How far codes move when an image comes in a lower resolution or more compressed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from hashing.__main__ import app
+from hashing.evaluation.drift import Drift, compressed, evaluate_drift, reduced, table
+from hashing.model.encoder import Encoding
+from hashing.model.model_file import DEFAULT_MODEL
+
+SHARP = 1.0  # mean difference of neighbouring pixels, grey values
+
+
+class OfSharpness:
+    """An encoder whose codes say nothing but how sharp an image is."""
+
+    code_length = 16
+
+    def encode(self, images: NDArray[np.uint8], modalities: list[str]) -> Encoding:
+        contrast = np.abs(np.diff(images.astype(np.float32), axis=2)).mean(axis=(1, 2))
+        relaxed = np.repeat(contrast[:, None] - SHARP, 16, axis=1).astype(np.float32)
+        return Encoding(relaxed, np.empty((len(images), 0), np.float32))
+
+
+def test_a_code_that_is_the_same_for_all_images_has_no_share(nih: Path, tmp_path: Path) -> None:
+    encoder = OfSharpness()
+
+    found = {
+        drift.change: drift
+        for drift in evaluate_drift(encoder, ("chestxray14:nih",), nih, tmp_path)  # type: ignore[arg-type]
+    }
+
+    assert found["reduced to 64 pixels"].images == 30
+    assert found["reduced to 64 pixels"].between == 0.0
+    assert found["reduced to 64 pixels"].share == float("inf")
+
+
+def test_a_reduced_image_keeps_its_size_and_loses_its_detail() -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8), (224, 112))
+
+    assert reduced(stripes, 64).shape == (224, 224)
+    assert reduced(stripes, 64).std() < 20 < stripes.std()
+    assert compressed(stripes, 50).shape == (224, 224)
+
+
+def test_the_table_says_which_share_of_the_distance_between_images_a_code_moves() -> None:
+    assert "| nih14k | JPEG of quality 50 | 200 | 3.0 | 24.0 | 0.12 |" in table(
+        [Drift("nih14k", "JPEG of quality 50", 200, 3.0, 24.0)]
+    )
+
+
+def test_one_command_prints_the_drift_of_a_model(nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashing.evaluation.drift.MAX_IMAGES", 4)
+    command = ["drift", str(DEFAULT_MODEL), "--data", str(nih), "--output", str(tmp_path), "--sets", "chestxray14:nih"]
+
+    done = CliRunner().invoke(app, command)
+
+    assert done.exit_code == 0, done.output
+    assert "| chestxray14:nih | reduced to 64 pixels | 4 |" in done.output
