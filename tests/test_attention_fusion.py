@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from typer.testing import CliRunner
 
+import hashing
 from hashing.__main__ import app
 from hashing.bench.experiment import Experiment
 from hashing.codes import pack
@@ -24,7 +25,7 @@ from hashing.methods.attention_fusion import (
     PositionAttention,
 )
 from hashing.methods.base import HeadOutputs, Setting, Targets
-from hashing.methods.catalogue import TRAINED, trained
+from hashing.methods.catalogue import METHODS, TRAINED, trained
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import Architecture
 from hashing.model.network import EfficientNetLite0, HashNetwork, channels_of
@@ -34,7 +35,7 @@ from hashing.training.loop import Learner, Schedule, fit
 from tests.standin import experiment
 
 CHANNELS = (3, 4, 5)
-METHODS = [
+FUSIONS = [
     pytest.param(name, marks=() if name == "attention fusion" else pytest.mark.slow)
     for name, method in TRAINED.items()
     if issubclass(method.head, AttentionFusionHead)
@@ -216,7 +217,7 @@ def mean_average_precision(relaxed: np.ndarray, truth: GroundTruth) -> float:
     return float(judge(test, by_codes(pack(relaxed >= 0)))["MAP"].mean())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FUSIONS)
 def test_training_lowers_the_loss_and_the_codes_rank_better_than_random_ones(name: str) -> None:
     maps, truth = generated()
     method = trained(name)
@@ -274,3 +275,12 @@ def test_the_bench_trains_it_and_writes_a_model_that_the_node_loads(nih: Path, t
     assert encoder.model.architecture.head_options == {"hidden": 32, "attention": "both"}
     assert encoder.encode(np.zeros((2, 224, 224), np.uint8), ["DX", "CT"]).codes.shape == (2, 1)
     assert Experiment.read(path).sampling_of("attention fusion") == "apart"
+
+
+def test_the_experiment_compares_it_with_itself_without_each_part() -> None:
+    bench = Experiment.read(Path(hashing.__file__).parent / "experiments/dafh_fusion.toml")
+    fusion = {name for name, method in TRAINED.items() if issubclass(method.head, AttentionFusionHead)}
+
+    assert fusion <= set(bench.methods) <= set(METHODS)
+    assert all(issubclass(trained(name).head, LastDepthHead) == ("last depth" in name) for name in fusion)
+    assert bench.sampling_of("attention fusion") == "apart"

@@ -179,15 +179,20 @@ def plot(results: list[Row], one: Comparison, path: Path) -> None:
     figure, panels = pyplot.subplots(1, len(names), figsize=(4.2 * len(names), 4.6), sharey=False, squeeze=False)
     colours = mpl.colormaps["tab20"]
     for panel, name in zip(panels[0], names, strict=True):
-        for number, method in enumerate((CHANCE, *METHODS)):
+        for number, method in enumerate(_plotted(one)):
             points = [row for row in results if (row.method, row.relevance, row.metric) == (method, name, "MAP")]
             if points:
-                _plot_method(panel, method, points, colours(number), shift=0.35 * (number - 8))
+                _plot_method(panel, method, points, colours(number % colours.N), shift=0.35 * (number - 8))
         panel.set(title=f"{one.experiment.title}, {name}", xlabel="bits", xticks=one.experiment.code_lengths)
     panels[0][0].set_ylabel("MAP")
     panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
+
+
+def _plotted(one: Comparison) -> list[str]:
+    """Chance and the methods of a comparison in the order of tables: neighbours differ in colour and are set apart."""
+    return [CHANCE, *(method for method in METHODS if method in one.experiment.methods)]
 
 
 def _plot_method(panel: Any, method: str, points: list[Row], colour: Any, shift: float) -> None:
@@ -214,11 +219,13 @@ def plot_curves(one: Comparison, path: Path) -> None:
     longest = max(length for _, length in one.curves)
     figure, panel = pyplot.subplots(figsize=(7, 4.6))
     colours = mpl.colormaps["tab20"]
-    for number, method in enumerate((CHANCE, *METHODS)):
+    for number, method in enumerate(_plotted(one)):
         if (method, longest) in one.curves:
             curve = one.curves[method, longest]
             style = "--" if method in LOWER_REFERENCES else "-"
-            panel.plot(curve["recall"], curve["precision"], style, color=colours(number), linewidth=1, label=method)
+            panel.plot(
+                curve["recall"], curve["precision"], style, color=colours(number % colours.N), linewidth=1, label=method
+            )
     panel.set(title=f"{one.experiment.title}, {DETAIL_TASK}, {longest} bits", xlabel="recall", ylabel="precision")
     panel.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
