@@ -173,6 +173,18 @@ def compare(
     typer.echo(f"{docs / 'results.md'}, {docs / 'results.csv'}")
 
 
+@app.command(epilog="Example: python -m hashing manifest ~/images/tcia")
+def manifest(folder: Path) -> None:
+    """Write manifest.csv into a folder of DICOM files: which files make the set "dicom:FOLDER", with their hashes.
+
+    Labels come from labels.csv in the folder, or are the names of its folders.
+    """
+    from hashing.data import dicom_folders
+
+    for outcome, count in sorted(dicom_folders.write_manifest(folder).items()):
+        typer.echo(f"{count:,} files: {outcome}")
+
+
 @app.command(epilog="Example: python -m hashing tune hashing/experiments/dafh.toml --data ~/images")
 def tune(experiment: ExperimentFile, data: Data, output: Output = Path("runs")) -> None:
     """Print the best of six settings of each trained method, by validation images, as options for the file."""

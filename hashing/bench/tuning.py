@@ -30,6 +30,7 @@ PARAMETERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "without attention": ("scale", (3.0, 10.0, 30.0)),
     "semantic loss only": ("scale", (3.0, 10.0, 30.0)),
     **dict.fromkeys(VARIANTS, ("scale", (4.0, 8.0, 16.0))),
+    "attention fusion": ("margin", (0.1, 0.25, 0.5)),
 }
 """By method: the parameter of its objective that is tuned, and its values."""
 CODE_LENGTH, SEED = 32, 100
