@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from node.errors import SettingsError
+from node.peers import RemoteEntity
 
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
@@ -39,7 +40,22 @@ class Settings(BaseSettings):
     port: int = Field(11112, ge=1, le=65535, description="DICOM port (the registered one).")
     http_port: int = Field(8080, ge=1, le=65535, description="Port of the web page.")
     ae_title: str = Field("LOOKALIKE", description="Our application entity title.")
-    retrieve_ae_title: str = Field("", description="AE title of the archive that holds the images; empty: the sender.")
+    retrieve_ae_title: str = Field(
+        "", description="AE title of the archive that holds the images, named in responses; empty: none is named."
+    )
+    peers: dict[str, RemoteEntity] = Field({}, description="Remote application entities by AE title, a table each.")
+    source_peer: str = Field(
+        "", description="The one of `peers` that holds the images; empty: C-MOVE and C-GET are not offered."
+    )
+    peer_timeout_s: float = Field(10, gt=0, description="Time a peer may take to answer an association request.")
+    retrieve_timeout_s: float = Field(
+        600, gt=0, description="A retrieval of which the source PACS says nothing for so long fails."
+    )
+    fetch_missing_example: bool = Field(
+        False, description="Fetch the unknown example of a query from the source PACS; needs `source_peer`."
+    )
+    fetch_limit_s: float = Field(10, gt=0, le=10, description="Time that fetching and indexing it may take.")
+    max_relayed_bytes: int = Field(4 << 30, gt=0, description="A larger instance is not relayed in a C-GET, bytes.")
     receivers: int = Field(2, ge=1, le=64, description="Processes that receive and answer, sharing the port.")
     max_associations: int = Field(32, ge=1, description="Associations served at once; more are rejected, to try later.")
     max_associations_each: int = Field(16, ge=1, description="The same for one calling AE title, so others get in.")
@@ -124,6 +140,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{title!r} is no AE title: it has {rule}")
         return title
 
+    @field_validator("peers")
+    @classmethod
+    def _valid_peer_titles(cls, peers: dict[str, RemoteEntity]) -> dict[str, RemoteEntity]:
+        for title in peers:
+            if not re.fullmatch(AE_TITLE, title):
+                raise ValueError(f"{title!r} is no AE title")
+        return peers
+
     @field_validator("host")
     @classmethod
     def _without_spaces_or_brackets(cls, host: str) -> str:
@@ -161,6 +185,12 @@ class Settings(BaseSettings):
         return self.home / "run"
 
     @property
+    def retrieve_ae_titles(self) -> tuple[str, ...]:
+        """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we relay retrievals."""
+        ours = self.ae_title if self.source_peer else ""
+        return tuple(title for title in (self.retrieve_ae_title, ours) if title)
+
+    @property
     def address_family(self) -> socket.AddressFamily:
         """Family of sockets that listen on `host`."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -191,6 +221,12 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(f"{file} is no TOML: {error}") from error
     except (OSError, ValueError) as error:  # a file that cannot be read, or is no text
         raise SettingsError(f"{file} cannot be read: {error}") from error
+    if settings.source_peer and settings.source_peer not in settings.peers:
+        problem = f"source_peer: {settings.source_peer!r} is not in the table of peers"
+        raise SettingsError(f"{problem} (set by {_source('source_peer', given, file)})")
+    if settings.fetch_missing_example and not settings.source_peer:
+        source = _source("fetch_missing_example", given, file)
+        raise SettingsError(f"fetch_missing_example: there is no source_peer to fetch from (set by {source})")
     if settings.port == settings.http_port:
         problem = f"port and http_port are both {settings.port}: give each its own"
         sources = {_source(name, given, file) for name in ("port", "http_port")} - {DEFAULT}

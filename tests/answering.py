@@ -26,7 +26,7 @@ from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.query.find import Finder
 from node.query.retriever import Retriever
-from node.roles.dicom import ApplicationEntity
+from node.roles.dicom import ApplicationEntity, fetcher
 from node.settings import Settings
 from storage.database.database import Database, Item
 from storage.search.local import LocalIndex
@@ -111,21 +111,16 @@ AMPLE_BYTES = 1 << 40  # the tests' own process holds far more than a receiver
 
 
 @contextmanager
-def answering_node(home: Path, items: Sequence[Item] = (*ITEMS, *MANY)) -> Iterator[Node]:
-    """A node that listens while in use."""
-    settings = Settings(
-        home=home,
-        port=free_port(),
-        max_find_responses=2000,
-        receivers=1,
-        longest_delay_s=0,
-        receiver_memory_bytes=AMPLE_BYTES,
-    )
+def answering_node(home: Path, items: Sequence[Item] = (*ITEMS, *MANY), **chosen: Any) -> Iterator[Node]:
+    """A node that listens while in use, with chosen settings."""
+    usual = {"port": free_port(), "max_find_responses": 2000, "receivers": 1, "longest_delay_s": 0}
+    settings = Settings(home=home, receiver_memory_bytes=AMPLE_BYTES, **{**usual, **chosen})
     with Database.create_or_open(settings.database_path, 64, "model", 1 << 26) as database:
         database.append(items)
         spool = Spool(settings.spool_path, capacity=9, free_bytes=0)
-        finder = Finder(settings, database, Retriever(spool, LocalIndex(database).view, "model"))
         receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, 1))
+        retriever = Retriever(spool, LocalIndex(database).view, "model")
+        finder = Finder(settings, database, retriever, fetcher(settings, receiver))
         entity = ApplicationEntity(settings, receiver, finder)
         entity.start()
         node = Node(settings, finder, receiver, entity)

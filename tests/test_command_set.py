@@ -23,6 +23,7 @@ from node.dicom.command_set import (
     read_command,
     read_request,
     response_to,
+    without_status_detail,
 )
 from node.errors import Refusal, Status
 
@@ -129,3 +130,10 @@ def test_a_request_without_message_id_is_refused() -> None:
 def test_a_command_set_without_command_field_is_none() -> None:
     with pytest.raises(CommandError, match="Command Field"):
         read_request({0x0110: b"\x01\x00"})
+
+
+def test_a_data_set_appended_to_a_command_is_no_part_of_it() -> None:
+    command_set = response_to(REQUEST, None)
+    detail = b"\x08\0\x58\0\x04\0\0\x001.2\0"
+
+    assert without_status_detail(command_set + detail) == without_status_detail(command_set) == command_set

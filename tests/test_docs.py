@@ -13,6 +13,7 @@ from node.cli.main import app
 from node.dicom.hierarchy import ATTRIBUTES
 from node.dicom.private import DEFINITIONS
 from node.errors import Status
+from node.peers import RemoteEntity
 from node.settings import Settings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -54,6 +55,18 @@ def test_every_setting_is_documented_with_its_default_and_nothing_else_is() -> N
 
     fields = Settings.model_fields.items()
     assert documented == {f"`{name}`": (f"`{field.default}`", field.description) for name, field in fields}
+
+
+def test_every_key_of_a_peer_is_documented_and_nothing_else_is() -> None:
+    documented = {
+        name: (default, meaning)
+        for name, default, meaning in rows("operations.md", "key of a peer", "default", "meaning")
+    }
+
+    assert documented == {
+        f"`{name}`": ("" if field.is_required() else f"`{field.default}`", field.description)
+        for name, field in RemoteEntity.model_fields.items()
+    }
 
 
 @pytest.mark.parametrize("name", SHOWN)

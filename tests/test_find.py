@@ -1,7 +1,6 @@
 """C-FIND over a real association: ordinary queries and queries by example, in both models and the private one."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 from pydicom.dataelem import DataElement
@@ -12,14 +11,8 @@ from pydicom.uid import UID
 from node.dicom.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
 from node.errors import Status
 from node.query import find
-from node.query.find import Finder
-from node.query.retriever import Retriever
-from node.settings import Settings
-from storage.database.database import Database
-from storage.search.local import LocalIndex
-from storage.spool.queue import Spool
 from tests.answering import EXAMPLE, MANY, MODELS, RETURNED, SYNTAXES, Node, PatientRoot, answering_node, ours
-from tests.archive import CT, SENDER, identifier, instance, uid
+from tests.archive import identifier, uid
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +66,7 @@ def test_patients_are_found_in_patient_root(node: Node) -> None:
     ]
 
 
-def test_a_response_holds_level_sender_and_what_was_asked(node: Node) -> None:
+def test_a_response_holds_the_level_and_the_keys_of_the_request(node: Node) -> None:
     request = identifier(
         "IMAGE", SOPInstanceUID=uid("1.1.1"), Rows=None, PatientName="", ModalitiesInStudy="", ViewPosition=""
     )
@@ -82,7 +75,6 @@ def test_a_response_holds_level_sender_and_what_was_asked(node: Node) -> None:
 
     assert {element.keyword: element.value for element in response} == {
         "QueryRetrieveLevel": "IMAGE",
-        "RetrieveAETitle": SENDER,
         "ModalitiesInStudy": "CT",
         "SOPInstanceUID": uid("1.1.1"),
         "PatientName": "Doe^Jane",
@@ -246,36 +238,6 @@ def test_long_work_is_cancelled_before_it_has_found_anything(
     )
 
     assert responses == [(Status.CANCEL, None)]
-
-
-@pytest.mark.parametrize("set_to", ["ARCHIVE", ""])
-def test_images_are_to_be_retrieved_where_it_is_set_or_else_from_their_sender(
-    node: Node, set_to: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    changed = node.settings.model_copy(update={"retrieve_ae_title": set_to})
-    monkeypatch.setattr(node.finder, "settings", changed)
-
-    [ordinary] = node.found(identifier("STUDY", StudyInstanceUID=uid("1")))
-    [look_alike] = node.found(identifier("STUDY", EXAMPLE, StudyInstanceUID=uid("2")))
-
-    assert ordinary.RetrieveAETitle == look_alike.RetrieveAETitle == (set_to or SENDER)
-
-
-def test_no_retrieve_ae_title_is_sent_for_an_image_of_unknown_sender(tmp_path: Path) -> None:
-    item = instance("1.1.1", 0)
-    del item.record.instance["RetrieveAETitle"]  # type: ignore[attr-defined]
-    with Database.create_or_open(tmp_path / "database", 64, "model", 1 << 24) as database:
-        database.append([item])
-        retriever = Retriever(Spool(tmp_path / "spool", 9, 0), LocalIndex(database).view, "model")
-        finder = Finder(Settings(home=tmp_path), database, retriever)
-        request = identifier("IMAGE", SOPClassUID="")
-
-        [(status, response)] = finder.find(
-            request, patient_root=False, example_mandatory=False, is_cancelled=lambda: False
-        )
-
-    assert status == Status.PENDING
-    assert response == identifier("IMAGE", SOPClassUID=CT)
 
 
 def test_coverage_says_that_instances_wait_to_be_indexed(node: Node) -> None:

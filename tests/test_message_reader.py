@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydicom.uid import CTImageStorage, MRImageStorage
 
+from node.dicom.sop_classes import STUDY_ROOT_MOVE
 from node.ingest.receiver import IncomingInstance
 from node.ingest.refusals import read_refusals
 from tests.answering import Node, answering_node
@@ -77,6 +78,9 @@ def stored(node: Node) -> int:
         (FINDING, C_FIND_RQ, "1.2.840.10008.5.1.4.31"),
         (FINDING, C_FIND_RQ, "1.2.840.10008.5.1.4.1.2.1.1"),
         (VERIFYING, C_FIND_RQ, VERIFICATION),
+        (FINDING, C_GET_RQ, STUDY_ROOT_FIND),
+        (STORING, C_GET_RQ, SECONDARY_CAPTURE),
+        (FINDING, C_MOVE_RQ, STUDY_ROOT_MOVE),
         (STORING, C_ECHO_RQ, VERIFICATION),
         (VERIFYING, C_ECHO_RQ, SECONDARY_CAPTURE),
     ],
@@ -94,7 +98,7 @@ def test_a_request_in_the_context_of_another_class_is_not_supported(
 
 
 @pytest.mark.parametrize("context_id", [STORING, VERIFYING, FINDING])
-@pytest.mark.parametrize("field", [C_GET_RQ, C_MOVE_RQ, N_ACTION_RQ, N_EVENT_REPORT_RQ, UNKNOWN_RQ])
+@pytest.mark.parametrize("field", [N_ACTION_RQ, N_EVENT_REPORT_RQ, UNKNOWN_RQ])
 def test_an_operation_that_is_not_offered_is_not_recognized(context_id: int, field: int, wire: Wire) -> None:
     wire.send(p_data(context_id, COMMAND | LAST, command(field, SECONDARY_CAPTURE, data_set=NO_DATA_SET)))
 

@@ -14,6 +14,7 @@ RELIED_ON = {
     dul.DULServiceProvider.send_pdu: "7cbce5da8594",
     dul.DULServiceProvider.stop_dul: "28a7e0be126e",
     association.Association._run_reactor: "f28838c5559e",
+    association.Association._serve_request: "2f24c1759cdf",
     association.Association.run_reactor: "ed8bbbe3b3d6",
     transport.AssociationSocket.send: "1ea8158c0b51",
     transport.AssociationSocket.close: "c726c8db5381",

@@ -5,9 +5,9 @@ from pydicom._uid_dict import UID_dictionary as NAMES
 from pydicom.uid import UID
 from pynetdicom import sop_class as tables
 
-from node.dicom.sop_classes import FIND_CLASSES, VERIFICATION, Service, choose_transfer_syntax, service_of
+from node.dicom.sop_classes import FIND_CLASSES, SERVICES, VERIFICATION, Service, choose_transfer_syntax, service_of
 
-OFFERED = {*FIND_CLASSES, VERIFICATION}
+OFFERED = set(SERVICES)
 STORAGE = sorted(set(tables._STORAGE_CLASSES.values()))
 OTHER = sorted(
     {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hashing.model.model_file import ModelError
 from node.dicom.client import Peer
+from node.dicom.sop_classes import GET_CLASSES, MOVE_CLASSES, VERIFICATION, Service, service_of
 from node.errors import PeerError
 from node.home import exposed_paths, model_of
 from node.processes import Role, processes, role_fault, role_state, running_node, title
@@ -36,6 +37,8 @@ def run_checks(settings: Settings) -> Iterator[Outcome]:
     yield from _roles(settings)
     yield _dicom_port(settings)
     yield _http_port(settings)
+    yield _retrieve_ae_title(settings)
+    yield from (_peer(settings, ae_title) for ae_title in settings.peers)
 
 
 def _settings(settings: Settings) -> Outcome:
@@ -113,6 +116,29 @@ def _http_port(settings: Settings) -> Outcome:
     problem = _connection_problem(settings.host, settings.http_port, "host or http_port")
     subject = f"web {settings.host}:{settings.http_port}"
     return Outcome(subject, problem is None, problem or f"page at {settings.url}")
+
+
+def _retrieve_ae_title(settings: Settings) -> Outcome:
+    titles = " and ".join(settings.retrieve_ae_titles)
+    unset = "none is sent: set retrieve_ae_title, or source_peer to retrieve through this node"
+    return Outcome("Retrieve AE Title", good=True, finding=f"{titles} in each response" if titles else unset)
+
+
+def _peer(settings: Settings, ae_title: str) -> Outcome:
+    """C-ECHO a peer, and name what it accepts; storage classes are counted."""
+    source = ae_title == settings.source_peer
+    subject = f"peer {ae_title}{', the source' if source else ''}"
+    try:
+        accepted = Peer.of(settings, ae_title).accepted_sop_classes()
+    except PeerError as error:
+        return Outcome(subject, good=False, finding=f"{error} Correct its entry in the settings, and ours there")
+    services = [sop_class for sop_class in accepted if service_of(sop_class) is not Service.STORAGE]
+    echoes = "answers C-ECHO" if VERIFICATION in services else "takes no C-ECHO"
+    named = [sop_class.name for sop_class in services if sop_class != VERIFICATION]
+    finding = f"{echoes}; accepts {len(accepted) - len(services)} storage classes" + "".join(f", {n}" for n in named)
+    if source and not any(sop_class in services for sop_class in (*MOVE_CLASSES, *GET_CLASSES)):
+        return Outcome(subject, good=False, finding=f"{finding}: nothing can be retrieved from it")
+    return Outcome(subject, good=True, finding=finding)
 
 
 def _connection_problem(host: str, port: int, names: str) -> str | None:

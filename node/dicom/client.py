@@ -13,13 +13,15 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import PresentationContext, StoragePresentationContexts, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
 
+from node.dicom.sop_classes import FIND_CLASSES, GET_CLASSES, MOVE_CLASSES
 from node.errors import PeerError, Status, printable
+from node.settings import Settings
 
 MAX_CONTEXTS = 128  # their numbers are odd and take one byte (PS3.8 section 9.3.2.2)
 PENDING = {Status.PENDING, Status.PENDING_WITH_UNSUPPORTED_KEYS}
@@ -55,6 +57,21 @@ class Peer:
     host: str
     port: int
     calling_ae_title: str = "LOOKALIKE_CLI"
+    maximum_pdu_size: int = 131072
+
+    @classmethod
+    def of(cls, settings: Settings, ae_title: str) -> "Peer":
+        """The peer that the table of the settings has under an AE title; we call it under our own.
+
+        Raises
+        ------
+        PeerError
+            The table has no such AE title.
+        """
+        entity = settings.peers.get(ae_title)
+        if entity is None:
+            raise PeerError(f"{ae_title!r} is not in the table of peers in the settings")
+        return cls(ae_title, entity.host, entity.port, settings.ae_title, entity.maximum_pdu_size)
 
     @classmethod
     def parse(cls, text: str) -> "Peer":
@@ -82,6 +99,23 @@ class Peer:
             status = association.send_c_echo()
             if status.get("Status") != Status.SUCCESS:
                 raise PeerError(f"{self} refused C-ECHO")
+
+    def accepted_sop_classes(self) -> list[UID]:
+        """SOP classes that the peer accepts, of those that the node uses or stores, after a C-ECHO if it takes one.
+
+        Raises
+        ------
+        PeerError
+            It does not answer, or fails a C-ECHO that it accepted.
+        """
+        services = [Verification, *FIND_CLASSES, *MOVE_CLASSES, *GET_CLASSES]
+        storage = [context.abstract_syntax for context in StoragePresentationContexts]
+        proposed = [build_context(sop_class) for sop_class in [*services, *storage][:MAX_CONTEXTS] if sop_class]
+        with _Connection(self, proposed) as association:
+            accepted = [UID(context.abstract_syntax or "") for context in association.accepted_contexts]
+            if Verification in accepted and association.send_c_echo().get("Status") != Status.SUCCESS:
+                raise PeerError(f"{self} refused C-ECHO")
+        return accepted
 
     def store(self, paths: Iterable[Path]) -> Iterator[StoreOutcome]:
         """Send files (C-STORE) over as few associations as possible, and yield the outcome of each.
@@ -136,6 +170,22 @@ def send_at_once(event: Event) -> None:
         wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+class _Entity(AE):
+    """An application entity that closes the socket of an association that did not come about: pynetdicom may not."""
+
+    connection: socket.socket | None = None
+
+    def _create_socket(self, assoc: Association, *arguments: Any) -> Any:
+        wrapped = super()._create_socket(assoc, *arguments)
+        self.connection = wrapped.socket
+        return wrapped
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.connection is not None:
+            self.connection.close()
+
+
 class _Connection:
     """An association that is released in the end."""
 
@@ -144,12 +194,19 @@ class _Connection:
 
     def __enter__(self) -> Association:
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
-        ae = AE(ae_title=self.peer.calling_ae_title)
+        ae = _Entity(ae_title=self.peer.calling_ae_title)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
         handlers: list[Any] = [(evt.EVT_CONN_OPEN, send_at_once)]
         address = (self.peer.host, self.peer.port)
-        self.association = ae.associate(*address, self.contexts, self.peer.ae_title, evt_handlers=handlers)
+        self.association = ae.associate(
+            *address,
+            self.contexts,
+            self.peer.ae_title,
+            max_pdu=self.peer.maximum_pdu_size,
+            evt_handlers=handlers,
+        )
         if not self.association.is_established:
+            ae.close()
             reason = "rejected the association" if self.association.is_rejected else "does not answer"
             raise PeerError(f"{self.peer} {reason}: is the node running, and is this its AE title?")
         return self.association

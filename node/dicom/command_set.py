@@ -18,10 +18,10 @@ COMMAND, LAST = 1, 2
 AFFECTED_SOP_CLASS_UID, REQUESTED_SOP_CLASS_UID = 0x0002, 0x0003
 COMMAND_FIELD, MESSAGE_ID, MESSAGE_ID_RESPONDED = 0x0100, 0x0110, 0x0120
 DATA_SET_TYPE, STATUS, OFFENDING_ELEMENT, ERROR_COMMENT = 0x0800, 0x0900, 0x0901, 0x0902
-AFFECTED_SOP_INSTANCE_UID = 0x1000
-C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0020, 0x0030, 0x0FFF
+PRIORITY, AFFECTED_SOP_INSTANCE_UID = 0x0700, 0x1000
+C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF
 RESPONSE: Final = 0x8000  # a response's Command Field is the request's with this bit
-NO_DATA_SET = 0x0101
+NO_DATA_SET, DATA_SET_FOLLOWS = 0x0101, 0x0001
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
 
@@ -71,6 +71,20 @@ def read_command(command_set: bytes) -> dict[int, bytes]:
     return elements
 
 
+def without_status_detail(command_set: bytes) -> bytes:
+    """The elements of group 0000 of a command set.
+
+    Orthanc and other programs on DCMTK append the Failed SOP Instance UID List of a response as its "status detail".
+    """
+    offset = 0
+    while offset + ELEMENT.size <= len(command_set):
+        group, _, length = ELEMENT.unpack_from(command_set, offset)
+        if group:
+            return command_set[:offset]
+        offset += ELEMENT.size + length
+    return command_set
+
+
 def read_request(elements: dict[int, bytes]) -> Request | None:
     """The request that a command set is, None if it is a response or a C-CANCEL.
 
@@ -110,6 +124,14 @@ def echo_request() -> bytes:
     """Command set of a C-ECHO request (PS3.7 9.3.5.1)."""
     body = _text(AFFECTED_SOP_CLASS_UID, VERIFICATION, b"\0") + _unsigned(COMMAND_FIELD, C_ECHO_RQ)
     body += _unsigned(MESSAGE_ID, 1) + _unsigned(DATA_SET_TYPE, NO_DATA_SET)
+    return _element(0, struct.pack("<I", len(body))) + body
+
+
+def store_request(message_id: int, sop_class_uid: str, sop_instance_uid: str) -> bytes:
+    """Command set of a C-STORE request of medium priority, whose data set follows (PS3.7 9.3.1.1)."""
+    body = _text(AFFECTED_SOP_CLASS_UID, sop_class_uid, b"\0") + _unsigned(COMMAND_FIELD, C_STORE_RQ)
+    body += _unsigned(MESSAGE_ID, message_id) + _unsigned(PRIORITY, 0) + _unsigned(DATA_SET_TYPE, DATA_SET_FOLLOWS)
+    body += _text(AFFECTED_SOP_INSTANCE_UID, sop_instance_uid, b"\0")
     return _element(0, struct.pack("<I", len(body))) + body
 
 

@@ -9,6 +9,7 @@ import selectors
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
@@ -16,11 +17,10 @@ from typing import Any, Final
 
 from pynetdicom import AE
 from pynetdicom._globals import MODE_ACCEPTOR
-from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from node.dicom.message_reader import InstanceStore
-from node.dicom.negotiation import Acceptor, AssociationPolicy
+from node.dicom.negotiation import AcceptedAssociation, Acceptor, AssociationPolicy, Serve
 from node.dicom.upper_layer import UpperLayer
 
 logger = logging.getLogger(__name__)
@@ -99,21 +99,6 @@ class Waiting:
         connection.close()
 
 
-class AcceptedAssociation(Association):
-    """An association that a peer asked for; its connection is closed when its thread ends, whatever ended it."""
-
-    dul: UpperLayer
-
-    def run_reactor(self) -> None:
-        """Negotiate and serve; never raises."""
-        try:
-            super().run_reactor()
-        except Exception:
-            logger.exception("internal error: the association with %s ends", self.requestor.ae_title)
-        finally:
-            self.dul.close()
-
-
 class Listener:
     """Accepts connections in a thread of its own, and gives each that asks for an association one with our upper layer.
 
@@ -133,6 +118,8 @@ class Listener:
         True if other processes listen on the same port: the kernel gives each connection to one (SO_REUSEPORT).
     tls
         Makes every connection one of TLS; None for plain ones.
+    services
+        What serves requests that pynetdicom would serve otherwise, by the class of the request.
 
     Raises
     ------
@@ -150,7 +137,9 @@ class Listener:
         *,
         shared: bool = False,
         tls: ssl.SSLContext | None = None,
+        services: Mapping[type, Serve] | None = None,
     ) -> None:
+        self._services = services or {}
         self._ae, self._handlers, self._store, self._policy, self._tls = ae, handlers, store, policy, tls
         self._max_connections = connection_limit()
         self._associations: dict[AcceptedAssociation, None] = {}  # in order of arrival
@@ -268,6 +257,7 @@ class Listener:
         """An association on a connection, set up as pynetdicom's own server does (`RequestHandler`)."""
         ae, policy = self._ae, self._policy
         association = AcceptedAssociation(ae, MODE_ACCEPTOR)
+        association.services = self._services
         timeout_s = ae.network_timeout or 0
         layer = UpperLayer(association, self._store, timeout_s, lambda: policy.note(ABORTED, ""))
         association.dul, association.acse = layer, Acceptor(association, layer, policy)

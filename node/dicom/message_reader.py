@@ -10,6 +10,8 @@ from pynetdicom.association import Association
 from node.dicom.command_set import (
     C_ECHO_RQ,
     C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
     C_STORE_RQ,
     COMMAND,
     LAST,
@@ -18,6 +20,7 @@ from node.dicom.command_set import (
     read_command,
     read_request,
     response_to,
+    without_status_detail,
 )
 from node.dicom.message_sink import DataSink, DroppedData, ProtocolError, PynetdicomMessage
 from node.dicom.socket_reader import SocketReader
@@ -26,7 +29,13 @@ from node.errors import Refusal, Status
 
 MAX_COMMAND_BYTES: Final = 1 << 16  # a C-FIND or C-STORE command set takes some 200
 VALUE_HEADER: Final = struct.Struct(">IBB")  # length, presentation context, message control header (9.3.5.1, E.2)
-SERVICE_OF_COMMAND: Final = {C_ECHO_RQ: Service.VERIFICATION, C_FIND_RQ: Service.FIND, C_STORE_RQ: Service.STORAGE}
+SERVICE_OF_COMMAND: Final = {
+    C_ECHO_RQ: Service.VERIFICATION,
+    C_FIND_RQ: Service.FIND,
+    C_MOVE_RQ: Service.MOVE,
+    C_GET_RQ: Service.GET,
+    C_STORE_RQ: Service.STORAGE,
+}
 """Which service a request belongs to; every other request is refused as not recognized."""
 
 
@@ -142,6 +151,8 @@ class MessageReader:
             self._finish()
 
     def _begin(self, context_id: int, command_set: bytes) -> None:
+        if self._association.is_requestor:
+            command_set = without_status_detail(command_set)
         elements = read_command(command_set)
         request = read_request(elements)
         refusal = None if request is None else self._refusal(context_id, request)

@@ -1,7 +1,7 @@
 """Association requests are answered: rejected with a reason, or accepted context by context (PS3.8 7.1.1, 9.3.3)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from pydicom.uid import UID, ImplicitVRLittleEndian
@@ -49,6 +49,7 @@ class AssociationPolicy(Protocol):
 
     ae_title: str
     accept_unknown_sop_classes: bool
+    services: frozenset[Service]
 
     def admit(self, request: AssociationRequest, *, stores: bool) -> Callable[[], None]:
         """Admit an association, and return what gives its quota back when its connection is closed.
@@ -66,6 +67,37 @@ class AssociationPolicy(Protocol):
 
     def note(self, reason: str, calling_ae_title: str) -> None:
         """Count what was refused or mended. Never raises."""
+
+
+Serve = Callable[[Association, PresentationContext, Any], None]
+"""Serves a request in the thread of its association: sends every response, and never raises."""
+
+
+class AcceptedAssociation(Association):
+    """An association that a peer asked for; its connection is closed when its thread ends, whatever ended it."""
+
+    dul: UpperLayer
+    services: Mapping[type, Serve] = {}
+    """What serves requests that pynetdicom would serve otherwise, by the class of the request."""
+
+    def run_reactor(self) -> None:
+        """Negotiate and serve; never raises."""
+        try:
+            super().run_reactor()
+        except Exception:
+            logger.exception("internal error: the association with %s ends", self.requestor.ae_title)
+        finally:
+            self.dul.close()
+
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        """Serve a request by `services`, or leave it to pynetdicom."""
+        serve = self.services.get(type(msg))
+        if serve is None or not msg.is_valid_request:
+            super()._serve_request(msg, context_id)
+            return
+        serve(self, self._accepted_cx[context_id], msg)  # a C-CANCEL may be there already: it counts
+        self.dimse.cancel_req = {}
+        self.dul._idle_timer.restart()  # the peer had nothing to say meanwhile
 
 
 class Acceptor(ACSE):
@@ -93,13 +125,14 @@ class Acceptor(ACSE):
     def _accept(self, request: AssociationRequest) -> None:
         _check(request, self._policy.ae_title)
         contexts = [self._answer(context) for context in request.contexts]
-        stores = any(context.result == ACCEPTED and _stores(context.abstract_syntax) for context in contexts)
+        roles = _roles(self.requestor.role_selection, contexts)
+        stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
         if not self._layer.is_probe:  # whether the node answers is asked also when it admits nobody
             self._layer.when_closed(self._policy.admit(request, stores=stores))
             logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
         for slip in sorted(set(request.slips)):
             self._policy.note(f"association request mended: {slip}", request.calling_ae_title)
-        for role in _roles(self.requestor.role_selection, contexts):
+        for role in roles:
             self.acceptor.add_negotiation_item(role)
         for fields in _extended(self.requestor.sop_class_extended):
             self.acceptor.add_negotiation_item(fields)
@@ -113,6 +146,7 @@ class Acceptor(ACSE):
     def _answer(self, proposed: ProposedContext) -> PresentationContext:
         """The answer to one presentation context."""
         service = service_of(proposed.abstract_syntax, accept_unknown=self._policy.accept_unknown_sop_classes)
+        service = service if service in self._policy.services else None
         syntax = None if service is None else choose_transfer_syntax(service, proposed.transfer_syntaxes)
         context = PresentationContext()
         if not 1 <= proposed.context_id <= 255 or proposed.context_id % 2 == 0:
@@ -154,13 +188,21 @@ def _stores(abstract_syntax: UID | None) -> bool:
 
 
 def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> list[SCP_SCU_RoleSelectionNegotiation]:
-    """Answers to role selection: the peer may be SCU, which is also the default, and never SCP (PS3.7 D.3.3.4)."""
-    accepted = {context.abstract_syntax for context in contexts if context.result == ACCEPTED}
+    """Answer role selection, and set the roles of the accepted contexts (PS3.7 D.3.3.4).
+
+    The peer may be SCU, which is also the default, and SCP of storage classes beside a C-GET class: there we send.
+    """
+    accepted = [context for context in contexts if context.result == ACCEPTED]
+    gets = any(service_of(context.abstract_syntax or "") is Service.GET for context in accepted)
     answers = []
     for sop_class_uid, role in proposed.items():
-        if sop_class_uid in accepted and role.scu_role:
+        sends = bool(gets and role.scp_role and _stores(sop_class_uid))
+        for context in accepted:
+            if context.abstract_syntax == sop_class_uid and (sends or role.scu_role):
+                context._as_scu, context._as_scp = sends, bool(role.scu_role)
+        if any(context.abstract_syntax == sop_class_uid for context in accepted) and (sends or role.scu_role):
             answer = SCP_SCU_RoleSelectionNegotiation()
-            answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, True, False
+            answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, bool(role.scu_role), sends
             answers.append(answer)
     return answers
 

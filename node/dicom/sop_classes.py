@@ -18,6 +18,12 @@ VERIFICATION: Final = UID("1.2.840.10008.1.1")
 PATIENT_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.1.1")
 STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
 FIND_CLASSES: Final = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND, SIMILARITY_FIND)
+PATIENT_ROOT_MOVE: Final = UID("1.2.840.10008.5.1.4.1.2.1.2")
+STUDY_ROOT_MOVE: Final = UID("1.2.840.10008.5.1.4.1.2.2.2")
+MOVE_CLASSES: Final = (STUDY_ROOT_MOVE, PATIENT_ROOT_MOVE)
+PATIENT_ROOT_GET: Final = UID("1.2.840.10008.5.1.4.1.2.1.3")
+STUDY_ROOT_GET: Final = UID("1.2.840.10008.5.1.4.1.2.2.3")
+GET_CLASSES: Final = (STUDY_ROOT_GET, PATIENT_ROOT_GET)
 
 DICOM_ROOT: Final = "1.2.840.10008."
 STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."
@@ -45,19 +51,34 @@ class Service(Enum):
 
     VERIFICATION = "verification"
     FIND = "find"
+    MOVE = "move"
+    GET = "get"
     STORAGE = "storage"
 
+
+ALWAYS_OFFERED: Final = frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE})
+RETRIEVE: Final = frozenset({Service.MOVE, Service.GET})
+"""Services that are offered only where a source PACS is set."""
 
 TRANSFER_SYNTAXES: Final = {
     Service.VERIFICATION: (Implicit, Explicit, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
     Service.FIND: (Explicit, Implicit),
+    Service.MOVE: (Explicit, Implicit),
+    Service.GET: (Explicit, Implicit),
 }
 """What is accepted, in order of preference; for storage it is whichever the sender proposes first."""
+SERVICES: Final = {
+    VERIFICATION: Service.VERIFICATION,
+    **dict.fromkeys(FIND_CLASSES, Service.FIND),
+    **dict.fromkeys(MOVE_CLASSES, Service.MOVE),
+    **dict.fromkeys(GET_CLASSES, Service.GET),
+}
+"""Service of each SOP class that is not one of storage."""
 
 
 @lru_cache(maxsize=1024)
 def service_of(sop_class_uid: str, *, accept_unknown: bool = True) -> Service | None:
-    """The service through which the node serves a SOP class, None if it does not offer the class.
+    """The service through which the node serves a SOP class, None if it never does.
 
     Parameters
     ----------
@@ -66,10 +87,8 @@ def service_of(sop_class_uid: str, *, accept_unknown: bool = True) -> Service | 
     """
     if len(sop_class_uid) > MAX_UID_LENGTH or not SYNTAX.fullmatch(sop_class_uid):
         return None
-    if sop_class_uid == VERIFICATION:
-        return Service.VERIFICATION
-    if sop_class_uid in FIND_CLASSES:
-        return Service.FIND
+    if sop_class_uid in SERVICES:
+        return SERVICES[UID(sop_class_uid)]
     if sop_class_uid in STORAGE_CLASSES:
         return Service.STORAGE
     if sop_class_uid.startswith(DICOM_ROOT):  # a class of a later edition: its branch tells storage from services

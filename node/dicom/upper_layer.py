@@ -148,10 +148,10 @@ class UpperLayer(DULServiceProvider):
         return self._peer.ae_title or "a peer"
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """True if the connection is closed, or its end is all that is awaited."""
         state = self.state_machine.current_state
-        return state == AWAITING_CLOSE or (state == "Sta1" and self._reader is not None)
+        return self._closed.done() or state == AWAITING_CLOSE or (state == "Sta1" and self._reader is not None)
 
     def _attach(self) -> SocketReader:
         """Read from the connection from now on."""
@@ -186,7 +186,7 @@ class UpperLayer(DULServiceProvider):
 
     def _process_recv_primitive(self) -> bool:
         """Take the next primitive to send; none is sent when the association is over."""
-        if not self._is_over:
+        if not self.is_over:
             return super()._process_recv_primitive()
         with suppress(Empty):
             while True:

@@ -45,7 +45,7 @@ class StructureError(ValueError):
         super().__init__(f"{reason} at byte {offset}")
 
 
-def read_data_set(encoded: bytes, transfer_syntax: UID) -> Dataset:
+def read_data_set(encoded: bytes, transfer_syntax: UID, assume_charset: str = "") -> Dataset:
     """Data set of a message.
 
     Parameters
@@ -54,6 +54,8 @@ def read_data_set(encoded: bytes, transfer_syntax: UID) -> Dataset:
         As it came over the network.
     transfer_syntax
         Explicit or Implicit VR Little Endian.
+    assume_charset
+        Specific Character Set that the data set is read and answered in where it names none.
 
     Raises
     ------
@@ -66,7 +68,10 @@ def read_data_set(encoded: bytes, transfer_syntax: UID) -> Dataset:
     try:
         character_set = check_structure(encoded, implicit=implicit)
         readable = encoded[: character_set.start] + _known(encoded[character_set]) + encoded[character_set.stop :]
-        return read_dataset(BytesIO(readable), implicit, is_little_endian=True, bytelength=len(readable))
+        data_set = read_dataset(BytesIO(readable), implicit, is_little_endian=True, bytelength=len(readable))
+        if assume_charset and "SpecificCharacterSet" not in data_set:
+            data_set.SpecificCharacterSet = assume_charset
+        return data_set
     except Exception as error:  # whatever reading a stream of anything raises
         raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set, or is cut short") from error
 

@@ -6,7 +6,7 @@ transaction, in which the database could not use the space of old pages again, a
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -22,7 +22,7 @@ from node.query.retriever import LookAlikes, Match, Retriever
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
-from storage.record import LEVELS, Entity, Level
+from storage.record import LEVELS, Level
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,23 @@ class _CancelledError(Exception):
     """The caller does not want the rest."""
 
 
-class Finder:
-    """Answers C-FIND requests from the database."""
+Fetch = Callable[[Sequence[str], catalog.Check], object]
+"""Fetches instances by their SOP Instance UIDs from elsewhere, as far as it can."""
 
-    def __init__(self, settings: Settings, database: Database, retriever: Retriever) -> None:
-        self.settings, self.database, self.retriever = settings, database, retriever
+
+class Finder:
+    """Answers C-FIND requests from the database.
+
+    Parameters
+    ----------
+    fetch
+        Fetches examples that are unknown here before a query by them is answered; None to answer at once.
+    """
+
+    def __init__(
+        self, settings: Settings, database: Database, retriever: Retriever, fetch: Fetch | None = None
+    ) -> None:
+        self.settings, self.database, self.retriever, self._fetch = settings, database, retriever, fetch
 
     def find(
         self, identifier: Dataset, *, patient_root: bool, example_mandatory: bool, is_cancelled: Callable[[], bool]
@@ -68,10 +80,11 @@ class Finder:
         started = time.monotonic()
         query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
-        count = 0
+        count, check = 0, _watch(is_cancelled)
         try:
+            self._fetch_missing(query.question, check)
             with self.database.snapshot() as snapshot:
-                rows = list(_bounded(self._rows(snapshot, query, _watch(is_cancelled))))
+                rows = list(_bounded(self._rows(snapshot, query, check)))
             for row in rows:
                 if is_cancelled():
                     raise _CancelledError
@@ -81,6 +94,17 @@ class Finder:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
         logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started)
+
+    def _fetch_missing(self, question: Question | None, check: catalog.Check) -> None:
+        """Fetch the example images that were never received here; no snapshot is open meanwhile."""
+        if self._fetch is None or question is None or question.example_level != Level.IMAGE:
+            return
+        with self.database.snapshot() as snapshot:
+            missing = [uid for uid in question.examples if snapshot.ordinal(Level.IMAGE, uid) is None]
+        spool = self.retriever.spool
+        unknown = [uid for uid in missing if not spool.is_waiting(uid) and spool.is_set_aside(uid) is None]
+        if unknown:
+            self._fetch(unknown, check)
 
     def _rows(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
         if query.question is None:
@@ -98,7 +122,7 @@ class Finder:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
         for entity in entities:
             values = catalog.values(snapshot, entity, query.keys, check)
-            yield values, self._retrieve_ae_title(snapshot, entity), {}
+            yield values, self._retrieve_ae_title, {}
 
     def _look_alike(
         self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str], check: catalog.Check
@@ -109,7 +133,7 @@ class Finder:
         lower = [keyword for keyword in query.keys if keyword not in own]
         values = catalog.values(snapshot, match.entity, own, check)
         values |= catalog.values(snapshot, match.image, lower, check)
-        return values, self._retrieve_ae_title(snapshot, match.image), common | _similarity(query.level, match)
+        return values, self._retrieve_ae_title, common | _similarity(query.level, match)
 
     def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
         """Elements that are the same in every response: the question as understood, and the state of the index."""
@@ -137,13 +161,10 @@ class Finder:
         """COMPLETE if every received instance is indexed; this looks through the spool."""
         return "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE"
 
-    def _retrieve_ae_title(self, snapshot: Snapshot, entity: Entity) -> str:
-        """Title of the archive that holds the images: the setting, or else the sender of the first image."""
-        if self.settings.retrieve_ae_title:
-            return self.settings.retrieve_ae_title
-        first = next(catalog.descendants(snapshot, entity.level, entity.uid, Level.IMAGE))
-        record = snapshot.record(first)
-        return record.instance.get("RetrieveAETitle", "") if record else ""
+    @property
+    def _retrieve_ae_title(self) -> str:
+        """Values of Retrieve AE Title: never the sender, which may be a modality or a tool that serves no retrieval."""
+        return "\\".join(self.settings.retrieve_ae_titles)
 
 
 def _bounded(rows: Iterator[Row]) -> Iterator[Row]:

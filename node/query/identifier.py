@@ -118,6 +118,8 @@ def write_response(
     ----------
     values
         Values of the entity by keyword; a key that it lacks is returned with zero length.
+    retrieve_ae_title
+        AE titles from which the entity can be retrieved, joined by backslashes; "" for none: then it is left out.
     similarity
         Values of private elements; only those that the request has are returned.
     """

@@ -4,19 +4,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
 
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
-from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection
+from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import PATIENT_ROOT_FIND
+from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND, RETRIEVE
 from node.errors import Refusal, Status
 from node.home import open_for_reading
 from node.ingest.pressure import Pressure
@@ -24,7 +26,12 @@ from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
 from node.query.data_set import read_data_set
-from node.query.find import Finder
+from node.query.find import Fetch, Finder
+from node.retrieve.fetch import ExampleFetcher
+from node.retrieve.get import GetRelay
+from node.retrieve.move import MoveRelay
+from node.retrieve.relay import serve
+from node.retrieve.source import SourceArchive
 from node.roles.kernel_cache import load_kernels
 from node.roles.probe import answers
 from node.settings import Settings
@@ -49,10 +56,11 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
         The thread that accepts connections has ended.
     """
     reading = open_for_reading(settings)
-    finder = Finder(settings, reading.database, reading.retriever)
     spool = reading.retriever.spool
     refusals = Refusals(settings.run_path, number)
-    entity = ApplicationEntity(settings, Receiver(spool, Pressure(spool, settings), refusals), finder)
+    receiver = Receiver(spool, Pressure(spool, settings), refusals)
+    finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver))
+    entity = ApplicationEntity(settings, receiver, finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
     if entity.is_alive():
@@ -66,6 +74,13 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     refusals.write()
 
 
+def fetcher(settings: Settings, receiver: Receiver) -> Fetch | None:
+    """What fetches missing examples from the source PACS, None if that is not set."""
+    if not settings.fetch_missing_example:
+        return None
+    return ExampleFetcher(settings, SourceArchive(settings, receiver), receiver.spool).fetch
+
+
 class ApplicationEntity:
     """Our application entity: listens, admits callers, and hands requests to the receiver and the finder.
 
@@ -76,6 +91,7 @@ class ApplicationEntity:
         self.settings, self.receiver, self.finder = settings, receiver, finder
         self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
+        self.services = ALWAYS_OFFERED | (RETRIEVE if settings.source_peer else frozenset())
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
@@ -95,8 +111,8 @@ class ApplicationEntity:
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         address = (self.settings.host, self.settings.port)
         handlers = [(evt.EVT_C_FIND, self._find)]
-        shared = self.settings.receivers > 1
-        self._listener = Listener(self._ae(), address, handlers, self.receiver, self, shared=shared)
+        shared, services = self.settings.receivers > 1, self._retrieve_services()
+        self._listener = Listener(self._ae(), address, handlers, self.receiver, self, shared=shared, services=services)
 
     def stop(self) -> None:
         """Stop listening and close what is open."""
@@ -152,11 +168,24 @@ class ApplicationEntity:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
 
+    def _retrieve_services(self) -> dict[type, Serve]:
+        """What serves C-MOVE and C-GET; nothing where no source PACS is set."""
+        if not self.settings.source_peer:
+            return {}
+        source = SourceArchive(self.settings, self.receiver)
+        move, get = MoveRelay(self.settings, source), GetRelay(self.settings, source)
+        return {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
+
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         model, encoded = event.context.abstract_syntax, event.request.Identifier
+        caller = self.settings.peers.get(event.assoc.requestor.ae_title)
         try:
             responses = self.finder.find(
-                read_data_set(b"" if encoded is None else encoded.getvalue(), UID(event.context.transfer_syntax)),
+                read_data_set(
+                    b"" if encoded is None else encoded.getvalue(),
+                    UID(event.context.transfer_syntax),
+                    assume_charset=caller.assume_charset if caller else "",
+                ),
                 patient_root=model == PATIENT_ROOT_FIND,
                 example_mandatory=model == SIMILARITY_FIND,
                 is_cancelled=lambda: event.is_cancelled or not event.assoc.is_established,

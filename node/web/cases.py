@@ -11,7 +11,6 @@ from node.query.retriever import LookAlikes, Match
 from storage.database import columns
 from storage.database.snapshot import Snapshot
 from storage.record import Entity, Level, may_be_one_patient, names_a_patient
-from storage.search.scan import live
 
 SHOWN = {
     "laterality": "Laterality",
@@ -60,7 +59,7 @@ def series_by_modality(snapshot: Snapshot) -> dict[str, NDArray[np.int64]]:
     """Ordinals of the series that can be asked about, ascending, by modality."""
     numbers = np.full(snapshot.ordinal_bound(Level.SERIES), -1, np.int32)
     for block in snapshot.blocks():
-        kept = live(block)
+        kept = block.live()
         here = slice(None) if kept is None else kept
         numbers[block.column("series")[here]] = block.column("modality")[here]
     found = {}

@@ -91,6 +91,11 @@ class Block:
         values: Array = self.table.read(name, self.number)[0]
         return values
 
+    def live(self) -> NDArray[np.bool_] | None:
+        """(rows,) True where a row is not deleted; None if no row is deleted."""
+        deleted = (self.column("flags") & DELETED) != 0
+        return ~deleted if deleted.any() else None
+
     def undated_studies(self) -> Array:
         """Ordinals, ascending, of the studies that have an image without a valid Study Date in these rows."""
         undated = np.flatnonzero(self.column("study_date") <= 0)

@@ -3,11 +3,8 @@
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
-from storage.database.blocks import Block
-from storage.database.columns import DELETED
 from storage.search.addresses import Chunk
 from storage.search.kernels.state import ascending
 from storage.search.local_snapshot import LocalSnapshot
@@ -69,12 +66,6 @@ def check_question(snapshot: LocalSnapshot, queries: Codes, k: int) -> None:
         raise ValueError("no query code came; a search needs at least one")
     if k < 1:
         raise ValueError(f"the {k} nearest were asked for; ask for at least one")
-
-
-def live(block: Block) -> NDArray[np.bool_] | None:
-    """Mask of the rows that are not deleted; None if no row is."""
-    deleted = (block.column("flags") & DELETED) != 0
-    return ~deleted if deleted.any() else None
 
 
 def _chunk_rows(rows: int, threads: int, order: FilterOrder) -> int:
