@@ -1,4 +1,4 @@
-"""Command line of the hashing package: train, export, classify, evaluate, compare."""
+"""Command line of the hashing package: train, export, classify, evaluate, compare, explain."""
 
 import logging
 from pathlib import Path
@@ -131,6 +131,32 @@ def drift(
     typer.echo(drifting.table(list(drifting.evaluate_drift(encoder, tuple(sets.split(",")), data, output / "cache"))))
 
 
+@app.command(epilog="Example: python -m hashing explain query.dcm match.dcm --out why.png --model my-model.safetensors")
+def explain(
+    query: Path,
+    match: Path,
+    out: Annotated[Path, typer.Option(help="PNG to write: query and match, each with its map.")] = Path("why.png"),
+    model: Annotated[Path | None, typer.Option(help="Model file; the shipped one if none is given.")] = None,
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Draw why two images (DICOM or pictures) are found alike, as maps of shared attention or of occlusion."""
+    import numpy as np
+    from PIL import Image
+
+    from hashing.data.pictures import picture_input
+    from hashing.model.explain import Explainer
+    from hashing.model.model_file import DEFAULT_MODEL
+    from hashing.model.overlay import overlaid
+
+    explainer = Explainer.load(model or DEFAULT_MODEL, code_length)
+    images = [picture_input(path.read_bytes())[0] for path in (query, match)]
+    pairs = [explainer.explain(*images), explainer.explain(*images[::-1])]
+    drawn = [overlaid(image, pair.reason) for image, pair in zip(images, pairs, strict=True)]
+    Image.fromarray(np.concatenate(drawn, axis=1)).save(out)
+    kind = "occlusion" if pairs[0].shared is None else "shared attention"
+    typer.echo(f"{out}: query and match with {kind}, by {explainer.model.identifier}")
+
+
 @app.command(epilog="Example: python -m hashing compare hashing/experiments/nih_logits.toml --data ~/images")
 def compare(
     experiments: Annotated[list[Path], typer.Argument(help="TOML files, as in hashing/experiments.")],
@@ -145,6 +171,18 @@ def compare(
     compared = [comparison.compare(Experiment.read(path), data, output) for path in experiments]
     report.write(compared, docs)
     typer.echo(f"{docs / 'results.md'}, {docs / 'results.csv'}")
+
+
+@app.command(epilog="Example: python -m hashing manifest ~/images/tcia")
+def manifest(folder: Path) -> None:
+    """Write manifest.csv into a folder of DICOM files: which files make the set "dicom:FOLDER", with their hashes.
+
+    Labels come from labels.csv in the folder, or are the names of its folders.
+    """
+    from hashing.data import dicom_folders
+
+    for outcome, count in sorted(dicom_folders.write_manifest(folder).items()):
+        typer.echo(f"{count:,} files: {outcome}")
 
 
 @app.command(epilog="Example: python -m hashing tune hashing/experiments/dafh.toml --data ~/images")

@@ -1,5 +1,6 @@
 """Settings: one TOML file in the home folder, overridden by the environment and then by the command line."""
 
+import json
 import os
 import re
 import socket
@@ -16,6 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as EnvironmentValueError
 
 from node.errors import SettingsError
 from node.peers import RemoteEntity
@@ -169,6 +171,12 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, toml_file=home / FILE_NAME)
         return init_settings, env_settings, file
 
+    def environment(self) -> dict[str, str]:
+        """Environment variables from which another process reads these settings; a table is written as JSON."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
+        return {f"{PREFIX}{name.upper()}": text for name, text in texts.items()}
+
     @property
     def database_path(self) -> Path:
         """Folder of the LMDB environment."""
@@ -219,6 +227,8 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError("; ".join(_problem(problem, given, file) for problem in problems)) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is no TOML: {error}") from error
+    except EnvironmentValueError as error:
+        raise SettingsError(f"environment: {error}; a table is written as JSON") from error
     except (OSError, ValueError) as error:  # a file that cannot be read, or is no text
         raise SettingsError(f"{file} cannot be read: {error}") from error
     if settings.source_peer and settings.source_peer not in settings.peers:

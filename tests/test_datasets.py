@@ -104,6 +104,7 @@ def write_series(folder: Path, patient: str, series: str, n: int, **attributes: 
     for number in range(n):
         section = image(
             np.full((16, 16), number, np.uint16), PatientID=patient, SeriesInstanceUID=series, InstanceNumber=number,
+            SOPInstanceUID=f"{series}.{number}",
             **attributes,
         )  # fmt: skip
         section.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)

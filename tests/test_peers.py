@@ -95,6 +95,23 @@ def test_an_entry_that_cannot_be_used_is_named(tmp_path: Path, before: str, afte
     assert str(tmp_path / FILE_NAME) in str(caught.value)
 
 
+def test_roles_get_the_table_from_their_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / FILE_NAME).write_text(PEERS)
+    settings = load_settings(home=tmp_path, port=104)
+
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings() == settings
+
+
+def test_a_table_in_the_environment_that_is_no_json_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_PEERS", "PACS@10.0.0.7:104")
+
+    with pytest.raises(SettingsError, match=r'environment: .*"peers".*; a table is written as JSON'):
+        load_settings(home=tmp_path)
+
+
 def test_check_echoes_each_peer_and_lists_what_it_accepts(tmp_path: Path) -> None:
     sizes: list[int] = []
     with pacs(sizes) as port:
@@ -104,7 +121,7 @@ def test_check_echoes_each_peer_and_lists_what_it_accepts(tmp_path: Path) -> Non
 
     assert found["peer PACS, the source"].good
     move = StudyRootQueryRetrieveInformationModelMove.name
-    assert found["peer PACS, the source"].finding == f"answers C-ECHO; accepts 1 storage classes, {move}"
+    assert found["peer PACS, the source"].finding == f"answers C-ECHO; storage classes accepted: 1, {move}"
     assert sizes == [65536]
     assert not found["peer GONE"].good
     assert "does not answer" in found["peer GONE"].finding

@@ -25,7 +25,8 @@ class Experiment:
     folds
         Parts of the patients for a trained trunk; it is trained once for each, on the others.
     sampling
-        "uniform", or "balanced": P labels x M images of distinct patients.
+        "uniform"; "balanced": P labels x M images, those of a label of distinct patients; or "apart": the same, and no
+        patient occurs twice in a batch.
     frozen_blocks
         Leading trunk blocks (with the stem) kept at their ImageNet weights.
     methods

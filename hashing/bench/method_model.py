@@ -16,7 +16,9 @@ from hashing.training.loop import ImageTrunk, Learner
 
 
 def export_method(run: Run, experiment: Experiment, root: Path, output: Path, path: Path) -> Model:
-    """Train a method and write it as a model file, without bits of the modality and without class scores.
+    """Train a method and write it as a model file, without bits of the modality.
+
+    A method that classifies gives class scores: the softmax of its logits, even where it learned labels independently.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def export_method(run: Run, experiment: Experiment, root: Path, output: Path, pa
         input_size=experiment.size,
     )
     facts = {"method": run.method, "experiment": experiment.name, "seed": str(run.seed)}
-    return export(network, architecture, path, path.stem, facts)
+    return export(network, architecture, path, path.stem, facts, data.truth.names if head.n_labels else ())
 
 
 def raw_head(learner: Learner, data: BenchData) -> Head:

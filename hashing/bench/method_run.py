@@ -211,7 +211,8 @@ def _learner(run: Run, experiment: Experiment, data: BenchData) -> Learner:
         setting = Setting(run.code_length, labels, run.seed, _channels(data, method.head.strides))
         objective = method.objective(setting, **experiment.objective_options(run.method))
         hidden = {"hidden": experiment.hidden} if experiment.hidden else {}
-        head = method.head(setting.channels, run.code_length, **hidden)
+        n_labels = labels.shape[1] if method.classifies else 0
+        head = method.head(setting.channels, run.code_length, n_labels, **hidden, **method.head_options)
     if network is None:
         return Learner(nn.Identity(), head, objective)
     return Learner(

@@ -177,17 +177,22 @@ def plot(results: list[Row], one: Comparison, path: Path) -> None:
 
     names = [name for name in one.tasks if name.startswith(("P-A DB", "P-C DB"))]
     figure, panels = pyplot.subplots(1, len(names), figsize=(4.2 * len(names), 4.6), sharey=False, squeeze=False)
-    colours = mpl.colormaps["tab20"]
+    colours, shown = mpl.colormaps["tab20"], _shown(one)
     for panel, name in zip(panels[0], names, strict=True):
-        for number, method in enumerate((CHANCE, *METHODS)):
+        for number, method in enumerate(shown):
             points = [row for row in results if (row.method, row.relevance, row.metric) == (method, name, "MAP")]
             if points:
-                _plot_method(panel, method, points, colours(number), shift=0.35 * (number - 8))
+                _plot_method(panel, method, points, colours(number % 20), shift=0.35 * (number - len(shown) // 2))
         panel.set(title=f"{one.experiment.title}, {name}", xlabel="bits", xticks=one.experiment.code_lengths)
     panels[0][0].set_ylabel("MAP")
     panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
+
+
+def _shown(one: Comparison) -> list[str]:
+    """The methods of a comparison in the order of tables: a colour for each of those that are there, not of all."""
+    return [method for method in (CHANCE, *METHODS) if method in (CHANCE, *one.experiment.methods)]
 
 
 def _plot_method(panel: Any, method: str, points: list[Row], colour: Any, shift: float) -> None:
@@ -214,11 +219,11 @@ def plot_curves(one: Comparison, path: Path) -> None:
     longest = max(length for _, length in one.curves)
     figure, panel = pyplot.subplots(figsize=(7, 4.6))
     colours = mpl.colormaps["tab20"]
-    for number, method in enumerate((CHANCE, *METHODS)):
+    for number, method in enumerate(_shown(one)):
         if (method, longest) in one.curves:
-            curve = one.curves[method, longest]
+            curve, colour = one.curves[method, longest], colours(number % 20)
             style = "--" if method in LOWER_REFERENCES else "-"
-            panel.plot(curve["recall"], curve["precision"], style, color=colours(number), linewidth=1, label=method)
+            panel.plot(curve["recall"], curve["precision"], style, color=colour, linewidth=1, label=method)
     panel.set(title=f"{one.experiment.title}, {DETAIL_TASK}, {longest} bits", xlabel="recall", ylabel="precision")
     panel.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")

@@ -24,7 +24,13 @@ PARAMETERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "CSQ": ("eta", (1e-4, 1e-2, 0.1)),
     "OrthoHash": ("scale", (4.0, 8.0, 16.0)),
     "AHDL-like": ("eta", (0.01, 0.1, 1.0)),
+    "semantic attention": ("scale", (3.0, 10.0, 30.0)),
+    "unguided attention": ("scale", (3.0, 10.0, 30.0)),
+    "local attention only": ("scale", (3.0, 10.0, 30.0)),
+    "without attention": ("scale", (3.0, 10.0, 30.0)),
+    "semantic loss only": ("scale", (3.0, 10.0, 30.0)),
     **dict.fromkeys(VARIANTS, ("scale", (4.0, 8.0, 16.0))),
+    "attention fusion": ("margin", (0.1, 0.25, 0.5)),
 }
 """By method: the parameter of its objective that is tuned, and its values."""
 CODE_LENGTH, SEED = 32, 100

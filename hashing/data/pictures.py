@@ -33,9 +33,9 @@ def pictures(root: Path, examples: Sequence[Example]) -> Iterator[tuple[NDArray[
             part, number = example.member.split("/")
             yield _from_picture(Image.fromarray(parts[example.archive, part][int(number)]), example.max_side)
         elif example.archive in zips:
-            yield _from_bytes(zips[example.archive].read(example.member), example.max_side)
+            yield picture_input(zips[example.archive].read(example.member), example.max_side)
         else:
-            yield _from_bytes((root / example.archive / example.member).read_bytes(), example.max_side)
+            yield picture_input((root / example.archive / example.member).read_bytes(), example.max_side)
 
 
 def reduced(picture: Image.Image, max_side: int) -> Image.Image:
@@ -49,7 +49,14 @@ def reduced(picture: Image.Image, max_side: int) -> Image.Image:
     return Image.open(encoded)
 
 
-def _from_bytes(content: bytes, max_side: int) -> tuple[NDArray[np.uint8], int]:
+def picture_input(content: bytes, max_side: int = 0) -> tuple[NDArray[np.uint8], int]:
+    """The network's input (224, 224) of a DICOM object or a picture, and the number of pixels that it had before.
+
+    Parameters
+    ----------
+    max_side
+        As in `hashing.data.examples.Example`; it does not concern DICOM objects.
+    """
     if content[128:132] == b"DICM":
         dataset = dcmread(io.BytesIO(content))
         return network_input(dataset), int(dataset.Rows) * int(dataset.Columns)

@@ -1,19 +1,15 @@
 """Readers of sets that anyone can download, in the form in which they are published, by "FORMAT:PATH"."""
 
 import tomllib
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from hashing.data.bundled import Table, read_table, rows
+from hashing.data.dicom_folders import dicom
 from hashing.data.examples import ADULT_CHEST, FINDINGS, NO_FINDING, Example
 
-SECTIONS_PER_SERIES = 10
 WHERE = {
     "chestxray14": "ChestX-ray14: download images_*.tar.gz, Data_Entry_2017_v2020.csv, train_val_list.txt and "
     "test_list.txt from https://nihcc.app.box.com/v/ChestXray-NIHCC and unpack them into this folder",
@@ -88,43 +84,6 @@ def _medmnist_labels(row: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> tuple[s
 def described(root: Path, path: str) -> Iterator[Example]:
     """A folder or zip file with a CSV index, described in a TOML file."""
     return read_table(root, Table(**tomllib.loads((root / path).read_text())))
-
-
-def dicom(root: Path, path: str) -> Iterator[Example]:
-    """A folder of DICOM files: patients from the headers, labels from labels.csv or from the collection.
-
-    `labels.csv` has columns patient_id and label; without it the label is the first folder, which for TCIA is the
-    collection. At most 10 sections of a series, evenly spaced, so that a few large series do not dominate. A fifth of
-    the patients, drawn by a checksum, is for tests.
-    """
-    folder = root / path
-    index = folder / "labels.csv"
-    named = {row["patient_id"]: row["label"] for row in rows(index)} if index.exists() else {}
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in ("", ".dcm"))
-    headers = sorted((header for header in map(_header, files) if header), key=lambda header: header[:2])
-    for _, series in groupby(headers, key=lambda header: header[0]):
-        sections = list(series)
-        chosen = np.unique(np.linspace(0, len(sections) - 1, min(len(sections), SECTIONS_PER_SERIES)).astype(int))
-        for _, _, patient, kind, file in (sections[section] for section in chosen):
-            member = file.relative_to(folder)
-            split = "test" if zlib.crc32(f"test {patient}".encode()) % 5 == 0 else "train"
-            collection = member.parts[0]
-            labels = (named.get(patient, collection),)
-            yield Example(path, str(member), labels, kind, patient, split, source=collection)
-
-
-def _header(path: Path) -> tuple[str, int, str, str, Path] | None:
-    """Series, number in it, patient, kind and path of a DICOM file; None for other files and files without pixels."""
-    keys = ["SeriesInstanceUID", "InstanceNumber", "PatientID", "Modality", "BodyPartExamined", "Rows"]
-    try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=keys)
-    except InvalidDicomError:
-        return None
-    if "Rows" not in header:
-        return None
-    kind = f"{header.get('Modality', '')} {header.get('BodyPartExamined', '')}".strip()
-    number = int(header.get("InstanceNumber") or 0)
-    return str(header.get("SeriesInstanceUID")), number, str(header.get("PatientID")), kind, path
 
 
 FORMATS: dict[str, Callable[[Path, str], Iterable[Example]]] = {

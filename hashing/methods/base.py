@@ -4,8 +4,8 @@ The head says which maps it reads (`Head.strides`), and the objective reads what
 whatever is known of the images (`Targets`). The training loop, the caches and the model files know nothing else.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -219,7 +219,13 @@ class Method:
         Makes the objective from a `Setting` and the method's own parameters by name.
     head
         Class of the head, which says by `strides` what the method reads.
+    head_options
+        Further arguments of the head, by name.
+    classifies
+        Whether the objective reads logits: the head then gets the number of labels.
     """
 
     objective: Callable[..., Objective]
     head: type[Head]
+    head_options: Mapping[str, Any] = field(default_factory=dict)
+    classifies: bool = False

@@ -1,12 +1,14 @@
 """Every method of the bench by its name in experiments and tables, and every head by its name in model files."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from hashing.methods.attention_fusion import AttentionFusionHead, AttentionFusionLoss, LastDepthHead
 from hashing.methods.base import Head, Method, Objective, OnCodes, Setting
 from hashing.methods.centres import CentralSimilarityQuantization, OrthoHash
 from hashing.methods.heads import Classifier, PlainHead
@@ -21,6 +23,7 @@ from hashing.methods.pairwise import (
     JaccardDistanceHashing,
 )
 from hashing.methods.projections import Projection, iterative_quantization, locality_sensitive
+from hashing.methods.semantic_attention import AttentionHead, SemanticAttentionLoss
 from hashing.methods.triplet import DeepTripletSupervisedHashing
 
 
@@ -44,7 +47,21 @@ TRAINED: dict[str, Method] = {
     "CSQ": Method(on_codes(CentralSimilarityQuantization), PlainHead),
     "OrthoHash": Method(on_codes(OrthoHash), PlainHead),
     "AHDL-like": Method(on_codes(JaccardDistanceHashing), PlainHead),
+    "semantic attention": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "guided"}, classifies=True),
+    "unguided attention": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "unguided"}, classifies=True),
+    "local attention only": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "local"}, classifies=True),
+    "without attention": Method(SemanticAttentionLoss, AttentionHead, {"inputs": "global"}, classifies=True),
+    "semantic loss only": Method(SemanticAttentionLoss, PlainHead, classifies=True),
     **VARIANTS,
+    "attention fusion": Method(AttentionFusionLoss, AttentionFusionHead),
+    "fusion without attention": Method(AttentionFusionLoss, AttentionFusionHead, {"attention": "none"}),
+    "fusion by channels only": Method(AttentionFusionLoss, AttentionFusionHead, {"attention": "channels"}),
+    "fusion by positions only": Method(AttentionFusionLoss, AttentionFusionHead, {"attention": "positions"}),
+    "attention at last depth": Method(AttentionFusionLoss, LastDepthHead),
+    "fusion with plain tanh": Method(partial(AttentionFusionLoss, slope="one"), AttentionFusionHead),
+    "fusion with scheduled tanh": Method(partial(AttentionFusionLoss, slope="scheduled"), AttentionFusionHead),
+    "fusion without classes": Method(partial(AttentionFusionLoss, classifying=0.0), AttentionFusionHead),
+    "fusion of random triplets": Method(partial(AttentionFusionLoss, selection="random"), AttentionFusionHead),
 }
 """Methods that are trained with labels."""
 
@@ -68,7 +85,9 @@ UPPER_REFERENCES = ("float cosine", "probability ranker")
 METHODS = (*LOWER_REFERENCES, *PROJECTIONS, *TRAINED, *UPPER_REFERENCES)
 """Names of all methods, in the order of tables."""
 
-HEADS: dict[str, type[Head]] = {head.name: head for head in (PlainHead, Classifier)}
+HEADS: dict[str, type[Head]] = {
+    head.name: head for head in (PlainHead, Classifier, AttentionHead, AttentionFusionHead, LastDepthHead)
+}
 """Classes of heads by the name that a model file gives."""
 
 

@@ -82,6 +82,16 @@ def quantization(relaxed: Tensor) -> Tensor:
     return (relaxed.abs() - 1).square().mean()
 
 
+def bimodal_prior(codes: Tensor) -> Tensor:
+    """Mean of log cosh(|u| - 1) over relaxed codes in (-1, 1), a smooth distance from -1 or 1.
+
+    References
+    ----------
+    Zhu et al., Deep Hashing Network, AAAI 2016, eq. 7.
+    """
+    return torch.log(torch.cosh(codes.abs() - 1)).mean()
+
+
 def cosines(vectors: Tensor) -> Tensor:
     """Cosines (batch, batch) of all pairs of vectors (batch, n)."""
     unit = functional.normalize(vectors)

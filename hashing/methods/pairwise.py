@@ -9,6 +9,7 @@ from torch.nn import functional
 from hashing.methods.base import HeadOutputs, Objective, Setting, Targets
 from hashing.methods.pairs import (
     balanced_weights,
+    bimodal_prior,
     mean_over,
     pair_likelihood,
     pairs,
@@ -72,8 +73,7 @@ class DeepHashingNetwork(nn.Module):
         codes = relaxed.tanh()
         likeness = pairs(labels, patients)
         losses = pair_likelihood(self.scale * product(codes), likeness.similar)
-        bimodal = torch.log(torch.cosh(codes.abs() - 1)).mean()
-        return mean_over(losses, balanced_weights(likeness, self.share)) + self.prior * bimodal
+        return mean_over(losses, balanced_weights(likeness, self.share)) + self.prior * bimodal_prior(codes)
 
 
 class HashNet(Objective):

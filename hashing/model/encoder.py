@@ -93,7 +93,7 @@ class Encoder:
             The file is missing, damaged or of an unknown architecture, or the code length or device cannot be had.
         """
         network, model = load_network(path)
-        return cls(network, model, code_length, _device(device), backend_name)
+        return cls(network, model, code_length, device_named(device), backend_name)
 
     def encode(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> Encoding:
         """Codes and class scores of images.
@@ -122,19 +122,26 @@ class Encoder:
         return Encoding(relaxed, _softmax(outputs[:, architecture.learned_bits :]))
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    shares: NDArray[np.float32] = exponents / exponents.sum(axis=1, keepdims=True)
-    return shares
+def device_named(name: str) -> torch.device:
+    """The device of a name: "auto" is a GPU where there is one.
 
-
-def _device(name: str) -> torch.device:
+    Raises
+    ------
+    ModelError
+        A GPU is named, and there is none.
+    """
     available = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     if name.startswith("cuda") and not available:
         raise ModelError(f"device {name} asked for, but torch sees no GPU: set device to cpu or auto")
     return torch.device(name)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    shares: NDArray[np.float32] = exponents / exponents.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _fused(network: HashNetwork) -> HashNetwork:

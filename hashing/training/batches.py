@@ -16,7 +16,7 @@ from hashing.model.network import resized
 from hashing.progress import progress
 from hashing.training.augmentation import vary
 from hashing.training.loop import Learner, TrainingBatch
-from hashing.training.sampling import balanced, uniform
+from hashing.training.sampling import apart, balanced, uniform
 
 ENCODING_BATCH = 64
 
@@ -28,7 +28,7 @@ class Sampling:
     Attributes
     ----------
     name
-        "uniform" or "balanced", as in `hashing.training.sampling`.
+        "uniform", "balanced" or "apart", as in `hashing.training.sampling`.
     batch
         Images of a batch.
     seed
@@ -50,10 +50,11 @@ class Sampling:
         rng = np.random.default_rng((self.seed, epoch))
         if self.name == "uniform":
             return list(uniform(rows, self.batch, rng))
-        if self.name == "balanced":
+        if self.name in ("balanced", "apart"):
             groups = np.unique(truth.groups, return_inverse=True)[1]
-            return list(balanced(rows, truth.labels, groups, self.batch, rng))
-        raise ValueError(f"sampling is {self.name!r}: choose uniform or balanced")
+            draw = balanced if self.name == "balanced" else apart
+            return list(draw(rows, truth.labels, groups, self.batch, rng))
+        raise ValueError(f"sampling is {self.name!r}: choose uniform, balanced or apart")
 
 
 class Source(Protocol):

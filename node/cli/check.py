@@ -135,7 +135,8 @@ def _peer(settings: Settings, ae_title: str) -> Outcome:
     services = [sop_class for sop_class in accepted if service_of(sop_class) is not Service.STORAGE]
     echoes = "answers C-ECHO" if VERIFICATION in services else "takes no C-ECHO"
     named = [sop_class.name for sop_class in services if sop_class != VERIFICATION]
-    finding = f"{echoes}; accepts {len(accepted) - len(services)} storage classes" + "".join(f", {n}" for n in named)
+    finding = f"{echoes}; storage classes accepted: {len(accepted) - len(services)}"
+    finding += "".join(f", {name}" for name in named)
     if source and not any(sop_class in services for sop_class in (*MOVE_CLASSES, *GET_CLASSES)):
         return Outcome(subject, good=False, finding=f"{finding}: nothing can be retrieved from it")
     return Outcome(subject, good=True, finding=finding)

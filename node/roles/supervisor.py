@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final
@@ -132,7 +132,7 @@ class Supervisor:
 
     def _start(self, child: Child, now: float) -> None:
         command = start_command("role", str(child.role), str(child.number), "--supervisor", str(os.getpid()))
-        environment = os.environ | self._environment()
+        environment = os.environ | self.settings.environment()
         try:
             child.process = subprocess.Popen(
                 command, env=environment, cwd=self.settings.home, stdout=self._log, stderr=self._log
@@ -159,11 +159,6 @@ class Supervisor:
 
     def _state(self, child: Child) -> RoleState:
         return role_state(self.settings, child.role, child.number)
-
-    def _environment(self) -> Mapping[str, str]:
-        """Our settings, as a child reads them."""
-        values = self.settings.model_dump(mode="json", exclude_none=True)
-        return {f"LOOKALIKE_{name.upper()}": str(value) for name, value in values.items()}
 
     def _end_all(self) -> None:
         running = [child.process for child in self.children if child.process is not None]

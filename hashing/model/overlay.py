@@ -1,0 +1,34 @@
+"""Maps of explanations drawn over the images that they speak of."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+COLOUR = (255.0, 64.0, 0.0)
+"""Red, green and blue where a map is highest."""
+MAX_OPACITY = 0.6
+"""Share of the colour where a map is highest: the image stays visible below it."""
+
+
+def overlaid(image: NDArray[np.uint8], relevance: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """An image in colour with a map over it.
+
+    Parameters
+    ----------
+    image : (height, width) uint8
+    relevance : (rows, columns) float32
+        A map over the whole image, at any resolution. Its highest value gets the full opacity; negative values, which
+        speak against a match, get none.
+
+    Returns
+    -------
+    (height, width, 3) uint8
+        Red, green, blue. The image in grey if no value of the map is positive.
+    """
+    positive = np.maximum(relevance, 0).astype(np.float32)
+    height, width = image.shape
+    smooth = np.asarray(Image.fromarray(positive).resize((width, height), Image.Resampling.BILINEAR))
+    highest = float(smooth.max())
+    opacity = MAX_OPACITY * smooth[:, :, None] / (highest or 1.0)  # (height, width, 1)
+    coloured = (1 - opacity) * image[:, :, None] + opacity * np.array(COLOUR, np.float32)
+    return np.rint(coloured).astype(np.uint8)
