@@ -31,6 +31,14 @@ PARAMETERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "semantic loss only": ("scale", (3.0, 10.0, 30.0)),
     **dict.fromkeys(VARIANTS, ("scale", (4.0, 8.0, 16.0))),
     "attention fusion": ("margin", (0.1, 0.25, 0.5)),
+    "fusion without attention": ("margin", (0.1, 0.25, 0.5)),
+    "fusion by channels only": ("margin", (0.1, 0.25, 0.5)),
+    "fusion by positions only": ("margin", (0.1, 0.25, 0.5)),
+    "attention at last depth": ("margin", (0.1, 0.25, 0.5)),
+    "fusion with plain tanh": ("margin", (0.1, 0.25, 0.5)),
+    "fusion with scheduled tanh": ("margin", (0.1, 0.25, 0.5)),
+    "fusion without classes": ("margin", (0.1, 0.25, 0.5)),
+    "fusion of random triplets": ("margin", (0.1, 0.25, 0.5)),
 }
 """By method: the parameter of its objective that is tuned, and its values."""
 CODE_LENGTH, SEED = 32, 100
