@@ -73,6 +73,8 @@ class Status(IntEnum):
 
 HTTP_STATUS: dict[Status, int] = {
     Status.OUT_OF_RESOURCES: 503,
+    Status.SUBOPERATIONS_NOT_PERFORMED: 502,
+    Status.MOVE_DESTINATION_UNKNOWN: 400,
     Status.DATA_SET_MISMATCH: 400,
     Status.CANNOT_UNDERSTAND: 400,
     Status.EXAMPLE_UNKNOWN: 404,
