@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 SAMPLE_PATIENTS ?= 12
+TEST_PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -12,7 +13,7 @@ run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, p
 	@$(BIN)/lookalike serve --samples $(SAMPLE_PATIENTS)
 
 test: $(INSTALLED) check  ## format, lint, import rules, types, and the quick tests
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow and not gpu"
 
 slow: $(INSTALLED)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
