@@ -7,7 +7,7 @@ from pydicom.charset import python_encoding
 
 
 class RemoteEntity(BaseModel):
-    """What the node knows of one remote application entity; its AE title is its key in the table."""
+    """Address and properties of one remote application entity; its AE title is its key in the table."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

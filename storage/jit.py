@@ -60,7 +60,7 @@ def has_fast_prefetch() -> bool:
 
 
 def is_kept(kernel: Any) -> bool:
-    """Whether the machine code of a kernel is kept for other processes."""
+    """True if the machine code of a kernel is cached for other processes."""
     return kernel.stats.cache_path is not None
 
 

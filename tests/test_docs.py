@@ -112,3 +112,11 @@ def test_every_status_we_answer_is_documented() -> None:
     text = (DOCS / "conformance.md").read_text()
 
     assert [f"{status:04X}" for status in Status if f"{status:04X}" not in text] == []
+
+
+def test_every_status_of_a_documented_table_is_answered_somewhere() -> None:
+    lines = (DOCS / "conformance.md").read_text().split("\n")
+    documented = {row[1] for line in lines if (row := re.match(r"\| ([0-9A-F]{4}) \|", line))}
+
+    assert documented
+    assert documented <= {f"{status:04X}" for status in Status}

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from node.cli import main as cli
 from node.cli.similar import Asking, AskingError, Case, ranked_table
 from node.cli.terminal import console_for, plain
+from node.errors import PeerError
 from tests.running import RunningNode
 
 HOSTILE = "[/b] x [bold]\x1b[2J\x1b]0;title\x07\u202eevil\r\n"
@@ -95,3 +96,10 @@ def test_send_names_each_file_that_was_not_stored_and_why(tmp_path: Path, hospit
     assert f"{tmp_path}/notes[1].md" in ended.stdout
     assert "not sent: no DICOM file" in ended.stdout
     assert ended.stderr == "lookalike: 1 of 1 files were not stored\n"
+
+
+def test_a_host_that_is_unknown_is_named() -> None:
+    outcome = CliRunner().invoke(cli.app, ["similar", "1.2.3", "--server", "X@no-such-host.invalid:104"])
+
+    assert isinstance(outcome.exception, PeerError)
+    assert "no-such-host.invalid" in str(outcome.exception)

@@ -24,7 +24,7 @@ MAX_IMAGES = 200
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far codes of a set move under one change of the images.
+    """Distances that the codes of a set move under one change of its images.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ MAX_COMPONENTS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class FrameSize:
-    """What one header announces.
+    """The size that one header announces.
 
     Attributes
     ----------

@@ -41,7 +41,7 @@ class Setting:
 
 
 class HeadOutputs(NamedTuple):
-    """What a head makes of a batch of images. A head leaves out what its objective does not read.
+    """The outputs of a head for a batch of images; a head leaves out outputs that its objective does not read.
 
     Attributes
     ----------

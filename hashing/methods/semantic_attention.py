@@ -106,7 +106,7 @@ class AttentionHead(Head):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the hash layer reads, and the width of the hidden layer if there is one."""
+        """Names of the hash layer's inputs, and the width of the hidden layer if there is one."""
         return {"inputs": self.inputs} | ({"hidden": self.width} if self.width else {})
 
     def forward(self, maps: tuple[Tensor, ...]) -> HeadOutputs:

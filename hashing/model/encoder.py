@@ -40,7 +40,7 @@ class Encoding:
 
     @property
     def outputs(self) -> Outputs:
-        """What a second ranking stage orders by, in whole numbers of one byte."""
+        """Outputs that a second ranking stage orders by, as integers of one byte."""
         scores = in_eight_bits(self.class_scores) if self.class_scores.shape[1] else None
         return Outputs(in_whole_numbers(self.relaxed), scores)
 

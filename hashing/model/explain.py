@@ -158,7 +158,7 @@ class Explainer:
 
 
 def shared_attention(query: HeadOutputs, match: HeadOutputs) -> tuple[Tensor, Tensor]:
-    """Where a query shows what it shares with a match: E(p) = sum_c pi_c(q) pi_c(d) A_c^q(p).
+    """Map of the evidence in a query that it shares with a match: E(p) = sum_c pi_c(q) pi_c(d) A_c^q(p).
 
     Parameters
     ----------

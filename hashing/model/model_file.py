@@ -108,7 +108,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What tells one model from another, and what it is built of.
+    """Identity of a model, and the parts that it is built of.
 
     Attributes
     ----------

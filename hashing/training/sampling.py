@@ -112,7 +112,7 @@ def _apart_batch(drawers: list[_PatientDraw], batch: int, rng: np.random.Generat
 
 
 def rarity(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How rare the labels of each image are: the mean of 1 / sqrt(count). Images without labels count as one label.
+    """Rarity of the labels of each image: the mean of 1 / sqrt(count). Images without labels count as one label.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ def _indexed(reading: Reading) -> int:
 
 
 def _introduce(settings: Settings, example: str | None, console: Console) -> None:
-    """Where the node is, and commands to paste, each on one line however narrow the window."""
+    """Print the node's addresses, and commands to paste, each on one line however narrow the window."""
     address = f"{settings.host}:{settings.port}"
     server, command = quote(f"{settings.ae_title}@{address}"), program()
     facts = f"AE title [bold]{escape(settings.ae_title)}[/]\nDICOM    [bold]{address}[/]\npage     {settings.url}"

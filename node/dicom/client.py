@@ -198,13 +198,16 @@ class _Connection:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
         handlers: list[Any] = [(evt.EVT_CONN_OPEN, send_at_once)]
         address = (self.peer.host, self.peer.port)
-        self.association = ae.associate(
-            *address,
-            self.contexts,
-            self.peer.ae_title,
-            max_pdu=self.peer.maximum_pdu_size,
-            evt_handlers=handlers,
-        )
+        try:
+            self.association = ae.associate(
+                *address,
+                self.contexts,
+                self.peer.ae_title,
+                max_pdu=self.peer.maximum_pdu_size,
+                evt_handlers=handlers,
+            )
+        except socket.gaierror as error:
+            raise PeerError(f"{self.peer}: no address is known for host {self.peer.host}: correct it") from error
         if not self.association.is_established:
             ae.close()
             reason = "rejected the association" if self.association.is_rejected else "does not answer"

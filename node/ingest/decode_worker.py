@@ -20,7 +20,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What one instance may take of a worker.
+    """Limits on the time and memory that one instance may take of a worker.
 
     Attributes
     ----------

@@ -74,7 +74,7 @@ def read_received(path: Path, max_inflated_bytes: int) -> Received:
 
 
 def has_pixels(dataset: Dataset) -> bool:
-    """Whether a data set has a pixel data element, even an empty one."""
+    """True if a data set has a pixel data element, even an empty one."""
     return any(keyword in dataset for keyword in PIXELS)
 
 

@@ -20,7 +20,7 @@ PATTERN: Final = "refused-*.json"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """How often one caller was refused for one reason.
+    """Number of refusals of one caller for one reason.
 
     Attributes
     ----------

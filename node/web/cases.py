@@ -100,7 +100,7 @@ def answer_value(snapshot: Snapshot, question: Question, found: LookAlikes) -> d
 
 
 def patient(example: Entity, other: Entity) -> Patient:
-    """Whether two images are of one patient, as far as their Patient IDs and issuers tell."""
+    """Say if two images are of one patient, as far as their Patient IDs and issuers tell."""
     keys = example.uids[Level.PATIENT], other.uids[Level.PATIENT]
     if keys[0] == keys[1]:
         return Patient.SAME

@@ -154,7 +154,7 @@ class Appender:
         return Appended(self._stored, self._known, self._replaced, tuple(self._clashing), len(conflicts))
 
     def _may_replace(self, record: Record, ordinal: int, *, is_known: bool) -> bool:
-        """Whether a record may take the place of the stored one: it corrects it, and did not arrive before it.
+        """True if a record may replace the stored record: it corrects that record and did not arrive before it.
 
         The same SOP Instance UID in another series or study is no correction: the sender mixed up two images.
         """

@@ -146,7 +146,7 @@ def possible_patients(tables: Tables, patient_key: str) -> frozenset[str]:
 
 
 def _tells_more(key: str, stored: str) -> bool:
-    """Whether a patient key, which does not contradict the stored one, has a Patient ID or issuer that it lacks."""
+    """True if a patient key has a Patient ID or issuer that the stored key, which it does not contradict, lacks."""
     if not names_a_patient(key) or not names_a_patient(stored):
         return names_a_patient(key)
     return bool(patient_id_and_issuer(key)[1]) and not patient_id_and_issuer(stored)[1]

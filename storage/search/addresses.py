@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 @dataclass(slots=True)
 class CommitCache:
-    """What was computed from the state after one commit; it grows while snapshots of that commit are searched.
+    """Values computed from the state after one commit; they grow while snapshots of that commit are searched.
 
     Attributes
     ----------

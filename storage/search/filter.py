@@ -56,7 +56,7 @@ class Candidates:
 
 
 def count_instances(snapshot: LocalSnapshot, candidates: Candidates, threads: int | None = None) -> int:
-    """How many instances have a candidate row: those whose first row is one, for they pass whole or not at all."""
+    """Number of instances with a candidate row: their first rows are counted, as instances pass whole or not at all."""
     first = listed([FIRST], COLUMNS["flags"])  # and not deleted
     counters: list[list[int]] = [[] for _ in range(thread_count(snapshot.rows, threads))]
 

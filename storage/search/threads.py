@@ -18,7 +18,7 @@ MIN_SHARED_ROWS: Final = 1 << 18
 
 
 def thread_count(rows: int, threads: int | None = None) -> int:
-    """How many threads to scan with: the number given, or one a core where that is quicker than one alone."""
+    """Number of threads to scan with: the number given, or one for each core where that is quicker than one alone."""
     if threads is not None:
         return max(1, threads)
     return 1 if rows <= MIN_SHARED_ROWS else CORES

@@ -59,7 +59,7 @@ def read_ns(bits: NDArray[np.uint64], row_ns: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Costs:
-    """What the steps of `storage.segments.probe` cost in one segment.
+    """Costs of the steps of `storage.segments.probe` in one segment.
 
     Attributes
     ----------

@@ -248,7 +248,7 @@ def _distance(address: np.uint64, shift: np.uint64, code: NDArray[np.uint64]) ->
 def _seen_before(
     address: np.uint64, shift: np.uint64, code: NDArray[np.uint64], masks: Codes, radius: int, j: int
 ) -> bool:
-    """Whether an earlier step has looked at a code: one of its other substrings is nearer, or as near and earlier."""
+    """True if an earlier step has looked at a code: another of its substrings is nearer, or as near and earlier."""
     seen = False
     for other in range(masks.shape[0]):
         apart = np.int64(0)

@@ -112,7 +112,7 @@ class NoteTable:
             return Counter(dict(connection.execute("SELECT reason, noted FROM totals")))
 
     def deleted(self) -> int:
-        """How many kept files retention has deleted."""
+        """Number of kept files that retention has deleted."""
         with self._connected() as connection:
             return int(connection.execute("SELECT TOTAL(deleted) FROM totals").fetchone()[0])
 

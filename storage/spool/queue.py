@@ -195,7 +195,7 @@ class Spool:
         return self._aside.reasons()
 
     def set_aside_deleted(self) -> int:
-        """How many files of what was set aside retention has deleted."""
+        """Number of files set aside that retention has deleted."""
         return self._aside.deleted()
 
     def is_set_aside(self, sop_instance_uid: str) -> SetAside | None:

@@ -46,7 +46,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much of what was set aside stays.
+    """Limits on the notes and bytes of instances set aside.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Aside:
         return self._notes.counts()
 
     def deleted(self) -> int:
-        """How many kept files retention has deleted."""
+        """Number of kept files that retention has deleted."""
         return self._notes.deleted()
 
     def find(self, sop_instance_uid: str) -> SetAside | None:

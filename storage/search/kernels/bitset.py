@@ -146,7 +146,7 @@ def rows_of(rows: NDArray[np.int64], counts: NDArray[np.int64], bits: Bits) -> N
 
 @kernel
 def matches(value: Any, condition: Condition) -> Any:
-    """Whether a value is one that the condition names, wanted or not."""
+    """True if the condition names a value, be it to include or to exclude it."""
     inside = np.uint8(0)
     for run in range(U(0), U(condition.ends.size), U(2)):
         inside |= np.uint8(condition.ends[run] <= value) & np.uint8(value <= condition.ends[run + U(1)])

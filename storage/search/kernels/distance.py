@@ -43,7 +43,7 @@ def distance_of(codes: Words, stride: Any, words: int, query: Any, row: Any) -> 
 
 @inlined
 def is_any_near(codes: Words, stride: Any, queries: Words, first: Any, n: Any, limit: int) -> Any:
-    """Whether any of n rows is within `limit` of any query: a negative number leaves its sign in what is joined."""
+    """True if any of n rows is within `limit` of any query: a negative difference leaves its sign in a joined word."""
     signs, words, beyond = np.int64(0), queries.shape[1], np.int64(limit) + 1
     for q in range(queries.shape[0]):
         query = words_of(queries, q)
