@@ -78,7 +78,7 @@ def serve(
     http_port: HttpPort = None,
     samples: Annotated[int, typer.Option(min=0, help="Load phantom cases of so many patients, if empty.")] = 0,
 ) -> None:
-    """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    """Run the node until Ctrl-C or SIGTERM."""
     from node.cli.welcome import welcome
     from node.roles.supervisor import Supervisor
 
