@@ -111,7 +111,7 @@ class Node:
 
 
 def let_the_last_request_end(association: Association) -> None:
-    """Wait until pynetdicom's thread runs on after a request: a second one sent before that takes its old pause for a new
+    """Wait until pynetdicom's thread runs on after a request: a second one sent earlier takes its old pause for a new
     one, and the thread swallows the first response."""
     while association._is_paused and not association._kill:
         time.sleep(0.001)
