@@ -99,6 +99,12 @@ class Settings(BaseSettings):
     other_content: Literal["keep_first", "replace", "quarantine"] = Field(
         "quarantine", description="A known SOP Instance UID with other content: keep_first, replace or quarantine."
     )
+    corrections_from: tuple[str, ...] = Field(
+        (), description="AE titles whose corrections (rejection notes) are followed; empty: those of every caller."
+    )
+    correction_limit_s: float = Field(
+        10, gt=0, description="Time after which a correction that is not in force yet is answered with A700."
+    )
     set_aside_notes: int = Field(100_000, ge=1, description="Notes on what was set aside; beyond, the oldest go.")
     set_aside_bytes: int = Field(
         16 << 30, ge=0, description="Disk for objects that were set aside; beyond, the oldest are deleted."
@@ -172,9 +178,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
     def environment(self) -> dict[str, str]:
-        """Environment variables from which another process reads these settings; a table is written as JSON."""
+        """Environment variables that give another process these settings; tables and lists are written as JSON."""
         values = self.model_dump(mode="json", exclude_none=True)
-        texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
+        texts = {name: json.dumps(v) if isinstance(v, dict | list) else str(v) for name, v in values.items()}
         return {f"{PREFIX}{name.upper()}": text for name, text in texts.items()}
 
     @property
@@ -186,6 +192,11 @@ class Settings(BaseSettings):
     def spool_path(self) -> Path:
         """Folder of instances waiting to be indexed."""
         return self.home / "spool"
+
+    @property
+    def corrections_path(self) -> Path:
+        """Folder of orders to the process that writes the database."""
+        return self.home / "corrections"
 
     @property
     def run_path(self) -> Path:
