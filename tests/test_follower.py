@@ -12,6 +12,7 @@ from node.dicom.private import Element
 from node.errors import Status
 from storage.corrections.rejecting import restore
 from storage.database.rejections import Title
+from storage.search.warm_up import warm_up
 from tests.answering import ITEMS, Node, answering_node, ours
 from tests.archive import identifier, uid
 from tests.correcting import correcting, correcting_node, send
@@ -32,6 +33,7 @@ NEAREST = {Element.EXAMPLE_SOP_INSTANCE_UID: uid("2.1.1"), Element.SIMILARITY_RA
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    warm_up(64)  # no query waits for a compiler
     with correcting_node(tmp_path_factory.mktemp("node") / "home", items=ITEMS) as node:
         yield node
 
