@@ -23,6 +23,7 @@ from node.query.retriever import Retriever
 from node.roles import web
 from node.settings import Settings
 from node.web.app import build, serve
+from node.web.example_encoder import ExampleEncoder
 from storage.database.database import Database
 from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
@@ -56,7 +57,9 @@ def roles(home: Settings) -> Iterator[dict[tuple[Role, int], Heartbeat]]:
 
 
 def connect(home: Settings, reading: Reading, **changes: Any) -> TestClient:
-    return TestClient(build(home.model_copy(update=changes), reading), base_url="http://127.0.0.1")
+    return TestClient(
+        build(home.model_copy(update=changes), reading, ExampleEncoder(home)), base_url="http://127.0.0.1"
+    )
 
 
 @pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])

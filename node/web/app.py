@@ -27,10 +27,13 @@ from uvicorn import Config, Server
 from node.errors import Refusal, Status
 from node.home import Reading
 from node.processes import Role, processes, role_fault
+from node.query.find import Finder
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
 from node.settings import Settings
 from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
+from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.example_encoder import ExampleEncoder
 from node.web.problems import ANSWERS, Call, guard
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
@@ -57,7 +60,8 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
         The address is in use or not ours.
     """
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        server = Server(_config(build(settings, reading)))
+        examples = ExampleEncoder(settings)
+        server = Server(_config(build(settings, reading, examples)))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -66,16 +70,18 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
                 stop.wait()
             finally:
                 server.should_exit = True
+                examples.stop()
         running.result()
 
 
-def build(settings: Settings, reading: Reading) -> FastAPI:
-    """The page's application, without a server."""
+def build(settings: Settings, reading: Reading, examples: ExampleEncoder) -> FastAPI:
+    """The application of the page and DICOMweb, without a server."""
     app = FastAPI(title="Lookalike", version=__version__, openapi_url=None)
     page = Page(settings, reading)
     for path, endpoint in page.routes.items():
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
     app.mount("/web", StaticFiles(directory=WEB))
+    app.mount(BASE, build_dicomweb(settings, Finder(settings, reading.database, reading.retriever), examples))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
     if _is_loopback(settings.host):  # or a foreign site could read the page under a name that leads to this machine
