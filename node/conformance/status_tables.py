@@ -57,7 +57,7 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(Status.OUT_OF_RESOURCES, "spool, disk or memory is full: send again later"),
         StatusUse(
             Status.DATA_SET_MISMATCH,
-            "a UID of the data set is missing, is no UID, or differs from the command",
+            "SOP Class or SOP Instance UID is missing, is no UID, or differs between command and data set",
             "the UID",
         ),
         StatusUse(
