@@ -223,7 +223,7 @@ class Settings(WebSettings):
     def retrieve_ae_titles(self) -> tuple[str, ...]:
         """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we relay retrievals."""
         ours = self.ae_title if self.source_peer else ""
-        return tuple(title for title in (self.retrieve_ae_title, ours) if title)
+        return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property
     def address_family(self) -> socket.AddressFamily:
