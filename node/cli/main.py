@@ -166,6 +166,31 @@ def restore(
         console.print(restored.sentence, highlight=False)
 
 
+@app.command(
+    epilog="Examples: lookalike forget --study 1.2.3.4   ·   lookalike forget --patient 4711 --issuer HOSPITAL --yes"
+)
+def forget(
+    study: Annotated[str, typer.Option(help="Study Instance UID.", show_default=False)] = "",
+    patient: Annotated[str, typer.Option(help="Patient ID.", show_default=False)] = "",
+    issuer: Annotated[str | None, typer.Option(help="Issuer of Patient ID; '' for none.  [default: any]")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Erase everything of a study or a patient from the home folder, for good."""
+    from node.cli.correct import forget_target, forgotten_table, read_target
+
+    settings = load_settings(home=home)
+    target, indexed = read_target(settings, study, patient, issuer)
+    if not yes:
+        typer.confirm(f"{indexed}. Erase them, and all that waits or was set aside, for good?", abort=True, err=True)
+    forgotten = forget_target(settings, target)
+    if as_json:
+        print_json(asdict(forgotten))
+    else:
+        console.print(forgotten_table(forgotten))
+
+
 @app.command(epilog="Example: lookalike send ~/studies --server LOOKALIKE@127.0.0.1:11112")
 def send(
     folder: Annotated[Path, typer.Argument(help="A folder, searched through, or one file.", exists=True)],
