@@ -20,7 +20,7 @@ from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND, RETRIEVE
+from node.dicom.sop_classes import PATIENT_ROOT_FIND, offered_services
 from node.errors import Refusal, Status
 from node.home import open_for_reading
 from node.ingest.pressure import Pressure
@@ -96,7 +96,7 @@ class ApplicationEntity:
         self.settings, self.receiver, self.finder = settings, receiver, finder
         self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
-        self.services = ALWAYS_OFFERED | (RETRIEVE if settings.source_peer else frozenset())
+        self.services = offered_services(settings)
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
