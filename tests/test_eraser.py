@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 import pytest
 
-from node.cli.correct import CorrectionError, forget_target, read_target
+from node.cli.correction import CorrectionError, forget_target, read_target
 from node.corrections.eraser import Eraser, Forgotten
 from node.home import open_for_writing, open_spool
 from node.ingest.outcome import Prepared, Unusable
