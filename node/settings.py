@@ -67,6 +67,12 @@ class Settings(BaseSettings):
         True, description="Store objects of private SOP classes, too; otherwise only classes of the standard."
     )
     max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
+    relational_queries: Literal["lenient", "strict"] = Field(
+        "lenient", description="Queries that need relational queries but did not negotiate them: answered, or refused."
+    )
+    empty_matches: bool = Field(
+        True, description="An empty stored value of a Required key matches any key (PS3.4 C.2.2.1.2); false: only none."
+    )
 
     heartbeat_limit_s: float = Field(
         10, ge=5, description="A receiver or page without a sign of life for so long is restarted."

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from node.dicom.hierarchy import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
-from node.query.matching import Key
+from node.dicom.hierarchy import COMPUTED, LEVEL_OF, UNIQUE, at_or_above, below
+from node.query.matching import Key, moments
 from node.query.spans import INDEX_OF, spans
 from storage.database.columns import SEXES
 from storage.database.database import Snapshot
@@ -147,9 +147,7 @@ def _terms(snapshot: Snapshot, keys: dict[str, Key], keyword: str, column: str) 
     if key is None or (column != "manufacturer" and key.text != key.text.upper()):
         return None
     del keys[keyword]
-    return frozenset(
-        term for term in snapshot.terms(column) if (keyword in REQUIRED and term == "") or key.matches(term)
-    )
+    return frozenset(term for term in snapshot.terms(column) if (key.matches_empty and term == "") or key.matches(term))
 
 
 def _sexes(keys: dict[str, Key]) -> frozenset[str] | None:
@@ -196,7 +194,10 @@ def _matches(snapshot: Snapshot, entity: Entity, key: Key, check: Check) -> bool
         owner = entity if level == entity.level else _entity(snapshot, level, entity.uids[level])
         return key.matches(COMPUTATIONS[key.keyword](snapshot, owner, check))
     stored = entity.attributes.get(key.keyword, "")
-    return (key.keyword in REQUIRED and stored == "") or key.matches(stored)
+    if key.date_keyword:
+        dates = entity.attributes.get(key.date_keyword, "")
+        return dates == "" or key.matches(moments(dates, stored))  # without a date, the key of the date decides
+    return (key.matches_empty and stored == "") or key.matches(stored)
 
 
 Computation = Callable[[Snapshot, Entity, Check], str]

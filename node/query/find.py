@@ -20,6 +20,7 @@ from node.query.identifier import Query, read_query
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.response import ResponseEncoder
 from node.query.retriever import LookAlikes, Match, Retriever
+from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
@@ -63,12 +64,10 @@ class Finder:
     def find(
         self,
         identifier: Dataset,
+        rules: QueryRules = STUDY_ROOT,
         *,
-        patient_root: bool,
-        example_mandatory: bool,
         implicit: bool,
         is_cancelled: Callable[[], bool],
-        refuses_unsupported: bool = False,
     ) -> Iterator[Response]:
         """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
 
@@ -76,14 +75,12 @@ class Finder:
         ----------
         identifier
             As `node.query.data_set.read_data_set` makes it.
-        patient_root, example_mandatory
-            Of the information model, as in `node.query.identifier.read_query`.
+        rules
+            What else is known of the request.
         implicit
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
             Asked between responses, and during long work: True once the caller wants no more, or has gone.
-        refuses_unsupported
-            True if a query with a key that is not matched or not returned is refused, instead of flagged.
 
         Raises
         ------
@@ -91,8 +88,8 @@ class Finder:
             Before the first response: the request cannot be answered.
         """
         started = time.monotonic()
-        query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
-        pending = _pending(query, refuses_unsupported=refuses_unsupported)
+        query = read_query(identifier, rules)
+        pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         count, check = 0, _watch(is_cancelled)
         try:
             self._fetch_missing(query.question, check)
@@ -179,13 +176,6 @@ class Finder:
     def _retrieve_ae_title(self) -> str:
         """Values of Retrieve AE Title: never the sender, which may be a modality or a tool that serves no retrieval."""
         return "\\".join(self.settings.retrieve_ae_titles)
-
-
-def _pending(query: Query, *, refuses_unsupported: bool) -> Status:
-    """Status of the pending responses; A900 for a caller that prefers no answer to one that is too wide."""
-    if query.has_unsupported_keys and refuses_unsupported:
-        raise Refusal(Status.DATA_SET_MISMATCH, "a key of this query is not matched or not returned")
-    return Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
 
 
 def _bounded(rows: Iterator[Row]) -> Iterator[Row]:

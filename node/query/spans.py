@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from node.dicom.hierarchy import REQUIRED
 from node.query.matching import EMPTY, Key
 from storage.database.lookup import Span
 from storage.folding import PADDING, code_string, digits, folded_group, stripped
@@ -33,7 +32,7 @@ def spans(key: Key) -> tuple[Span, ...] | None:
     values = [value for part in key.text.split("\\") if (value := part.strip(PADDING))]
     read = SPANS[INDEX_OF[key.keyword]]
     ranges = {span for value in values for span in ([NO_VALUE] if value == EMPTY else read(value))}
-    if key.keyword in REQUIRED:  # their empty value matches anything (PS3.4 C.2.2.1.2)
+    if key.matches_empty:  # their empty value matches anything (PS3.4 C.2.2.1.2)
         ranges.add(NO_VALUE)
     return tuple(sorted(ranges, key=lambda span: (span.first, span.last)))
 
