@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from node.configuration import load_settings
 from node.home import Reading, make_private
 from node.processes import Heartbeat, Role, processes, role_lock
 from node.query.retriever import Retriever
 from node.roles import web
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.web.app import build, serve
 from storage.database.database import Database
 from storage.search.local import LocalIndex
@@ -123,8 +124,8 @@ def test_the_node_is_not_ready_while_its_spool_is_full(
     disk = connect(home, reading, spool_free_bytes=1 << 62).get("/readyz")
 
     assert (full.status_code, disk.status_code) == (503, 503)
-    assert full.json()["reasons"] == ["1 instances wait to be indexed: senders are told to try later"]
-    assert disk.json()["reasons"] == ["disk of the spool is full: senders are told to try later"]
+    assert full.json()["reasons"] == ["1 instances wait to be indexed: senders get A700"]
+    assert disk.json()["reasons"] == ["disk of the spool is full: senders get A700"]
 
 
 def fetch(url: str) -> bytes:

@@ -15,9 +15,10 @@ from rich.text import Text
 from node.cli import index as index_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.terminal import console_for, plain, print_json
+from node.configuration import load_settings
 from node.errors import REFUSALS, explanation
 from node.processes import Role, running_node, title
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.version import __version__
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def serve(
     http_port: HttpPort = None,
     samples: Annotated[int, typer.Option(min=0, help="Load phantom cases of so many patients, if empty.")] = 0,
 ) -> None:
-    """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    """Run the node until Ctrl-C or SIGTERM."""
     from node.cli.welcome import welcome
     from node.roles.supervisor import Supervisor
 

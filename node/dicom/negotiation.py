@@ -78,7 +78,7 @@ Serve = Callable[["AcceptedAssociation", PresentationContext, Any], None]
 
 
 class AcceptedAssociation(Association):
-    """An association that a peer asked for; its connection is closed when its thread ends, whatever ended it."""
+    """An association that a peer requested; its connection is closed when its thread ends, also after an error."""
 
     dul: UpperLayer
     services: Mapping[type, Serve] = {}
@@ -123,7 +123,7 @@ class Acceptor(ACSE):
     def _negotiate_as_acceptor(self) -> None:
         """Answer the request; whatever fails rejects it, so that a broken check admits nobody."""
         request = self._layer.request
-        if request is None:  # the peer was gone, or sent something else, before it asked
+        if request is None:  # the peer was gone, or sent something else, before a request
             self._layer.close()
             return
         self.requestor.ae_title = request.calling_ae_title or "?"
@@ -140,7 +140,7 @@ class Acceptor(ACSE):
         contexts = [self._answer(context) for context in request.contexts]
         roles = _roles(self.requestor.role_selection, contexts)
         stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
-        if not self._layer.is_probe:  # whether the node answers is asked also when it admits nobody
+        if not self._layer.is_probe:  # a probe must be answered also when nobody else is admitted
             self._layer.when_closed(self._policy.admit(request, stores=stores))
             logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
         for slip in sorted(set(request.slips)):

@@ -39,7 +39,7 @@ RETIRED_STORAGE: Final = frozenset(
     }
 )
 STORAGE_CLASSES: Final = frozenset(tables._STORAGE_CLASSES.values()) | RETIRED_STORAGE
-"""Storage SOP classes of the standard by name: the ones outside the branch cannot be told otherwise."""
+"""Storage SOP classes of the standard by name: those outside the branch cannot be recognized by their UID."""
 SYNTAX: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 MAX_UID_LENGTH: Final = 64  # PS3.5 section 9.1
 

@@ -1,7 +1,7 @@
 """C-FIND: ordinary queries and queries by example, answered from one snapshot (PS3.4 annex C).
 
-All that the responses hold is gathered before the first is sent. So a caller that reads slowly holds no read
-transaction, in which the database could not use the space of old pages again, and a partial list never ends in success.
+The contents of all responses are gathered before the first is sent. So a caller that reads slowly holds no read
+transaction, which would keep the database from reusing old pages, and a partial list never ends in success.
 """
 
 import logging
@@ -34,7 +34,7 @@ Row = tuple[dict[str, str], str, dict[Element, str]]
 """The parts of one response: values by keyword, Retrieve AE Title, private elements."""
 
 CHECK_S = 0.05
-"""Longest time between two looks whether the caller still waits, seconds."""
+"""Longest time between two checks that the caller still waits, seconds."""
 MAX_CHARACTERS: Final = 1 << 26
 """Text gathered for one request: senders may store longer values than their VR allows."""
 
@@ -44,7 +44,7 @@ class _CancelledError(Exception):
 
 
 Fetch = Callable[[Sequence[str], catalog.Check], object]
-"""Fetches instances by their SOP Instance UIDs from elsewhere, as far as it can."""
+"""Function that fetches instances from another node by their SOP Instance UIDs, as far as it can."""
 
 
 class Finder:
@@ -74,37 +74,37 @@ class Finder:
         Parameters
         ----------
         identifier
-            As `node.query.data_set.read_data_set` makes it.
+            Identifier of the request, read by `node.query.data_set.read_data_set`.
         rules
-            What else is known of the request.
+            What is known of the request beside its identifier.
         implicit
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
-            Asked between responses, and during long work: True once the caller wants no more, or has gone.
+            Called between responses and during long work; True once the caller has cancelled, or has gone.
 
         Raises
         ------
         Refusal
             Before the first response: the request cannot be answered.
         """
-        started = time.monotonic()
+        started_s, count = time.monotonic(), 0
         query = read_query(identifier, rules)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
-        count, check = 0, _watch(is_cancelled)
         try:
-            self._fetch_missing(query.question, check)
-            with self.database.snapshot() as snapshot:
-                rows = list(_bounded(self._rows(snapshot, query, check)))
-            encoder = ResponseEncoder(query, implicit=implicit)
-            for row in rows:
-                if is_cancelled():
-                    raise _CancelledError
+            rows = self._gather(query, _watch(is_cancelled))
+            for identifier_bytes in _encode(query, rows, is_cancelled, implicit=implicit):
                 count += 1
-                yield pending, encoder.encode(*row)
+                yield pending, identifier_bytes
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
-        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started)
+        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started_s)
+
+    def _gather(self, query: Query, check: catalog.Check) -> list[Row]:
+        """Contents of all responses, from one snapshot that is closed again."""
+        self._fetch_missing(query.question, check)
+        with self.database.snapshot() as snapshot:
+            return list(_bounded(self._rows(snapshot, query, check)))
 
     def _fetch_missing(self, question: Question | None, check: catalog.Check) -> None:
         """Fetch the example images that were never received here; no snapshot is open meanwhile."""
@@ -178,7 +178,17 @@ class Finder:
         return "\\".join(self.settings.retrieve_ae_titles)
 
 
+def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool], *, implicit: bool) -> Iterator[bytes]:
+    """Identifiers of the responses, one by one, until the caller cancels."""
+    encoder = ResponseEncoder(query, implicit=implicit)
+    for row in rows:
+        if is_cancelled():
+            raise _CancelledError
+        yield encoder.encode(*row)
+
+
 def _bounded(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, up to the limit of their text; A700 beyond it."""
     size = 0
     for row in rows:
         size += sum(map(len, row[0].values()))
@@ -192,6 +202,7 @@ def _watch(is_cancelled: Callable[[], bool]) -> catalog.Check:
     due = 0.0
 
     def check() -> None:
+        """Raise if the caller has cancelled; most calls return at once."""
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + CHECK_S

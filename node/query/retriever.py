@@ -168,7 +168,7 @@ class Retriever:
             comment = f"model here is {self.model}"
             raise _refusal(Status.MODEL_UNKNOWN, comment, question, Element.MODEL_IDENTIFIER)
         if question.snapshot and question.snapshot != snapshot.identifier:
-            comment = "snapshot no longer kept: ask without it"
+            comment = "snapshot is gone: ask without it"
             raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
 
     def _example_records(self, snapshot: Snapshot, question: Question, check: Check) -> list[Record]:
@@ -209,7 +209,7 @@ class Retriever:
         """The ranking of the question, or else the best up to the setting that the stored outputs allow."""
         wanted, possible = self._wanted(question), (Ranking.HAMMING,) if outputs is None else outputs.rankings
         if wanted not in possible and question.ranking is not None:
-            comment = f"too little was kept of this example: rank by {possible[-1]}"
+            comment = f"no outputs are stored of this example: rank by {possible[-1]}"
             raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
         return wanted if wanted in possible else possible[-1]
 

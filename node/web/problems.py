@@ -1,4 +1,4 @@
-"""What the page answers when it cannot: problem details (RFC 9457), and the headers that every answer has."""
+"""Error responses of the page as problem details (RFC 9457), and the headers of every response."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ Call = Callable[[Request], Awaitable[Response]]
 
 
 async def guard(request: Request, call: Call) -> Response:
-    """Add the headers that every answer has, and answer what nothing else caught."""
+    """Pass a request on, answer any error that nothing else caught, and add the headers of every response."""
     try:
         response = await call(request)
     except Exception:
