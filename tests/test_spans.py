@@ -120,7 +120,7 @@ def test_after_corrections_and_removals_the_index_finds_what_a_scan_finds(
 
         with database.snapshot() as snapshot, pytest.MonkeyPatch.context() as patch:
             looked_up = {entity.uid for entity in catalog.find(snapshot, level, read_keys(query))}
-            patch.setattr(catalog, "_most_selective", lambda *_: None)
+            patch.setattr(catalog, "most_selective", lambda *_: None)
             scanned = {entity.uid for entity in catalog.find(snapshot, level, read_keys(query))}
 
     assert looked_up == scanned

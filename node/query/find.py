@@ -17,6 +17,7 @@ from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.identifier import Query, read_query
+from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.response import ResponseEncoder
 from node.query.retriever import LookAlikes, Match, Retriever
@@ -69,7 +70,9 @@ class Finder:
         implicit: bool,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[Response]:
-        """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
+        """Pending responses, each with its identifier; then another final status than Success, if there is one.
+
+        That is Cancel if the caller cancelled, and B001 if a page of a Repository Query is not the last.
 
         Parameters
         ----------
@@ -91,20 +94,37 @@ class Finder:
         query = read_query(identifier, rules)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         try:
-            rows = self._gather(query, _watch(is_cancelled))
+            rows, is_cut = self._gather(query, _watch(is_cancelled))
             for identifier_bytes in _encode(query, rows, is_cancelled, implicit=implicit):
                 count += 1
                 yield pending, identifier_bytes
+            if is_cut:
+                yield Status.RESPONSE_LIMIT_REACHED, None
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
         logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started_s)
 
-    def _gather(self, query: Query, check: catalog.Check) -> list[Row]:
-        """Contents of all responses, from one snapshot that is closed again."""
+    def _gather(self, query: Query, check: catalog.Check) -> tuple[list[Row], bool]:
+        """Contents of all responses, from one snapshot that is closed again, and whether more would follow."""
         self._fetch_missing(query.question, check)
         with self.database.snapshot() as snapshot:
-            return list(_bounded(self._rows(snapshot, query, check)))
+            if query.page is not None:
+                return self._page(snapshot, query, query.page, check)
+            return list(_bounded(self._rows(snapshot, query, check))), False
+
+    def _page(self, snapshot: Snapshot, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
+        """One page of a Repository Query, which ends where the caller or the node has its limit."""
+        most = min(page.most or self.settings.max_find_responses, self.settings.max_find_responses)
+        first, rows, size = page.first_ordinal(snapshot, query.level), list[Row](), 0
+        for entity in entities_from(snapshot, query.level, query.keys, first, check):
+            if len(rows) == most or size > MAX_CHARACTERS:
+                return rows, True
+            values = catalog.values(snapshot, entity, query.keys, check)
+            values[RECORD_KEY] = record_key(snapshot, entity).decode("latin-1") if page.returns_keys else ""
+            rows.append((values, self._retrieve_ae_title, {}))
+            size += sum(map(len, values.values()))
+        return rows, False
 
     def _fetch_missing(self, question: Question | None, check: catalog.Check) -> None:
         """Fetch the example images that were never received here; no snapshot is open meanwhile."""

@@ -9,7 +9,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.dicom.negotiation import AcceptedAssociation
 from node.dicom.private import SIMILARITY_FIND
-from node.dicom.sop_classes import PATIENT_ROOT_FIND, Extension, accepted_extensions
+from node.dicom.sop_classes import PATIENT_ROOT_FIND, REPOSITORY_QUERY, Extension, accepted_extensions
 from node.errors import Refusal, Status
 from node.peers import RemoteEntity
 from node.query.data_set import read_data_set
@@ -72,6 +72,7 @@ def query_rules(
     return QueryRules(
         patient_root=model == PATIENT_ROOT_FIND,
         example_mandatory=model == SIMILARITY_FIND,
+        has_record_keys=model == REPOSITORY_QUERY,
         relational=model == SIMILARITY_FIND or Extension.RELATIONAL_QUERIES in extensions,
         refuses_relational=settings.relational_queries == "strict",
         combines_date_time=Extension.DATE_TIME_MATCHING in extensions,

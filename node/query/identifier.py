@@ -15,7 +15,8 @@ from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, RETURN_ONLY, UNIQUE, at_o
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
 from node.query.matching import Key, read_keys
-from node.query.question import KEYS, Question, read_question
+from node.query.paging import PAGING, RECORD_KEY, RecordPage, read_page
+from node.query.question import EXAMPLE_KINDS, KEYS, Question, read_question
 from node.query.rules import STUDY_ROOT, QueryRules
 from storage.folding import PADDING
 from storage.record import LEVELS, Level
@@ -31,6 +32,7 @@ objects to be retrieved."""
 MAX_KEY_BYTES = 1 << 15
 """Longest value of a key that is no list of UIDs."""
 
+KIND_OF = {level: element for element, level in EXAMPLE_KINDS.items()}
 LISTS = frozenset(map(tag_of, UNIQUE.values())) - {tag_of(UNIQUE[Level.PATIENT])}
 
 
@@ -54,6 +56,8 @@ class Query:
         Specific Character Set of the request, several values joined by a backslash.
     block
         Number of the private block that the caller used.
+    page
+        The page that is wanted of a Repository Query, None in any other.
     """
 
     level: Level
@@ -63,6 +67,7 @@ class Query:
     unsupported: tuple[BaseTag, ...]
     character_set: str
     block: int
+    page: RecordPage | None = None
 
 
 def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
@@ -87,9 +92,10 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     if question is None and rules.example_mandatory:
         example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
         raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
+    page = _page(identifier, question, block, rules)
     levels = LEVELS if question is not None else at_or_above(level)
     supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
-    texts, unsupported = _texts(identifier, supported)
+    texts, unsupported = _texts(identifier, supported, page)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
@@ -102,6 +108,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         unsupported=tuple(unsupported),
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
+        page=page,
     )
 
 
@@ -134,6 +141,15 @@ def _level(identifier: Dataset, *, patient_root: bool) -> Level:
     return Level(text)
 
 
+def _page(identifier: Dataset, question: Question | None, block: PrivateBlock, rules: QueryRules) -> RecordPage | None:
+    if not rules.has_record_keys:
+        return None
+    if question is not None:
+        example = block.tag(KIND_OF[question.example_level])
+        raise Refusal(Status.DATA_SET_MISMATCH, "records come in the order of their keys: give no example", example)
+    return read_page(identifier)
+
+
 def _check_hierarchy(level: Level, texts: Mapping[str, str], rules: QueryRules) -> None:
     """Without relational queries each level above is named by one value of its unique key (PS3.4 C.4.1.2.1)."""
     if rules.relational:
@@ -151,16 +167,18 @@ def _names_one(text: str) -> bool:
     return text.strip(PADDING) != "" and {*"*?\\"}.isdisjoint(text)
 
 
-def _texts(identifier: Dataset, supported: set[str]) -> tuple[dict[str, str], list[BaseTag]]:
+def _texts(identifier: Dataset, supported: set[str], page: RecordPage | None) -> tuple[dict[str, str], list[BaseTag]]:
     """Texts of the supported keys, and tags of the standard keys that are not matched or not returned.
 
     What is only returned has no text: it is no condition. A sequence is never looked into, for none is kept.
     """
     texts, unsupported = {}, []
+    ignored = CONTROL if page is None else CONTROL | PAGING
+    returned = {*supported, RETRIEVE_AE_TITLE} if page is None else {*supported, RETRIEVE_AE_TITLE, RECORD_KEY}
     for tag in list(identifier.keys()):
-        if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in CONTROL:
+        if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ignored:
             continue
-        is_returned = keyword in supported or keyword == RETRIEVE_AE_TITLE
+        is_returned = keyword in returned
         text = _text(identifier[tag].value) if is_returned else ""
         is_matched = keyword in supported and keyword not in RETURN_ONLY
         if keyword in supported:

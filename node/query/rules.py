@@ -13,6 +13,8 @@ class QueryRules:
         True if the information model has a PATIENT level.
     example_mandatory
         True for our own SOP class, in which a query has an example.
+    has_record_keys
+        True for Repository Query, whose answers are pages in the order of record keys (PS3.4 C.6.4).
     relational
         True if relational queries were negotiated, or are part of the SOP class (PS3.4 C.4.1.2.2).
     refuses_relational
@@ -30,6 +32,7 @@ class QueryRules:
 
     patient_root: bool = False
     example_mandatory: bool = False
+    has_record_keys: bool = False
     relational: bool = False
     refuses_relational: bool = False
     combines_date_time: bool = False
