@@ -222,6 +222,18 @@ def dictionary() -> None:
     sys.stdout.write(dcmtk_dictionary())
 
 
+@app.command(epilog="Example: lookalike conformance --home /srv/lookalike > conformance.md")
+def conformance(
+    home: Home = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Use no settings but the defaults.")] = False,
+) -> None:
+    """Print the DICOM conformance statement of a node with these settings, as Markdown."""
+    from node.conformance.statement import conformance_statement
+
+    settings = Settings.model_construct() if defaults else load_settings(home=home)
+    sys.stdout.write(conformance_statement(settings))
+
+
 def _peer(server: str | None, home: Path | None) -> "Peer":
     from node.dicom.client import Peer
 

@@ -15,7 +15,7 @@ from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import ALWAYS_OFFERED, RETRIEVE
+from node.dicom.sop_classes import offered_services
 from node.home import open_for_reading
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
@@ -88,7 +88,7 @@ class ApplicationEntity:
         self.find_service = FindService(settings, finder)
         self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
-        self.services = ALWAYS_OFFERED | (RETRIEVE if settings.source_peer else frozenset())
+        self.services = offered_services(settings)
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
