@@ -18,6 +18,8 @@ Check = Callable[[], None]
 """Function that long work calls before each step; it may raise, to end a search that nobody waits for any more."""
 
 DATES = re.compile(r"(?P<first>[0-9]{8})?(?P<range>-(?P<last>[0-9]{8})?)?")
+MIN_WALKED = 10_000
+"""Candidates of another key from which on a key that begins with a wild card is looked up instead."""
 FILTER_FIELD = {Level.PATIENT: "patients", Level.STUDY: "studies", Level.SERIES: "series", Level.IMAGE: "instances"}
 
 
@@ -37,7 +39,7 @@ def find(snapshot: Snapshot, level: Level, keys: Keys, check: Check = go_on) -> 
         Called before each comparison.
     """
     keys = restricting(keys)
-    selective = most_selective(snapshot, keys)
+    selective = most_selective(snapshot, keys, check=check)
     upper = {keyword: key for keyword, key in keys.items() if LEVEL_OF[keyword] != level}
     if selective is not None and LEVEL_OF[selective] == level:
         candidates = _by_key(snapshot, level, keys[selective], check)
@@ -96,23 +98,28 @@ def restricting(keys: Keys) -> dict[str, Key]:
     return {keyword: key for keyword, key in keys.items() if not key.is_universal}
 
 
-def most_selective(snapshot: Snapshot, keys: Keys, limit: int | None = None) -> str | None:
+def most_selective(snapshot: Snapshot, keys: Keys, limit: int | None = None, check: Check = go_on) -> str | None:
     """Keyword of the key that leads to the fewest entries of a table of the database, at most `limit` (all instances).
 
-    None if there is no such key.
+    None if there is no such key. Without `limit`, a key that begins with a wild card is not counted, for that takes as
+    long as looking it up: it is taken where no other key leads to few.
     """
+    walked: str | None = None
     best, fewest = None, snapshot.count(Level.IMAGE) if limit is None else limit + 1
     for keyword, key in keys.items():
         level, ranges = LEVEL_OF[keyword], spans(key)
         if _is_unique(level, key):
             count = len(key.exact or ())
+        elif ranges is not None and limit is None and any(span.piece for span in ranges):
+            walked = keyword
+            continue
         elif ranges is not None:
-            count = snapshot.count_within(INDEX_OF[keyword], ranges, fewest)
+            count = snapshot.count_within(INDEX_OF[keyword], ranges, fewest, check)
         else:
             continue
         if best is None or count < fewest:
             best, fewest = keyword, count
-    return best
+    return walked if walked is not None and (best is None or fewest > MIN_WALKED) else best
 
 
 def _is_unique(level: Level, key: Key) -> bool:
@@ -129,7 +136,7 @@ def leads_to(snapshot: Snapshot, level: Level, key: Key, check: Check = go_on) -
     """Sorted ordinals that a table of the database leads to, a superset of those that match a key of this level."""
     if not _is_unique(level, key):
         ranges: tuple[Span, ...] = spans(key) or ()
-        return snapshot.ordinals_within(level, INDEX_OF[key.keyword], ranges)
+        return snapshot.ordinals_within(level, INDEX_OF[key.keyword], ranges, check)
     found = set()
     for uid in key.exact or ():
         check()

@@ -109,7 +109,7 @@ def _database(snapshot: Snapshot) -> int:
 
 def _listed(snapshot: Snapshot, level: Level, keys: Keys, check: Callable[[], None]) -> list[int] | None:
     """Sorted ordinals that the most selective key leads to; None if no key does, or to too many."""
-    keyword = most_selective(snapshot, keys, MAX_LISTED)
+    keyword = most_selective(snapshot, keys, MAX_LISTED, check)
     if keyword is None:
         return None
     own = LEVEL_OF[keyword]

@@ -67,9 +67,11 @@ def _dates(value: str) -> Iterator[Span]:
 
 
 def _beginning(pattern: str) -> Span:
-    """Range of the texts that begin as a pattern does before its first wild card."""
-    prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
-    return Span(prefix, is_single=True) if prefix == pattern else Span(prefix, prefix)
+    """Range of the texts that begin as a pattern does before its first wild card, or that have its longest piece."""
+    prefix, *pieces = re.split(r"[*?]", pattern)
+    if not pieces:
+        return Span(prefix, is_single=True)
+    return Span(prefix, prefix, piece="" if prefix else max(pieces, key=len))
 
 
 SPANS: Final[Mapping[str, Callable[[str], Iterator[Span]]]] = {

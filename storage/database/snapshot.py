@@ -14,7 +14,7 @@ from storage.database.blocks import CODES, Block, Layout
 from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
 from storage.database.lineage import possible_patients
-from storage.database.lookup import LEVEL_OF_KEYWORD, Span
+from storage.database.lookup import LEVEL_OF_KEYWORD, Check, Span
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
@@ -118,16 +118,16 @@ class Snapshot:
         for ordinal, node in self._tables.nodes(level, first):
             yield self._entity(level, ordinal, node)
 
-    def ordinals_within(self, level: Level, keyword: str, spans: Iterable[Span]) -> list[int]:
+    def ordinals_within(self, level: Level, keyword: str, spans: Iterable[Span], check: Check = bool) -> list[int]:
         """Ordinals of the entities with an index entry in some ranges, sorted; `keyword` may be of a lower level."""
-        ordinals, at = self._tables.lookup.ordinals(keyword, spans), LEVEL_OF_KEYWORD[keyword]
+        ordinals, at = self._tables.lookup.ordinals(keyword, spans, check), LEVEL_OF_KEYWORD[keyword]
         for step in reversed(LEVELS[LEVELS.index(level) + 1 : LEVELS.index(at) + 1]):
             ordinals = sorted({self._node(step, ordinal).parent for ordinal in ordinals})
         return ordinals
 
-    def count_within(self, keyword: str, spans: Iterable[Span], limit: int) -> int:
+    def count_within(self, keyword: str, spans: Iterable[Span], limit: int, check: Check = bool) -> int:
         """Number of index entries in some ranges of an attribute; counting ends once it exceeds `limit`."""
-        return self._tables.lookup.count(keyword, spans, limit)
+        return self._tables.lookup.count(keyword, spans, limit, check)
 
     def child_ordinals(self, level: Level, ordinal: int) -> list[int]:
         """Return the ordinals one level below an entity, sorted."""
