@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from pydicom.dataset import Dataset
 
@@ -26,6 +26,7 @@ from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level
+from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,22 @@ class _CancelledError(Exception):
 
 Fetch = Callable[[Sequence[str], catalog.Check], object]
 """Function that fetches instances from another node by their SOP Instance UIDs, as far as it can."""
+
+
+class Search(Protocol):
+    """Finds look-alikes, as `Retriever.similar` does."""
+
+    def __call__(
+        self,
+        snapshot: Snapshot,
+        question: Question,
+        level: Level,
+        where: Filter,
+        *,
+        count: bool = True,
+        check: catalog.Check = catalog.go_on,
+    ) -> LookAlikes:
+        """Return the matches of a question among the candidates."""
 
 
 class Finder:
@@ -94,7 +111,8 @@ class Finder:
         query = read_query(identifier, rules)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         try:
-            rows, is_cut = self._gather(query, _watch(is_cancelled))
+            check = _watch(is_cancelled)
+            rows, is_cut = self._page(query, query.page, check) if query.page else (self.gather(query, check), False)
             for identifier_bytes in _encode(query, rows, is_cancelled, implicit=implicit):
                 count += 1
                 yield pending, identifier_bytes
@@ -105,25 +123,46 @@ class Finder:
         kind = "by example" if query.question else "ordinary"
         logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started_s)
 
-    def _gather(self, query: Query, check: catalog.Check) -> tuple[list[Row], bool]:
-        """Contents of all responses, from one snapshot that is closed again, and whether more would follow."""
-        self._fetch_missing(query.question, check)
-        with self.database.snapshot() as snapshot:
-            if query.page is not None:
-                return self._page(snapshot, query, query.page, check)
-            return list(_bounded(self._rows(snapshot, query, check))), False
+    def gather(
+        self, query: Query, check: catalog.Check, window: slice | None = None, search: Search | None = None
+    ) -> list[Row]:
+        """Return what the responses to a query hold, all of it from one snapshot.
 
-    def _page(self, snapshot: Snapshot, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
-        """One page of a Repository Query, which ends where the caller or the node has its limit."""
-        most = min(page.most or self.settings.max_find_responses, self.settings.max_find_responses)
-        first, rows, size = page.first_ordinal(snapshot, query.level), list[Row](), 0
-        for entity in entities_from(snapshot, query.level, query.keys, first, check):
-            if len(rows) == most or size > MAX_CHARACTERS:
-                return rows, True
-            values = catalog.values(snapshot, entity, query.keys, check)
-            values[RECORD_KEY] = record_key(snapshot, entity).decode("latin-1") if page.returns_keys else ""
-            rows.append((values, self._retrieve_ae_title, {}))
-            size += sum(map(len, values.values()))
+        Parameters
+        ----------
+        check
+            Called again and again; it raises to end the work.
+        window
+            Which matches of an ordinary query to return; None for all, of which there may be `max_find_responses`.
+        search
+            Finds the look-alikes of a query by example; None to search by the indexed examples that it names.
+
+        Raises
+        ------
+        Refusal
+            The request cannot be answered.
+        """
+        if search is None:
+            self._fetch_missing(query.question, check)
+        with self.database.snapshot() as snapshot:
+            if query.question is None:
+                rows = self._ordinary(snapshot, query, check, window)
+            else:
+                rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
+            return list(_bounded(rows))
+
+    def _page(self, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
+        """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
+        most, size, rows = self.settings.max_find_responses, 0, list[Row]()
+        with self.database.snapshot() as snapshot:
+            first = page.first_ordinal(snapshot, query.level)
+            for entity in entities_from(snapshot, query.level, query.keys, first, check):
+                if len(rows) == min(page.most or most, most) or size > MAX_CHARACTERS:
+                    return rows, True
+                values = catalog.values(snapshot, entity, query.keys, check)
+                values[RECORD_KEY] = record_key(snapshot, entity).decode("latin-1") if page.returns_keys else ""
+                rows.append((values, self._retrieve_ae_title, {}))
+                size += sum(map(len, values.values()))
         return rows, False
 
     def _fetch_missing(self, question: Question | None, check: catalog.Check) -> None:
@@ -137,19 +176,20 @@ class Finder:
         if unknown:
             self._fetch(unknown, check)
 
-    def _rows(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
-        if query.question is None:
-            return self._ordinary(snapshot, query, check)
+    def _similar(
+        self, snapshot: Snapshot, query: Query, question: Question, check: catalog.Check, search: Search
+    ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
         count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
-        found = self.retriever.similar(snapshot, query.question, query.level, where, count=count, check=check)
-        common = self._common(snapshot, query, query.question, found)
+        found = search(snapshot, question, query.level, where, count=count, check=check)
+        common = self._common(snapshot, query, question, found)
         return (self._look_alike(snapshot, query, match, common, check) for match in found.matches)
 
-    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
+    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses
-        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), most + 1))
-        if len(entities) > most:
+        part = slice(0, most + 1) if window is None else window
+        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), part.start, part.stop))
+        if window is None and len(entities) > most:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
         for entity in entities:
             values = catalog.values(snapshot, entity, query.keys, check)

@@ -25,7 +25,7 @@ class FindService:
     """Serves C-FIND for every caller of a node."""
 
     def __init__(self, settings: Settings, finder: Finder) -> None:
-        self.settings, self._finder = settings, finder
+        self.settings, self.finder = settings, finder
 
     def serve(self, association: AcceptedAssociation, context: PresentationContext, request: C_FIND) -> None:
         """Answer one request: pending responses and the final one. Never raises."""
@@ -52,7 +52,7 @@ class FindService:
         caller = self.settings.peers.get(association.requestor.ae_title)
         syntax, model = UID(context.transfer_syntax[0]), UID(context.abstract_syntax or "")
         proposed = association.requestor.sop_class_extended.get(model, b"")
-        found = self._finder.find(
+        found = self.finder.find(
             _identifier(request, syntax, caller),
             query_rules(self.settings, model, accepted_extensions(proposed), caller),
             implicit=syntax.is_implicit_VR,
