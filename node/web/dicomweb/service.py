@@ -11,23 +11,18 @@ from node.web.dicomweb.query_by_example import ExampleService
 from node.web.dicomweb.rendered import RenderedService
 from node.web.dicomweb.stow import StoreService
 from node.web.dicomweb.wado import RetrieveService
-from node.web.problems import ANSWERS
+from node.web.problems import ANSWERS, internal_error
 from node.web.resources import WebResources
 
 BASE = "/dicom-web"
+ABOUT = "Search (QIDO-RS), search by example, storage (STOW-RS) and retrieval (WADO-RS)."
 
 
 def build_dicomweb(resources: WebResources) -> FastAPI:
     """The application to mount at `BASE`."""
     settings = resources.settings
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
-    app = FastAPI(
-        title="Lookalike DICOMweb",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        description="Search (QIDO-RS), search by example, storage (STOW-RS) and retrieval (WADO-RS).",
-    )
+    app = FastAPI(title="Lookalike DICOMweb", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     search = SearchService(settings, resources.finder)
     example = ExampleService(settings, resources.finder, resources.examples, search)
     store = StoreService(settings, resources.receiver)
@@ -35,6 +30,7 @@ def build_dicomweb(resources: WebResources) -> FastAPI:
         app.include_router(service.router)
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
+    app.add_exception_handler(Exception, internal_error)
     app.add_middleware(Gatekeeper, settings=settings)
     app.add_middleware(
         CORSMiddleware,
