@@ -115,9 +115,10 @@ class Tables:
         found = self._get(level, ORDINAL.pack(ordinal))
         return None if found is None else uid_of(found)
 
-    def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
-        """Yield (ordinal, entity) of a level, in order of arrival."""
-        for key, value in self._transaction.cursor(db=self._handles[level]):
+    def nodes(self, level: Level, first: int = 0) -> Iterator[tuple[int, Node]]:
+        """Yield (ordinal, entity) of a level from an ordinal on, in order of arrival."""
+        cursor = self._transaction.cursor(db=self._handles[level])
+        for key, value in cursor if cursor.set_range(ORDINAL.pack(first)) else ():
             yield ORDINAL.unpack(key)[0], Node.from_bytes(value)
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
@@ -144,7 +145,7 @@ class Tables:
         return [ORDINAL.unpack(value)[0] for value in cursor.iternext_dup()]
 
     def has_child(self, level: Level, ordinal: int, child: int) -> bool:
-        """Whether an entity has this child."""
+        """True if an entity has this child."""
         cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
         return bool(cursor.set_key_dup(ORDINAL.pack(ordinal), ORDINAL.pack(child)))
 
