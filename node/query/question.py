@@ -151,7 +151,7 @@ def _exclusions(block: PrivateBlock) -> frozenset[Exclusion]:
 def _aggregation(block: PrivateBlock) -> Aggregation:
     values = block.values(Element.AGGREGATION) or [Aggregation.BEST]
     if len(values) > 1 or values[0] not in set(Aggregation):
-        raise _refusal(f"aggregation takes {' or '.join(Aggregation)}", block, Element.AGGREGATION)
+        raise _refusal(f"aggregation takes {', '.join(Aggregation)}", block, Element.AGGREGATION)
     return Aggregation(values[0])
 
 
@@ -160,8 +160,8 @@ def _ranking(block: PrivateBlock) -> Ranking | None:
     if len(values) > 1 or not set(values) <= set(Ranking):
         raise _refusal(f"ranking takes {', '.join(Ranking)}", block, Element.RANKING)
     stage = Ranking(values[0]) if values else None
-    if stage not in (None, Ranking.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # their scores are of an image
-        raise _refusal(f"ranking {stage} goes by the BEST image, not by the MEAN", block, Element.RANKING)
+    if stage not in (None, Ranking.HAMMING) and _aggregation(block) != Aggregation.BEST:  # their scores are of an image
+        raise _refusal(f"ranking {stage} goes by the BEST image, not by {_aggregation(block)}", block, Element.RANKING)
     return stage
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from pydicom.tag import Tag
 
 from hashing.codes import Codes
-from hashing.ranking_scores import Outputs, Ranking
+from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
@@ -18,7 +17,7 @@ from node.query.question import MAX_EXAMPLES, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
 from storage.search.index import Aggregation, Filter, Hit, IndexView
-from storage.search.rerank import rerank, shortlist
+from storage.search.rerank import rerank
 from storage.spool.queue import Spool
 
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
@@ -147,15 +146,16 @@ class Retriever:
         """
         ranking = self._ranking(question, outputs)
         with self.view(snapshot) as view:
-            search = partial(
-                view.search,
+            found = view.search(
                 queries,
-                level=level,
-                where=where,
+                question.maximum_matches if ranking == Ranking.HAMMING else shortlist_length(question.maximum_matches),
+                level,
+                where,
                 maximum_distance=question.maximum_distance,
                 aggregation=question.aggregation,
+                outputs=None if outputs is None else outputs.relaxed,
+                count=count,
             )
-            found = shortlist(search, question.maximum_matches, outputs, ranking, count=count)
         ranked = rerank(snapshot, found.hits, outputs, ranking, question.maximum_matches)
         matches = tuple(
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score)
