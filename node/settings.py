@@ -15,6 +15,7 @@ from pydantic_settings import (
 )
 
 from node.peers import RemoteEntity
+from node.web_settings import WebSettings
 
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
@@ -25,7 +26,7 @@ Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, 
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(BaseSettings):
+class Settings(WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -44,7 +45,7 @@ class Settings(BaseSettings):
     """Application entity title of this node."""
     retrieve_ae_title: str = ""
     """AE title of the archive that holds the images, returned in responses; empty: no archive is named."""
-    peers: dict[str, RemoteEntity] = {}
+    peers: dict[str, RemoteEntity] = Field({})
     """Remote application entities by AE title, one table for each."""
     source_peer: str = ""
     """AE title in `peers` of the PACS that holds the images; empty: the node refuses C-MOVE and C-GET."""
@@ -108,6 +109,10 @@ class Settings(BaseSettings):
     """Seconds by which a response is delayed when a limit is reached."""
     other_content: Literal["keep_first", "replace", "quarantine"] = "quarantine"
     """Policy for a known SOP Instance UID with other content: keep_first, replace or quarantine."""
+    corrections_from: tuple[str, ...] = ()
+    """AE titles of the callers whose corrections are followed; empty: those of every caller."""
+    correction_limit_s: float = Field(10, gt=0)
+    """Seconds after which a correction that is not in force yet is answered with A700."""
     set_aside_notes: int = Field(100_000, ge=1)
     """Number of notes about instances that were set aside; beyond it the oldest notes are deleted."""
     set_aside_bytes: int = Field(16 << 30, ge=0)
@@ -189,9 +194,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
     def environment(self) -> dict[str, str]:
-        """Environment variables from which another process reads these settings; a table is written as JSON."""
+        """Environment variables from which another process reads these settings; a table or list is written as JSON."""
         values = self.model_dump(mode="json", exclude_none=True)
-        texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
+        texts = {name: json.dumps(v) if isinstance(v, dict | list) else str(v) for name, v in values.items()}
         return {f"{PREFIX}{name.upper()}": text for name, text in texts.items()}
 
     @property
@@ -205,6 +210,11 @@ class Settings(BaseSettings):
         return self.home / "spool"
 
     @property
+    def corrections_path(self) -> Path:
+        """Folder of orders to the process that writes the database."""
+        return self.home / "corrections"
+
+    @property
     def run_path(self) -> Path:
         """Folder where running roles leave their process numbers."""
         return self.home / "run"
@@ -213,7 +223,7 @@ class Settings(BaseSettings):
     def retrieve_ae_titles(self) -> tuple[str, ...]:
         """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we relay retrievals."""
         ours = self.ae_title if self.source_peer else ""
-        return tuple(title for title in (self.retrieve_ae_title, ours) if title)
+        return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property
     def address_family(self) -> socket.AddressFamily:

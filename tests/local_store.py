@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from storage.database.append import Item
+from storage.item import Item
 from storage.record import Level, Record
 from storage.search.index import IndexRow
 from storage.search.local import LocalIndex

@@ -154,7 +154,7 @@ def test_verifying_finds_a_segment_that_is_whole_but_does_not_follow_from_the_co
     with create(tmp_path) as database:
         database.append(items(codes(64)))
         build(database)
-        with database._writing() as tables:
+        with database.writing() as tables:
             changed = tables.rows.read("codes", 1).copy()
             changed[0, 3] ^= 1
             tables.rows._put("codes", 1, changed)

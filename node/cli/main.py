@@ -150,6 +150,22 @@ def status(home: Home = None, as_json: Json = False) -> None:
         console.print(status_table(found))
 
 
+@app.command(epilog="Example: lookalike restore 1.2.3.4 --home /srv/lookalike")
+def restore(
+    uid: Annotated[str, typer.Argument(help="UID of a rejection note, or of a rejected instance or its study.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Lift rejections, and bring the instances back that they hid."""
+    from node.cli.correct import restore_rejected
+
+    restored = restore_rejected(load_settings(home=home), uid)
+    if as_json:
+        print_json(asdict(restored))
+    else:
+        console.print(restored.sentence, highlight=False)
+
+
 @app.command(epilog="Example: lookalike send ~/studies --server LOOKALIKE@127.0.0.1:11112")
 def send(
     folder: Annotated[Path, typer.Argument(help="A folder, searched through, or one file.", exists=True)],

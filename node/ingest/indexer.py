@@ -19,6 +19,7 @@ from storage.spool.queue import Entry, Spool
 logger = logging.getLogger(__name__)
 
 IDLE_S = 0.1
+COUNTS = ("new", "known", "replaced", "rejected")
 DATA_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Errors that odd values provoke; any other, such as a full disk, is no instance's fault, and all go on waiting."""
 LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a batch whenever it is free
@@ -55,9 +56,12 @@ class Indexer:
         if prepared:
             items = self._items([outcome for _, outcome in prepared])
             appended = self._append([(entry, item) for (entry, _), item in zip(prepared, items, strict=True)])
-            new, known, replaced = (sum(getattr(a, name) for a in appended) for name in ("new", "known", "replaced"))
+            new, known, replaced, rejected = (sum(getattr(a, name) for a in appended) for name in COUNTS)
             elapsed_s = time.monotonic() - started
-            logger.info("indexed %d instances (%d known, %d replaced) in %.2f s", new, known, replaced, elapsed_s)
+            logger.info(
+                "indexed %d instances (%d known, %d replaced, %d rejected) in %.2f s",
+                new, known, replaced, rejected, elapsed_s,
+            )  # fmt: skip
         for entry, outcome in outcomes:
             if isinstance(outcome, Unusable):
                 self._set_aside(entry, outcome)

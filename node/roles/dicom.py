@@ -13,6 +13,8 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
 
+from node.corrections.follower import CorrectionFollower
+from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
@@ -30,6 +32,7 @@ from node.query.find import Fetch, Finder
 from node.query.pending_responses import PendingResponses
 from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.get import GetRelay
+from node.retrieve.hidden import HiddenInstances
 from node.retrieve.move import MoveRelay
 from node.retrieve.relay import serve
 from node.retrieve.source import SourceArchive
@@ -59,7 +62,8 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     reading = open_for_reading(settings)
     spool = reading.retriever.spool
     refusals = Refusals(settings.run_path, number)
-    receiver = Receiver(spool, Pressure(spool, settings), refusals)
+    follower = CorrectionFollower(settings, OrderBook(settings.corrections_path))
+    receiver = Receiver(spool, Pressure(spool, settings), refusals, follower.follow_key_objects)
     finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver))
     entity = ApplicationEntity(settings, receiver, finder)
     entity.start()
@@ -173,8 +177,8 @@ class ApplicationEntity:
         """What serves C-MOVE and C-GET; nothing where no source PACS is set."""
         if not self.settings.source_peer:
             return {}
-        source = SourceArchive(self.settings, self.receiver)
-        move, get = MoveRelay(self.settings, source), GetRelay(self.settings, source)
+        source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.finder.database)
+        move, get = MoveRelay(self.settings, source, hidden), GetRelay(self.settings, source, hidden)
         return {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
 
     def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:

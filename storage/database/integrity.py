@@ -31,6 +31,7 @@ def problems(tables: Tables, code_length: int) -> Iterator[str]:
     if all(len(column) == tables.rows.count for column in columns.values()):
         yield from _row_problems(tables, columns)
     yield from _frame_problems(tables)
+    yield from _rejection_problems(tables)
     if not damaged:
         yield from _output_problems(tables, code_length)
 
@@ -120,6 +121,19 @@ def _frame_problems(tables: Tables) -> Iterator[str]:
             node = tables.node(Level.IMAGE, ordinal)
             if node is None or frame not in node.frames:
                 yield f"IMAGE {ordinal}: {table} of frame {frame} have no row"
+
+
+def _rejection_problems(tables: Tables) -> Iterator[str]:
+    """A rejected instance must be in no answer, and what is kept of one must belong to a rejection."""
+    for uid, rejection in tables.rejections.all():
+        ordinal = tables.ordinal(Level.IMAGE, uid)
+        node = None if ordinal is None else tables.node(Level.IMAGE, ordinal)
+        if node is not None and rejection.holds(node.received_ns):
+            yield f"IMAGE {ordinal}: it is rejected, and stored all the same"
+    for uid in tables.rejections.all_withheld():
+        rejection_of = tables.rejections.find(uid)
+        if rejection_of is None or not rejection_of.hides:
+            yield f"instance {uid} is kept beside the others, and nothing hides it"
 
 
 def _output_problems(tables: Tables, code_length: int) -> Iterator[str]:

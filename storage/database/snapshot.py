@@ -13,8 +13,9 @@ from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
 from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
-from storage.database.lineage import possible_patients
+from storage.database.lineage import possible_patients, stored_record
 from storage.database.lookup import LEVEL_OF_KEYWORD, Span
+from storage.database.rejections import Rejections
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
@@ -70,6 +71,16 @@ class Snapshot:
         """Number of the last commit that the snapshot sees; every commit has a higher number than those before it."""
         _ = self._tables
         return int(self._transaction.id())  # type: ignore[union-attr]
+
+    def is_hidden(self, sop_instance_uid: str) -> bool:
+        """True if a rejection note names an instance that is not stored."""
+        is_stored = self._tables.ordinal(Level.IMAGE, sop_instance_uid) is not None
+        return not is_stored and self._tables.rejections.find(sop_instance_uid) is not None
+
+    @property
+    def rejections(self) -> Rejections:
+        """What rejection notes keep out of every answer."""
+        return self._tables.rejections
 
     @property
     def rows(self) -> int:
@@ -144,23 +155,7 @@ class Snapshot:
     def record(self, sop_instance_uid: str) -> Record | None:
         """All that is stored of an instance but its codes; None if it is unknown."""
         ordinal = self._tables.ordinal(Level.IMAGE, sop_instance_uid)
-        if ordinal is None:
-            return None
-        lineage = self._tables.lineage(Level.IMAGE, ordinal)
-        patient, study, series, instance = (lineage[level][1] for level in LEVELS)
-        return Record(
-            sop_instance_uid=instance.uid,
-            series_instance_uid=series.uid,
-            study_instance_uid=study.uid,
-            patient_key=patient.uid,
-            patient=patient.attributes,
-            study=study.attributes,
-            series=series.attributes,
-            instance=instance.attributes,
-            frames=instance.frames,
-            content_digest=instance.content_digest,
-            received_ns=instance.received_ns,
-        )
+        return None if ordinal is None else stored_record(self._tables, ordinal)
 
     def codes_of(self, sop_instance_uid: str) -> Codes:
         """(frames, words) codes of an instance, in the order of its frames; KeyError when it is unknown."""

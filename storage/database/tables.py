@@ -16,6 +16,8 @@ from PIL import Image
 
 from storage.database import lookup
 from storage.database.blocks import Layout, Rows
+from storage.database.rejections import TABLES as OF_REJECTIONS
+from storage.database.rejections import Rejections
 from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
 from storage.record import LEVELS, Level
 
@@ -58,7 +60,7 @@ class SegmentEntry:
 
 def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | None = None) -> Handles:
     """Open every table by its name; in a write transaction, create those that are missing."""
-    names = ["meta", "rows", *OF_FRAMES, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
+    names = ["meta", "rows", *OF_FRAMES, *OF_REJECTIONS, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
     create = transaction is not None
     handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
     for level in LEVELS[:-1]:
@@ -87,6 +89,11 @@ class Tables:
     def lookup(self) -> lookup.Lookup:
         """The index of attributes that are no unique keys."""
         return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
+
+    @property
+    def rejections(self) -> Rejections:
+        """What rejection notes keep out of every answer."""
+        return Rejections(self._transaction, self._handles)
 
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with a unique key; None when it is unknown."""
