@@ -11,9 +11,10 @@ from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
-from pynetdicom.dimse_primitives import C_GET, C_MOVE
+from pynetdicom.dimse_primitives import C_GET, C_MOVE, N_CREATE
 
 from node.corrections.follower import CorrectionFollower
+from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
@@ -116,7 +117,10 @@ class ApplicationEntity:
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         address = (self.settings.host, self.settings.port)
         handlers = [(evt.EVT_C_FIND, self._find)]
-        shared, services = self.settings.receivers > 1, self._retrieve_services()
+        shared, services = (
+            self.settings.receivers > 1,
+            {**self._retrieve_services(), N_CREATE: self._notification_service().serve},
+        )
         self._listener = Listener(self._ae(), address, handlers, self.receiver, self, shared=shared, services=services)
 
     def stop(self) -> None:
@@ -172,6 +176,9 @@ class ApplicationEntity:
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
+
+    def _notification_service(self) -> NotificationService:
+        return NotificationService(CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path)))
 
     def _retrieve_services(self) -> dict[type, Serve]:
         """What serves C-MOVE and C-GET; nothing where no source PACS is set."""
