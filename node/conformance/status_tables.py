@@ -55,9 +55,10 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
     Service.STORAGE: (
         StatusUse(Status.SUCCESS, "the instance is durable on disk; it is not decoded yet"),
         StatusUse(Status.OUT_OF_RESOURCES, "spool, disk or memory is full: send again later"),
+        StatusUse(Status.NOT_AUTHORIZED, "a rejection note of a caller that `corrections_from` does not name"),
         StatusUse(
             Status.DATA_SET_MISMATCH,
-            "a UID of the data set is missing, is no UID, or differs from the command",
+            "SOP Class or SOP Instance UID is missing, is no UID, or differs between command and data set",
             "the UID",
         ),
         StatusUse(

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from pydicom.dataset import Dataset
 
@@ -24,6 +24,7 @@ from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level
+from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,22 @@ class _CancelledError(Exception):
 
 Fetch = Callable[[Sequence[str], catalog.Check], object]
 """Function that fetches instances from another node by their SOP Instance UIDs, as far as it can."""
+
+
+class Search(Protocol):
+    """Finds look-alikes, as `Retriever.similar` does."""
+
+    def __call__(
+        self,
+        snapshot: Snapshot,
+        question: Question,
+        level: Level,
+        where: Filter,
+        *,
+        count: bool = True,
+        check: catalog.Check = catalog.go_on,
+    ) -> LookAlikes:
+        """Return the matches of a question among the candidates."""
 
 
 class Finder:
@@ -94,7 +111,7 @@ class Finder:
         query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
         pending = _pending(query, refuses_unsupported=refuses_unsupported)
         try:
-            rows = self._gather(query, _watch(is_cancelled))
+            rows = self.gather(query, _watch(is_cancelled))
             for identifier_bytes in _encode(query, rows, is_cancelled, implicit=implicit):
                 count += 1
                 yield pending, identifier_bytes
@@ -103,11 +120,33 @@ class Finder:
         kind = "by example" if query.question else "ordinary"
         logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started_s)
 
-    def _gather(self, query: Query, check: catalog.Check) -> list[Row]:
-        """Contents of all responses, from one snapshot that is closed again."""
-        self._fetch_missing(query.question, check)
+    def gather(
+        self, query: Query, check: catalog.Check, window: slice | None = None, search: Search | None = None
+    ) -> list[Row]:
+        """Return what the responses to a query hold, all of it from one snapshot.
+
+        Parameters
+        ----------
+        check
+            Called again and again; it raises to end the work.
+        window
+            Which matches of an ordinary query to return; None for all, of which there may be `max_find_responses`.
+        search
+            Finds the look-alikes of a query by example; None to search by the indexed examples that it names.
+
+        Raises
+        ------
+        Refusal
+            The request cannot be answered.
+        """
+        if search is None:
+            self._fetch_missing(query.question, check)
         with self.database.snapshot() as snapshot:
-            return list(_bounded(self._rows(snapshot, query, check)))
+            if query.question is None:
+                rows = self._ordinary(snapshot, query, check, window)
+            else:
+                rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
+            return list(_bounded(rows))
 
     def _fetch_missing(self, question: Question | None, check: catalog.Check) -> None:
         """Fetch the example images that were never received here; no snapshot is open meanwhile."""
@@ -120,19 +159,20 @@ class Finder:
         if unknown:
             self._fetch(unknown, check)
 
-    def _rows(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
-        if query.question is None:
-            return self._ordinary(snapshot, query, check)
+    def _similar(
+        self, snapshot: Snapshot, query: Query, question: Question, check: catalog.Check, search: Search
+    ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
         count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
-        found = self.retriever.similar(snapshot, query.question, query.level, where, count=count, check=check)
-        common = self._common(snapshot, query, query.question, found)
+        found = search(snapshot, question, query.level, where, count=count, check=check)
+        common = self._common(snapshot, query, question, found)
         return (self._look_alike(snapshot, query, match, common, check) for match in found.matches)
 
-    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
+    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses
-        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), most + 1))
-        if len(entities) > most:
+        part = slice(0, most + 1) if window is None else window
+        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), part.start, part.stop))
+        if window is None and len(entities) > most:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
         for entity in entities:
             values = catalog.values(snapshot, entity, query.keys, check)

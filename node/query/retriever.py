@@ -113,7 +113,7 @@ class Retriever:
             C101, C102, C103, C105: the example cannot be used, and why. C104: other model. C107: other snapshot.
             A900: the example cannot be ranked in the order of the question.
         """
-        self._check_state(snapshot, question)
+        self.check_state(snapshot, question)
         records = self._example_records(snapshot, question, check)
         check()
         queries, outputs = self._queries(snapshot, question, records)
@@ -163,7 +163,8 @@ class Retriever:
         )
         return LookAlikes(matches, found.candidates, ranking)
 
-    def _check_state(self, snapshot: Snapshot, question: Question) -> None:
+    def check_state(self, snapshot: Snapshot, question: Question) -> None:
+        """Refuse a question that names another model (C104), or another state of the index (C107)."""
         if question.model and question.model != self.model:
             comment = f"model here is {self.model}"
             raise _refusal(Status.MODEL_UNKNOWN, comment, question, Element.MODEL_IDENTIFIER)

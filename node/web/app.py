@@ -25,13 +25,13 @@ from PIL import Image
 from uvicorn import Config, Server
 
 from node.errors import Refusal, Status
-from node.home import Reading
 from node.processes import Role, processes, role_fault
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
-from node.settings import Settings
 from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
+from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.problems import ANSWERS, Call, guard
+from node.web.resources import WebResources
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
 from storage.search.index import Filter
@@ -48,16 +48,17 @@ Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
 """Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
 
 
-def serve(settings: Settings, reading: Reading, stop: Event) -> None:
-    """Serve the page until `stop` is set.
+def serve(resources: WebResources, stop: Event) -> None:
+    """Serve the page and DICOMweb until `stop` is set.
 
     Raises
     ------
     OSError
-        The address is in use or not ours.
+        The address is in use, or does not belong to this machine.
     """
+    settings = resources.settings
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        server = Server(_config(build(settings, reading)))
+        server = Server(_config(build(resources)))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -66,19 +67,21 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
                 stop.wait()
             finally:
                 server.should_exit = True
+                resources.close()
         running.result()
 
 
-def build(settings: Settings, reading: Reading) -> FastAPI:
-    """The page's application, without a server."""
+def build(resources: WebResources) -> FastAPI:
+    """The application of the page and DICOMweb, without a server."""
     app = FastAPI(title="Lookalike", version=__version__, openapi_url=None)
-    page = Page(settings, reading)
+    page = Page(resources)
     for path, endpoint in page.routes.items():
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
     app.mount("/web", StaticFiles(directory=WEB))
+    app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    if _is_loopback(settings.host):  # or a foreign site could read the page under a name that leads to this machine
+    if _is_loopback(resources.settings.host):  # or a foreign site could read the page by a name that leads here
         app.middleware("http")(_refuse_foreign_hosts)
     app.middleware("http")(guard)
     return app
@@ -110,8 +113,9 @@ class Page:
         Endpoint of each path.
     """
 
-    def __init__(self, settings: Settings, reading: Reading) -> None:
-        self.settings, self.database, self.retriever = settings, reading.database, reading.retriever
+    def __init__(self, resources: WebResources) -> None:
+        self.settings, self._resources = resources.settings, resources
+        self.database, self.retriever = resources.reading.database, resources.reading.retriever
         self.routes: dict[str, Callable[..., Any]] = {
             "/": self.index,
             HEALTH_PATH: self.health,

@@ -26,7 +26,7 @@ FORMS: Final[Mapping[str, Callable[[str], list[str]]]] = {
     "StudyDate": lambda value: [digits(value)],
     "Modality": lambda value: [code_string(value)],
 }
-"""What the index holds of one value of an attribute."""
+"""The index entry of one value of an attribute."""
 
 ORDINAL: Final = Struct(">I")
 MAX_KEY_BYTES: Final = 511  # of LMDB
