@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from rich.table import Table
 
@@ -14,7 +15,7 @@ from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
 from storage.record import LEVELS
 from storage.record import Level as RecordLevel
-from storage.segments.builder import faults, trusted
+from storage.segments.builder import faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,13 @@ def read_status(settings: Settings) -> NodeStatus:
     reading = open_for_reading(settings)
     with reading.database, reading.database.snapshot() as snapshot:
         rejected, restorable = snapshot.rejections.count()
+        entries = snapshot.segment_entries
+        wrong = faults(reading.database, entries)
         return NodeStatus(
             entities={level: snapshot.count(level) for level in LEVELS},
             rows=snapshot.rows,
-            segment_rows=sum(entry.rows for entry in trusted(reading.database, snapshot)),
-            segment_faults=tuple(faults(reading.database, snapshot)),
+            segment_rows=sum(entry.rows for entry in takewhile(lambda entry: entry.name not in wrong, entries)),
+            segment_faults=tuple(wrong.values()),
             waiting=reading.retriever.spool.depth(),
             set_aside=dict(reading.retriever.spool.reasons()),
             set_aside_deleted=reading.retriever.spool.set_aside_deleted(),

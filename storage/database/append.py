@@ -38,7 +38,7 @@ class Clash:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes
     ----------
@@ -155,6 +155,7 @@ class Appender:
         logger.info("replaced %s: it came with other content", item.record.sop_instance_uid)
 
     def _store(self, item: Item) -> None:
+        """Write the record, previews and outputs of an instance, and reserve its rows."""
         record = item.record
         node = Node(
             record.sop_instance_uid,
@@ -171,8 +172,8 @@ class Appender:
                 self._tables.put_preview(ordinal, frame, preview)
         if item.outputs is not None:
             scores = [None] * len(record.frames) if item.class_scores is None else item.class_scores
-            for frame, *kept in zip(record.frames, item.outputs, scores, strict=True):
-                self._tables.put_outputs(ordinal, frame, *kept)
+            for frame, *rest in zip(record.frames, item.outputs, scores, strict=True):
+                self._tables.put_outputs(ordinal, frame, *rest)
         self._next_row += len(record.frames)
         self._pending[ordinal] = item
         self._newest_ns = max(self._newest_ns, record.received_ns)

@@ -167,7 +167,7 @@ class Database:
     def compact(self, report: Callable[[int, int], object] = lambda _done, _all: None) -> int:
         """Give the room of deleted rows back to the others, in many small transactions; return how many rows went.
 
-        `report` is told how many rows of how many are done.
+        `report` is called with the number of rows done and of all rows.
         """
         return compact(self.writing, report)
 
@@ -187,6 +187,7 @@ class Database:
         self.close()
 
     def _check(self, item: Item) -> None:
+        """Refuse an item whose codes, outputs or class scores have another shape or type."""
         expected = self.header.code_length
         if item.codes.shape[1] != self.header.layout.words:
             raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)
@@ -244,6 +245,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _environment(path: Path, *, map_size: int, readonly: bool) -> lmdb.Environment:
+    """Open the LMDB environment of a folder."""
     try:
         environment = lmdb.open(
             str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly, mode=0o600

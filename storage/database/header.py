@@ -1,4 +1,4 @@
-"""What a database says about itself, once, when it is made."""
+"""The header of a database, written once, when it is made."""
 
 import json
 import secrets
@@ -78,7 +78,7 @@ class Header:
         return cls(**fields)
 
     def check(self, code_length: int, model: str) -> None:
-        """Refuse codes that could not be compared with those kept.
+        """Refuse codes that could not be compared with the stored codes.
 
         Raises
         ------

@@ -37,6 +37,7 @@ def problems(tables: Tables, code_length: int) -> Iterator[str]:
 
 
 def _block_problems(tables: Tables, code_length: int) -> Iterator[str]:
+    """Yield what is wrong with the number of rows of blocks, and with the bits of codes."""
     for block in tables.rows.blocks():
         for name in (CODES, *COLUMNS):
             found = tables.rows.read(name, block.number).shape[1]
@@ -48,6 +49,7 @@ def _block_problems(tables: Tables, code_length: int) -> Iterator[str]:
 
 
 def _count_problems(tables: Tables) -> Iterator[str]:
+    """Yield each table whose number of entries differs from the number of entities or rows."""
     expected = {"rows": sum(1 for _ in tables.rows.blocks()) * (len(COLUMNS) + 1)}
     for above, level in zip((None, *LEVELS), LEVELS, strict=False):
         expected[f"{level}:keys"] = tables.count(level)
@@ -62,6 +64,7 @@ def _count_problems(tables: Tables) -> Iterator[str]:
 
 
 def _entity_problems(tables: Tables, level: Level, ordinal: int, node: Node) -> Iterator[str]:
+    """Yield what is wrong with the keys and the parent of an entity."""
     if tables.ordinal(level, node.uid) != ordinal:
         yield "its key leads elsewhere"
     if ordinal >= tables.counter(level):
@@ -80,6 +83,7 @@ def _entity_problems(tables: Tables, level: Level, ordinal: int, node: Node) -> 
 
 
 def _row_problems(tables: Tables, columns: Columns) -> Iterator[str]:
+    """Yield each column of an instance that does not follow from its record."""
     terms = {name: tables.terms(name) for name in TERMS}
     live = 0
     for ordinal, node in tables.nodes(Level.IMAGE):
@@ -99,6 +103,7 @@ def _row_problems(tables: Tables, columns: Columns) -> Iterator[str]:
 
 
 def _expected(tables: Tables, ordinal: int, node: Node) -> dict[str, list[Any]]:
+    """Return the values of the columns of an instance, computed from its record."""
     lineage = tables.lineage(Level.IMAGE, ordinal)
     attributes: dict[str, str] = {}
     for level in LEVELS:
@@ -134,12 +139,14 @@ def _rejection_problems(tables: Tables) -> Iterator[str]:
 def _output_problems(tables: Tables, code_length: int) -> Iterator[str]:
     """Codes must be the signs of the outputs beside them; an output of 0 fits either bit."""
     for ordinal, node in tables.nodes(Level.IMAGE):
-        kept = [(row, outputs) for row, outputs in _kept_outputs(tables, ordinal, node) if 0 <= row < tables.rows.count]
-        if any(len(outputs) < code_length for _, outputs in kept):
+        stored = [
+            (row, outputs) for row, outputs in _kept_outputs(tables, ordinal, node) if 0 <= row < tables.rows.count
+        ]
+        if any(len(outputs) < code_length for _, outputs in stored):
             yield f"IMAGE {ordinal}: its outputs are cut short"
-        elif kept:
-            bits = unpack(tables.rows.gather(CODES, np.array([row for row, _ in kept])).T, code_length)
-            relaxed = np.array([outputs[:code_length] for _, outputs in kept])
+        elif stored:
+            bits = unpack(tables.rows.gather(CODES, np.array([row for row, _ in stored])).T, code_length)
+            relaxed = np.array([outputs[:code_length] for _, outputs in stored])
             if ((relaxed > 0) & ~bits | (relaxed < 0) & bits).any():
                 yield f"IMAGE {ordinal}: its codes are not the signs of its outputs"
 

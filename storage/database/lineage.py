@@ -130,7 +130,7 @@ class LineageWriter:
         return ordinal
 
     def _is_newest(self, received_ns: int, level: Level, ordinal: int) -> bool:
-        """Whether an object may correct an entity: corrections are wanted, and nothing below it arrived later."""
+        """True if an object may correct an entity: corrections are wanted, and nothing below it arrived later."""
         if not self._corrects:
             return False
         if received_ns >= self._newest_ns:  # the usual case: objects are stored nearly in order of arrival

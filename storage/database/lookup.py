@@ -26,7 +26,7 @@ FORMS: Final[Mapping[str, Callable[[str], list[str]]]] = {
     "StudyDate": lambda value: [digits(value)],
     "Modality": lambda value: [code_string(value)],
 }
-"""What the index holds of one value of an attribute."""
+"""The index entry of one value of an attribute."""
 
 Check = Callable[[], object]
 """Function that is called during long walks; it may raise, to end one that nobody waits for any more."""

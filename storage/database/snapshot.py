@@ -157,7 +157,7 @@ class Snapshot:
                 yield self.uid(below, child)
 
     def record(self, sop_instance_uid: str) -> Record | None:
-        """Everything kept of an instance but its codes."""
+        """All that is stored of an instance but its codes; None if it is unknown."""
         ordinal = self._tables.ordinal(Level.IMAGE, sop_instance_uid)
         return None if ordinal is None else stored_record(self._tables, ordinal)
 
@@ -171,12 +171,12 @@ class Snapshot:
         return int(found[0, 0]) if found.size else None
 
     def preview(self, sop_instance_uid: str, frame: int) -> NDArray[np.uint8] | None:
-        """(size, size) network input of a frame; None when it was not kept."""
+        """(size, size) network input of a frame; None if it was not stored."""
         ordinal = self._tables.ordinal(Level.IMAGE, sop_instance_uid)
         return None if ordinal is None else self._tables.preview(ordinal, frame)
 
     def outputs_of(self, sop_instance_uid: str) -> Outputs | None:
-        """Outputs of the network for each frame, and class scores if kept; None where not those of each frame were.
+        """Outputs of the network for each frame, with class scores if stored; None if those of any frame are missing.
 
         KeyError when the instance is unknown.
         """
@@ -229,13 +229,13 @@ class Snapshot:
         return codes
 
     def class_scores_at(self, rows: NDArray[np.int64], n_classes: int) -> NDArray[np.uint8]:
-        """(len(rows), n_classes) class scores at some rows; zeros where not so many were kept."""
+        """(len(rows), n_classes) class scores at some rows; zeros where not so many are stored."""
         scores = np.zeros((len(rows), n_classes), np.uint8)
-        places = zip(self.gather("instance", rows).tolist(), self.gather("frame", rows).tolist(), strict=True)
-        for number, place in enumerate(places):
-            kept = self._tables.outputs(*place)
-            if kept is not None and len(kept) == self.code_length + n_classes:
-                scores[number] = kept[self.code_length :].view(np.uint8)
+        frames = zip(self.gather("instance", rows).tolist(), self.gather("frame", rows).tolist(), strict=True)
+        for number, frame in enumerate(frames):
+            outputs = self._tables.outputs(*frame)
+            if outputs is not None and len(outputs) == self.code_length + n_classes:
+                scores[number] = outputs[self.code_length :].view(np.uint8)
         return scores
 
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:

@@ -145,7 +145,7 @@ class Tables:
         return [ORDINAL.unpack(value)[0] for value in cursor.iternext_dup()]
 
     def has_child(self, level: Level, ordinal: int, child: int) -> bool:
-        """Whether an entity has this child."""
+        """True if an entity has this child."""
         cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
         return bool(cursor.set_key_dup(ORDINAL.pack(ordinal), ORDINAL.pack(child)))
 

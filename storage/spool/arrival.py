@@ -51,7 +51,7 @@ class Arrival:
             self._begun = self.size_bytes
 
     def keep(self) -> Path:
-        """Make it durable and put it in its place: once this returns, it outlives a kill and a loss of power.
+        """Make the file durable under its final name: once this returns, it outlives a kill and a loss of power.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class Arrival:
         return self._path
 
     def abandon(self) -> None:
-        """Leave nothing behind of what was not kept; nothing happens to what was."""
+        """Remove the file if it was not kept; a file that was kept stays."""
         if self._file is not None:
             if not self._is_renamed:
                 self.temporary.unlink(missing_ok=True)

@@ -72,7 +72,7 @@ class NoteTable:
         self._path = path
 
     def exists(self) -> bool:
-        """Whether there is a file, so that there were notes."""
+        """True if there is a file, so that there were notes."""
         return self._path.exists()
 
     def add(self, note: Note) -> None:
@@ -107,7 +107,7 @@ class NoteTable:
                 connection.execute("UPDATE totals SET notes = notes - 1 WHERE reason = ?", (note.reason,))
 
     def counts(self) -> Counter[str]:
-        """How many notes were ever stored, by reason."""
+        """Number of notes that were ever stored, by reason."""
         with self._connected() as connection:
             return Counter(dict(connection.execute("SELECT reason, noted FROM totals")))
 
@@ -153,8 +153,8 @@ class NoteTable:
         return None if row is None else _note(row)
 
     def _forget_bytes(self, connection: sqlite3.Connection, note: Note) -> None:
-        kept = "UPDATE notes SET bytes = NULL WHERE number = ? AND bytes IS NOT NULL"
-        if connection.execute(kept, (note.number,)).rowcount:
+        deletion = "UPDATE notes SET bytes = NULL WHERE number = ? AND bytes IS NOT NULL"
+        if connection.execute(deletion, (note.number,)).rowcount:
             connection.execute(
                 "UPDATE totals SET bytes = bytes - ?, deleted = deleted + 1 WHERE reason = ?",
                 (note.size_bytes or 0, note.reason),

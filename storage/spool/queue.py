@@ -32,7 +32,7 @@ NAME: Final = re.compile(r"\d{20}-\d+-\d+-([0-9.]{1,64})\.dcm")
 """File name of an entry that arrived with its SOP Instance UID."""
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What writing to a full disk says."""
+"""Error numbers of writing to a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Spool:
         self._sync = FolderSync(self._incoming)
         self._aside = Aside(path / "aside", self._incoming, retention)
         self._serial = count()
-        self._listed: dict[str, None] = {}  # names known to wait, oldest first
+        self._listed: dict[str, None] = {}  # file names of waiting instances, oldest first
         self._lock = Lock()
         self._counted, self._counted_at, self._count_age_s = 0, 0.0, 0.0
         remove_stale(self._temporary)
@@ -170,14 +170,14 @@ class Spool:
         return note
 
     def depth(self) -> int:
-        """How many wait, at most half a second old where listing is quick."""
+        """Number of waiting instances, at most half a second old where listing is quick."""
         with self._lock:
             if time.monotonic() - self._counted_at > self._count_age_s:
                 self._count()
             return self._counted
 
     def is_waiting(self, sop_instance_uid: str) -> bool:
-        """Whether an instance put with this UID waits."""
+        """True if an instance put with this UID waits."""
         return any(name.endswith(f"-{sop_instance_uid}.dcm") for name in folder_names(self._incoming))
 
     def __len__(self) -> int:
@@ -191,7 +191,7 @@ class Spool:
         return self._aside.notes()
 
     def reasons(self) -> Counter[str]:
-        """How many instances were ever set aside, by reason; it costs the same however many they are."""
+        """Number of instances that were ever set aside, by reason; it costs the same however many they are."""
         return self._aside.reasons()
 
     def set_aside_deleted(self) -> int:

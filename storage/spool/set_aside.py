@@ -1,4 +1,4 @@
-"""What could not be indexed, each with a note that says why, kept as long as the retention allows."""
+"""Instances that could not be indexed, each with a note that says why, stored as long as the retention allows."""
 
 import json
 import logging
@@ -99,7 +99,7 @@ class Aside:
         return map(self._described, self._notes.all())
 
     def reasons(self) -> Counter[str]:
-        """How many instances were ever set aside, by reason."""
+        """Number of instances that were ever set aside, by reason."""
         return self._notes.counts()
 
     def deleted(self) -> int:
@@ -112,14 +112,15 @@ class Aside:
         return None if note is None else self._described(note)
 
     def _settle(self, entry: Path, *, keep: bool) -> None:
+        """Move the file of an instance out of the spool to the kept files, or delete it."""
         if not keep:
             entry.unlink(missing_ok=True)
             return
-        kept = self._kept_path(entry.stem)
+        target = self._kept_path(entry.stem)
         try:
-            entry.rename(kept)
+            entry.rename(target)
         except FileNotFoundError:
-            if not kept.exists():  # where it does, another process, opening the spool, was quicker to repair
+            if not target.exists():  # where it does, another process, opening the spool, was quicker to repair
                 logger.warning("%s was taken out of the spool by somebody else: only the note is kept", entry.name)
         sync_folder(self._path)
 
