@@ -18,7 +18,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from hashing.codes import pack
+from storage.corrections.rejecting import RejectionNote, reject
 from storage.database.database import Item
+from storage.database.rejections import Title
 from tests.archive import instance
 from tests.pacs import SERIES, STUDY, Pacs, numbered, peers, running_pacs
 from tests.running import free_port
@@ -70,6 +72,17 @@ def test_instances_come_as_the_pacs_has_them(archive: WebArchive, path: str, cou
     found = files(answer)
     assert len(found) == count
     assert found[-1] == numbered(int(found[-1].SOPInstanceUID[-1]))
+
+
+def test_an_instance_that_a_note_rejects_is_not_in_its_study(tmp_path: Path) -> None:
+    rejected = numbered(1).SOPInstanceUID
+    with behind(tmp_path / "home", Pacs([numbered(number) for number in range(3)])) as archive:
+        reject(archive.resources.reading.database, RejectionNote("2.25.9", Title.QUALITY, {rejected: STUDY}, 1 << 60))
+
+        found = files(archive.get(f"/studies/{STUDY}"))
+
+        assert sorted(file.SOPInstanceUID for file in found) == [numbered(number).SOPInstanceUID for number in (0, 2)]
+        assert archive.get(BELOW).status_code == 404
 
 
 def test_one_instance_can_come_without_parts(archive: WebArchive) -> None:

@@ -1,7 +1,7 @@
 """Instances collected from the source PACS by C-GET, for a reader that takes one DICOM file after the other."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from queue import Empty, Full, Queue
 from tempfile import SpooledTemporaryFile
 from threading import Event, Thread
@@ -12,6 +12,7 @@ from pydicom.uid import UID
 from pynetdicom import ALL_TRANSFER_SYNTAXES, build_context, build_role
 
 from node.dicom.command_set import Request
+from node.dicom.message_sink import DataSink
 from node.dicom.sop_classes import STUDY_ROOT_GET
 from node.errors import PeerError, Refusal, Status
 from node.ingest.receiver import PREAMBLE, file_meta
@@ -27,10 +28,16 @@ MAX_CONTEXTS: Final = 127
 
 
 class Collector:
-    """Collects instances from the source PACS; a reader that stops reading ends the retrieval."""
+    """Collects instances from the source PACS; a reader that stops reading ends the retrieval.
 
-    def __init__(self, settings: Settings, source: SourceArchive) -> None:
-        self._settings, self._source = settings, source
+    Parameters
+    ----------
+    hidden
+        SOP Instance UIDs of instances that are taken from the source PACS but never handed on.
+    """
+
+    def __init__(self, settings: Settings, source: SourceArchive, hidden: Container[str]) -> None:
+        self._settings, self._source, self._hidden = settings, source, hidden
 
     def collect(
         self, unique_keys: Mapping[str, str], sop_classes: Sequence[str], transfer_syntaxes: Sequence[str] = ()
@@ -51,7 +58,7 @@ class Collector:
         PeerError
             The PACS cannot be reached, does not offer C-GET, or did not send everything.
         """
-        inbox = _Inbox(self._settings)
+        inbox = _Inbox(self._settings, self._hidden)
         contexts = _contexts(sop_classes, transfer_syntaxes)
         thread = Thread(target=self._run, args=[inbox, _request(unique_keys), contexts], daemon=True)
         thread.start()
@@ -88,12 +95,15 @@ class _ClosedError(Exception):
 class _Inbox:
     """The `InstanceStore` of a retrieval: it holds one whole instance until the reader takes it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self._closed = settings, Event()
+    def __init__(self, settings: Settings, hidden: Container[str]) -> None:
+        self.settings, self._hidden, self._closed = settings, hidden, Event()
         self._queue: Queue[IO[bytes] | PeerError | None] = Queue(1)
 
-    def begin(self, request: Request, transfer_syntax: UID, sending_ae_title: str) -> "_CollectedInstance":
+    def begin(self, request: Request, transfer_syntax: UID, sending_ae_title: str) -> DataSink:
         """Let one instance arrive."""
+        if request.sop_instance_uid in self._hidden:
+            logger.info("%s is hidden by a rejection note: not handed on", request.sop_instance_uid)
+            return _HiddenInstance()
         return _CollectedInstance(self, PREAMBLE + file_meta(request, transfer_syntax, sending_ae_title))
 
     def note(self, request: Request, refusal: Refusal, sending_ae_title: str) -> None:
@@ -135,6 +145,19 @@ class _Inbox:
         """Raise `_ClosedError` once nobody reads any more."""
         if self._closed.is_set():
             raise _ClosedError
+
+
+class _HiddenInstance:
+    """An instance that is read and handed to nobody (a `DataSink`)."""
+
+    def write(self, piece: memoryview) -> None:
+        """Drop the next piece of the data set."""
+
+    def finish(self) -> None:
+        """Return no refusal: to the source PACS the instance has arrived."""
+
+    def abandon(self) -> None:
+        """Keep nothing."""
 
 
 class _CollectedInstance:

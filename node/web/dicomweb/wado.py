@@ -13,6 +13,7 @@ from node.dicom.hierarchy import ATTRIBUTES, UNIQUE
 from node.errors import PeerError, Refusal, Status
 from node.query import catalog
 from node.retrieve.collect import Collector
+from node.retrieve.hidden import HiddenInstances
 from node.web.dicomweb.dicom_json import JsonObject, json_object
 from node.web.dicomweb.instance_files import DICOM, OCTETS, file_pieces, frames, multipart_files, new_boundary
 from node.web.dicomweb.responses import Uid, data_sets_response, deadline, entity_url
@@ -118,7 +119,8 @@ class RetrieveService:
         if source is None:
             raise HTTPException(404, NOT_KEPT)
         keys = {UNIQUE[level]: uid for level, uid in target.items()}
-        found = Collector(self._settings, source).collect(keys, sop_classes, transfer_syntaxes)
+        hidden = HiddenInstances(self._resources.reading.database)
+        found = Collector(self._settings, source, hidden).collect(keys, sop_classes, transfer_syntaxes)
         try:
             first = next(found)
         except StopIteration as error:
