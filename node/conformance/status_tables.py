@@ -83,6 +83,8 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(Status.SUCCESS, "all matches were returned"),
         StatusUse(Status.PENDING, "a match; every key is matched and returned"),
         StatusUse(Status.PENDING_WITH_UNSUPPORTED_KEYS, "a match; a key of the request is not matched or not returned"),
+        StatusUse(Status.RESPONSE_LIMIT_REACHED, "Repository Query only: the page is full, and more records match"),
+        StatusUse(Status.INVALID_RECORD_KEY, "the Prior Record Key is of nothing here", "Prior Record Key"),
         StatusUse(Status.CANCEL, "the query was cancelled"),
         StatusUse(Status.OUT_OF_RESOURCES, "too many matches, or too long an Identifier: narrow the query"),
         StatusUse(Status.DATA_SET_MISMATCH, "a key is contradictory, missing or unusable", "the key"),

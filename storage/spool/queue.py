@@ -93,7 +93,7 @@ class Spool:
         self._sync = FolderSync(self._incoming)
         self._aside = Aside(path / "aside", self._incoming, retention)
         self._serial = count()
-        self._erased: set[str] = set()  # names
+        self._erased: set[str] = set()  # file names of entries that this process erased
         self._listed: dict[str, None] = {}  # file names of waiting instances, oldest first
         self._lock = Lock()
         self._counted, self._counted_at, self._count_age_s = 0, 0.0, 0.0
