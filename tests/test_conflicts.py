@@ -1,6 +1,7 @@
 """UIDs that come again with something else: nothing is lost, whatever the policy."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,10 @@ def test_one_that_arrived_before_the_stored_one_does_not_replace_it_and_is_kept(
         {"series_instance_uid": item(2).record.series_instance_uid},
     ],
 )
-def test_the_same_uid_in_another_series_or_study_is_kept_beside_it_whatever_the_policy(
+def test_another_picture_of_the_same_uid_elsewhere_is_kept_beside_it_whatever_the_policy(
     database: Database, policy: Policy, place: dict[str, str]
 ) -> None:
-    later = other(patient_key=patient_key("P77", "", ""), **place)
+    later = replace(other(patient_key=patient_key("P77", "", ""), **place), pixel_digest=99)
 
     why = outcome(database, later, policy)
 

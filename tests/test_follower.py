@@ -1,7 +1,9 @@
 """Rejection notes on the wire: once they are acknowledged, no answer names what they reject."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydicom.dataset import Dataset, FileDataset
@@ -19,6 +21,7 @@ from tests.archive import identifier, uid
 from tests.correcting import correcting, correcting_node, send
 from tests.key_objects import OF_INTEREST, item, key_objects
 from tests.running import wait_until
+from tests.web_archive import BASE, web_archive
 
 IMAGES = {
     place: item(
@@ -164,3 +167,16 @@ def test_a_note_is_not_acknowledged_while_nobody_writes_and_holds_as_soon_as_som
 
         assert answer.Status == Status.OUT_OF_RESOURCES
         assert (before, images(node)) == (set(IMAGES), set(IMAGES) - {"1.1.1"})
+
+
+def test_a_note_by_stow_is_followed_as_by_c_store(tmp_path: Path) -> None:
+    note, octets = rejecting(Title.QUALITY, "1.1.1"), BytesIO()
+    note.save_as(octets, enforce_file_format=True, implicit_vr=False, little_endian=True)
+    content = b"--part\r\nContent-Type: application/dicom\r\n\r\n" + octets.getvalue() + b"\r\n--part--\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=part'
+
+    with web_archive(tmp_path / "home", items=ITEMS) as archive, correcting(cast("Node", archive.resources)):
+        answer = archive.client.post(f"{BASE}/studies", content=content, headers={"Content-Type": kind})
+        found = archive.get(f"/instances?SOPInstanceUID={uid('1.1.1')}")
+
+    assert (answer.status_code, found.status_code) == (200, 204)

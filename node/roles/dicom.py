@@ -169,15 +169,10 @@ class ApplicationEntity:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
 
-    def _notification_service(self) -> NotificationService:
-        return NotificationService(CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path)))
-
     def _services(self) -> dict[type, Serve]:
         """What serves C-FIND, N-CREATE and, where a source PACS is set, C-MOVE and C-GET."""
-        always: dict[type, Serve] = {
-            C_FIND: self.find_service.serve,
-            N_CREATE: self._notification_service().serve,
-        }
+        follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
+        always: dict[type, Serve] = {C_FIND: self.find_service.serve, N_CREATE: NotificationService(follower).serve}
         if not self.settings.source_peer:
             return always
         source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.find_service.finder.database)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from node.corrections.follower import CorrectionFollower
+from node.corrections.order_book import OrderBook
 from node.home import Reading
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
@@ -43,7 +45,8 @@ class WebResources:
     def of(cls, settings: Settings, reading: Reading) -> "WebResources":
         """Return the resources over an open database."""
         spool = reading.retriever.spool
-        receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, WEB_NUMBER))
+        follow = CorrectionFollower(settings, OrderBook(settings.corrections_path)).follow_key_objects
+        receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, WEB_NUMBER), follow)
         source = SourceArchive(settings, receiver) if settings.source_peer else None
         fetches = source is not None and settings.fetch_missing_example
         fetch = ExampleFetcher(settings, source, spool).fetch if source is not None and fetches else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from storage.database.blocks import CODES
 from storage.database.columns import DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
-from storage.database.lineage import LineageWriter
+from storage.database.lineage import LineageWriter, remove_instances
 from storage.database.tables import Tables
 from storage.database.tree import Node
 from storage.item import Item
@@ -98,6 +98,8 @@ class Appender:
         is_known = stored is not None and stored.content_digest == record.content_digest
         if is_known and not self._replaces:
             self._known += 1
+        elif ordinal is not None and self._is_moved(item, ordinal):
+            self._move(item, ordinal)
         elif ordinal is not None and stored is not None and not self._may_replace(record, ordinal, is_known=is_known):
             self._clashing.append(Clash(record, Level.IMAGE))
         elif (level := self._lineage.contradiction(record)) is not None:
@@ -130,12 +132,44 @@ class Appender:
     def _may_replace(self, record: Record, ordinal: int, *, is_known: bool) -> bool:
         """True if a record may replace the stored record: it corrects that record and did not arrive before it.
 
-        The same SOP Instance UID in another series or study is no correction: the sender mixed up two images.
+        The same SOP Instance UID in another series or study is no correction, unless the picture is the same (see
+        `_is_moved`): the sender mixed up two images.
         """
         lineage = self._tables.lineage(Level.IMAGE, ordinal)
         is_here = all(lineage[level][1].uid == record.uids[level] for level in (Level.SERIES, Level.STUDY))
         is_later = record.received_ns >= lineage[Level.IMAGE][1].received_ns
         return self._replaces and is_here and (is_later or is_known)
+
+    def _is_moved(self, item: Item, ordinal: int) -> bool:
+        """True if a stored picture came again, later, under another series or study than that it is stored under."""
+        lineage, record = self._tables.lineage(Level.IMAGE, ordinal), item.record
+        node = lineage[Level.IMAGE][1]
+        is_here = all(lineage[level][1].uid == record.uids[level] for level in (Level.SERIES, Level.STUDY))
+        if not self._replaces or is_here or record.received_ns < node.received_ns or not node.frames:
+            return False
+        if ordinal in self._pending:
+            self._write_rows()
+        same = int(self._tables.rows.gather("pixel_digest", node.rows[:1])[0, 0]) == item.pixel_digest
+        return same and node.frames == record.frames
+
+    def _move(self, item: Item, ordinal: int) -> None:
+        """Let a picture that came again name its series and study: one that is left empty goes.
+
+        Under the same series the whole series moves to the study, for it has one study only.
+        """
+        record = item.record
+        lineage = self._tables.lineage(Level.IMAGE, ordinal)
+        if lineage[Level.SERIES][1].uid == record.series_instance_uid:
+            self._lineage.move_series(record)
+            self._replace(item, ordinal)
+        elif (level := self._lineage.contradiction(record)) is not None:
+            self._clashing.append(Clash(record, level))
+            return
+        else:
+            remove_instances(self._tables, [ordinal])
+            self._store(item)
+        self._replaced += 1
+        logger.info("moved %s to the series and study that it came again with", record.sop_instance_uid)
 
     def _renew(self, record: Record, ordinal: int, stored: Node) -> None:
         """Let a known instance that came again correct its patient, study and series as a new one would."""

@@ -71,6 +71,21 @@ class LineageWriter:
             parent = self._entity(level, record.uids[level], parent, record.attributes[level], record.received_ns)
         return parent
 
+    def move_series(self, record: Record) -> None:
+        """Put the series of a record, which is stored, under the study that the record names."""
+        ordinal = self._tables.ordinal(Level.SERIES, record.series_instance_uid)
+        assert ordinal is not None, "it is stored"
+        lineage = self._tables.lineage(Level.SERIES, ordinal)
+        parent, study = self._patient(record), record.study_instance_uid
+        target = self._entity(Level.STUDY, study, parent, record.study, record.received_ns)
+        self._tables.move(Level.SERIES, ordinal, lineage[Level.SERIES][1], target)
+        self.stale.add((Level.SERIES, ordinal))
+        for level in (Level.STUDY, Level.PATIENT):
+            number, node = lineage[level]
+            if self._tables.children(level, number):
+                break
+            self._tables.delete(level, number, node)
+
     def finish(self, received_ns: int) -> None:
         """Remember the latest time of arrival of a batch."""
         if received_ns > self._newest_ns:
