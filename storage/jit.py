@@ -44,7 +44,8 @@ def kernel(function: Function) -> Function:
         compiled: Any = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither the package nor the user's cache folder can be written: compile in each process
         return cast("Function", njit(nogil=True)(function))
-    compiled._cache._cache_file._source_stamp = STAMP
+    files = compiled._cache._cache_file
+    files._version = f"{files._version} {STAMP}"  # read before the rest, which may name modules that are gone
     return cast("Function", compiled)
 
 
