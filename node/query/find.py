@@ -16,6 +16,7 @@ from node.dicom.hierarchy import LEVEL_OF
 from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
+from node.query.expectation import expectations
 from node.query.identifier import Query, read_query
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.response import ResponseEncoder
@@ -24,6 +25,7 @@ from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level
+from storage.search.chance import ChanceFile
 from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Finder:
         self, settings: Settings, database: Database, retriever: Retriever, fetch: Fetch | None = None
     ) -> None:
         self.settings, self.database, self.retriever, self._fetch = settings, database, retriever, fetch
+        self._chance = ChanceFile(database.path)
 
     def find(
         self,
@@ -163,10 +166,14 @@ class Finder:
         self, snapshot: Snapshot, query: Query, question: Question, check: catalog.Check, search: Search
     ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
-        count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
+        by_chance = Element.CHANCE_EXPECTATION in query.returned
+        count = by_chance or Element.INDEXED_INSTANCES in query.returned  # which may read further columns
         found = search(snapshot, question, query.level, where, count=count, check=check)
         common = self._common(snapshot, query, question, found)
-        return (self._look_alike(snapshot, query, match, common, check) for match in found.matches)
+        expected = expectations(self._chance.table() if by_chance else None, snapshot, question, where, found)
+        for match in found.matches:
+            own = common | {Element.CHANCE_EXPECTATION: expected(match)}
+            yield self._look_alike(snapshot, query, match, own, check)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses

@@ -65,11 +65,14 @@ class LookAlikes:
         How many instances were candidates, None where they were not to be counted.
     ranking
         What the order comes from: distance, or a score of the nearest by distance.
+    queries
+        Number of codes of the example.
     """
 
     matches: tuple[Match, ...]
     candidates: int | None
     ranking: Ranking = Ranking.HAMMING
+    queries: int = 1
 
 
 class Retriever:
@@ -168,7 +171,7 @@ class Retriever:
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
             for rank, hit, score in ranked
         )
-        return LookAlikes(matches, found.candidates, ranking)
+        return LookAlikes(matches, found.candidates, ranking, len(queries))
 
     def check_state(self, snapshot: Snapshot, question: Question) -> None:
         """Refuse a question that names another model (C104), or another state of the index (C107)."""
