@@ -73,6 +73,10 @@ class Settings(WebSettings):
     """True: instances of private SOP classes are stored too; False: only those of the standard."""
     max_find_responses: int = Field(5000, ge=1)
     """Number of matches above which an ordinary query is refused, since it would be cut short."""
+    relational_queries: Literal["lenient", "strict"] = "lenient"
+    """Answer to a query that needs relational queries but did not negotiate them: responses, or A900."""
+    empty_matches: bool = True
+    """True: an empty stored value of a Required key matches any key (PS3.4 C.2.2.1.2); false: only an empty one."""
 
     heartbeat_limit_s: float = Field(10, ge=5)
     """Seconds without a sign of life after which a receiver or the page is restarted."""

@@ -13,8 +13,8 @@ from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
+from node.query.answers import distinct
 from node.query.catalog import Check, descendants, go_on
-from node.query.distinct import distinct
 from node.query.question import MAX_EXAMPLES, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record

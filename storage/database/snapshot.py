@@ -14,7 +14,7 @@ from storage.database.blocks import CODES, Block, Layout
 from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
 from storage.database.lineage import possible_patients, stored_record
-from storage.database.lookup import LEVEL_OF_KEYWORD, Span
+from storage.database.lookup import LEVEL_OF_KEYWORD, Check, Span
 from storage.database.rejections import Rejections
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
@@ -42,7 +42,7 @@ class Snapshot:
         self._environment, self._handles, self.header = environment, handles, header
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
-        self._upper = lru_cache(maxsize=4096)(self._entity_at)  # thousands of images share one series
+        self._upper = lru_cache(maxsize=4096)(self.entity_at)  # thousands of images share one series
         self.code_length, self.model = header.code_length, header.model
 
     def __enter__(self) -> Self:
@@ -122,23 +122,27 @@ class Snapshot:
     def entity(self, level: Level, uid: str) -> Entity | None:
         """Entity with this unique key."""
         ordinal = self._tables.ordinal(level, uid)
-        return None if ordinal is None else self._entity_at(level, ordinal)
+        return None if ordinal is None else self.entity_at(level, ordinal)
 
-    def entities(self, level: Level) -> Iterator[Entity]:
-        """Yield every entity of a level, in order of arrival."""
-        for ordinal, node in self._tables.nodes(level):
+    def entities(self, level: Level, first: int = 0) -> Iterator[Entity]:
+        """Yield every entity of a level from an ordinal on, in order of arrival, which is that of ordinals."""
+        for ordinal, node in self._tables.nodes(level, first):
             yield self._entity(level, ordinal, node)
 
-    def entities_within(self, level: Level, keyword: str, spans: Iterable[Span]) -> Iterator[Entity]:
-        """Yield entities with an index entry in some ranges, in order of arrival; `keyword` may be of a lower level."""
-        ordinals, at = self._tables.lookup.ordinals(keyword, spans), LEVEL_OF_KEYWORD[keyword]
+    def ordinals_within(self, level: Level, keyword: str, spans: Iterable[Span], check: Check = bool) -> list[int]:
+        """Ordinals of the entities with an index entry in some ranges, sorted; `keyword` may be of a lower level."""
+        ordinals, at = self._tables.lookup.ordinals(keyword, spans, check), LEVEL_OF_KEYWORD[keyword]
         for step in reversed(LEVELS[LEVELS.index(level) + 1 : LEVELS.index(at) + 1]):
             ordinals = sorted({self._node(step, ordinal).parent for ordinal in ordinals})
-        return (self._entity_at(level, ordinal) for ordinal in ordinals)
+        return ordinals
 
-    def count_within(self, keyword: str, spans: Iterable[Span], limit: int) -> int:
+    def count_within(self, keyword: str, spans: Iterable[Span], limit: int, check: Check = bool) -> int:
         """Number of index entries in some ranges of an attribute; counting ends once it exceeds `limit`."""
-        return self._tables.lookup.count(keyword, spans, limit)
+        return self._tables.lookup.count(keyword, spans, limit, check)
+
+    def child_ordinals(self, level: Level, ordinal: int) -> list[int]:
+        """Return the ordinals one level below an entity, sorted."""
+        return self._tables.children(level, ordinal)
 
     def children(self, level: Level, uid: str) -> list[str]:
         """Return the unique keys one level below an entity, in order of arrival; empty when it is unknown."""
@@ -280,7 +284,8 @@ class Snapshot:
             raise KeyError(sop_instance_uid)
         return self._node(Level.IMAGE, ordinal)
 
-    def _entity_at(self, level: Level, ordinal: int) -> Entity:
+    def entity_at(self, level: Level, ordinal: int) -> Entity:
+        """Entity of an ordinal; KeyError when it is not there."""
         return self._entity(level, ordinal, self._node(level, ordinal))
 
     def _entity(self, level: Level, ordinal: int, node: Node) -> Entity:

@@ -115,9 +115,10 @@ class Tables:
         found = self._get(level, ORDINAL.pack(ordinal))
         return None if found is None else uid_of(found)
 
-    def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
-        """Yield (ordinal, entity) of a level, in order of arrival."""
-        for key, value in self._transaction.cursor(db=self._handles[level]):
+    def nodes(self, level: Level, first: int = 0) -> Iterator[tuple[int, Node]]:
+        """Yield (ordinal, entity) of a level from an ordinal on, in order of arrival."""
+        cursor = self._transaction.cursor(db=self._handles[level])
+        for key, value in cursor if cursor.set_range(ORDINAL.pack(first)) else ():
             yield ORDINAL.unpack(key)[0], Node.from_bytes(value)
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:

@@ -82,26 +82,15 @@ class ChanceTable:
         return candidates * expected / shared if shared else None
 
 
-class ChanceFile:
-    """The table of a database as the role that indexes keeps it; read again whenever the file changes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path, self._state = folder / FILE, (0, 0)
-        self._table: ChanceTable | None = None
-
-    def table(self) -> ChanceTable | None:
-        """Return the table, None if there is none yet or it cannot be read."""
-        try:
-            status = self._path.stat()
-            if (status.st_mtime_ns, status.st_ino) != self._state:
-                self._table = ChanceTable(**json.loads(self._path.read_text()))
-                self._state = status.st_mtime_ns, status.st_ino
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            logger.warning("%s is not used, and will be made again: %s", self._path, error)
-            return None
-        return self._table
+def read_table(folder: Path) -> ChanceTable | None:
+    """Return the table of the database of a folder, None if there is none yet or it cannot be read."""
+    try:
+        return ChanceTable(**json.loads((folder / FILE).read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        logger.warning("%s is not used, and will be made again: %s", folder / FILE, error)
+        return None
 
 
 class _Sample(NamedTuple):
@@ -146,7 +135,7 @@ def keep_computed(database: Database, stop: Event, pause_s: float = PAUSE_S) -> 
 
 def is_due(database: Database) -> bool:
     """True if there is no table of this database, or one of clearly fewer or of more rows."""
-    table = ChanceFile(database.path).table()
+    table = read_table(database.path)
     with database.snapshot() as snapshot:
         if table is None or table.identity != snapshot.header.identity:
             return snapshot.rows > 0

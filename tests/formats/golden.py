@@ -84,7 +84,7 @@ def tell(database: Database) -> dict[str, Any]:
 
 
 def _looked_up(snapshot: Snapshot, level: Level, keyword: str, span: Span) -> list[str]:
-    return [entity.uid for entity in snapshot.entities_within(level, keyword, [span])]
+    return [snapshot.entity_at(level, found).uid for found in snapshot.ordinals_within(level, keyword, [span])]
 
 
 def _instance(snapshot: Snapshot, uid: str) -> dict[str, Any]:
