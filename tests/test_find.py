@@ -11,6 +11,7 @@ from pydicom.uid import UID
 from node.dicom.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
 from node.errors import Status
 from node.query import find
+from storage.search.chance import compute, write
 from tests.answering import EXAMPLE, MANY, MODELS, RETURNED, SYNTAXES, Node, PatientRoot, answering_node, ours
 from tests.archive import identifier, uid
 
@@ -159,6 +160,23 @@ def test_one_study_of_each_patient_comes_where_that_is_asked_for(node: Node) -> 
     assert len({response.PatientID for response in found}) == 3
     assert [ours(response)[Element.DUPLICATES] for response in found] == ["0"] * 3
     assert {ours(response)[Element.DISTINCT] for response in found} == {"PATIENT"}
+
+
+def test_a_match_says_how_many_candidates_chance_would_put_as_near(node: Node) -> None:
+    request = identifier(
+        "STUDY", {**EXAMPLE, Element.CHANCE_EXPECTATION: "", Element.INDEXED_INSTANCES: ""}, StudyInstanceUID=""
+    )
+    [before, *_] = node.found(request)
+    table = compute(node.finder.database)
+
+    write(node.finder.database, table)
+    found = [ours(response) for response in node.found(request)]
+
+    candidates = int(found[0][Element.INDEXED_INSTANCES])
+    assert ours(before)[Element.CHANCE_EXPECTATION] == ""
+    assert [float(one[Element.CHANCE_EXPECTATION]) for one in found] == [
+        pytest.approx(table.expectation("CT", candidates, distance), rel=0.01) for distance in (0, 2, 3)
+    ]
 
 
 def test_keys_below_the_level_filter_and_come_from_the_nearest_image(node: Node) -> None:

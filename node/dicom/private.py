@@ -54,6 +54,7 @@ class Element(IntEnum):
     COVERAGE = 0x27
     INDEXED_INSTANCES = 0x28
     RANKING_SCORE = 0x29
+    CHANCE_EXPECTATION = 0x2A
     DUPLICATES = 0x2B
 
 
@@ -90,6 +91,7 @@ DEFINITIONS: dict[Element, Definition] = {
     Element.COVERAGE: Definition("CS", "1", "Coverage"),
     Element.INDEXED_INSTANCES: Definition("IS", "1", "Indexed Instances"),
     Element.RANKING_SCORE: Definition("DS", "1", "Ranking Score"),
+    Element.CHANCE_EXPECTATION: Definition("DS", "1", "Chance Expectation"),
     Element.DUPLICATES: Definition("IS", "1", "Duplicates"),
 }
 

@@ -16,6 +16,7 @@ from node.dicom.hierarchy import LEVEL_OF
 from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
+from node.query.answers import expectations
 from node.query.identifier import Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
@@ -180,10 +181,15 @@ class Finder:
         self, snapshot: Snapshot, query: Query, question: Question, check: catalog.Check, search: Search
     ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
-        count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
+        counting = (Element.INDEXED_INSTANCES, Element.CHANCE_EXPECTATION)  # counting may read further columns
+        count = any(element in query.returned for element in counting)
         found = search(snapshot, question, query.level, where, count=count, check=check)
         common = self._common(snapshot, query, question, found)
-        return (self._look_alike(snapshot, query, match, common, check) for match in found.matches)
+        pairs = None if found.candidates is None else found.candidates * found.queries
+        expected = expectations(self.database.path, snapshot, question, where, pairs)
+        for match in found.matches:
+            common[Element.CHANCE_EXPECTATION] = expected(match.distance)
+            yield self._look_alike(snapshot, query, match, common, check)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses

@@ -13,8 +13,8 @@ from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
+from node.query.answers import distinct
 from node.query.catalog import Check, descendants, go_on
-from node.query.distinct import distinct
 from node.query.question import MAX_EXAMPLES, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
@@ -65,11 +65,14 @@ class LookAlikes:
         How many instances were candidates, None where they were not to be counted.
     ranking
         What the order comes from: distance, or a score of the nearest by distance.
+    queries
+        Number of codes of the example.
     """
 
     matches: tuple[Match, ...]
     candidates: int | None
     ranking: Ranking = Ranking.HAMMING
+    queries: int = 1
 
 
 class Retriever:
@@ -168,7 +171,7 @@ class Retriever:
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
             for rank, hit, score in ranked
         )
-        return LookAlikes(matches, found.candidates, ranking)
+        return LookAlikes(matches, found.candidates, ranking, len(queries))
 
     def check_state(self, snapshot: Snapshot, question: Question) -> None:
         """Refuse a question that names another model (C104), or another state of the index (C107)."""

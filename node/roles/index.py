@@ -12,6 +12,7 @@ from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.roles.threads import vital_thread
 from node.settings import Settings
+from storage.search.chance import keep_computed
 from storage.segments.builder import keep_built
 
 
@@ -26,6 +27,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     heartbeat.renew()
     with (
         vital_thread("segments", stop, partial(keep_built, database, stop)),
+        vital_thread("chance", stop, partial(keep_computed, database, stop)),
         vital_thread("corrections", stop, partial(corrector.run, stop)),
     ):
         indexer.run(stop, progress=heartbeat.renew)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from node.errors import Refusal, Status
-from node.query import distinct as module
+from node.query import answers as module
 from node.query.question import Distinct, Question
 from node.query.retriever import LookAlikes, Retriever
 from storage.database.database import Database

@@ -1,13 +1,16 @@
-"""Answers of which each patient, study or series gives one, with near-duplicates folded into the first of them."""
+"""The answers of a query by example: one an entity with its near-duplicates, and how many chance would put as near."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from node.errors import Refusal, Status
 from node.query.question import Distinct, Question
+from storage.database.columns import modality
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level
-from storage.search.index import Aggregation, Hit, Hits
+from storage.search.chance import read_table
+from storage.search.index import Aggregation, Filter, Hit, Hits
 
 MAX_HITS = 5000
 """Hits that are looked at for the distinct answers of one question."""
@@ -57,6 +60,34 @@ def distinct(
     return Hits(hits, found.candidates), {uid: duplicates for uid, (_, duplicates) in answers.items()}
 
 
+def expectations(
+    folder: Path, snapshot: Snapshot, question: Question, where: Filter, pairs: int | None
+) -> Callable[[float], str]:
+    """Function that gives the Chance Expectation of a distance as text (VR DS, PS3.5 section 6.2).
+
+    The text is empty while there is no table, if the pairs were not counted, or if the example is of unknown modality.
+
+    Parameters
+    ----------
+    folder
+        Folder of the database.
+    pairs
+        Number of candidates times images of the example: each of these is another chance to be near.
+    """
+    table = None if pairs is None else read_table(folder)
+    known = _modality(snapshot, question)
+    of_this_database = table is not None and table.identity == snapshot.header.identity
+    if table is None or not of_this_database or pairs is None or known is None:
+        return lambda _distance: ""
+
+    def expectation(distance: float) -> str:
+        """Return the expectation of a distance, "" if no pair of such images is known."""
+        value = table.expectation(known, pairs, distance, where.modalities)
+        return "" if value is None else f"{value:.3g}"
+
+    return expectation
+
+
 def _fold(snapshot: Snapshot, hits: Iterable[Hit], above: Level, size: int) -> tuple[list[tuple[Hit, int]], bool]:
     """First `size` distinct hits with the duplicates of each; and True if a further one follows."""
     answers: list[tuple[Hit, int]] = []
@@ -87,3 +118,12 @@ def _ancestors(snapshot: Snapshot, hit: Hit) -> dict[Level, str]:
     image = snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
     assert image is not None
     return dict(image.uids)
+
+
+def _modality(snapshot: Snapshot, question: Question) -> str | None:
+    """Modality of the first example, as the index knows it; None if no example is indexed."""
+    level, uid = question.example_level, next(iter(question.examples), "")
+    if level == Level.STUDY:
+        level, uid = Level.SERIES, next(snapshot.each_child(Level.STUDY, uid), "")
+    entity = snapshot.entity(level, uid)
+    return None if entity is None else modality(entity.attributes)
