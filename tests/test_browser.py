@@ -112,3 +112,21 @@ def test_what_is_chosen_is_seen_in_forced_colours(browser: Browser, hospital: Ru
 
     page.close()
     assert outline == "solid"
+
+
+def test_a_case_is_found_by_its_accession_number_and_by_a_link(page: Page, hospital: RunningNode) -> None:
+    studies = page.request.get(f"{hospital.settings.url}dicom-web/studies?limit=1").json()
+    accession_number, series = studies[0]["00080050"]["Value"][0], studies[0]["00201206"]["Value"][0]
+    before = page.locator(".card").count()
+
+    page.fill(".search input", accession_number)
+    page.keyboard.press("Enter")
+    page.locator(".card").nth(before - 1).wait_for(state="detached")
+    searched = page.locator(".card").count()
+    page.goto(f"{hospital.settings.url}#find=nothing-like-it")
+    page.wait_for_selector(".nothing")
+    page.goto(f"{hospital.settings.url}#find={accession_number}")
+    page.wait_for_selector(".card")
+
+    assert searched == page.locator(".card").count() == series
+    assert page.input_value(".search input") == accession_number

@@ -30,7 +30,10 @@ from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
 from node.version import __version__, program
+from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
+from node.web.dicomweb.gatekeeper import may_see_identity
+from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
@@ -41,6 +44,8 @@ from storage.search.index import Filter
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "static"
+MAX_FIND = 128
+"""Characters of a text to find cases by."""
 MAX_CASES = 200
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
@@ -191,13 +196,17 @@ class Page:
 
     def cases(
         self,
+        request: Request,
+        find: Annotated[str, Query(max_length=MAX_FIND)] = "",
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
-        """One page of the indexed cases, from which the user chooses an example."""
+        """One page of the indexed cases, from which the user chooses an example; `find` as in `find_series`."""
+        check, by_patient = deadline(self.settings), may_see_identity(self.settings, request.scope)
         with self.database.snapshot() as snapshot:
-            value = list_cases(snapshot, _named(modality), offset, limit)
+            among = find_series(snapshot, find, check, by_patient=by_patient) if find.strip() else None
+            value = list_cases(snapshot, _named(modality), offset, limit, among)
         return JSONResponse(value)
 
     def series(self, series_instance_uid: str) -> Response:

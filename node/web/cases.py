@@ -46,11 +46,25 @@ def case(image: Entity, frame: int) -> dict[str, object]:
     }
 
 
-def list_cases(snapshot: Snapshot, modalities: Collection[str], offset: int, limit: int) -> dict[str, object]:
-    """JSON value of one page of cases, latest first; each series is represented by its middle image."""
+def list_cases(
+    snapshot: Snapshot,
+    modalities: Collection[str],
+    offset: int,
+    limit: int,
+    among: NDArray[np.int64] | None = None,
+) -> dict[str, object]:
+    """JSON value of one page of cases, latest first; each series is represented by its middle image.
+
+    Parameters
+    ----------
+    among
+        Ordinals of the series to list; None for all.
+    """
     series = series_by_modality(snapshot)
     chosen = [ordinals for modality, ordinals in series.items() if not modalities or modality in modalities]
     ordinals = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))[::-1]
+    if among is not None:
+        ordinals = ordinals[np.isin(ordinals, among)]
     page = ordinals[offset : offset + limit].tolist()
     return {"total": ordinals.size, "offset": offset, "cases": [_series_case(snapshot, ordinal) for ordinal in page]}
 

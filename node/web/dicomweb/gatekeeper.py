@@ -20,14 +20,13 @@ class Gatekeeper:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._networks = [ipaddress.ip_network(network) for network in settings.dicomweb_networks]
-        self._slots = settings.web_requests
+        self._settings, self._slots = settings, settings.web_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or answer 403 or 503."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif not self._admits(scope):
+        elif not may_see_identity(self._settings, scope):
             await status_problem(403, FOREIGN)(scope, receive, send)
         elif self._slots == 0:
             await status_problem(503, BUSY, {"Retry-After": str(RETRY_AFTER_S)})(scope, receive, send)
@@ -38,10 +37,13 @@ class Gatekeeper:
             finally:
                 self._slots += 1
 
-    def _admits(self, scope: Scope) -> bool:
-        try:
-            address = ipaddress.ip_address((scope.get("client") or ("",))[0])
-        except ValueError:  # no network at all
-            return False
-        mapped = getattr(address, "ipv4_mapped", None) or address  # how IPv4 clients look on a socket of IPv6
-        return any(mapped in network for network in self._networks if network.version == mapped.version)
+
+def may_see_identity(settings: Settings, scope: Scope) -> bool:
+    """True if a client may have names and IDs: its address lies in a network of `dicomweb_networks`."""
+    try:
+        address = ipaddress.ip_address((scope.get("client") or ("",))[0])
+    except ValueError:  # no network at all
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address  # how IPv4 clients look on a socket of IPv6
+    networks = map(ipaddress.ip_network, settings.dicomweb_networks)
+    return any(mapped in network for network in networks if network.version == mapped.version)

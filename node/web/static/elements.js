@@ -66,19 +66,25 @@ export function caseCard(image, href) {
   );
 }
 
+const BANDS = [[0, "Same code"], [1 / 16, "Very much alike"], [1 / 8, "Alike"], [1 / 4, "Somewhat alike"], [3 / 8, "Little alike"]];
+
+/** Words for the part of the bits that differ. */
+export const likeness = (part) => BANDS.find(([most]) => part <= most)?.[1] ?? "Hardly alike";
+
 /** A look-alike, under a banner that says whose it is. */
 export function matchCard(match, { code_length: codeLength, level }, href) {
   const bar = make("div", { class: "bar", "aria-hidden": "true" });
   bar.style.setProperty("--score", match.score);
   const whose = PATIENTS[match.patient];
   const differing = match.distance === 0 ? `all ${codeLength} bits equal` : `${+match.distance.toFixed(2)} of ${codeLength} bits differ`;
+  const words = likeness(match.distance / codeLength);
   return make(
     "a",
     { class: "card match", href },
     make("p", { class: `banner ${match.patient.toLowerCase()}` }, make("b", {}, String(match.rank)), whose),
     make("div", { class: "picture" }, preview(match, "", { loading: "lazy" })), // nothing over it: a side marker may be there
     bar,
-    make("p", { class: "distance" }, differing),
+    make("p", { class: "distance", title: differing }, words),
     make("p", { class: "kind" }, kind(match)),
     make("p", { class: "title" }, (level === "STUDY" && match.study_description) || title(match)),
     make("p", { class: "person" }, person(match)),

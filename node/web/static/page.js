@@ -91,11 +91,12 @@ async function listView(now) {
   if (node.indexed.IMAGE === 0) return [emptyView()];
   const chosen = now.getAll("modality");
   const offset = Number(now.get("offset")) || 0;
-  const query = new URLSearchParams([["offset", offset], ["limit", PAGE_SIZE], ...chosen.map((name) => ["modality", name])]);
+  const find = now.get("find") ?? "";
+  const query = new URLSearchParams([["find", find], ["offset", offset], ["limit", PAGE_SIZE], ...chosen.map((name) => ["modality", name])]);
   const { total, cases } = await ask(`api/cases?${query}`);
   if (!cases.length && total) { // a page that is no longer there: the last one
     const last = Math.floor((total - 1) / PAGE_SIZE) * PAGE_SIZE;
-    history.replaceState(history.state, "", link({ modality: chosen, offset: last || "" }));
+    history.replaceState(history.state, "", link({ find, modality: chosen, offset: last || "" }));
     return listView(state());
   }
   return [
@@ -103,18 +104,30 @@ async function listView(now) {
       "div",
       { class: "bar-of-tools" },
       make("div", {}, make("h1", { tabindex: "-1" }, "Choose a case"), make("p", { class: "hint" }, "A click shows what looks like it. Latest first, one card a series.")),
-      chips(Object.entries(node.modalities), chosen, (modality) => link({ modality })),
+      searchBox(find, (text) => link({ find: text, modality: chosen })),
+      chips(Object.entries(node.modalities), chosen, (modality) => link({ find, modality })),
     ),
     cases.length
       ? make("div", { class: "grid" }, cases.map((image) => caseCard(image, link({ image: image.uid, frame: image.frame }))))
-      : make("p", { class: "nothing" }, "No case here has this modality."),
-    pager(total, offset, chosen),
+      : make("p", { class: "nothing" }, find ? `Nothing here by “${find}”${chosen.length ? " of this modality" : ""}.` : "No case here has this modality."),
+    pager(total, offset, chosen, find),
   ];
 }
 
-function pager(total, offset, modality) {
+/** Finds the open case; its text is in the address, so that a worklist can link to one by its accession number. */
+function searchBox(find, hrefOf) {
+  const field = make("input", { type: "search", name: "find", maxlength: "128", placeholder: "Accession number, UID, description", "aria-label": "Find a case", autocomplete: "off", spellcheck: "false" });
+  field.value = find;
+  const go = (event) => {
+    event.preventDefault();
+    location.hash = hrefOf(field.value.trim());
+  };
+  return make("form", { class: "search", role: "search", onsubmit: go }, field, make("button", { type: "submit" }, "Find"));
+}
+
+function pager(total, offset, modality, find) {
   const to = (start, text, possible) =>
-    possible ? make("a", { class: "button", href: link({ modality, offset: start || "" }) }, text) : make("span", { class: "button off", "aria-disabled": "true" }, text);
+    possible ? make("a", { class: "button", href: link({ find, modality, offset: start || "" }) }, text) : make("span", { class: "button off", "aria-disabled": "true" }, text);
   return make(
     "nav",
     { class: "pager", "aria-label": "Pages" },
@@ -171,10 +184,9 @@ async function resultView(now) {
 /** The parameters of a question that differ from those of a new page. */
 const changed = ({ level, k, modality, own }) => ({ level: level === "IMAGE" ? "" : level, k: k === "20" ? "" : k, modality, own });
 
-function summary({ level, matches, candidates, code_length: bits, elapsed_ms: elapsed }) {
-  const time = elapsed < 10 ? elapsed.toFixed(1) : number(Math.round(elapsed));
+function summary({ level, matches, candidates }) {
   const what = level === "IMAGE" ? "of" : `${LEVELS[level].toLowerCase()} among`;
-  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}, by ${bits}-bit codes, in ${time} ms.`;
+  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}, the most alike first.`;
 }
 
 function nothing({ modality, own }) {
