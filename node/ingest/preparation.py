@@ -26,6 +26,10 @@ UID_KEYWORDS: Final = tuple(UNIQUE[level] for level in LEVELS[1:])
 UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
 TEXTS: Final = (str, int, float, PersonName)
 MAX_TEXT: Final = 1024  # characters; no attribute we keep may have as many (PS3.5 table 6.2-1)
+NOT_DIGESTED: Final = frozenset(
+    {"ImageLaterality", "PatientOrientation", "ImageOrientationPatient", "BurnedInAnnotation"}
+)
+"""Attributes that earlier releases did not keep: what they indexed must not look like other content when sent again."""
 IMAGELESS_CLASSES: Final = tuple(f"1.2.840.10008.5.1.4.1.1.{branch}." for branch in ("9", "11", "88", "104")) + tuple(
     f"1.2.840.10008.5.1.4.1.1.481.{leaf}" for leaf in (3, 4, 5, 6, 7, 8, 9)
 )
@@ -137,7 +141,11 @@ def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.ui
 
 def _content_digest(attributes: Mapping[Level, Mapping[str, str]], images: NDArray[np.uint8]) -> bytes:
     """Over what is kept, not over the bytes received: a lossless re-encoding is the same content."""
-    texts = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
+    digested = {
+        level: {keyword: text for keyword, text in kept.items() if keyword not in NOT_DIGESTED}
+        for level, kept in attributes.items()
+    }
+    texts = json.dumps(digested, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(texts.encode() + images.tobytes()).digest()
 
 
