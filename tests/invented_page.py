@@ -9,9 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hashing.codes import Codes, pack
+from node.configuration import load_settings
 from node.home import Reading
 from node.query.retriever import Retriever
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.web.app import build
 from storage.database.database import Database, Item
 from storage.record import patient_key

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from node.configuration import load_settings
 from node.home import Reading, make_private
 from node.processes import Heartbeat, Role, processes, role_lock
 from node.query.retriever import Retriever
 from node.roles import web
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.web.app import build, serve
 from storage.database.database import Database
 from storage.search.local import LocalIndex

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from node.cli.terminal import console_for, plain
-from node.settings import load_settings
+from node.configuration import load_settings
 
 if TYPE_CHECKING:
     from storage.database.database import Database

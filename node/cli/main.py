@@ -15,9 +15,10 @@ from rich.text import Text
 from node.cli import index as index_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.terminal import console_for, plain, print_json
+from node.configuration import load_settings
 from node.errors import REFUSALS, explanation
 from node.processes import Role, running_node, title
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.version import __version__
 
 if TYPE_CHECKING:
