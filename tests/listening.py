@@ -1,6 +1,7 @@
 """A listener on its own, with a spool behind it and everybody admitted."""
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from pynetdicom import AE
 
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
-from node.dicom.sop_classes import ALWAYS_OFFERED
+from node.dicom.negotiation import Admission
+from node.dicom.sop_classes import ALWAYS_OFFERED, Service
 from storage.spool.queue import Spool
 from tests.running import free_port
 from tests.test_receiver import receiver_of
@@ -18,13 +20,14 @@ from tests.wire import Wire
 class Everybody:
     """A policy that admits all, and remembers what it is to count."""
 
-    ae_title, accept_unknown_sop_classes, services = "LOOKALIKE", True, ALWAYS_OFFERED
+    accept_unknown_sop_classes = True
+    services: Mapping[str, frozenset[Service]] = {"LOOKALIKE": ALWAYS_OFFERED}
 
     def __init__(self) -> None:
         self.noted: list[str] = []
 
     def admit(self, request: AssociationRequest, *, stores: bool) -> Any:
-        return lambda: None
+        return Admission(lambda: None)
 
     def note(self, reason: str, calling_ae_title: str) -> None:
         self.noted.append(reason)

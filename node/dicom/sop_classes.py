@@ -57,6 +57,8 @@ class Service(Enum):
 
 
 ALWAYS_OFFERED: Final = frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE})
+ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
+"""Services of the AE title under which received objects are questions."""
 RETRIEVE: Final = frozenset({Service.MOVE, Service.GET})
 """Services that are offered only where a source PACS is set."""
 

@@ -56,7 +56,8 @@ def prepare(path: Path, received_ns: int, size: int, max_frames: int, limits: Li
         _check_uids(received.dataset)
         if not received.has_pixels:
             return _without_pixels(received, uids)
-        return _prepare(received.dataset, received_ns, size, max_frames, limits)
+        frames, images = network_inputs(received.dataset, max_frames, size, limits)
+        return prepared(received.dataset, frames, images, received_ns)
     except PixelError as error:
         return Unusable(error.reason.replace(" ", "-"), str(error), uids)
     except UIDError as error:
@@ -107,17 +108,22 @@ def _without_pixels(received: Received, uids: Mapping[str, str]) -> Unusable:
     return Unusable(NO_PIXELS, detail, uids, keeps_bytes=not is_imageless)
 
 
-def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int, limits: Limits) -> Prepared:
-    frames, images = network_inputs(dataset, max_frames, size, limits)
+def prepared(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Prepared:
+    """Join the network inputs of some frames with what is kept of their instance."""
     record = _record(dataset, frames, images, received_ns)
     return Prepared(record, images, int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:8], "little"))
 
 
-def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
-    attributes = {
+def attributes_of(dataset: Dataset) -> dict[Level, dict[str, str]]:
+    """Stored attributes of an instance by level: those that are there, as text."""
+    return {
         level: {keyword: text(dataset, keyword) for keyword in ATTRIBUTES[level] if keyword in dataset}
         for level in LEVELS
     }
+
+
+def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
+    attributes = attributes_of(dataset)
     digest = _content_digest(attributes, images)
     source = text(dataset.file_meta, "SourceApplicationEntityTitle")
     return Record(

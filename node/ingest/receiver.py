@@ -5,7 +5,7 @@ import re
 import struct
 import time
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from pydicom.tag import Tag
 from pydicom.uid import UID
@@ -18,7 +18,7 @@ from node.ingest.refusals import Refusals
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.errors import SpoolFull
 from storage.spool.arrival import Arrival
-from storage.spool.queue import FULL, Spool
+from storage.spool.queue import FULL
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,26 @@ UID_PATTERN: Final = re.compile(r"[0-9.]{1,64}")
 BUSY, DISK_FULL = "busy, retry", "disk full, retry later"
 
 
+class ArrivalSpool(Protocol):
+    """Where instances arrive: the queue of those to be indexed, or a question."""
+
+    def begin(self, sop_instance_uid: str = "") -> Arrival:
+        """Let one instance arrive.
+
+        Raises
+        ------
+        Refusal, SpoolFull, OSError
+            It cannot be taken.
+        """
+
+
 class Receiver:
     """Puts received instances into the spool; success means durable.
 
     An `InstanceStore` of node/dicom: it serves associations that peers ask for, and those that we ask for (C-GET).
     """
 
-    def __init__(self, spool: Spool, pressure: Pressure, refusals: Refusals) -> None:
+    def __init__(self, spool: ArrivalSpool, pressure: Pressure, refusals: Refusals) -> None:
         self.spool, self.pressure, self.refusals = spool, pressure, refusals
 
     def begin(self, request: Request, transfer_syntax: UID, sending_ae_title: str) -> "IncomingInstance":

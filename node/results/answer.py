@@ -93,11 +93,12 @@ class Answer:
         Number of images that were searched; None if they were not counted.
     answered
         When, with its time zone.
-    region
-        First column, first row, last column and last row of the part of the example that was searched for; None for
-        the whole image.
+    regions
+        Parts of the example that were searched for in place of the whole, and what pixels they were taken from.
     reason
         Why there are no cases; "" where there are some.
+    note
+        What else a reader must know, such as parts of the question that could not be used.
     """
 
     question: str
@@ -109,8 +110,9 @@ class Answer:
     snapshot: str
     candidates: int | None
     answered: datetime
-    region: tuple[int, int, int, int] | None = None
+    regions: tuple[str, ...] = ()
     reason: str = ""
+    note: str = ""
 
     def uid(self, kind: str, number: int = 1) -> str:
         """UID of a result: the same for the same question, snapshot and reason, so that a repeat is no new object.

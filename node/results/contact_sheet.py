@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from node.results.answer import Answer, SimilarCase
+from node.results.answer import Answer, ImageReference, SimilarCase
 from node.results.drawing import TILES, draw_sheet
 from node.results.header import finish, study_header
 
@@ -37,7 +37,7 @@ def contact_sheets(answer: Answer, burned_in: BurnedIn = "mask") -> Iterator[Fil
 
 
 def _sheet(answer: Answer, cases: Sequence[SimilarCase], number: int, page: str) -> FileDataset:
-    notes = [] if cases else ["No similar cases are shown.", *wrap(answer.reason, LINE)]
+    notes = [] if cases else ["No similar cases are shown.", *wrap(f"{answer.reason} {answer.note}", LINE)]
     sheet = study_header(answer)
     sheet.SOPClassUID, sheet.SOPInstanceUID = SECONDARY_CAPTURE, answer.uid("sheet", number)
     sheet.SeriesInstanceUID, sheet.Modality = answer.uid("sheet series"), "OT"
@@ -47,7 +47,7 @@ def _sheet(answer: Answer, cases: Sequence[SimilarCase], number: int, page: str)
     sheet.BurnedInAnnotation = "YES"
     sheet.DerivationDescription = f"Similar cases by model {answer.model}, index {answer.snapshot}"[:1024]
     sheet.ImageComments = "OTHER PATIENTS, NOT THIS EXAMINATION"
-    sheet.SourceImageSequence = [_source(answer, index) for index in range(len(answer.examples))]
+    sheet.SourceImageSequence = [_source(image) for image in answer.examples if image.sop_class_uid]
     _set_pixels(sheet, draw_sheet(answer, cases, page, notes))
     return finish(sheet, answer, "sheet")
 
@@ -60,9 +60,9 @@ def _set_pixels(sheet: Dataset, pixels: NDArray[np.uint8]) -> None:
     sheet.PixelData = pixels.tobytes()
 
 
-def _source(answer: Answer, index: int) -> Dataset:
+def _source(image: ImageReference) -> Dataset:
     """Name an image of the example as source; the look-alikes are none: they would lead to other patients."""
-    image, item, purpose = answer.examples[index], Dataset(), Dataset()
+    item, purpose = Dataset(), Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
     purpose.CodeValue, purpose.CodingSchemeDesignator = SOURCE_IMAGE_PURPOSE.value, "DCM"
     purpose.CodeMeaning = SOURCE_IMAGE_PURPOSE.meaning

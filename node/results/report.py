@@ -98,7 +98,8 @@ def _content(answer: Answer) -> MeasurementReport:
     items = tree[0].ContentSequence
     measurements = next(index for index, item in enumerate(items) if item.name == codes.DCM.ImagingMeasurements)
     items.insert(measurements, _image_library(answer))
-    items.append(TextContentItem(codes.DCM.Comment, WARNING, relationship_type=RelationshipTypeValues.CONTAINS))
+    comment = " ".join(filter(None, (WARNING, answer.note)))
+    items.append(TextContentItem(codes.DCM.Comment, comment, relationship_type=RelationshipTypeValues.CONTAINS))
     return tree
 
 
@@ -158,10 +159,9 @@ def _group(answer: Answer, number: int, case: SimilarCase) -> MeasurementsAndQua
 
 
 def _parameters(answer: Answer) -> tuple[str, ...]:
-    region = [f"region {chr(92).join(map(str, answer.region))}"] if answer.region else []
     return (
         f"model {answer.model}",
         f"code length {answer.code_length} bits",
         f"index snapshot {answer.snapshot}",
-        *region,
+        *answer.regions,
     )

@@ -5,6 +5,7 @@ from functools import partial
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
+from node.examples.service import ExampleService
 from node.home import open_for_writing, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
@@ -20,5 +21,9 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
     indexer = Indexer(settings, open_spool(settings), database, encoder)
     heartbeat.renew()
-    with vital_thread("segments", stop, partial(keep_built, database, stop)):
+    service = ExampleService(settings, encoder)
+    with (
+        vital_thread("segments", stop, partial(keep_built, database, stop)),
+        vital_thread("examples", stop, partial(service.run, stop)),
+    ):
         indexer.run(stop, progress=heartbeat.renew)
