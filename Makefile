@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check slow clean
+.PHONY: run test check slow statement clean
 
 run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, phantom cases; it prints what to type next
 	@$(BIN)/lookalike serve --samples $(SAMPLE_PATIENTS)
@@ -36,6 +36,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 		$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch $@
+
+statement: $(INSTALLED)  ## docs/conformance.md, from the tables of the code and node/conformance/template.md
+	$(BIN)/lookalike conformance --defaults > docs/conformance.md
 
 clean:
 	rm -rf $(VENV) build dist

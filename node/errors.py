@@ -3,7 +3,7 @@
 NodeError
 ├── SettingsError       the operator must change something
 ├── InUseError          another process holds a lock (node.locks)
-├── PeerError           another application entity did not do what was asked
+├── PeerError           another application entity could not be reached, or refused a request
 └── Refusal             an answer to a request, with status, offending element and comment
 """
 
@@ -94,7 +94,7 @@ class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
     Attributes
     ----------
     status
-        What the peer is told.
+        DIMSE status of the response.
     comment
         Error Comment: what is wrong and what to do, at most 64 characters, no patient data.
     offending
@@ -106,12 +106,12 @@ class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
         self.status, self.comment, self.offending = status, printable(comment), offending
 
 
-def _of_system(error: OSError) -> str:
+def _system_explanation(error: OSError) -> str:
     paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)]
     return ": ".join([" to ".join(paths) or "system", error.strerror or str(error) or type(error).__name__])
 
 
-def _of_validation(error: ValidationError) -> str:
+def _validation_explanation(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
 
@@ -121,19 +121,19 @@ EXPLANATIONS: Final[dict[type[Exception], Callable[[Any], str]]] = {
     StorageError: str,
     ModelError: str,
     lmdb.Error: lambda error: f"database: {error}; is the disk full, or does the home folder belong to another user?",
-    OSError: _of_system,
+    OSError: _system_explanation,
     InvalidDicomError: lambda error: f"no DICOM file: {error}",
-    ValidationError: _of_validation,
+    ValidationError: _validation_explanation,
     MemoryError: lambda error: (
         f"memory ran out{f': {error}' if str(error) else ''}; end other programs, or lower limits"
     ),
     ImportError: lambda error: f"{error}: install Lookalike again, with all it needs",
     ValueError: lambda error: str(error) or "a value cannot be used",
 }
-"""What a command says of each error that its user can cause; the first class that fits counts."""
+"""Explanations of the errors that the user of a command can cause; the first class that fits counts."""
 
 REFUSALS: Final = (NodeError, StorageError, ModelError, lmdb.Error, OSError)
-"""Errors that say that a role cannot work as it is set, or where it runs; others are faults of ours."""
+"""Errors that name a fault of the settings or of the machine; all others are faults of the program."""
 
 
 def explanation(error: Exception) -> str | None:

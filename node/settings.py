@@ -15,6 +15,7 @@ from pydantic_settings import (
 )
 
 from node.peers import RemoteEntity
+from node.web_settings import WebSettings
 
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
@@ -25,7 +26,7 @@ Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, 
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(BaseSettings):
+class Settings(WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     """AE title under which received objects are questions: answered by objects sent back, and never indexed."""
     retrieve_ae_title: str = ""
     """AE title of the archive that holds the images, returned in responses; empty: no archive is named."""
-    peers: dict[str, RemoteEntity] = {}
+    peers: dict[str, RemoteEntity] = Field({})
     """Remote application entities by AE title, one table for each."""
     source_peer: str = ""
     """AE title in `peers` of the PACS that holds the images; empty: the node refuses C-MOVE and C-GET."""
@@ -202,9 +203,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
     def environment(self) -> dict[str, str]:
-        """Environment variables from which another process reads these settings; a table is written as JSON."""
+        """Environment variables from which another process reads these settings; a table or list is written as JSON."""
         values = self.model_dump(mode="json", exclude_none=True)
-        texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
+        texts = {name: json.dumps(v) if isinstance(v, dict | list) else str(v) for name, v in values.items()}
         return {f"{PREFIX}{name.upper()}": text for name, text in texts.items()}
 
     @property

@@ -14,6 +14,7 @@ from node.home import Reading
 from node.query.retriever import Retriever
 from node.settings import Settings
 from node.web.app import build
+from node.web.example_encoder import ExampleEncoder
 from storage.database.database import Database, Item
 from storage.record import patient_key
 from storage.search.local import LocalIndex
@@ -83,7 +84,8 @@ def client(home: Settings, reading: Reading) -> TestClient:
 
 
 def connect(home: Settings, reading: Reading) -> TestClient:
-    return TestClient(build(home, reading), base_url=f"http://{home.host}")
+    app = build(home, reading, ExampleEncoder(home))
+    return TestClient(app, base_url=f"http://{home.host}", client=("127.0.0.1", 50000))
 
 
 def uids(response: Any, name: str) -> list[str]:

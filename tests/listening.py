@@ -10,7 +10,7 @@ from pynetdicom import AE
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
 from node.dicom.negotiation import Admission
-from node.dicom.sop_classes import ALWAYS_OFFERED, Service
+from node.dicom.sop_classes import Service
 from storage.spool.queue import Spool
 from tests.running import free_port
 from tests.test_receiver import receiver_of
@@ -21,7 +21,9 @@ class Everybody:
     """A policy that admits all, and remembers what it is to count."""
 
     accept_unknown_sop_classes = True
-    services: Mapping[str, frozenset[Service]] = {"LOOKALIKE": ALWAYS_OFFERED}
+    services: Mapping[str, frozenset[Service]] = {
+        "LOOKALIKE": frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE})
+    }
 
     def __init__(self) -> None:
         self.noted: list[str] = []

@@ -23,6 +23,7 @@ from node.query.retriever import Retriever
 from node.roles import web
 from node.settings import Settings
 from node.web.app import build, serve
+from node.web.example_encoder import ExampleEncoder
 from storage.database.database import Database
 from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
@@ -56,7 +57,9 @@ def roles(home: Settings) -> Iterator[dict[tuple[Role, int], Heartbeat]]:
 
 
 def connect(home: Settings, reading: Reading, **changes: Any) -> TestClient:
-    return TestClient(build(home.model_copy(update=changes), reading), base_url="http://127.0.0.1")
+    return TestClient(
+        build(home.model_copy(update=changes), reading, ExampleEncoder(home)), base_url="http://127.0.0.1"
+    )
 
 
 @pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
@@ -124,8 +127,8 @@ def test_the_node_is_not_ready_while_its_spool_is_full(
     disk = connect(home, reading, spool_free_bytes=1 << 62).get("/readyz")
 
     assert (full.status_code, disk.status_code) == (503, 503)
-    assert full.json()["reasons"] == ["1 instances wait to be indexed: senders are told to try later"]
-    assert disk.json()["reasons"] == ["disk of the spool is full: senders are told to try later"]
+    assert full.json()["reasons"] == ["1 instances wait to be indexed: senders get A700"]
+    assert disk.json()["reasons"] == ["disk of the spool is full: senders get A700"]
 
 
 def fetch(url: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What `lookalike check` tries: each outcome says what was found and, if it is a fault, what to do."""
+"""The checks of `lookalike check`; each outcome is a finding and, for a fault, its remedy."""
 
 import shlex
 import shutil

@@ -78,7 +78,7 @@ def serve(
     http_port: HttpPort = None,
     samples: Annotated[int, typer.Option(min=0, help="Load phantom cases of so many patients, if empty.")] = 0,
 ) -> None:
-    """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    """Run the node until Ctrl-C or SIGTERM."""
     from node.cli.welcome import welcome
     from node.roles.supervisor import Supervisor
 
@@ -220,6 +220,18 @@ def dictionary() -> None:
     from node.dicom.private import dcmtk_dictionary
 
     sys.stdout.write(dcmtk_dictionary())
+
+
+@app.command(epilog="Example: lookalike conformance --home /srv/lookalike > conformance.md")
+def conformance(
+    home: Home = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Use no settings but the defaults.")] = False,
+) -> None:
+    """Print the DICOM conformance statement of a node with these settings, as Markdown."""
+    from node.conformance.statement import conformance_statement
+
+    settings = Settings.model_construct() if defaults else load_settings(home=home)
+    sys.stdout.write(conformance_statement(settings))
 
 
 def _peer(server: str | None, home: Path | None) -> "Peer":

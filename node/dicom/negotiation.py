@@ -96,7 +96,7 @@ Serve = Callable[[Association, PresentationContext, Any], None]
 
 
 class AcceptedAssociation(Association):
-    """An association that a peer asked for; its connection is closed when its thread ends, whatever ended it."""
+    """An association that a peer requested; its connection is closed when its thread ends, also after an error."""
 
     dul: UpperLayer
     services: Mapping[type, Serve] = {}
@@ -132,7 +132,7 @@ class Acceptor(ACSE):
     def _negotiate_as_acceptor(self) -> None:
         """Answer the request; whatever fails rejects it, so that a broken check admits nobody."""
         request = self._layer.request
-        if request is None:  # the peer was gone, or sent something else, before it asked
+        if request is None:  # the peer was gone, or sent something else, before a request
             self._layer.close()
             return
         self.requestor.ae_title = request.calling_ae_title or "?"
@@ -149,7 +149,7 @@ class Acceptor(ACSE):
         contexts = [self._answer(context, request.called_ae_title) for context in request.contexts]
         roles = _roles(self.requestor.role_selection, contexts)
         stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
-        if not self._layer.is_probe:  # whether the node answers is asked also when it admits nobody
+        if not self._layer.is_probe:  # a probe must be answered also when nobody else is admitted
             admission = self._policy.admit(request, stores=stores)
             self._layer.when_closed(admission.release)
             self._layer.messages.store = admission.store or self._layer.messages.store

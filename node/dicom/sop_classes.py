@@ -1,7 +1,8 @@
 """Which service a SOP class belongs to, and in which transfer syntaxes the node offers it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -13,6 +14,7 @@ from pynetdicom import sop_class as tables
 from pynetdicom.service_class import QueryRetrieveServiceClass
 
 from node.dicom.private import SIMILARITY_FIND
+from node.settings import Settings
 
 VERIFICATION: Final = UID("1.2.840.10008.1.1")
 PATIENT_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.1.1")
@@ -39,7 +41,7 @@ RETIRED_STORAGE: Final = frozenset(
     }
 )
 STORAGE_CLASSES: Final = frozenset(tables._STORAGE_CLASSES.values()) | RETIRED_STORAGE
-"""Storage SOP classes of the standard by name: the ones outside the branch cannot be told otherwise."""
+"""Storage SOP classes of the standard by name: those outside the branch cannot be recognized by their UID."""
 SYNTAX: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 MAX_UID_LENGTH: Final = 64  # PS3.5 section 9.1
 
@@ -56,11 +58,47 @@ class Service(Enum):
     STORAGE = "storage"
 
 
-ALWAYS_OFFERED: Final = frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE})
+@dataclass(frozen=True, slots=True)
+class OfferCondition:
+    """A setting that decides whether a service is offered.
+
+    Attributes
+    ----------
+    setting
+        Name of the setting.
+    values
+        Values of the setting with which the service is offered; none: any value but an empty one.
+    """
+
+    setting: str
+    values: tuple[str, ...] = ()
+
+    def holds(self, settings: Settings) -> bool:
+        """True if the service is offered under these settings."""
+        value = getattr(settings, self.setting)
+        return value in self.values if self.values else bool(value)
+
+    def __str__(self) -> str:
+        return f"`{self.setting}` is {' or '.join(self.values) or 'set'}"
+
+
 ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
 """Services of the AE title under which received objects are questions."""
-RETRIEVE: Final = frozenset({Service.MOVE, Service.GET})
-"""Services that are offered only where a source PACS is set."""
+CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
+    Service.MOVE: (OfferCondition("source_peer"),),
+    Service.GET: (OfferCondition("source_peer"),),
+}
+"""Conditions of which one must hold for a service to be offered; services that are not named here always are."""
+
+
+def offered_services(settings: Settings) -> frozenset[Service]:
+    """Services that the node offers as SCP under its settings."""
+    return frozenset(
+        service
+        for service in Service
+        if service not in CONDITIONS or any(condition.holds(settings) for condition in CONDITIONS[service])
+    )
+
 
 TRANSFER_SYNTAXES: Final = {
     Service.VERIFICATION: (Implicit, Explicit, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),

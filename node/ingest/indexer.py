@@ -84,12 +84,19 @@ class Indexer:
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
-        modalities = [one.record.series.get("Modality", "") for one in prepared for _ in one.images]
-        encoding = self.encoder.encode(np.concatenate([one.images for one in prepared]), modalities)
-        ends = np.cumsum([len(one.images) for one in prepared]).tolist()
-        for one, part in zip(prepared, encoding.split(ends[:-1]), strict=True):
+        modalities = [instance.record.series.get("Modality", "") for instance in prepared for _ in instance.images]
+        encoding = self.encoder.encode(np.concatenate([instance.images for instance in prepared]), modalities)
+        ends = np.cumsum([len(instance.images) for instance in prepared]).tolist()
+        for instance, part in zip(prepared, encoding.split(ends[:-1]), strict=True):
             outputs = part.outputs
-            yield Item(one.record, part.codes, one.images, one.pixel_digest, outputs.relaxed, outputs.class_scores)
+            yield Item(
+                instance.record,
+                part.codes,
+                instance.images,
+                instance.pixel_digest,
+                outputs.relaxed,
+                outputs.class_scores,
+            )
 
     def _set_aside(self, entry: Entry, why: Unusable) -> None:
         self.spool.set_aside(entry, why.reason, why.detail, why.uids, keep=why.keeps_bytes)

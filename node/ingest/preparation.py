@@ -146,7 +146,7 @@ def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.ui
 
 
 def _content_digest(attributes: Mapping[Level, Mapping[str, str]], images: NDArray[np.uint8]) -> bytes:
-    """Over what is kept, not over the bytes received: a lossless re-encoding is the same content."""
+    """Digest of the decoded content, not of the bytes received: a lossless re-encoding is the same content."""
     digested = {
         level: {keyword: text for keyword, text in kept.items() if keyword not in NOT_DIGESTED}
         for level, kept in attributes.items()

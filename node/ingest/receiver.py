@@ -68,7 +68,7 @@ class IncomingInstance:
     Parameters
     ----------
     sending_ae_title
-        The peer, which is noted in the file meta information and with a refusal.
+        The peer, which is recorded in the file meta information and with a refusal.
     """
 
     def __init__(self, receiver: Receiver, request: Request, transfer_syntax: UID, sending_ae_title: str) -> None:

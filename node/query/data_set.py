@@ -51,7 +51,7 @@ def read_data_set(encoded: bytes, transfer_syntax: UID, assume_charset: str = ""
     Parameters
     ----------
     encoded
-        As it came over the network.
+        Bytes of the data set, as received.
     transfer_syntax
         Explicit or Implicit VR Little Endian.
     assume_charset

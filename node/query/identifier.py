@@ -1,6 +1,6 @@
 """Request identifiers of C-FIND, each read once into a `Query` (PS3.4 C.4.1)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,8 @@ class Query:
         Private elements to return.
     question
         The query by example, or None in an ordinary query.
-    has_unsupported_keys
-        True if a key is not matched or not returned: every response says so (FF01, PS3.4 C.4.1.1.4).
+    unsupported
+        Tags of the keys that are not matched or not returned: every response says so (FF01, PS3.4 C.4.1.1.4).
     character_set
         Specific Character Set of the request, several values joined by a backslash.
     block
@@ -57,9 +57,14 @@ class Query:
     keys: Mapping[str, Key]
     returned: tuple[Element, ...]
     question: Question | None
-    has_unsupported_keys: bool
+    unsupported: tuple[BaseTag, ...]
     character_set: str
     block: int
+
+    @property
+    def has_unsupported_keys(self) -> bool:
+        """True if a key is not matched or not returned."""
+        return bool(self.unsupported)
 
 
 def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bool = False) -> Query:
@@ -94,13 +99,13 @@ def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bo
         )
     levels = LEVELS if question is not None else at_or_above(level)
     supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
-    texts, has_unsupported = _texts(identifier, supported)
+    texts, unsupported = _texts(identifier, supported)
     return Query(
         level=level,
         keys=read_keys(texts),
         returned=tuple(element for element in Element if element in block) if question else (),
         question=question,
-        has_unsupported_keys=has_unsupported or _has_unsupported_private_keys(identifier, block, question),
+        unsupported=(*unsupported, *_unsupported_private_keys(identifier, block, question)),
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
     )
@@ -135,33 +140,33 @@ def _level(identifier: Dataset, *, patient_root: bool) -> Level:
     return Level(text)
 
 
-def _texts(identifier: Dataset, supported: set[str]) -> tuple[dict[str, str], bool]:
-    """Texts of the supported keys, and whether there are standard keys that are not matched or not returned."""
-    texts, has_unsupported = {}, False
+def _texts(identifier: Dataset, supported: set[str]) -> tuple[dict[str, str], list[BaseTag]]:
+    """Texts of the supported keys, and the standard keys that are not matched or not returned."""
+    texts, unsupported = {}, []
     for tag in list(identifier.keys()):
         if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in CONTROL:
             continue
         text = "" if keyword not in {*supported, RETURNED_ONLY} else _text(identifier[tag].value)
         if keyword in supported:
             texts[keyword] = text
-        else:
-            has_unsupported |= keyword != RETURNED_ONLY or text.strip("* ") != ""
-    return texts, has_unsupported
+        elif keyword != RETURNED_ONLY or text.strip("* "):
+            unsupported.append(tag)
+    return texts, unsupported
 
 
-def _has_unsupported_private_keys(identifier: Dataset, block: PrivateBlock, question: Question | None) -> bool:
-    """True if an element of our block is unknown, or is to be matched or returned and cannot be.
+def _unsupported_private_keys(identifier: Dataset, block: PrivateBlock, question: Question | None) -> Iterator[BaseTag]:
+    """Elements of our block that are unknown, or are to be matched or returned and cannot be.
 
     Without an example none can be returned. What is only returned has no value to match; private elements of other
     creators are ignored without a word (PS3.4 C.4.1.1.3.2, note 4).
     """
     if block.block is None:
-        return False
+        return
     ours = [tag for tag in identifier.keys() if not block.foreign(tag) and not tag.is_private_creator]  # noqa: SIM118
     known = {block.tag(element): element for element in Element}
-    return any(
-        question is None or tag not in known or (known[tag] not in KEYS and block.values(known[tag])) for tag in ours
-    )
+    for tag in ours:
+        if question is None or tag not in known or (known[tag] not in KEYS and block.values(known[tag])):
+            yield tag
 
 
 def _text(value: object) -> str:

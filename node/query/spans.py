@@ -17,10 +17,10 @@ INDEX_OF: Final[Mapping[str, str]] = {
     "Modality": "Modality",
     "ModalitiesInStudy": "Modality",
 }
-"""Attribute by whose index the entities can be found that match a key."""
+"""Attribute whose index leads to the entities that match a key, by the keyword of the key."""
 NO_VALUE: Final = Span("", is_single=True)
 MAX_DIGITS: Final = 16
-"""Digits of the start of a range of dates that the index is searched by; the rest is left to the comparison."""
+"""Number of digits at the start of a range of dates by which the index is searched; the comparison checks the rest."""
 
 
 def spans(key: Key) -> tuple[Span, ...] | None:

@@ -19,7 +19,7 @@ from node.dicom.listener import Listener
 from node.dicom.negotiation import CALLER_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection, Serve
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import ALWAYS_OFFERED, ASK, PATIENT_ROOT_FIND, RETRIEVE, Service
+from node.dicom.sop_classes import ASK, PATIENT_ROOT_FIND, Service, offered_services
 from node.errors import Refusal, Status
 from node.home import open_for_reading, open_questions
 from node.ingest.pressure import Pressure
@@ -86,7 +86,7 @@ def fetcher(settings: Settings, receiver: Receiver, spool: Spool) -> Fetch | Non
 
 def services_by_title(settings: Settings) -> dict[str, frozenset[Service]]:
     """Services of each AE title under which the node is called."""
-    services = {settings.ae_title.strip(): ALWAYS_OFFERED | (RETRIEVE if settings.source_peer else frozenset())}
+    services = {settings.ae_title.strip(): offered_services(settings)}
     return services | ({settings.ask_ae_title.strip(): ASK} if settings.answers_questions else {})
 
 

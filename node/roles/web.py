@@ -1,4 +1,4 @@
-"""The role `web`: the page and what it asks."""
+"""The role `web`: the page and its server."""
 
 import http.client
 import ipaddress

@@ -1,7 +1,7 @@
-"""The web page of the node: what is indexed, and what looks like what.
+"""The web page of the node: it shows the indexed cases, and the look-alikes of each.
 
-It has no login, and so it shows no name and no ID; but what is burned into the pixels of an image can be read in its
-preview. Let it listen beyond this machine only behind something that asks who is there.
+The page has no login, so it shows no name and no ID; but text burned into the pixels of an image can be read in its
+preview. Let the page listen beyond this machine only behind a proxy that authenticates its users.
 """
 
 import io
@@ -27,10 +27,13 @@ from uvicorn import Config, Server
 from node.errors import Refusal, Status
 from node.home import Reading
 from node.processes import Role, processes, role_fault
+from node.query.find import Finder
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
 from node.settings import Settings
 from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
+from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.example_encoder import ExampleEncoder
 from node.web.problems import ANSWERS, Call, guard
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
@@ -39,13 +42,13 @@ from storage.search.index import Filter
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "static"
-MOST_CASES = 200
+MAX_CASES = 200
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
 HEALTH_PATH = "/healthz"
 
 Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
-"""As they are kept, and senders do not always keep to VR CS; an empty one asks nothing."""
+"""Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
 
 
 def serve(settings: Settings, reading: Reading, stop: Event) -> None:
@@ -57,7 +60,8 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
         The address is in use or not ours.
     """
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        server = Server(_config(build(settings, reading)))
+        examples = ExampleEncoder(settings)
+        server = Server(_config(build(settings, reading, examples)))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -66,16 +70,18 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
                 stop.wait()
             finally:
                 server.should_exit = True
+                examples.stop()
         running.result()
 
 
-def build(settings: Settings, reading: Reading) -> FastAPI:
-    """The page's application, without a server."""
+def build(settings: Settings, reading: Reading, examples: ExampleEncoder) -> FastAPI:
+    """The application of the page and DICOMweb, without a server."""
     app = FastAPI(title="Lookalike", version=__version__, openapi_url=None)
     page = Page(settings, reading)
     for path, endpoint in page.routes.items():
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
     app.mount("/web", StaticFiles(directory=WEB))
+    app.mount(BASE, build_dicomweb(settings, Finder(settings, reading.database, reading.retriever), examples))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
     if _is_loopback(settings.host):  # or a foreign site could read the page under a name that leads to this machine
@@ -102,7 +108,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Page:
-    """Endpoints; each reads one snapshot, in the thread it runs in, and closes it before the answer is sent.
+    """The endpoints of the page; each reads one snapshot in its own thread, and closes it before the answer is sent.
 
     Attributes
     ----------
@@ -124,15 +130,15 @@ class Page:
         }
 
     def index(self) -> Response:
-        """The page itself."""
+        """The HTML document of the page."""
         return FileResponse(WEB / "index.html")
 
     async def health(self) -> Response:
-        """Say that this process answers, from the server's own loop: queries that take long must not delay it."""
+        """Sign of life of this process, from the event loop of the server: long queries must not delay it."""
         return JSONResponse({"alive": True})
 
     def readiness(self) -> Response:
-        """Whether the node takes in and answers; 503 with the reasons when it does not."""
+        """200 if the node receives and answers; otherwise 503 with the reasons."""
         reasons = [
             fault
             for role in (Role.INDEX, Role.DICOM)
@@ -141,9 +147,9 @@ class Page:
         ]
         waiting = self.retriever.spool.depth()
         if waiting >= self.settings.spool_capacity:
-            reasons.append(f"{waiting} instances wait to be indexed: senders are told to try later")
+            reasons.append(f"{waiting} instances wait to be indexed: senders get A700")
         if shutil.disk_usage(self.settings.spool_path).free < self.settings.spool_free_bytes:
-            reasons.append("disk of the spool is full: senders are told to try later")
+            reasons.append("disk of the spool is full: senders get A700")
         try:
             with self.database.snapshot() as snapshot:
                 snapshot.count(Level.IMAGE)
@@ -154,7 +160,7 @@ class Page:
         return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
 
     def status(self) -> Response:
-        """Facts about the node; counts only."""
+        """Address, version and model of the node, and counts of what is indexed, waits or was set aside."""
         settings, spool = self.settings, self.retriever.spool
         with self.database.snapshot() as snapshot:
             studies = snapshot.entities(Level.STUDY)
@@ -180,15 +186,15 @@ class Page:
         self,
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         offset: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1, le=MOST_CASES)] = 24,
+        limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
-        """Cases to choose an example from."""
+        """One page of the indexed cases, from which the user chooses an example."""
         with self.database.snapshot() as snapshot:
             value = list_cases(snapshot, _named(modality), offset, limit)
         return JSONResponse(value)
 
     def series(self, series_instance_uid: str) -> Response:
-        """Images of a series, in order."""
+        """The indexed frames of a series in the order of Instance Number."""
         with self.database.snapshot() as snapshot:
             images = series_images(snapshot, series_instance_uid)
         if not images:
@@ -204,7 +210,7 @@ class Page:
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         exclude: str = "SELF,PATIENT",
     ) -> Response:
-        """Cases that look like an indexed image, nearest first."""
+        """The cases nearest to an indexed image, in ascending rank."""
         question = Question(
             examples=(sop_instance_uid,),
             frames=() if frame is None else (frame,),
@@ -222,7 +228,7 @@ class Page:
     def preview(
         self, request: Request, sop_instance_uid: str, frame: Annotated[int | None, Query(ge=1)] = None
     ) -> Response:
-        """The picture that the network saw, as PNG; `frame` counts from 1, without it the first that is indexed."""
+        """The network's input for a frame as PNG; `frame` counts from 1, and is by default the first indexed frame."""
         with self.database.snapshot() as snapshot:
             record = snapshot.record(sop_instance_uid)
             if record is None:
@@ -230,14 +236,14 @@ class Page:
             number = frame or (record.frames[0] + 1 if record.frames else 1)
             pixels = snapshot.preview(sop_instance_uid, number - 1)
         if pixels is None:
-            raise Refusal(Status.EXAMPLE_UNKNOWN, "no preview of this frame was kept")
+            raise Refusal(Status.EXAMPLE_UNKNOWN, "this frame has no preview")
         tag = f'"{record.content_digest.hex()[:32]}-{number}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
         if tag in request.headers.get("If-None-Match", ""):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        octets = io.BytesIO()
-        Image.fromarray(pixels).save(octets, "PNG", compress_level=1)
-        return Response(octets.getvalue(), media_type="image/png", headers=headers)
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, "PNG", compress_level=1)
+        return Response(png.getvalue(), media_type="image/png", headers=headers)
 
 
 def _exclusions(text: str) -> frozenset[Exclusion]:
@@ -252,7 +258,7 @@ def _named(modalities: Sequence[str]) -> frozenset[str]:
 
 
 def _config(app: FastAPI) -> Config:
-    """A server without access log: query strings name images."""
+    """Configuration of a server that writes no access log: query strings name images."""
     return Config(
         app,
         access_log=False,
