@@ -13,7 +13,7 @@ run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, p
 	@$(BIN)/lookalike serve --samples $(SAMPLE_PATIENTS)
 
 test: $(INSTALLED) check  ## format, lint, import rules, types, and the quick tests
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow and not gpu"
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
 
 slow: $(INSTALLED)  ## the tests that take minutes
 	$(BIN)/pytest -m slow

@@ -22,7 +22,7 @@ from storage.spool.queue import Retention, Spool
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "ask", "database", "run", "spool")
+NAMES: Final = (FILE_NAME, "ask", "corrections", "database", "run", "spool")
 """Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")
@@ -148,7 +148,13 @@ def _is_only_ours(home: Path) -> bool:
 
 def _make_folders(settings: Settings) -> None:
     """Make the folders that are missing, for their owner only, whatever the umask of this process."""
-    for folder in (settings.home, settings.run_path, settings.spool_path, settings.database_path):
+    for folder in (
+        settings.home,
+        settings.run_path,
+        settings.spool_path,
+        settings.database_path,
+        settings.corrections_path,
+    ):
         if folder.is_dir():
             continue
         try:

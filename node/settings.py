@@ -75,6 +75,10 @@ class Settings(WebSettings):
     """True: instances of private SOP classes are stored too; False: only those of the standard."""
     max_find_responses: int = Field(5000, ge=1)
     """Number of matches above which an ordinary query is refused, since it would be cut short."""
+    relational_queries: Literal["lenient", "strict"] = "lenient"
+    """Answer to a query that needs relational queries but did not negotiate them: responses, or A900."""
+    empty_matches: bool = True
+    """True: an empty stored value of a Required key matches any key (PS3.4 C.2.2.1.2); false: only an empty one."""
 
     heartbeat_limit_s: float = Field(10, ge=5)
     """Seconds without a sign of life after which a receiver or the page is restarted."""
@@ -122,6 +126,10 @@ class Settings(WebSettings):
     """Seconds by which a response is delayed when a limit is reached."""
     other_content: Literal["keep_first", "replace", "quarantine"] = "quarantine"
     """Policy for a known SOP Instance UID with other content: keep_first, replace or quarantine."""
+    corrections_from: tuple[str, ...] = ()
+    """AE titles of the callers whose corrections are followed; empty: those of every caller."""
+    correction_limit_s: float = Field(10, gt=0)
+    """Seconds after which a correction that is not in force yet is answered with A700."""
     set_aside_notes: int = Field(100_000, ge=1)
     """Number of notes about instances that were set aside; beyond it the oldest notes are deleted."""
     set_aside_bytes: int = Field(16 << 30, ge=0)
@@ -234,6 +242,11 @@ class Settings(WebSettings):
         return bool(self.source_peer) or any(peer.answers_to for peer in self.peers.values())
 
     @property
+    def corrections_path(self) -> Path:
+        """Folder of orders to the process that writes the database."""
+        return self.home / "corrections"
+
+    @property
     def run_path(self) -> Path:
         """Folder where running roles leave their process numbers."""
         return self.home / "run"
@@ -242,7 +255,7 @@ class Settings(WebSettings):
     def retrieve_ae_titles(self) -> tuple[str, ...]:
         """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we relay retrievals."""
         ours = self.ae_title if self.source_peer else ""
-        return tuple(title for title in (self.retrieve_ae_title, ours) if title)
+        return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property
     def address_family(self) -> socket.AddressFamily:

@@ -25,6 +25,11 @@ class WebSettings(BaseSettings):
     max_example_bytes: int = Field(256 << 20, gt=0)
     """Size in bytes above which a file posted as an example is refused."""
 
+    max_stored_part_bytes: int = Field(4 << 30, gt=0)
+    """Size in bytes above which an instance is refused that is stored by DICOMweb."""
+    max_stored_request_bytes: int = Field(64 << 30, gt=0)
+    """Size in bytes above which a whole request is refused that stores by DICOMweb."""
+
     @field_validator("dicomweb_networks")
     @classmethod
     def _valid_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:

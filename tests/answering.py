@@ -100,7 +100,7 @@ class Node:
             self.associations[model, syntax] = self.associate(model, syntax)
         association = self.associations[model, syntax]
         let_the_last_request_end(association)
-        responses = list(association.send_c_find(request, model))
+        responses = list(up_to_the_last(association, association.send_c_find(request, model)))
         return [status for status, _ in responses], [found for _, found in responses if found is not None]
 
     def found(self, request: Dataset, model: UID = StudyRoot, syntax: UID = ExplicitVRLittleEndian) -> list[Dataset]:
@@ -108,6 +108,17 @@ class Node:
         statuses, found = self.ask(request, model, syntax)
         assert [status.Status for status in statuses] == [Status.PENDING] * len(found) + [Status.SUCCESS]
         return found
+
+
+def up_to_the_last(
+    association: Association, responses: Iterator[tuple[Dataset, Dataset | None]]
+) -> Iterator[tuple[Dataset, Dataset | None]]:
+    """Responses up to the final one; pynetdicom's client would wait for another after B001 (PS3.4 C.6.4.4)."""
+    for status, found in responses:
+        yield status, found
+        if status.get("Status") == Status.RESPONSE_LIMIT_REACHED:
+            association._reactor_checkpoint.set()  # as the client does after what it takes for the last
+            return
 
 
 def let_the_last_request_end(association: Association) -> None:

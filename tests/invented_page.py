@@ -14,7 +14,7 @@ from node.home import Reading
 from node.query.retriever import Retriever
 from node.settings import Settings
 from node.web.app import build
-from node.web.example_encoder import ExampleEncoder
+from node.web.resources import WebResources
 from storage.database.database import Database, Item
 from storage.record import patient_key
 from storage.search.local import LocalIndex
@@ -84,7 +84,7 @@ def client(home: Settings, reading: Reading) -> TestClient:
 
 
 def connect(home: Settings, reading: Reading) -> TestClient:
-    app = build(home, reading, ExampleEncoder(home))
+    app = build(WebResources.of(home, reading))
     return TestClient(app, base_url=f"http://{home.host}", client=("127.0.0.1", 50000))
 
 

@@ -43,7 +43,7 @@ class Served:
         self.ae.network_timeout = timeout_s
         self.spool = Spool(folder / "spool", capacity=100, free_bytes=0)
         receiver = receiver_of(self.spool)
-        self.listener = Listener(self.ae, ("127.0.0.1", self.port), [], receiver, self.policy, tls=tls)
+        self.listener = Listener(self.ae, ("127.0.0.1", self.port), receiver, self.policy, tls=tls)
 
     def close(self) -> None:
         self.listener.stop()

@@ -58,8 +58,6 @@ def c_find(archive: WebArchive, level: Level, **keys: Any) -> list[str]:
     """Places that a C-FIND request with the same keys finds."""
     responses = archive.finder.find(
         identifier(level, keys={UNIQUE[level]: "", "SpecificCharacterSet": "ISO_IR 192", **keys}),
-        patient_root=False,
-        example_mandatory=False,
         implicit=True,
         is_cancelled=lambda: False,
     )

@@ -45,7 +45,7 @@ def _lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(dataset: Dataset) -> Query:
-    return read_query(dataset, patient_root=False)
+    return read_query(dataset)
 
 
 def write_response(

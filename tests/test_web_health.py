@@ -23,7 +23,7 @@ from node.query.retriever import Retriever
 from node.roles import web
 from node.settings import Settings
 from node.web.app import build, serve
-from node.web.example_encoder import ExampleEncoder
+from node.web.resources import WebResources
 from storage.database.database import Database
 from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
@@ -57,9 +57,7 @@ def roles(home: Settings) -> Iterator[dict[tuple[Role, int], Heartbeat]]:
 
 
 def connect(home: Settings, reading: Reading, **changes: Any) -> TestClient:
-    return TestClient(
-        build(home.model_copy(update=changes), reading, ExampleEncoder(home)), base_url="http://127.0.0.1"
-    )
+    return TestClient(build(WebResources.of(home.model_copy(update=changes), reading)), base_url="http://127.0.0.1")
 
 
 @pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
@@ -158,7 +156,7 @@ def test_serving_ends_with_the_roles_own_signal(home: Settings, reading: Reading
     try:
         visitor = threading.Thread(target=visit)
         visitor.start()
-        serve(served, reading, stop)
+        serve(WebResources.of(served, reading), stop)
         visitor.join()
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -173,7 +171,7 @@ def test_a_port_in_use_is_an_error(home: Settings, reading: Reading) -> None:
         served = home.model_copy(update={"http_port": other.getsockname()[1]})
 
         with pytest.raises(OSError, match="in use"):
-            serve(served, reading, threading.Event())
+            serve(WebResources.of(served, reading), threading.Event())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", "localhost"])
@@ -188,10 +186,11 @@ def test_the_page_gives_signs_of_life_only_while_its_server_answers(
         def renew(self) -> None:
             renewed.release()
 
-    watching = threading.Thread(target=web._renew_while_answering, args=[served, stop, Counted(-1)])
+    resources = WebResources.of(served, reading)
+    watching = threading.Thread(target=web._renew_while_answering, args=[resources, stop, Counted(-1)])
     watching.start()
     ending = threading.Event()
-    serving = threading.Thread(target=serve, args=[served, reading, ending])
+    serving = threading.Thread(target=serve, args=[resources, ending])
     assert not renewed.acquire(timeout=0.2)
     serving.start()
     assert renewed.acquire(timeout=20)

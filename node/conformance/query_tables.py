@@ -8,10 +8,10 @@ from pydicom.datadict import dictionary_description, dictionary_VR
 from pydicom.tag import BaseTag
 from pydicom.valuerep import VR
 
+from node.character_sets import ASCII_ONLY
 from node.conformance.markdown import markdown_table
-from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, REQUIRED, UNIQUE, tag_of
+from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, REQUIRED, RETURN_ONLY, UNIQUE, tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP
-from node.query.identifier import ASCII_ONLY
 from node.query.matching import NUMBER_VRS, RANGE_VRS, WILD_CARD_VRS
 from node.query.question import KEYS
 from node.query.response import WHOLE_UNICODE
@@ -89,4 +89,6 @@ def _type(level: Level, keyword: str) -> str:
 
 
 def _matching(keyword: str) -> str:
+    if keyword in RETURN_ONLY:
+        return "none: returned only"
     return next((text for vrs, text in MATCHING if _vr(keyword) in vrs), "single value")

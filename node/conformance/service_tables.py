@@ -10,7 +10,6 @@ from pynetdicom import sop_class as tables
 
 from hashing.images.frames import DECODER_ORDER
 from node.conformance.markdown import markdown_table
-from node.dicom.negotiation import EXTENDED_NEGOTIATION
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.sop_classes import (
     CONDITIONS,
@@ -22,8 +21,10 @@ from node.dicom.sop_classes import (
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
+    SUPPORTED_EXTENSIONS,
     TRANSFER_SYNTAXES,
     VERIFICATION,
+    Extension,
     Service,
     service_of,
 )
@@ -32,11 +33,6 @@ NAMES: Final = {SIMILARITY_FIND: "Lookalike Similarity Query - FIND"}
 """Names of our own SOP classes."""
 ANY_STORAGE: Final = "storage SOP classes of section 9.4, and private ones"
 PREFERRED_BY_SENDER: Final = "the first that the sender proposes"
-EXTENSIONS: Final = (
-    "relational queries", "date-time matching", "fuzzy semantic matching of person names", "timezone query adjustment",
-    "enhanced multi-frame image conversion", "empty value matching", "multiple value matching",
-)  # fmt: skip
-"""Fields of the extended negotiation of FIND classes, a byte each (PS3.4 C.5.1.1)."""
 RESULT_CLASSES: Final = (
     UID("1.2.840.10008.5.1.4.1.1.88.34"),
     UID("1.2.840.10008.5.1.4.1.1.88.33"),
@@ -119,7 +115,8 @@ def initiation_table() -> str:
 def extension_table() -> str:
     """Extended negotiation of FIND classes: the answer to each field that a peer proposes."""
     rows = (
-        (index, name, answer) for index, (name, answer) in enumerate(zip(EXTENSIONS, EXTENDED_NEGOTIATION, strict=True))
+        (int(extension), extension.name.replace("_", " ").lower(), int(extension in SUPPORTED_EXTENSIONS))
+        for extension in Extension
     )
     return markdown_table(("byte", "behaviour", "answer where proposed"), rows)
 

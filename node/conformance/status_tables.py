@@ -55,21 +55,36 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
     Service.STORAGE: (
         StatusUse(Status.SUCCESS, "the instance is durable on disk; it is not decoded yet"),
         StatusUse(Status.OUT_OF_RESOURCES, "spool, disk or memory is full: send again later"),
+        StatusUse(Status.NOT_AUTHORIZED, "a rejection note of a caller that `corrections_from` does not name"),
         StatusUse(
             Status.DATA_SET_MISMATCH,
-            "a UID of the data set is missing, is no UID, or differs from the command",
+            "SOP Class or SOP Instance UID is missing, is no UID, or differs between command and data set",
             "the UID",
         ),
         StatusUse(
             Status.CANNOT_UNDERSTAND,
             "the bytes are no data set, or end within one of the elements that begin in the first 64 KiB",
         ),
+        StatusUse(Status.NOT_AUTHORIZED, "a rejection note of a caller that is not in `corrections_from`"),
+        StatusUse(
+            Status.OUT_OF_RESOURCES,
+            "a rejection note is stored but not in force after `correction_limit_s`, or is too large: send it again",
+        ),
+        StatusUse(
+            Status.DATA_SET_MISMATCH,
+            "a rejection note references nothing",
+            "Current Requested Procedure Evidence Sequence",
+        ),
+        StatusUse(Status.CANNOT_UNDERSTAND, "a key object document cannot be read, or a reference in it is no UID"),
+        INTERNAL,
         *NOT_HERE,
     ),
     Service.FIND: (
         StatusUse(Status.SUCCESS, "all matches were returned"),
         StatusUse(Status.PENDING, "a match; every key is matched and returned"),
         StatusUse(Status.PENDING_WITH_UNSUPPORTED_KEYS, "a match; a key of the request is not matched or not returned"),
+        StatusUse(Status.RESPONSE_LIMIT_REACHED, "Repository Query only: the page is full, and more records match"),
+        StatusUse(Status.INVALID_RECORD_KEY, "the Prior Record Key is of nothing here", "Prior Record Key"),
         StatusUse(Status.CANCEL, "the query was cancelled"),
         StatusUse(Status.OUT_OF_RESOURCES, "too many matches, or too long an Identifier: narrow the query"),
         StatusUse(Status.DATA_SET_MISMATCH, "a key is contradictory, missing or unusable", "the key"),

@@ -108,8 +108,6 @@ class Listener:
         Name, timeouts and limits of our application entity, which is made known to peers.
     address
         Host and port to listen on.
-    handlers
-        Pairs of a pynetdicom event and its handler, bound to each association.
     store
         Takes the instances of C-STORE requests.
     policy
@@ -131,7 +129,6 @@ class Listener:
         self,
         ae: AE,
         address: tuple[str, int],
-        handlers: list[Any],
         store: InstanceStore,
         policy: AssociationPolicy,
         *,
@@ -140,7 +137,7 @@ class Listener:
         services: Mapping[type, Serve] | None = None,
     ) -> None:
         self._services = services or {}
-        self._ae, self._handlers, self._store, self._policy, self._tls = ae, handlers, store, policy, tls
+        self._ae, self._store, self._policy, self._tls = ae, store, policy, tls
         self._max_connections = connection_limit()
         self._associations: dict[AcceptedAssociation, None] = {}  # in order of arrival
         self._socket = _listening_socket(address, shared=shared)
@@ -268,8 +265,6 @@ class Listener:
         acceptor.implementation_class_uid = ae.implementation_class_uid
         acceptor.implementation_version_name = ae.implementation_version_name
         association.requestor.address_info = AddressInformation.from_tuple(address)
-        for event, handler in self._handlers:
-            association.bind(event, handler)
         return association
 
 

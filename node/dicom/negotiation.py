@@ -12,16 +12,20 @@ from pynetdicom.presentation import PresentationContext
 
 from node.dicom.association_request import APPLICATION_CONTEXT, AssociationRequest, ProposedContext
 from node.dicom.message_reader import InstanceStore
-from node.dicom.sop_classes import FIND_CLASSES, Service, choose_transfer_syntax, service_of
+from node.dicom.sop_classes import (
+    FIND_CLASSES,
+    Extension,
+    Service,
+    accepted_extensions,
+    choose_transfer_syntax,
+    service_of,
+)
 from node.dicom.upper_layer import UpperLayer
 
 logger = logging.getLogger(__name__)
 
 ACCEPTED, NO_REASON, ABSTRACT_SYNTAX, TRANSFER_SYNTAX = 0, 2, 3, 4
 """Results of a presentation context (PS3.8 table 9-18)."""
-EXTENDED_NEGOTIATION: Final = bytes([1, 0, 0, 0, 0, 1, 0])
-"""Relational queries, date-time, fuzzy names, time zone, multi-frame conversion, empty and multiple values: a byte each
-(PS3.4 C.5.1.1). Not the last: there all values of a key must match (C.2.2.2.8), here any."""
 
 
 class Rejection(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -91,7 +95,7 @@ class AssociationPolicy(Protocol):
         """Count what was refused or mended. Never raises."""
 
 
-Serve = Callable[[Association, PresentationContext, Any], None]
+Serve = Callable[["AcceptedAssociation", PresentationContext, Any], None]
 """Serves a request in the thread of its association: sends every response, and never raises."""
 
 
@@ -101,6 +105,15 @@ class AcceptedAssociation(Association):
     dul: UpperLayer
     services: Mapping[type, Serve] = {}
     """What serves requests that pynetdicom would serve otherwise, by the class of the request."""
+
+    @property
+    def is_peer_gone(self) -> bool:
+        """True if the peer aborted the association or closed its connection."""
+        return self.dul.is_over or self.acse.is_aborted()
+
+    def is_cancelled(self, message_id: int) -> bool:
+        """True once the peer sent a C-CANCEL for the request of this Message ID, which is being served."""
+        return message_id in self.dimse.cancel_req
 
     def run_reactor(self) -> None:
         """Negotiate and serve; never raises."""
@@ -232,14 +245,15 @@ def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> lis
 
 
 def _extended(proposed: dict[UID, bytes]) -> list[SOPClassExtendedNegotiation]:
-    """Answers to extended negotiation of the FIND classes: the fields that are proposed and supported."""
+    """Answers to extended negotiation of the FIND classes: as many bytes as proposed (PS3.4 C.5.1.1)."""
     answers = []
     for sop_class_uid, fields in proposed.items():
         if sop_class_uid in FIND_CLASSES:
+            accepted = accepted_extensions(fields)
             answer = SOPClassExtendedNegotiation()
             answer.sop_class_uid = sop_class_uid
             answer.service_class_application_information = bytes(
-                ours & theirs for ours, theirs in zip(EXTENDED_NEGOTIATION, fields, strict=False)
+                int(index in accepted) for index in range(min(len(fields), len(Extension)))
             )
             answers.append(answer)
     return answers

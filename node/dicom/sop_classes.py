@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import lru_cache
 from typing import Final
 
@@ -19,7 +19,8 @@ from node.settings import Settings
 VERIFICATION: Final = UID("1.2.840.10008.1.1")
 PATIENT_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.1.1")
 STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
-FIND_CLASSES: Final = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND, SIMILARITY_FIND)
+REPOSITORY_QUERY: Final = UID("1.2.840.10008.5.1.4.1.1.201.6")
+FIND_CLASSES: Final = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND, REPOSITORY_QUERY, SIMILARITY_FIND)
 PATIENT_ROOT_MOVE: Final = UID("1.2.840.10008.5.1.4.1.2.1.2")
 STUDY_ROOT_MOVE: Final = UID("1.2.840.10008.5.1.4.1.2.2.2")
 MOVE_CLASSES: Final = (STUDY_ROOT_MOVE, PATIENT_ROOT_MOVE)
@@ -46,6 +47,28 @@ SYNTAX: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 MAX_UID_LENGTH: Final = 64  # PS3.5 section 9.1
 
 tables.register_uid(SIMILARITY_FIND, "LookalikeSimilarityFind", QueryRetrieveServiceClass, "C-FIND")
+
+
+class Extension(IntEnum):
+    """Behaviour of C-FIND that is negotiated; the number is the index of its byte (PS3.4 table C.5-1)."""
+
+    RELATIONAL_QUERIES = 0
+    DATE_TIME_MATCHING = 1
+    FUZZY_NAME_MATCHING = 2
+    TIME_ZONE_ADJUSTMENT = 3
+    MULTI_FRAME_CONVERSION = 4
+    EMPTY_VALUE_MATCHING = 5
+    MULTIPLE_VALUE_MATCHING = 6
+
+
+SUPPORTED_EXTENSIONS: Final = frozenset(
+    {
+        Extension.RELATIONAL_QUERIES,
+        Extension.DATE_TIME_MATCHING,
+        Extension.EMPTY_VALUE_MATCHING,
+        Extension.MULTIPLE_VALUE_MATCHING,
+    }
+)
 
 
 class Service(Enum):
@@ -142,3 +165,14 @@ def choose_transfer_syntax(service: Service, proposed: Sequence[str]) -> str | N
     if service is Service.STORAGE:
         return proposed[0] if proposed else None
     return next((syntax for syntax in TRANSFER_SYNTAXES[service] if syntax in proposed), None)
+
+
+def accepted_extensions(proposed: bytes) -> frozenset[Extension]:
+    """Extensions that are both proposed for a FIND class and supported.
+
+    Parameters
+    ----------
+    proposed
+        Service class application information of the requestor: a byte for each extension, as many as it knows.
+    """
+    return frozenset(one for one in SUPPORTED_EXTENSIONS if one < len(proposed) and proposed[one] == 1)

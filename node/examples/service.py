@@ -36,7 +36,7 @@ NOT_FINISHED: Final = Unusable("worker-died", "the object could not be read with
 logger = logging.getLogger(__name__)
 
 
-class ExampleService:
+class EncodingService:
     """Serves requests in threads of this process.
 
     Parameters

@@ -16,6 +16,7 @@ from pydicom.valuerep import PersonName
 
 from hashing.images.attributes import read
 from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_inputs
+from node import character_sets  # noqa: F401 - mends how pydicom reads one of them
 from node.dicom.hierarchy import ATTRIBUTES, UNIQUE
 from node.errors import NO_PIXELS
 from node.ingest.outcome import MEMORY_LIMIT, READ_ERROR, Outcome, Prepared, Unusable

@@ -17,9 +17,11 @@ from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.identifier import Query, read_query
+from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.response import ResponseEncoder
 from node.query.retriever import LookAlikes, Match, Retriever
+from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
@@ -80,27 +82,25 @@ class Finder:
     def find(
         self,
         identifier: Dataset,
+        rules: QueryRules = STUDY_ROOT,
         *,
-        patient_root: bool,
-        example_mandatory: bool,
         implicit: bool,
         is_cancelled: Callable[[], bool],
-        refuses_unsupported: bool = False,
     ) -> Iterator[Response]:
-        """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
+        """Pending responses, each with its identifier; then another final status than Success, if there is one.
+
+        That is Cancel if the caller cancelled, and B001 if a page of a Repository Query is not the last.
 
         Parameters
         ----------
         identifier
             Identifier of the request, read by `node.query.data_set.read_data_set`.
-        patient_root, example_mandatory
-            Properties of the information model, as in `node.query.identifier.read_query`.
+        rules
+            What is known of the request beside its identifier.
         implicit
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
             Called between responses and during long work; True once the caller has cancelled, or has gone.
-        refuses_unsupported
-            True if a query with a key that is not matched or not returned is refused, instead of flagged.
 
         Raises
         ------
@@ -108,13 +108,16 @@ class Finder:
             Before the first response: the request cannot be answered.
         """
         started_s, count = time.monotonic(), 0
-        query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
-        pending = _pending(query, refuses_unsupported=refuses_unsupported)
+        query = read_query(identifier, rules)
+        pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         try:
-            rows = self.gather(query, _watch(is_cancelled))
+            check = _watch(is_cancelled)
+            rows, is_cut = self._page(query, query.page, check) if query.page else (self.gather(query, check), False)
             for identifier_bytes in _encode(query, rows, is_cancelled, implicit=implicit):
                 count += 1
                 yield pending, identifier_bytes
+            if is_cut:
+                yield Status.RESPONSE_LIMIT_REACHED, None
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
@@ -147,6 +150,20 @@ class Finder:
             else:
                 rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
             return list(_bounded(rows))
+
+    def _page(self, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
+        """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
+        most, size, rows = self.settings.max_find_responses, 0, list[Row]()
+        with self.database.snapshot() as snapshot:
+            first = page.first_ordinal(snapshot, query.level)
+            for entity in entities_from(snapshot, query.level, query.keys, first, check):
+                if len(rows) == min(page.most or most, most) or size > MAX_CHARACTERS:
+                    return rows, True
+                values = catalog.values(snapshot, entity, query.keys, check)
+                values[RECORD_KEY] = record_key(snapshot, entity).decode("latin-1") if page.returns_keys else ""
+                rows.append((values, self._retrieve_ae_title, {}))
+                size += sum(map(len, values.values()))
+        return rows, False
 
     def _fetch_missing(self, question: Question | None, check: catalog.Check) -> None:
         """Fetch the example images that were never received here; no snapshot is open meanwhile."""
@@ -206,6 +223,7 @@ class Finder:
             Element.MODEL_IDENTIFIER: self.retriever.model,
             Element.INDEX_SNAPSHOT: snapshot.identifier,
             Element.RANKING: str(found.ranking),
+            Element.DISTINCT: str(question.distinct),
             Element.CODE_LENGTH: str(snapshot.code_length),
             Element.COVERAGE: self._coverage() if Element.COVERAGE in query.returned else "",
             Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
@@ -219,13 +237,6 @@ class Finder:
     def _retrieve_ae_title(self) -> str:
         """Values of Retrieve AE Title: never the sender, which may be a modality or a tool that serves no retrieval."""
         return "\\".join(self.settings.retrieve_ae_titles)
-
-
-def _pending(query: Query, *, refuses_unsupported: bool) -> Status:
-    """Status of the pending responses; A900 for a caller that prefers no answer to one that is too wide."""
-    if query.has_unsupported_keys and refuses_unsupported:
-        raise Refusal(Status.DATA_SET_MISMATCH, "a key of this query is not matched or not returned")
-    return Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
 
 
 def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool], *, implicit: bool) -> Iterator[bytes]:
@@ -272,6 +283,7 @@ def _similarity(level: Level, match: Match) -> dict[Element, str]:
         Element.SIMILARITY_SCORE: _decimal(match.score),
         Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
         Element.HAMMING_DISTANCE: str(round(match.distance)),
+        Element.DUPLICATES: "" if match.duplicates is None else str(match.duplicates),
         Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
         **(best if level != Level.IMAGE else {}),
     }

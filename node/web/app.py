@@ -22,19 +22,18 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 
 from node.errors import Refusal, Status
-from node.home import Reading
 from node.processes import Role, processes, role_fault
-from node.query.find import Finder
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
-from node.settings import Settings
 from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.service import BASE, build_dicomweb
-from node.web.example_encoder import ExampleEncoder
-from node.web.problems import ANSWERS, Call, guard
+from node.web.problems import ANSWERS, Guard
+from node.web.resources import WebResources
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
 from storage.search.index import Filter
@@ -51,17 +50,17 @@ Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
 """Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
 
 
-def serve(settings: Settings, reading: Reading, stop: Event) -> None:
-    """Serve the page until `stop` is set.
+def serve(resources: WebResources, stop: Event) -> None:
+    """Serve the page and DICOMweb until `stop` is set.
 
     Raises
     ------
     OSError
-        The address is in use or not ours.
+        The address is in use, or does not belong to this machine.
     """
+    settings = resources.settings
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        examples = ExampleEncoder(settings)
-        server = Server(_config(build(settings, reading, examples)))
+        server = Server(_config(build(resources)))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -70,34 +69,41 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
                 stop.wait()
             finally:
                 server.should_exit = True
-                examples.stop()
+                resources.close()
         running.result()
 
 
-def build(settings: Settings, reading: Reading, examples: ExampleEncoder) -> FastAPI:
+def build(resources: WebResources) -> FastAPI:
     """The application of the page and DICOMweb, without a server."""
     app = FastAPI(title="Lookalike", version=__version__, openapi_url=None)
-    page = Page(settings, reading)
+    page = Page(resources)
     for path, endpoint in page.routes.items():
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
     app.mount("/web", StaticFiles(directory=WEB))
-    app.mount(BASE, build_dicomweb(settings, Finder(settings, reading.database, reading.retriever), examples))
+    app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    if _is_loopback(settings.host):  # or a foreign site could read the page under a name that leads to this machine
-        app.middleware("http")(_refuse_foreign_hosts)
-    app.middleware("http")(guard)
+    if _is_loopback(resources.settings.host):  # or a foreign site could read the page by a name that leads here
+        app.add_middleware(_OwnHosts)
+    app.add_middleware(Guard)
     return app
 
 
-async def _refuse_foreign_hosts(request: Request, call: Call) -> Response:
-    try:
-        name = urlsplit(f"//{request.headers.get('host', '')}").hostname  # an IPv6 address stands in brackets
-    except ValueError:
-        name = None
-    if name is None or not _is_loopback(name):
-        return PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)
-    return await call(request)
+class _OwnHosts:
+    """Middleware that refuses requests by other names than those of this machine (ASGI)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname  # an IPv6 address stands in brackets
+        except ValueError:
+            name = None
+        if name is None or not _is_loopback(name):
+            await PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _is_loopback(host: str) -> bool:
@@ -116,8 +122,9 @@ class Page:
         Endpoint of each path.
     """
 
-    def __init__(self, settings: Settings, reading: Reading) -> None:
-        self.settings, self.database, self.retriever = settings, reading.database, reading.retriever
+    def __init__(self, resources: WebResources) -> None:
+        self.settings, self._resources = resources.settings, resources
+        self.database, self.retriever = resources.reading.database, resources.reading.retriever
         self.routes: dict[str, Callable[..., Any]] = {
             "/": self.index,
             HEALTH_PATH: self.health,

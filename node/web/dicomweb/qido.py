@@ -11,6 +11,7 @@ from node.dicom.hierarchy import UNIQUE
 from node.errors import Refusal, Status
 from node.query.find import Finder, Row, Search
 from node.query.identifier import Query, read_query
+from node.query.rules import QueryRules
 from node.settings import Settings
 from node.web.dicomweb.dicom_json import JsonObject, json_object
 from node.web.dicomweb.responses import Uid, data_sets_response, deadline, entity_url
@@ -124,7 +125,8 @@ class SearchService:
         Refusal, HTTPException
             It cannot be answered, or not as strictly as the client demands.
         """
-        query = read_query(wanted.identifier(), patient_root=False)
+        rules = QueryRules(relational=True, empty_matches=self._settings.empty_matches)
+        query = read_query(wanted.identifier(), rules)
         warnings = [*wanted.ignored, *_unsupported(query)]
         if wanted.is_strict and warnings:
             raise HTTPException(400, "; ".join(warnings))

@@ -10,8 +10,8 @@ from fastapi import Path, Request, Response
 from node.errors import Refusal, Status
 from node.settings import Settings
 from node.web.dicomweb.dicom_json import JsonObject
-from node.web.dicomweb.dicom_xml import xml_body
-from node.web.media_types import JSON, XML, choose
+from node.web.dicomweb.dicom_xml import xml_body, xml_document
+from node.web.media_types import JSON, XML, accepted, choose
 
 Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$", examples=["1.2.840.1"])]
 """A UID in a path (PS3.5 section 9.1)."""
@@ -44,6 +44,18 @@ def data_sets_response(
     for sentence in warnings:
         response.headers.append("Warning", f"299 {base_url(request)}: {sentence}")
     return response
+
+
+def data_set_response(request: Request, data_set: JsonObject, status: int) -> Response:
+    """One data set as JSON, or as an XML document where the client wants that; JSON also for one that takes neither.
+
+    What was stored must be told whatever the client accepts.
+    """
+    wanted = next((media.name for media in accepted(request) if media.name in (JSON, XML) or media.part == XML), JSON)
+    if wanted == JSON:
+        encoded = json.dumps(data_set, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return Response(encoded, status, media_type=JSON)
+    return Response(xml_document(data_set), status, media_type=XML)
 
 
 def base_url(request: Request) -> str:
