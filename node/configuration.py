@@ -58,6 +58,12 @@ def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         yield ("source_peer",), f"source_peer: {settings.source_peer!r} is not in the table of peers"
     if settings.fetch_missing_example and not settings.source_peer:
         yield ("fetch_missing_example",), "fetch_missing_example: there is no source_peer to fetch from"
+    for title, peer in settings.peers.items():
+        if peer.answers_to and peer.answers_to not in settings.peers:
+            yield ("peers",), f"peers.{title}.answers_to: {peer.answers_to!r} is not in the table of peers"
+    if settings.ask_ae_title.strip() == settings.ae_title.strip():
+        problem = f"ask_ae_title and ae_title are both {settings.ae_title!r}: give each its own"
+        yield ("ask_ae_title", "ae_title"), problem
     if settings.port == settings.http_port:
         yield ("port", "http_port"), f"port and http_port are both {settings.port}: give each its own"
 

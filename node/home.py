@@ -15,12 +15,14 @@ from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.search.local import LocalIndex
+from storage.spool.outbox import Outbox
+from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Retention, Spool
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "corrections", "database", "run", "spool")
+NAMES: Final = (FILE_NAME, "ask", "corrections", "database", "run", "spool")
 """Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")
@@ -45,6 +47,16 @@ def open_spool(settings: Settings) -> Spool:
     _make_folders(settings)
     retention = Retention(settings.set_aside_notes, settings.set_aside_bytes)
     return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention)
+
+
+def open_questions(settings: Settings) -> QuestionSpool:
+    """Return the questions that were sent."""
+    return QuestionSpool(settings.ask_path / "questions", settings.ask_capacity, settings.spool_free_bytes)
+
+
+def open_outbox(settings: Settings) -> Outbox:
+    """Return the answers on their way."""
+    return Outbox(settings.ask_path / "outbox")
 
 
 def open_for_writing(settings: Settings) -> Database:

@@ -17,6 +17,8 @@ class RemoteEntity(BaseModel):
     """TCP port of the peer's DICOM service."""
     move_destination: bool = False
     """True: images may be sent to the peer by C-MOVE through this node."""
+    answers_to: str = ""
+    """AE title of the peer that gets the answers to questions this one sends; empty: `source_peer`."""
     unsupported_match: Literal["warn", "refuse"] = "warn"
     """Answer to a query with a key that is not supported: warn: flagged responses (FF01); refuse: A900."""
     assume_charset: str = ""

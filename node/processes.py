@@ -31,6 +31,7 @@ class Role(StrEnum):
     INDEX = "index"
     DICOM = "dicom"
     WEB = "web"
+    ANSWER = "answer"
 
 
 class Heartbeat:
@@ -144,14 +145,15 @@ def running_pid(settings: Settings, role: Role, number: int = 1) -> int | None:
 
 def silence_limit_s(settings: Settings, role: Role) -> float:
     """Return how long a role that is ready may give no sign of life, in seconds."""
-    if role is Role.INDEX:  # it gives one when an instance is decoded, which may take so long by itself
+    if role in (Role.INDEX, Role.ANSWER):  # one when an instance is decoded, which may take so long by itself
         return settings.decode_timeout_s + settings.index_heartbeat_limit_s
     return settings.heartbeat_limit_s
 
 
 def processes(settings: Settings, role: Role) -> range:
-    """Return the numbers of the processes that share a role; they count from 1."""
-    return range(1, (settings.receivers if role is Role.DICOM else 1) + 1)
+    """Return the numbers of the processes that share a role; they count from 1. A role that is not needed has none."""
+    counts = {Role.DICOM: settings.receivers, Role.ANSWER: int(settings.answers_questions)}
+    return range(1, counts.get(role, 1) + 1)
 
 
 def title(role: Role, number: int) -> str:

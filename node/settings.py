@@ -43,6 +43,8 @@ class Settings(WebSettings):
     """TCP port of the web page."""
     ae_title: str = "LOOKALIKE"
     """Application entity title of this node."""
+    ask_ae_title: str = "LOOKALIKE_ASK"
+    """AE title under which received objects are questions: answered by objects sent back, and never indexed."""
     retrieve_ae_title: str = ""
     """AE title of the archive that holds the images, returned in responses; empty: no archive is named."""
     peers: dict[str, RemoteEntity] = Field({})
@@ -84,6 +86,17 @@ class Settings(WebSettings):
     """Seconds, added to `decode_timeout_s`, after which a silent index role is restarted."""
     start_limit_s: float = Field(300, ge=30)
     """Seconds after its start by which a role must be ready; otherwise it is restarted."""
+
+    ask_matches: int = Field(6, ge=1, le=60)
+    """Number of similar cases in the answer to a question that was sent; one of each patient."""
+    ask_capacity: int = Field(1000, ge=1)
+    """Number of questions that may wait for their answers; senders then get A700."""
+    ask_keep_s: float = Field(86_400, ge=0)
+    """Seconds after its arrival at which the objects of an answered question are erased."""
+    answer_keep_s: float = Field(604_800, ge=3600)
+    """Seconds for which an answer is offered to its destination, and for which a sent one is not sent again."""
+    burned_in: Literal["mask", "omit"] = "mask"
+    """Cases on a contact sheet whose picture may show a name: mask: without the picture; omit: left out."""
 
     ranking: Literal["HAMMING", "ASYMMETRIC", "CLASSES"] = "HAMMING"
     """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC or CLASSES."""
@@ -160,10 +173,10 @@ class Settings(WebSettings):
             raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 and so on")
         return device
 
-    @field_validator("ae_title", "retrieve_ae_title")
+    @field_validator("ae_title", "ask_ae_title", "retrieve_ae_title")
     @classmethod
     def _valid_ae_title(cls, title: str, info: ValidationInfo) -> str:
-        if not re.fullmatch(AE_TITLE, title) and (title or info.field_name == "ae_title"):
+        if not re.fullmatch(AE_TITLE, title) and (title or info.field_name != "retrieve_ae_title"):
             rule = "1 to 16 characters of ASCII, no backslash or control character, and no space at its end"
             raise ValueError(f"{title!r} is no AE title: it has {rule}")
         return title
@@ -212,6 +225,21 @@ class Settings(WebSettings):
     def spool_path(self) -> Path:
         """Folder of instances waiting to be indexed."""
         return self.home / "spool"
+
+    @property
+    def ask_path(self) -> Path:
+        """Folder of questions that were sent, and of their answers on the way."""
+        return self.home / "ask"
+
+    def answers_to(self, calling_ae_title: str) -> str:
+        """AE title of the peer that gets the answers to a caller's questions; "" if nobody does: it cannot ask."""
+        caller = self.peers.get(calling_ae_title)
+        return (caller.answers_to if caller else "") or self.source_peer
+
+    @property
+    def answers_questions(self) -> bool:
+        """True if anybody can ask by sending."""
+        return bool(self.source_peer) or any(peer.answers_to for peer in self.peers.values())
 
     @property
     def corrections_path(self) -> Path:

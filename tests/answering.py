@@ -141,7 +141,7 @@ def answering_node(home: Path, items: Sequence[Item] = (*ITEMS, *MANY), **chosen
         spool = Spool(settings.spool_path, capacity=9, free_bytes=0)
         receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, 1))
         retriever = Retriever(spool, LocalIndex(database).view, "model")
-        finder = Finder(settings, database, retriever, fetcher(settings, receiver))
+        finder = Finder(settings, database, retriever, fetcher(settings, receiver, spool))
         entity = ApplicationEntity(settings, receiver, finder)
         entity.start()
         node = Node(settings, finder, receiver, entity)

@@ -1,6 +1,7 @@
 """A listener on its own, with a spool behind it and everybody admitted."""
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from pynetdicom import AE
 
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
+from node.dicom.negotiation import Admission
 from node.dicom.sop_classes import Service
 from storage.spool.queue import Spool
 from tests.running import free_port
@@ -18,17 +20,16 @@ from tests.wire import Wire
 class Everybody:
     """A policy that admits all, and remembers what it is to count."""
 
-    ae_title, accept_unknown_sop_classes, services = (
-        "LOOKALIKE",
-        True,
-        frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE}),
-    )
+    accept_unknown_sop_classes = True
+    services: Mapping[str, frozenset[Service]] = {
+        "LOOKALIKE": frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE})
+    }
 
     def __init__(self) -> None:
         self.noted: list[str] = []
 
     def admit(self, request: AssociationRequest, *, stores: bool) -> Any:
-        return lambda: None
+        return Admission(lambda: None)
 
     def note(self, reason: str, calling_ae_title: str) -> None:
         self.noted.append(reason)

@@ -83,7 +83,7 @@ def test_a_note_sent_twice_is_acknowledged_twice(node: Node) -> None:
 
 
 def test_other_key_objects_reject_nothing_and_wait_to_be_set_aside(node: Node) -> None:
-    spool = node.receiver.spool
+    spool = node.finder.retriever.spool
 
     for number, title in enumerate((OF_INTEREST, "113038 ")):  # spaces say nothing: the second is a rejection
         assert send(node, rejecting(title, "1.1.1")).Status == Status.SUCCESS
@@ -130,7 +130,7 @@ def test_a_note_that_cannot_be_followed_is_refused_and_hides_nothing(node: Node,
     assert answer.ErrorComment
     assert "Doe" not in answer.ErrorComment
     assert images(node) == set(IMAGES)
-    assert len(node.receiver.spool) == 0
+    assert len(node.finder.retriever.spool) == 0
 
 
 def test_an_order_of_no_known_kind_is_kept_apart_and_the_next_is_carried_out(node: Node) -> None:

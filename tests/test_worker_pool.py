@@ -3,12 +3,13 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import pytest
 
-from node.ingest.decode_worker import WorkerLimits
+from node.ingest.decode_worker import WorkerLimits, prepare_file
 from node.ingest.outcome import Outcome, Unusable
 from node.ingest.worker_pool import MAX_FAILED_STARTS, WorkerPool, WorkersFailed
 from storage.spool.queue import Entry
@@ -27,7 +28,7 @@ def ended() -> Ended:
 
 @pytest.fixture
 def pool(ended: Ended) -> Iterator[WorkerPool]:
-    workers = WorkerPool(behave, LIMITS, 2, lambda *pair: ended.put(pair), patience_s=60)
+    workers = WorkerPool(partial(prepare_file, behave), LIMITS, 2, lambda *pair: ended.put(pair), patience_s=60)
     workers.start()
     yield workers
     workers.stop()
@@ -78,7 +79,7 @@ def test_the_second_try_has_a_fresh_worker_to_itself(pool: WorkerPool, ended: En
 
 
 def test_a_retry_does_not_wait_for_ever_while_more_comes(ended: Ended, tmp_path: Path) -> None:
-    pool = WorkerPool(behave, LIMITS, 1, lambda *pair: ended.put(pair), patience_s=0)
+    pool = WorkerPool(partial(prepare_file, behave), LIMITS, 1, lambda *pair: ended.put(pair), patience_s=0)
     pool.start()
     submit(pool, tmp_path, "die once", "fine", "fine", "fine")
 
@@ -111,7 +112,7 @@ def test_workers_that_do_not_start_end_the_pool_and_no_instance(
 ) -> None:
     monkeypatch.setattr("node.ingest.worker_pool.RESTART_DELAY_S", 0.0)
     monkeypatch.setattr("node.ingest.worker_pool.work", never_ready)
-    pool = WorkerPool(behave, LIMITS, 1, lambda *pair: ended.put(pair), patience_s=60)
+    pool = WorkerPool(partial(prepare_file, behave), LIMITS, 1, lambda *pair: ended.put(pair), patience_s=60)
     pool.start()
     wait_until(lambda: not pool._thread.is_alive(), f"{MAX_FAILED_STARTS} failures", 60)
 

@@ -44,7 +44,7 @@ class WebArchive:
     @property
     def spool(self) -> Spool:
         """Where stored instances wait."""
-        return self.resources.receiver.spool
+        return self.resources.finder.retriever.spool
 
     def get(self, path: str, **options: Any) -> Any:
         """Answer to a GET below /dicom-web."""

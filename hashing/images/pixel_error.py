@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Reason = Literal["no pixel data", "no such frame", "too large", "unsupported", "undecodable"]
+Reason = Literal["no pixel data", "no such frame", "too large", "unsupported", "undecodable", "region outside"]
 
 
 class PixelError(ValueError):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -66,7 +67,7 @@ class Encoder:
         if code_length not in lengths:
             raise ModelError(f"code length {code_length} is not one of {lengths}: change code_length")
         self.model, self.code_length = model, code_length
-        self._run = backend(_fused(network), device, backend_name)
+        self._run, self._lock = backend(_fused(network), device, backend_name), Lock()
 
     @classmethod
     def load(
@@ -116,7 +117,9 @@ class Encoder:
             )
         if len(modalities) != len(images):
             raise ValueError(f"{len(modalities)} modalities for {len(images)} images: give one for each")
-        outputs, architecture = self._run(images), self.model.architecture
+        with self._lock:  # a backend serves one thread at a time
+            outputs = self._run(images)
+        architecture = self.model.architecture
         learned = outputs[:, : architecture.learned_bits_of(self.code_length)]
         relaxed = joined(learned, modalities) if architecture.modality_bits else learned
         return Encoding(relaxed, _softmax(outputs[:, architecture.learned_bits :]))

@@ -33,6 +33,14 @@ NAMES: Final = {SIMILARITY_FIND: "Lookalike Similarity Query - FIND"}
 """Names of our own SOP classes."""
 ANY_STORAGE: Final = "storage SOP classes of section 9.4, and private ones"
 PREFERRED_BY_SENDER: Final = "the first that the sender proposes"
+RESULT_CLASSES: Final = (
+    UID("1.2.840.10008.5.1.4.1.1.88.34"),
+    UID("1.2.840.10008.5.1.4.1.1.88.33"),
+    UID("1.2.840.10008.5.1.4.1.1.7"),
+    UID("1.2.840.10008.5.1.4.1.1.88.59"),
+    UID("1.2.840.10008.1.20.1"),
+)
+"""SOP classes of answers to questions that were sent, and Storage Commitment."""
 INITIATIONS: Final = (
     ("`lookalike check`", (VERIFICATION, *FIND_CLASSES, *MOVE_CLASSES, *GET_CLASSES), "proposed, C-ECHO only"),
     ("`lookalike send`", (), "storage SOP classes of the files, in their transfer syntaxes"),
@@ -44,6 +52,12 @@ INITIATIONS: Final = (
         (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE),
         "to `source_peer`, if `fetch_missing_example` is set; with the storage SOP class of the example (SCP role)",
     ),
+    (
+        "image that a question refers to",
+        (STUDY_ROOT_FIND, STUDY_ROOT_GET),
+        "to `source_peer`, if the image is not indexed, or its original pixels are needed",
+    ),
+    ("answer to a question", RESULT_CLASSES, "to `answers_to` of the caller, or else `source_peer`"),
 )
 """Activities for which the node requests associations: their SOP classes, and remarks."""
 

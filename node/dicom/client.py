@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ class Peer:
         PeerError
             It does not answer, or refuses.
         """
-        with _Connection(self, [build_context(Verification)]) as association:
+        with PeerConnection(self, [build_context(Verification)]) as association:
             status = association.send_c_echo()
             if status.get("Status") != Status.SUCCESS:
                 raise PeerError(f"{self} refused C-ECHO")
@@ -111,7 +111,7 @@ class Peer:
         services = [Verification, *FIND_CLASSES, *MOVE_CLASSES, *GET_CLASSES]
         storage = [context.abstract_syntax for context in StoragePresentationContexts]
         proposed = [build_context(sop_class) for sop_class in [*services, *storage][:MAX_CONTEXTS] if sop_class]
-        with _Connection(self, proposed) as association:
+        with PeerConnection(self, proposed) as association:
             accepted = [UID(context.abstract_syntax or "") for context in association.accepted_contexts]
             if Verification in accepted and association.send_c_echo().get("Status") != Status.SUCCESS:
                 raise PeerError(f"{self} refused C-ECHO")
@@ -129,7 +129,7 @@ class Peer:
             if not contexts:
                 yield from (StoreOutcome(path, None, "no DICOM file") for path in batch)
                 continue
-            with _Connection(self, contexts) as association:
+            with PeerConnection(self, contexts) as association:
                 for path in batch:
                     yield self._store(association, path)
 
@@ -150,7 +150,7 @@ class Peer:
         PeerError
             The peer refused, with its own comment.
         """
-        with _Connection(self, [build_context(model)]) as association:
+        with PeerConnection(self, [build_context(model)]) as association:
             for status, response in association.send_c_find(identifier, model):
                 code = status.get("Status")
                 if code in PENDING and response is not None:
@@ -186,17 +186,28 @@ class _Entity(AE):
             self.connection.close()
 
 
-class _Connection:
-    """An association that is released in the end."""
+class PeerConnection:
+    """An association that is released in the end, used in a `with` block.
 
-    def __init__(self, peer: Peer, contexts: list[PresentationContext]) -> None:
-        self.peer, self.contexts = peer, contexts
+    Parameters
+    ----------
+    handlers
+        Pairs of a pynetdicom event and its handler, for what the peer requests meanwhile.
+
+    Raises
+    ------
+    PeerError
+        From the start of the block: the peer does not answer, or rejects the association.
+    """
+
+    def __init__(self, peer: Peer, contexts: list[PresentationContext], handlers: Sequence[Any] = ()) -> None:
+        self.peer, self.contexts, self._handlers = peer, contexts, handlers
 
     def __enter__(self) -> Association:
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
         ae = _Entity(ae_title=self.peer.calling_ae_title)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
-        handlers: list[Any] = [(evt.EVT_CONN_OPEN, send_at_once)]
+        handlers: list[Any] = [(evt.EVT_CONN_OPEN, send_at_once), *self._handlers]
         address = (self.peer.host, self.peer.port)
         try:
             self.association = ae.associate(

@@ -27,7 +27,8 @@ ATTRIBUTES: Mapping[Level, tuple[str, ...]] = {
     ),
     Level.IMAGE: (
         "SOPInstanceUID", "SOPClassUID", "InstanceNumber", "ImageType", "ContentDate", "ViewPosition",
-        "NumberOfFrames", "Rows", "Columns",
+        "NumberOfFrames", "Rows", "Columns", "ImageLaterality", "PatientOrientation", "ImageOrientationPatient",
+        "BurnedInAnnotation",
     ),
 }  # fmt: skip
 """Keywords of the attributes that are stored of an instance, by the level that they describe."""

@@ -79,7 +79,7 @@ class MessageReader:
     """
 
     def __init__(self, association: Association, store: InstanceStore, respond: Callable[[int, bytes], None]) -> None:
-        self._association, self._store, self._respond = association, store, respond
+        self._association, self.store, self._respond = association, store, respond
         self._message: Message | None = None
         self._command = bytearray()
 
@@ -159,7 +159,7 @@ class MessageReader:
         request = read_request(elements)
         refusal = None if request is None else self._refusal(context_id, request)
         if request is not None and refusal is not None:
-            self._store.note(request, refusal, self._peer_title)
+            self.store.note(request, refusal, self._peer_title)
             self._message = Message(context_id, request, DroppedData(refusal))
         elif request is not None and request.command_field == C_STORE_RQ:
             self._message = Message(context_id, request, self._begin_storing(context_id, request))
@@ -185,7 +185,7 @@ class MessageReader:
         if association.is_acceptor and association.dimse.msg_queue.empty() and association.dul.peek_next_pdu() is None:
             association._reactor_checkpoint.clear()  # nothing to do for the thread of the association: it sleeps
         transfer_syntax = association._accepted_cx[context_id].transfer_syntax[0]
-        return self._store.begin(request, transfer_syntax, self._peer_title)
+        return self.store.begin(request, transfer_syntax, self._peer_title)
 
     def _finish(self) -> None:
         message, self._message = self._message, None

@@ -1,8 +1,8 @@
 """Association requests are answered: rejected with a reason, or accepted context by context (PS3.8 7.1.1, 9.3.3)."""
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom.acse import ACSE
@@ -11,6 +11,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, SOPClass
 from pynetdicom.presentation import PresentationContext
 
 from node.dicom.association_request import APPLICATION_CONTEXT, AssociationRequest, ProposedContext
+from node.dicom.message_reader import InstanceStore
 from node.dicom.sop_classes import (
     FIND_CLASSES,
     Extension,
@@ -46,17 +47,38 @@ class Rejection(Exception):  # noqa: N818 - an answer, not a failure of ours
 LOCAL_LIMIT_EXCEEDED: Final = 2, 3, 2
 CHECK_FAILED: Final = 2, 2, 1
 """Codes of rejections for now: a limit of the node, and no reason given."""
+CALLER_NOT_RECOGNIZED: Final = 1, 1, 3
+
+
+class Admission(NamedTuple):
+    """What an admitted association is given.
+
+    Attributes
+    ----------
+    release
+        Gives its quota back; called when its connection is closed.
+    store
+        Takes its instances; None for the store of the listener.
+    """
+
+    release: Callable[[], None]
+    store: InstanceStore | None = None
 
 
 class AssociationPolicy(Protocol):
-    """What the application decides about associations."""
+    """What the application decides about associations.
 
-    ae_title: str
+    Attributes
+    ----------
+    services
+        Services by the called AE title under which they are offered; another title is not recognized.
+    """
+
     accept_unknown_sop_classes: bool
-    services: frozenset[Service]
+    services: Mapping[str, frozenset[Service]]
 
-    def admit(self, request: AssociationRequest, *, stores: bool) -> Callable[[], None]:
-        """Admit an association, and return what gives its quota back when its connection is closed.
+    def admit(self, request: AssociationRequest, *, stores: bool) -> Admission:
+        """Admit an association.
 
         Parameters
         ----------
@@ -136,12 +158,14 @@ class Acceptor(ACSE):
             self._reject(request, Rejection(CHECK_FAILED, "internal error while checking the request"))
 
     def _accept(self, request: AssociationRequest) -> None:
-        _check(request, self._policy.ae_title)
-        contexts = [self._answer(context) for context in request.contexts]
+        _check(request, self._policy.services)
+        contexts = [self._answer(context, request.called_ae_title) for context in request.contexts]
         roles = _roles(self.requestor.role_selection, contexts)
         stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
         if not self._layer.is_probe:  # a probe must be answered also when nobody else is admitted
-            self._layer.when_closed(self._policy.admit(request, stores=stores))
+            admission = self._policy.admit(request, stores=stores)
+            self._layer.when_closed(admission.release)
+            self._layer.messages.store = admission.store or self._layer.messages.store
             logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
         for slip in sorted(set(request.slips)):
             self._policy.note(f"association request mended: {slip}", request.calling_ae_title)
@@ -156,10 +180,10 @@ class Acceptor(ACSE):
         self.send_accept()
         self.assoc.is_established = True
 
-    def _answer(self, proposed: ProposedContext) -> PresentationContext:
+    def _answer(self, proposed: ProposedContext, called_ae_title: str) -> PresentationContext:
         """The answer to one presentation context."""
         service = service_of(proposed.abstract_syntax, accept_unknown=self._policy.accept_unknown_sop_classes)
-        service = service if service in self._policy.services else None
+        service = service if service in self._policy.services[called_ae_title] else None
         syntax = None if service is None else choose_transfer_syntax(service, proposed.transfer_syntaxes)
         context = PresentationContext()
         if not 1 <= proposed.context_id <= 255 or proposed.context_id % 2 == 0:
@@ -182,13 +206,13 @@ class Acceptor(ACSE):
         self.assoc.kill()
 
 
-def _check(request: AssociationRequest, ae_title: str) -> None:
+def _check(request: AssociationRequest, ae_titles: Container[str]) -> None:
     """Raise the rejection that PS3.8 9.3.4 has for a request, whoever sends it."""
     if request.protocol_version & 1 == 0:  # no other bit is tested (PS3.8 table 9-11)
         raise Rejection((1, 2, 2), "protocol version not supported")
     if request.application_context != APPLICATION_CONTEXT:
         raise Rejection((1, 1, 2), "application context name not supported")
-    if request.called_ae_title != ae_title.strip():
+    if request.called_ae_title not in ae_titles:
         raise Rejection((1, 1, 7), "called AE title not recognized")
     if not request.calling_ae_title:
         raise Rejection((1, 1, 3), "calling AE title is blank")

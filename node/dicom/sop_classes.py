@@ -108,6 +108,8 @@ class OfferCondition:
         return f"`{self.setting}` is {' or '.join(self.values) or 'set'}"
 
 
+ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
+"""Services of the AE title under which received objects are questions."""
 CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
     Service.MOVE: (OfferCondition("source_peer"),),
     Service.GET: (OfferCondition("source_peer"),),

@@ -68,7 +68,7 @@ class UpperLayer(DULServiceProvider):
         self._run_loop_delay = 0  # the loop of pynetdicom sleeps this long each time round; ours blocks in `_wait`
         self._timeout_s = timeout_s
         self._reader: SocketReader | None = None
-        self._messages = MessageReader(association, store, self._respond)
+        self.messages = MessageReader(association, store, self._respond)
         self._closed: Future[None] = Future()
         self.request: AssociationRequest | None = None
         """What the peer asks for, once it has."""
@@ -161,7 +161,7 @@ class UpperLayer(DULServiceProvider):
         """Give back all that the association holds; each step is taken even if one before it fails."""
         nothing = cast("Any", None)
         try:
-            self._messages.abandon()
+            self.messages.abandon()
         except Exception:
             logger.exception("what arrived in part could not be dropped")
         if self._connection is not None:
@@ -204,7 +204,7 @@ class UpperLayer(DULServiceProvider):
         if connection.socket is None or not self.event_queue.empty() or not self._wait():
             return False
         self._read_pdu_data()
-        while self._messages.is_within_message and self.event_queue.empty():  # the rest comes unasked: block for it
+        while self.messages.is_within_message and self.event_queue.empty():  # the rest comes unasked: block for it
             self._read_pdu_data()
         return True
 
@@ -252,7 +252,7 @@ class UpperLayer(DULServiceProvider):
         kind, length = PDU_HEADER.unpack(header)
         if kind == P_DATA_TF and self.state_machine.current_state == ESTABLISHED:
             reader.grow(BUFFER_BYTES)
-            self._messages.read_values(reader, length)
+            self.messages.read_values(reader, length)
             return
         if not 1 <= kind <= 7 or length > MAX_PDU_BYTES:
             raise ProtocolError(f"PDU of type {kind:02X}H and {length} bytes")
@@ -275,7 +275,7 @@ class UpperLayer(DULServiceProvider):
         connection.send(b"".join(command_pdus(context_id, command_set, self._peer.maximum_length or 0)))
 
     def _end(self, event: str, why: Exception) -> None:
-        self._messages.abandon()
+        self.messages.abandon()
         logger.warning("association with %s ends: %s", self._peer_title, why)
         self.event_queue.put(event)
         wake(self.assoc)

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from pydicom import config as pydicom_config
 
-from node.ingest.outcome import MEMORY_LIMIT, Outcome, Unusable
+from node.ingest.outcome import MEMORY_LIMIT, ExampleOutcome, Outcome, Unusable
+from storage.spool.queue import Entry
 
-Prepare = Callable[[Path, int], Outcome]
+Prepare = Callable[[Any], ExampleOutcome]
+"""What a worker does with an entry."""
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,12 +56,12 @@ class WorkerMessage:
         Address space beyond that of its start.
     """
 
-    outcome: Outcome | None
+    outcome: ExampleOutcome | None
     kept_bytes: int = 0
 
 
 def work(connection: Connection, prepare: Prepare, limits: WorkerLimits) -> None:
-    """Prepare each file that comes over the connection, until that is closed.
+    """Prepare each entry that comes over the connection, until that is closed.
 
     SIGPROF, which nothing catches, ends the process when an instance has used up its processor time.
     """
@@ -66,17 +69,22 @@ def work(connection: Connection, prepare: Prepare, limits: WorkerLimits) -> None
     connection.send(WorkerMessage(None))
     while True:
         try:
-            path, received_ns = connection.recv()
+            entry = connection.recv()
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_PROF, limits.processor_s)
         try:
-            outcome = prepare(path, received_ns)
+            outcome = prepare(entry)
             connection.send(WorkerMessage(outcome, _held_bytes(start_bytes, limits)))
         except MemoryError:
             connection.send(WorkerMessage(Unusable(MEMORY_LIMIT, _memory_detail(limits)), limits.memory_bytes))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def prepare_file(prepare: Callable[..., Outcome], entry: Entry, **options: object) -> Outcome:
+    """Call a function with the file of an entry, and the time when it arrived."""
+    return prepare(entry.path, entry.received_ns, **options)
 
 
 def limit_process(memory_bytes: int) -> int:

@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from hashing.images.frames import Limits
-from node.ingest.decode_worker import WorkerLimits
+from node.ingest.decode_worker import WorkerLimits, prepare_file
 from node.ingest.outcome import Outcome, Prepared
 from node.ingest.preparation import prepare
 from node.ingest.worker_pool import WorkerPool
@@ -21,6 +21,23 @@ class DecodingStalled(RuntimeError):  # noqa: N818 - not an instance's failure b
     """No worker has finished anything for longer than any instance may take; only a new process helps."""
 
 
+def pixel_limits_of(settings: Settings) -> Limits:
+    """Limits on what an instance may announce and decode to."""
+    return Limits(
+        settings.max_pixels, settings.max_announced_frames, settings.max_inflated_bytes, settings.max_decoded_bytes
+    )
+
+
+def worker_limits_of(settings: Settings) -> WorkerLimits:
+    """Limits on the time and memory of a decode worker."""
+    return WorkerLimits(
+        settings.decode_timeout_s,
+        settings.decode_elapsed_s,
+        settings.decode_memory_bytes,
+        settings.decode_kept_bytes,
+    )
+
+
 class Decoding:
     """The instances under way in decode workers; used in a `with` block, by one thread.
 
@@ -31,23 +48,12 @@ class Decoding:
 
     def __init__(self, settings: Settings, size: int) -> None:
         self._settings = settings
-        pixel_limits = Limits(
-            settings.max_pixels,
-            settings.max_announced_frames,
-            settings.max_inflated_bytes,
-            settings.max_decoded_bytes,
-        )
-        limits = WorkerLimits(
-            settings.decode_timeout_s,
-            settings.decode_elapsed_s,
-            settings.decode_memory_bytes,
-            settings.decode_kept_bytes,
-        )
+        pixel_limits, limits = pixel_limits_of(settings), worker_limits_of(settings)
         self._under_way: dict[Entry, Outcome | None] = {}
         self._finished: SimpleQueue[tuple[Entry, Outcome]] = SimpleQueue()
         self._released: set[Entry] = set()
         self._progress_s = time.monotonic()
-        work = partial(prepare, size=size, max_frames=settings.max_frames, limits=pixel_limits)
+        work = partial(prepare_file, prepare, size=size, max_frames=settings.max_frames, limits=pixel_limits)
         self._workers = WorkerPool(
             work, limits, settings.decode_workers, self._deliver, patience_s=settings.decode_timeout_s
         )

@@ -56,4 +56,45 @@ class Unusable:
         return self.reason in ENVIRONMENTAL
 
 
+@dataclass(frozen=True, slots=True)
+class ReferencedImage:
+    """An image, some frames of it, or a part of it, to which another object refers.
+
+    Attributes
+    ----------
+    frames
+        1-based numbers of frames; empty for the whole image.
+    region
+        First column, first row, last column, last row, 1-based and inclusive; None for the whole picture.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    frames: tuple[int, ...] = ()
+    region: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """An object of a question that has no image to encode: it refers to images, or says why it cannot be used.
+
+    Attributes
+    ----------
+    attributes
+        Of its patient and study, by keyword.
+    images
+        Images to which it refers.
+    reason
+        Why it cannot be used, in a sentence for people; "" if it can. It holds no patient data.
+    """
+
+    uids: Mapping[str, str]
+    attributes: Mapping[str, str]
+    images: tuple[ReferencedImage, ...] = ()
+    reason: str = ""
+
+
 Outcome = Prepared | Unusable
+ExampleOutcome = Outcome | Referral

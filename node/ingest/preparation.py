@@ -27,6 +27,10 @@ UID_KEYWORDS: Final = tuple(UNIQUE[level] for level in LEVELS[1:])
 UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
 TEXTS: Final = (str, int, float, PersonName)
 MAX_TEXT: Final = 1024  # characters; no attribute we keep may have as many (PS3.5 table 6.2-1)
+NOT_DIGESTED: Final = frozenset(
+    {"ImageLaterality", "PatientOrientation", "ImageOrientationPatient", "BurnedInAnnotation"}
+)
+"""Attributes that earlier releases did not keep: what they indexed must not look like other content when sent again."""
 IMAGELESS_CLASSES: Final = tuple(f"1.2.840.10008.5.1.4.1.1.{branch}." for branch in ("9", "11", "88", "104")) + tuple(
     f"1.2.840.10008.5.1.4.1.1.481.{leaf}" for leaf in (3, 4, 5, 6, 7, 8, 9)
 )
@@ -53,7 +57,8 @@ def prepare(path: Path, received_ns: int, size: int, max_frames: int, limits: Li
         _check_uids(received.dataset)
         if not received.has_pixels:
             return _without_pixels(received, uids)
-        return _prepare(received.dataset, received_ns, size, max_frames, limits)
+        frames, images = network_inputs(received.dataset, max_frames, size, limits)
+        return prepared(received.dataset, frames, images, received_ns)
     except PixelError as error:
         return Unusable(error.reason.replace(" ", "-"), str(error), uids)
     except UIDError as error:
@@ -104,17 +109,22 @@ def _without_pixels(received: Received, uids: Mapping[str, str]) -> Unusable:
     return Unusable(NO_PIXELS, detail, uids, keeps_bytes=not is_imageless)
 
 
-def _prepare(dataset: FileDataset, received_ns: int, size: int, max_frames: int, limits: Limits) -> Prepared:
-    frames, images = network_inputs(dataset, max_frames, size, limits)
+def prepared(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Prepared:
+    """Join the network inputs of some frames with what is kept of their instance."""
     record = _record(dataset, frames, images, received_ns)
     return Prepared(record, images, int.from_bytes(hashlib.sha256(images.tobytes()).digest()[:8], "little"))
 
 
-def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
-    attributes = {
+def attributes_of(dataset: Dataset) -> dict[Level, dict[str, str]]:
+    """Stored attributes of an instance by level: those that are there, as text."""
+    return {
         level: {keyword: text(dataset, keyword) for keyword in ATTRIBUTES[level] if keyword in dataset}
         for level in LEVELS
     }
+
+
+def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Record:
+    attributes = attributes_of(dataset)
     digest = _content_digest(attributes, images)
     source = text(dataset.file_meta, "SourceApplicationEntityTitle")
     return Record(
@@ -138,7 +148,11 @@ def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.ui
 
 def _content_digest(attributes: Mapping[Level, Mapping[str, str]], images: NDArray[np.uint8]) -> bytes:
     """Digest of the decoded content, not of the bytes received: a lossless re-encoding is the same content."""
-    texts = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
+    digested = {
+        level: {keyword: text for keyword, text in kept.items() if keyword not in NOT_DIGESTED}
+        for level, kept in attributes.items()
+    }
+    texts = json.dumps(digested, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(texts.encode() + images.tobytes()).digest()
 
 

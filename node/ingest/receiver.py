@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pydicom.tag import Tag
 from pydicom.uid import UID
@@ -20,7 +20,7 @@ from node.ingest.refusals import Refusals
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.errors import SpoolFull
 from storage.spool.arrival import Arrival
-from storage.spool.queue import FULL, Spool
+from storage.spool.queue import FULL
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,19 @@ PREAMBLE: Final = b"\0" * 128 + b"DICM"
 UID_PATTERN: Final = re.compile(r"[0-9.]{1,64}")
 KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 BUSY, DISK_FULL = "busy, retry", "disk full, retry later"
+
+
+class ArrivalSpool(Protocol):
+    """Where instances arrive: the queue of those to be indexed, or a question."""
+
+    def begin(self, sop_instance_uid: str = "") -> Arrival:
+        """Let one instance arrive.
+
+        Raises
+        ------
+        Refusal, SpoolFull, OSError
+            It cannot be taken.
+        """
 
 
 Follow = Callable[[Path, str], bool]
@@ -46,7 +59,9 @@ class Receiver:
         Acts on key object documents; None: they are spooled like any other object.
     """
 
-    def __init__(self, spool: Spool, pressure: Pressure, refusals: Refusals, follow: Follow | None = None) -> None:
+    def __init__(
+        self, spool: ArrivalSpool, pressure: Pressure, refusals: Refusals, follow: Follow | None = None
+    ) -> None:
         self.spool, self.pressure, self.refusals, self.follow = spool, pressure, refusals, follow
 
     def begin(self, request: Request, transfer_syntax: UID, sending_ae_title: str) -> "IncomingInstance":

@@ -12,10 +12,10 @@ from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pickle import UnpicklingError
 from threading import Lock, Thread
-from typing import Final
+from typing import Any, Final
 
 from node.ingest.decode_worker import Prepare, WorkerLimits, WorkerMessage, work
-from node.ingest.outcome import TIME_LIMIT, WORKER_DIED, Outcome, Unusable
+from node.ingest.outcome import TIME_LIMIT, WORKER_DIED, ExampleOutcome, Unusable
 from storage.spool.queue import Entry
 
 LONGEST_WAIT_S: Final = 1.0  # between two looks at the clock
@@ -61,7 +61,7 @@ class DecodeWorker:
         """Let it prepare a file; if it has just died, `receive` will tell."""
         self.task, self.is_fresh, self.given_s = task, False, time.monotonic()
         with suppress(OSError):
-            self.connection.send((task.entry.path, task.entry.received_ns))
+            self.connection.send(task.entry)
 
     def receive(self) -> WorkerMessage | None:
         """Next message, None if the process has died; call it when `connection` is readable."""
@@ -89,7 +89,7 @@ class WorkerPool:
     Parameters
     ----------
     prepare
-        What a worker does with a path and its time of arrival; it is pickled.
+        What a worker does with an entry; both are pickled.
     deliver
         Called with each entry and its outcome, in the order they end, from the pool's own thread.
     """
@@ -99,7 +99,7 @@ class WorkerPool:
         prepare: Prepare,
         limits: WorkerLimits,
         count: int,
-        deliver: Callable[[Entry, Outcome], None],
+        deliver: Callable[[Any, Any], None],
         patience_s: float,
     ) -> None:
         self._prepare, self._limits, self._count = prepare, limits, count
@@ -234,7 +234,7 @@ class WorkerPool:
         self._workers.remove(worker)
         return worker.end()
 
-    def _finish(self, task: DecodeTask, outcome: Outcome) -> None:
+    def _finish(self, task: DecodeTask, outcome: ExampleOutcome) -> None:
         if isinstance(outcome, Unusable) and outcome.is_environmental and not task.is_retry:
             logger.warning("%s is tried again: %s", task.entry.path.name, outcome.reason)
             self._retries.append(DecodeTask(task.entry, is_retry=True))

@@ -27,13 +27,31 @@ UNIQUE_KEYS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 class ExampleFetcher:
-    """Fetches single instances from the source PACS into the spool, by C-GET, or else by C-MOVE to ourselves."""
+    """Fetches single instances from the source PACS into the spool, by C-GET, or else by C-MOVE to ourselves.
 
-    def __init__(self, settings: Settings, source: SourceArchive, spool: Spool) -> None:
-        self._settings, self._source, self._spool = settings, source, spool
+    Parameters
+    ----------
+    moves
+        False to fetch by C-GET only: what comes by C-MOVE is indexed.
+    """
+
+    def __init__(self, settings: Settings, source: SourceArchive, spool: Spool, *, moves: bool = True) -> None:
+        self._settings, self._source, self._spool, self._moves = settings, source, spool, moves
 
     def fetch(self, sop_instance_uids: Sequence[str], check: Watch) -> list[str]:
         """Fetch instances, and wait until they are indexed or set aside; all together for `fetch_limit_s` at most.
+
+        `deliver` says what is given and returned.
+        """
+        deadline_s = time.monotonic() + self._settings.fetch_limit_s
+        delivered = self.deliver(sop_instance_uids, check)
+        while any(map(self._spool.is_waiting, delivered)) and time.monotonic() < deadline_s:
+            check()
+            time.sleep(WAIT_S)
+        return delivered
+
+    def deliver(self, sop_instance_uids: Sequence[str], check: Watch) -> list[str]:
+        """Have the PACS deliver instances into the spool; all together for `fetch_limit_s` at most.
 
         Parameters
         ----------
@@ -53,9 +71,6 @@ class ExampleFetcher:
                     delivered.append(uid)
             except PeerError as error:
                 logger.warning("example %s cannot be fetched: %s", uid, error)
-        while any(map(self._spool.is_waiting, delivered)) and time.monotonic() < deadline_s:
-            check()
-            time.sleep(WAIT_S)
         return delivered
 
     def _deliver(self, sop_instance_uid: str, watch: Watch, deadline_s: float) -> bool:
@@ -73,7 +88,7 @@ class ExampleFetcher:
                 return True
         except PeerError as error:
             logger.warning("no C-GET of example %s: %s", sop_instance_uid, error)
-        return self._move(request, watch, deadline_s)
+        return self._moves and self._move(request, watch, deadline_s)
 
     def _find(self, sop_instance_uid: str, watch: Watch, deadline_s: float) -> Dataset | None:
         """Response of the PACS that names study, series and SOP class of an instance; None if it has none."""

@@ -10,7 +10,12 @@ from node.home import make_private
 from node.processes import Role, die_with_parent, role_lock
 from node.settings import Settings
 
-MODULES: Final = {Role.INDEX: "node.roles.index", Role.DICOM: "node.roles.dicom", Role.WEB: "node.roles.web"}
+MODULES: Final = {
+    Role.INDEX: "node.roles.index",
+    Role.DICOM: "node.roles.dicom",
+    Role.WEB: "node.roles.web",
+    Role.ANSWER: "node.roles.answer",
+}
 """The index role loads torch and the web role a web server: neither belongs into a receiver's memory."""
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -11,15 +11,16 @@ from pydicom import config as pydicom_config
 from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
 
+from node.ask.incoming_question import IncomingQuestion
 from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
-from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
+from node.dicom.negotiation import CALLER_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection, Serve
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import offered_services
-from node.home import open_for_reading
+from node.dicom.sop_classes import ASK, Service, offered_services
+from node.home import open_for_reading, open_questions
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
@@ -36,6 +37,7 @@ from node.roles.kernel_cache import load_kernels
 from node.roles.probe import answers
 from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from storage.spool.queue import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     refusals = Refusals(settings.run_path, number)
     follower = CorrectionFollower(settings, OrderBook(settings.corrections_path))
     receiver = Receiver(spool, Pressure(spool, settings), refusals, follower.follow_key_objects)
-    finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver))
+    finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver, spool))
     entity = ApplicationEntity(settings, receiver, finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
@@ -75,11 +77,17 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     refusals.write()
 
 
-def fetcher(settings: Settings, receiver: Receiver) -> Fetch | None:
+def fetcher(settings: Settings, receiver: Receiver, spool: Spool) -> Fetch | None:
     """What fetches missing examples from the source PACS, None if that is not set."""
     if not settings.fetch_missing_example:
         return None
-    return ExampleFetcher(settings, SourceArchive(settings, receiver), receiver.spool).fetch
+    return ExampleFetcher(settings, SourceArchive(settings, receiver), spool).fetch
+
+
+def services_by_title(settings: Settings) -> dict[str, frozenset[Service]]:
+    """Services of each AE title under which the node is called."""
+    services = {settings.ae_title.strip(): offered_services(settings)}
+    return services | ({settings.ask_ae_title.strip(): ASK} if settings.answers_questions else {})
 
 
 class ApplicationEntity:
@@ -91,9 +99,9 @@ class ApplicationEntity:
     def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
         self.settings, self.receiver = settings, receiver
         self.find_service = FindService(settings, finder)
-        self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
-        self.services = offered_services(settings)
+        self.services: Mapping[str, frozenset[Service]] = services_by_title(settings)
+        self._questions = open_questions(settings)
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
@@ -134,35 +142,41 @@ class ApplicationEntity:
             raise RuntimeError("the thread that accepts connections has ended")
         now = time.monotonic()
         if now - self._probed_s >= PROBE_EVERY_S:
-            self._answered = answers(listener, self.ae_title, PROBE_TIMEOUT_S)
+            self._answered = answers(listener, self.settings.ae_title, PROBE_TIMEOUT_S)
             self._probed_s = time.monotonic()
             if not self._answered:
                 logger.error("this receiver does not answer itself within %.0f s", PROBE_TIMEOUT_S)
         return self._answered
 
-    def admit(self, request: AssociationRequest, *, stores: bool) -> Callable[[], None]:
-        """Take a slot for an association, and return what gives it back.
+    def admit(self, request: AssociationRequest, *, stores: bool) -> Admission:
+        """Take a slot for an association; if it asks by sending, begin a question.
 
         Raises
         ------
         Rejection
-            For now: a limit is near, or all slots are taken (PS3.8 9.3.4, local limit exceeded).
+            For now: a limit is near, or all slots are taken (PS3.8 9.3.4, local limit exceeded). For ever: a caller
+            asks by sending, and there is no peer to send the answer to.
         """
-        title = request.calling_ae_title
+        title, asks = request.calling_ae_title, request.called_ae_title == self.settings.ask_ae_title.strip()
+        if asks and not self.settings.answers_to(title):
+            raise Rejection(CALLER_NOT_RECOGNIZED, "no destination is set for answers to this caller")
         level = self.receiver.pressure.rejects() if stores else None
         if level is not None:
             raise Rejection(LOCAL_LIMIT_EXCEEDED, f"{TRY_LATER}: {level.resource} near the limit")
         slot = self._quotas.take(title)
         if slot is None:
             raise Rejection(LOCAL_LIMIT_EXCEEDED, f"{TRY_LATER}: too many associations")
-        return slot.release
+        if not asks:
+            return Admission(slot.release)
+        question = IncomingQuestion(self._questions.open(title), slot.release)
+        return Admission(question.close, Receiver(question, self.receiver.pressure, self.receiver.refusals))
 
     def note(self, reason: str, calling_ae_title: str) -> None:
         """Count what was refused or mended."""
         self.receiver.refusals.add(reason, calling_ae_title)
 
     def _ae(self) -> AE:
-        ae = AE(ae_title=self.ae_title)
+        ae = AE(ae_title=self.settings.ae_title)
         ae.maximum_pdu_size = self.settings.maximum_pdu_size
         ae.network_timeout = self.settings.network_timeout_s
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID

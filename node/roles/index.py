@@ -7,6 +7,7 @@ from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
+from node.examples.service import EncodingService
 from node.home import open_for_writing, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
@@ -25,9 +26,11 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     indexer = Indexer(settings, spool, database, encoder)
     corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
     heartbeat.renew()
+    service = EncodingService(settings, encoder)
     with (
         vital_thread("segments", stop, partial(keep_built, database, stop)),
         vital_thread("chance", stop, partial(keep_computed, database, stop)),
         vital_thread("corrections", stop, partial(corrector.run, stop)),
+        vital_thread("examples", stop, partial(service.run, stop)),
     ):
         indexer.run(stop, progress=heartbeat.renew)

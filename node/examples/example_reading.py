@@ -1,0 +1,87 @@
+"""From a file of a question to network inputs, or to what it refers to; runs in decode workers that may be killed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import FileDataset
+
+from hashing.images.pixels import Limits, PixelError, decode, network_input, network_inputs, sampled_frames
+from node.examples.references import referenced_images, refers
+from node.examples.regions import Region, cropped
+from node.ingest.outcome import ExampleOutcome, Prepared, Referral, Unusable
+from node.ingest.preparation import UID_KEYWORDS, attributes_of, known_uids, prepared, text
+from node.ingest.reading import read_received
+from storage.record import Level
+from storage.spool.queue import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleEntry(Entry):
+    """A file that is to be encoded and not indexed.
+
+    Attributes
+    ----------
+    region
+        Part of the picture to encode; None for all of it.
+    frames
+        1-based numbers of the frames to encode; empty for those that would be indexed.
+    is_header_only
+        True to read its patient and study only.
+    """
+
+    region: Region | None = None
+    frames: tuple[int, ...] = ()
+    is_header_only: bool = False
+
+
+def prepare_example(entry: ExampleEntry, size: int, max_frames: int, limits: Limits) -> ExampleOutcome:
+    """Read a file of a question; it raises nothing but what ends a process.
+
+    Returns
+    -------
+    Prepared
+        Of an image.
+    Referral
+        Of an object that refers to images, or has no picture that could be encoded: its reason says why.
+    Unusable
+        If not even patient and study can be read.
+    """
+    uids: dict[str, str] = {}
+    try:
+        received = read_received(entry.path, limits.inflated_bytes)
+        uids = known_uids(received.dataset)
+        if len(uids) < len(UID_KEYWORDS):
+            return Unusable("uid-missing", "an object of a question names its study, series and instance", uids)
+        return _read(entry, received.dataset, uids, size, max_frames, limits)
+    except Exception as error:
+        return Unusable("not-readable", f"{type(error).__name__} while reading the object", uids)
+
+
+def _read(
+    entry: ExampleEntry, dataset: FileDataset, uids: dict[str, str], size: int, max_frames: int, limits: Limits
+) -> Prepared | Referral:
+    attributes = attributes_of(dataset)
+    known = attributes[Level.PATIENT] | attributes[Level.STUDY]
+    if entry.is_header_only:
+        return Referral(uids, known, reason="The example could not be read.")
+    if refers(text(dataset, "SOPClassUID")):
+        images = referenced_images(dataset)
+        return Referral(uids, known, images, "" if images else "The object names no image and outlines no region.")
+    try:
+        return _pictures(entry, dataset, size, max_frames, limits)
+    except PixelError as error:
+        return Referral(uids, known, reason=f"The example cannot be searched for: {error.reason}.")
+
+
+def _pictures(entry: ExampleEntry, dataset: FileDataset, size: int, max_frames: int, limits: Limits) -> Prepared:
+    if entry.region is None and not entry.frames:
+        frames, images = network_inputs(dataset, max_frames, size, limits)
+        return prepared(dataset, frames, images, entry.received_ns)
+    chosen = tuple(frame - 1 for frame in sorted(entry.frames)) or tuple(sampled_frames(dataset, max_frames, limits))
+    inputs = [
+        network_input(dataset, frame, size, limits)
+        if entry.region is None
+        else cropped(decode(dataset, frame, limits), entry.region, size)
+        for frame in chosen[:max_frames]
+    ]
+    return prepared(dataset, chosen[:max_frames], np.stack(inputs), entry.received_ns)

@@ -1,0 +1,128 @@
+"""Regions of an image: outlines and their bounding boxes, and the part of a picture within one (PS3.3 C.18.6)."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from hashing.images.pixels import PixelError, preprocess
+
+Region = tuple[int, int, int, int]
+"""First column, first row, last column, last row, 1-based and inclusive."""
+
+OUTSIDE: Final = "region outside"
+"""Reason of a `PixelError`."""
+MIN_SIDE: Final = 4
+"""Fewer pixels of a picture in one direction show nothing that could be searched for."""
+
+
+def bounding_box(graphic_type: str, data: Sequence[float], *, filled: bool = False) -> Region | None:
+    r"""Bounding box of an outline, None if it encloses nothing: points, lines and open polylines.
+
+    Parameters
+    ----------
+    graphic_type
+        RECTANGLE, ELLIPSE, CIRCLE, POLYLINE or INTERPOLATED; others enclose nothing.
+    data
+        Columns and rows in turn; 0\0 is the top left corner of the top left pixel (PS3.3 C.10.5.1.2, C.18.6.1.1).
+    filled
+        True for a polyline that is filled, which closes it.
+    """
+    if len(data) % 2 or not all(map(math.isfinite, data)):
+        return None
+    points = [(data[index], data[index + 1]) for index in range(0, len(data), 2)]
+    corners = CORNERS.get(graphic_type, _nothing)(points, filled)
+    if not corners:
+        return None
+    columns, rows = zip(*corners, strict=True)
+    left, top = math.floor(min(columns)) + 1, math.floor(min(rows)) + 1
+    return left, top, max(left, math.ceil(max(columns))), max(top, math.ceil(max(rows)))
+
+
+def cropped(picture: sitk.Image, region: Region, size: int) -> NDArray[np.uint8]:
+    """Network input of the part of a picture within a region, (size, size).
+
+    Parameters
+    ----------
+    picture
+        As `hashing.images.pixels.decode` makes it.
+
+    Raises
+    ------
+    PixelError
+        ``region outside``: it does not lie within the picture, or is too small.
+    """
+    left, top, right, bottom = region
+    columns, rows = picture.GetSize()  # type: ignore[no-untyped-call]
+    if not (1 <= left <= right <= columns and 1 <= top <= bottom <= rows):
+        raise PixelError(OUTSIDE, f"the region is not within {columns} columns and {rows} rows")
+    if right - left + 1 < MIN_SIDE or bottom - top + 1 < MIN_SIDE:
+        raise PixelError(OUTSIDE, f"the region is less than {MIN_SIDE} pixels wide or high")
+    return preprocess(picture[left - 1 : right, top - 1 : bottom], size)
+
+
+def region_of_preview(region: Region, rows: int, columns: int, size: int) -> Region:
+    """The same region in a preview, which is letterboxed into a square; pixels are taken as square.
+
+    Raises
+    ------
+    PixelError
+        ``region outside``: it does not lie within the image.
+    """
+    left, top, right, bottom = region
+    if not (1 <= left <= right <= columns and 1 <= top <= bottom <= rows):
+        raise PixelError(OUTSIDE, f"the region is not within {columns} columns and {rows} rows")
+    scale = size / max(rows, columns)
+    width, height = (max(1, round(side * scale)) for side in (columns, rows))
+    first_column, first_row = (size - width) // 2, (size - height) // 2
+    return (
+        first_column + math.floor((left - 1) * width / columns) + 1,
+        first_row + math.floor((top - 1) * height / rows) + 1,
+        first_column + math.ceil(right * width / columns),
+        first_row + math.ceil(bottom * height / rows),
+    )
+
+
+Points = list[tuple[float, float]]
+
+
+def _polyline(points: Points, filled: bool) -> Points:
+    return points if len(points) > 2 and (filled or points[0] == points[-1]) else []
+
+
+def _rectangle(points: Points, _: bool) -> Points:
+    return points if len(points) in (2, 4, 5) else []
+
+
+def _circle(points: Points, _: bool) -> Points:
+    """Centre, and a point of the circumference."""
+    if len(points) != 2:
+        return []
+    (x, y), radius = points[0], math.dist(*points)
+    return [(x - radius, y - radius), (x + radius, y + radius)]
+
+
+def _ellipse(points: Points, _: bool) -> Points:
+    """Ends of the major axis, then of the minor axis: in any direction."""
+    if len(points) != 4:
+        return []
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = points
+    x, y = (ax + bx) / 2, (ay + by) / 2
+    width, height = math.hypot(bx - ax, dx - cx) / 2, math.hypot(by - ay, dy - cy) / 2
+    return [(x - width, y - height), (x + width, y + height)]
+
+
+def _nothing(_points: Points, _: bool) -> Points:
+    return []
+
+
+CORNERS: Final = {
+    "RECTANGLE": _rectangle,
+    "CIRCLE": _circle,
+    "ELLIPSE": _ellipse,
+    "POLYLINE": _polyline,
+    "INTERPOLATED": _polyline,
+}

@@ -1,0 +1,114 @@
+"""Requests to the service that encodes examples, and the client that makes them."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Client
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashing.codes import Codes
+from hashing.ranking_scores import Outputs
+from node.examples.example_reading import ExampleEntry
+from node.examples.regions import Region
+from node.ingest.outcome import Prepared, Referral, Unusable
+from node.settings import Settings
+
+SOCKET: Final = "examples.sock"
+CHECK_S: Final = 0.05
+"""Interval at which a client looks whether its own caller still waits."""
+BUSY: Final = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewPart:
+    """A part of a kept preview that is to be encoded.
+
+    Attributes
+    ----------
+    preview : (size, size) uint8
+    region
+        In pixels of the preview.
+    """
+
+    preview: NDArray[np.uint8]
+    region: Region
+    modality: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExample:
+    """What an example was encoded to.
+
+    Attributes
+    ----------
+    prepared
+        What it was encoded from; None for a part of a preview.
+    codes : (n, words)
+        One for each frame.
+    """
+
+    prepared: Prepared | None
+    codes: Codes
+    outputs: Outputs
+
+
+Reply = EncodedExample | Referral | Unusable
+
+
+class ServiceDownError(Exception):
+    """The index role does not answer: it is starting, busy or gone. The same request may succeed later."""
+
+
+class ExampleClient:
+    """Asks the index role to encode examples; any number of processes and threads may."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.run_path
+
+    def encode(
+        self, request: ExampleEntry | PreviewPart, limit_s: float, check: Callable[[], object] = lambda: None
+    ) -> Reply:
+        """Return what the index role makes of a request.
+
+        Parameters
+        ----------
+        limit_s
+            Time to wait for the reply.
+        check
+            Called again and again meanwhile; whatever it raises ends the wait.
+
+        Raises
+        ------
+        ServiceDownError
+            It does not answer, or not in time.
+        """
+        deadline = time.monotonic() + limit_s
+        try:
+            with socket_address(self._folder) as address, Client(address, "AF_UNIX") as connection:
+                connection.send(request)
+                while not connection.poll(CHECK_S):
+                    check()
+                    if time.monotonic() > deadline:
+                        raise ServiceDownError("the index role takes too long")
+                reply: Reply | str = connection.recv()
+        except (OSError, EOFError) as error:
+            raise ServiceDownError("the index role does not answer") from error
+        if isinstance(reply, str):
+            raise ServiceDownError(f"the index role is {reply}")
+        return reply
+
+
+@contextmanager
+def socket_address(folder: Path) -> Iterator[str]:
+    """Path of the service's socket; through a descriptor, for a socket's path has 107 characters at most."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{SOCKET}"
+    finally:
+        os.close(handle)
