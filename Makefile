@@ -7,13 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check slow clean
+.PHONY: run test check slow statement clean
 
 run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, phantom cases; it prints what to type next
 	@$(BIN)/lookalike serve --samples $(SAMPLE_PATIENTS)
 
 test: $(INSTALLED) check  ## format, lint, import rules, types, and the quick tests
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow and not gpu"
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
 
 slow: $(INSTALLED)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
@@ -36,6 +36,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 		$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch $@
+
+statement: $(INSTALLED)  ## docs/conformance.md, from the tables of the code and node/conformance/template.md
+	$(BIN)/lookalike conformance --defaults > docs/conformance.md
 
 clean:
 	rm -rf $(VENV) build dist

@@ -3,7 +3,7 @@
 NodeError
 ├── SettingsError       the operator must change something
 ├── InUseError          another process holds a lock (node.locks)
-├── PeerError           another application entity did not do what was asked
+├── PeerError           another application entity could not be reached, or refused a request
 └── Refusal             an answer to a request, with status, offending element and comment
 """
 
@@ -52,12 +52,15 @@ class Status(IntEnum):
 
     SUCCESS = 0x0000
     SOP_CLASS_NOT_SUPPORTED = 0x0122
+    NOT_AUTHORIZED = 0x0124
     UNRECOGNIZED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
     SUBOPERATIONS_NOT_PERFORMED = 0xA702
     MOVE_DESTINATION_UNKNOWN = 0xA801
+    INVALID_RECORD_KEY = 0xA710
     DATA_SET_MISMATCH = 0xA900
     WARNING = 0xB000
+    RESPONSE_LIMIT_REACHED = 0xB001
     CANNOT_UNDERSTAND = 0xC000
     EXAMPLE_UNKNOWN = 0xC101
     EXAMPLE_WITHOUT_PIXELS = 0xC102
@@ -75,6 +78,7 @@ HTTP_STATUS: dict[Status, int] = {
     Status.OUT_OF_RESOURCES: 503,
     Status.SUBOPERATIONS_NOT_PERFORMED: 502,
     Status.MOVE_DESTINATION_UNKNOWN: 400,
+    Status.INVALID_RECORD_KEY: 400,
     Status.DATA_SET_MISMATCH: 400,
     Status.CANNOT_UNDERSTAND: 400,
     Status.EXAMPLE_UNKNOWN: 404,
@@ -94,7 +98,7 @@ class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
     Attributes
     ----------
     status
-        What the peer is told.
+        DIMSE status of the response.
     comment
         Error Comment: what is wrong and what to do, at most 64 characters, no patient data.
     offending
@@ -106,12 +110,12 @@ class Refusal(NodeError):  # noqa: N818 - an answer, not a failure of ours
         self.status, self.comment, self.offending = status, printable(comment), offending
 
 
-def _of_system(error: OSError) -> str:
+def _system_explanation(error: OSError) -> str:
     paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)]
     return ": ".join([" to ".join(paths) or "system", error.strerror or str(error) or type(error).__name__])
 
 
-def _of_validation(error: ValidationError) -> str:
+def _validation_explanation(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
 
@@ -121,19 +125,19 @@ EXPLANATIONS: Final[dict[type[Exception], Callable[[Any], str]]] = {
     StorageError: str,
     ModelError: str,
     lmdb.Error: lambda error: f"database: {error}; is the disk full, or does the home folder belong to another user?",
-    OSError: _of_system,
+    OSError: _system_explanation,
     InvalidDicomError: lambda error: f"no DICOM file: {error}",
-    ValidationError: _of_validation,
+    ValidationError: _validation_explanation,
     MemoryError: lambda error: (
         f"memory ran out{f': {error}' if str(error) else ''}; end other programs, or lower limits"
     ),
     ImportError: lambda error: f"{error}: install Lookalike again, with all it needs",
     ValueError: lambda error: str(error) or "a value cannot be used",
 }
-"""What a command says of each error that its user can cause; the first class that fits counts."""
+"""Explanations of the errors that the user of a command can cause; the first class that fits counts."""
 
 REFUSALS: Final = (NodeError, StorageError, ModelError, lmdb.Error, OSError)
-"""Errors that say that a role cannot work as it is set, or where it runs; others are faults of ours."""
+"""Errors that name a fault of the settings or of the machine; all others are faults of the program."""
 
 
 def explanation(error: Exception) -> str | None:

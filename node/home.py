@@ -1,4 +1,4 @@
-"""The home folder of a node: kept private, and opened as spool, database and what answers questions from them."""
+"""The home folder of a node: it is made private, and its spool, database and retriever are opened."""
 
 import os
 import stat
@@ -20,16 +20,16 @@ from storage.spool.queue import Retention, Spool
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "database", "run", "spool")
-"""What the node itself keeps in its home folder."""
+NAMES: Final = (FILE_NAME, "corrections", "database", "run", "spool")
+"""Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")
-"""What may lie beside that in a folder of the node's own: a mount point's folder, and logs that were sent there."""
+"""Patterns of other files that a home folder of its own may hold: the folder of a mount point, and log files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The database, opened by a process that does not write it, and what answers questions from it."""
+    """The database, opened for reading only, and the retriever that searches it."""
 
     database: Database
     retriever: Retriever
@@ -48,14 +48,14 @@ def open_spool(settings: Settings) -> Spool:
 
 
 def open_for_writing(settings: Settings) -> Database:
-    """Return the database, made if there is none.
+    """Return the database opened for writing; it is created if there is none.
 
     Raises
     ------
     SettingsError
-        It holds codes of another length.
+        The database holds codes of another length.
     storage.errors.StorageError, lmdb.Error
-        It holds codes of another model, or cannot be read or written.
+        The database holds codes of another model, or cannot be read or written.
     """
     _make_folders(settings)
     path, model = settings.database_path, model_of(settings).identifier
@@ -69,7 +69,7 @@ def open_for_writing(settings: Settings) -> Database:
 
 
 def open_for_reading(settings: Settings) -> Reading:
-    """Return the database as it is, with what answers questions from it."""
+    """Return the database opened for reading, with its retriever."""
     database = Database.open(settings.database_path)
     retriever = Retriever(
         open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Ranking(settings.ranking)
@@ -80,8 +80,8 @@ def open_for_reading(settings: Settings) -> Reading:
 def make_private(settings: Settings) -> None:
     """Make the home folder readable by its owner only, and everything that this process will write there.
 
-    What an earlier release or another program left open to others is closed. A home folder that also holds files of
-    others keeps its own permissions, since they may be needed, and so does what another user owns: `exposed_paths`
+    Files that an earlier release or another program left open to others are closed. A home folder that also holds
+    other files keeps its permissions, since others may need them, and so do files of another user: `exposed_paths`
     names them.
 
     Raises
@@ -136,7 +136,13 @@ def _is_only_ours(home: Path) -> bool:
 
 def _make_folders(settings: Settings) -> None:
     """Make the folders that are missing, for their owner only, whatever the umask of this process."""
-    for folder in (settings.home, settings.run_path, settings.spool_path, settings.database_path):
+    for folder in (
+        settings.home,
+        settings.run_path,
+        settings.spool_path,
+        settings.database_path,
+        settings.corrections_path,
+    ):
         if folder.is_dir():
             continue
         try:

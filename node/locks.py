@@ -19,7 +19,7 @@ RECORD_BYTES: Final = 1024
 """Size of a lock file. It never changes, so that a new owner can be written on a full disk."""
 
 READERS_S: Final = 0.3
-"""How long a lock is tried at least: a process that tests it holds it for some microseconds."""
+"""Shortest time for which a lock is tried: a process that only tests a lock holds it for some microseconds."""
 
 RETRY_S: Final = 0.02
 
@@ -37,7 +37,7 @@ class Owner:
     machine
         Name of the machine it runs on.
     ae_title, host, port, http_port
-        How the node is reached, as in the settings that the process really uses.
+        Address of the node under the settings that the process uses.
     """
 
     pid: int
@@ -65,7 +65,7 @@ class InUseError(NodeError):
     path
         File of the lock.
     owner
-        Who holds it; None if the file does not say.
+        The process that holds it; None if the file names none.
     """
 
     def __init__(self, path: Path, subject: str, owner: Owner | None) -> None:
@@ -87,7 +87,7 @@ def held_lock(path: Path, subject: str, owner: Owner, wait_s: float = 0.0) -> It
     subject
         What the lock protects, for the message.
     wait_s
-        How long to wait for an owner that is about to end.
+        Seconds to wait for an owner that is about to end.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def is_locked(path: Path) -> bool:
 
 
 def lock_owner(path: Path) -> Owner | None:
-    """Return the process that holds a lock; None if nobody does, or if the file does not say who."""
+    """Return the process that holds a lock; None if no process does, or if the file names none."""
     if not is_locked(path):
         return None
     with path.open("rb") as file:

@@ -9,18 +9,20 @@ from pydicom.charset import python_encoding
 class RemoteEntity(BaseModel):
     """Address and properties of one remote application entity; its AE title is its key in the table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    host: str = Field(pattern=r"^[^\s\[\]/]+$", description="Name or address of its machine.")
-    port: int = Field(ge=1, le=65535, description="Its DICOM port.")
-    move_destination: bool = Field(False, description="True: images may be sent there by C-MOVE through this node.")
-    unsupported_match: Literal["warn", "refuse"] = Field(
-        "warn", description="Answer to a query with a key that is not supported: flagged responses (FF01), or A900."
-    )
-    assume_charset: str = Field(
-        "", description="Specific Character Set of its requests that name none; empty: the default repertoire."
-    )
-    maximum_pdu_size: int = Field(131072, ge=4096, description="Largest PDU we ask it to send, bytes.")
+    host: str = Field(pattern=r"^[^\s\[\]/]+$")
+    """Name or address of the peer's machine."""
+    port: int = Field(ge=1, le=65535)
+    """TCP port of the peer's DICOM service."""
+    move_destination: bool = False
+    """True: images may be sent to the peer by C-MOVE through this node."""
+    unsupported_match: Literal["warn", "refuse"] = "warn"
+    """Answer to a query with a key that is not supported: warn: flagged responses (FF01); refuse: A900."""
+    assume_charset: str = ""
+    """Specific Character Set of the peer's requests that name none; empty: the default repertoire."""
+    maximum_pdu_size: int = Field(131072, ge=4096)
+    """Size in bytes of the largest PDU that the peer may send to us."""
 
     @field_validator("assume_charset")
     @classmethod

@@ -1,124 +1,150 @@
 """Settings: one TOML file in the home folder, overridden by the environment and then by the command line."""
 
 import json
-import os
 import re
 import socket
-import tomllib
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from pydantic_settings import SettingsError as EnvironmentValueError
 
-from node.errors import SettingsError
 from node.peers import RemoteEntity
+from node.web_settings import WebSettings
 
 DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 PREFIX = "LOOKALIKE_"
 """What the environment variable of a setting begins with."""
-DEFAULT = "default"
 AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
 Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(BaseSettings):
+class Settings(WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
-
-    home: Path = Field(DEFAULT_HOME, description="Folder of settings.toml, database and spool.")
-    host: str = Field("127.0.0.1", description="Address to listen on; only this machine unless changed.")
-    port: int = Field(11112, ge=1, le=65535, description="DICOM port (the registered one).")
-    http_port: int = Field(8080, ge=1, le=65535, description="Port of the web page.")
-    ae_title: str = Field("LOOKALIKE", description="Our application entity title.")
-    retrieve_ae_title: str = Field(
-        "", description="AE title of the archive that holds the images, named in responses; empty: none is named."
-    )
-    peers: dict[str, RemoteEntity] = Field({}, description="Remote application entities by AE title, a table each.")
-    source_peer: str = Field(
-        "", description="The one of `peers` that holds the images; empty: C-MOVE and C-GET are not offered."
-    )
-    peer_timeout_s: float = Field(10, gt=0, description="Time a peer may take to answer an association request.")
-    retrieve_timeout_s: float = Field(
-        600, gt=0, description="A retrieval of which the source PACS says nothing for so long fails."
-    )
-    fetch_missing_example: bool = Field(
-        False, description="Fetch the unknown example of a query from the source PACS; needs `source_peer`."
-    )
-    fetch_limit_s: float = Field(10, gt=0, le=10, description="Time that fetching and indexing it may take.")
-    max_relayed_bytes: int = Field(4 << 30, gt=0, description="A larger instance is not relayed in a C-GET, bytes.")
-    receivers: int = Field(2, ge=1, le=64, description="Processes that receive and answer, sharing the port.")
-    max_associations: int = Field(32, ge=1, description="Associations served at once; more are rejected, to try later.")
-    max_associations_each: int = Field(16, ge=1, description="The same for one calling AE title, so others get in.")
-    maximum_pdu_size: int = Field(131072, ge=4096, description="Largest PDU we ask peers to send, bytes.")
-    network_timeout_s: float = Field(60, gt=0, description="An association silent for so long is ended.")
-    accept_unknown_sop_classes: bool = Field(
-        True, description="Store objects of private SOP classes, too; otherwise only classes of the standard."
-    )
-    max_find_responses: int = Field(5000, ge=1, description="An ordinary query with more matches is refused.")
-
-    heartbeat_limit_s: float = Field(
-        10, ge=5, description="A receiver or page without a sign of life for so long is restarted."
-    )
-    index_heartbeat_limit_s: float = Field(
-        300, ge=60, description="The same for the index role, in addition to `decode_timeout_s`."
-    )
-    start_limit_s: float = Field(
-        300, ge=30, description="A role that is not ready so long after its start is restarted."
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
     )
 
-    ranking: Literal["HAMMING", "ASYMMETRIC", "CLASSES"] = Field(
-        "HAMMING", description="Order of look-alikes unless the question says: HAMMING, ASYMMETRIC or CLASSES."
-    )
+    home: Path = DEFAULT_HOME
+    """Folder that holds settings.toml, the database and the spool."""
+    host: str = "127.0.0.1"
+    """Address to listen on; the default admits programs of this machine only."""
+    port: int = Field(11112, ge=1, le=65535)
+    """TCP port of the DICOM services; the default is the registered one."""
+    http_port: int = Field(8080, ge=1, le=65535)
+    """TCP port of the web page."""
+    ae_title: str = "LOOKALIKE"
+    """Application entity title of this node."""
+    retrieve_ae_title: str = ""
+    """AE title of the archive that holds the images, returned in responses; empty: no archive is named."""
+    peers: dict[str, RemoteEntity] = Field({})
+    """Remote application entities by AE title, one table for each."""
+    source_peer: str = ""
+    """AE title in `peers` of the PACS that holds the images; empty: the node refuses C-MOVE and C-GET."""
+    peer_timeout_s: float = Field(10, gt=0)
+    """Seconds that a peer has to answer an association request."""
+    retrieve_timeout_s: float = Field(600, gt=0)
+    """Seconds of silence of the source PACS after which a retrieval fails."""
+    fetch_missing_example: bool = False
+    """True: the node fetches the unknown example of a query from the source PACS; it needs `source_peer`."""
+    fetch_limit_s: float = Field(10, gt=0, le=10)
+    """Seconds that fetching and indexing an example may take in all."""
+    max_relayed_bytes: int = Field(4 << 30, gt=0)
+    """Size in bytes above which an instance is not relayed in a C-GET."""
+    receivers: int = Field(2, ge=1, le=64)
+    """Number of processes that receive and answer; they share the DICOM port."""
+    max_associations: int = Field(32, ge=1)
+    """Number of concurrent associations; further ones are rejected as transient, so callers try again."""
+    max_associations_each: int = Field(16, ge=1)
+    """Number of concurrent associations of one calling AE title, so that others get in."""
+    maximum_pdu_size: int = Field(131072, ge=4096)
+    """Size in bytes of the largest PDU that peers may send."""
+    network_timeout_s: float = Field(60, gt=0)
+    """Seconds of silence after which an association is ended."""
+    accept_unknown_sop_classes: bool = True
+    """True: instances of private SOP classes are stored too; False: only those of the standard."""
+    max_find_responses: int = Field(5000, ge=1)
+    """Number of matches above which an ordinary query is refused, since it would be cut short."""
+    relational_queries: Literal["lenient", "strict"] = "lenient"
+    """Answer to a query that needs relational queries but did not negotiate them: responses, or A900."""
+    empty_matches: bool = True
+    """True: an empty stored value of a Required key matches any key (PS3.4 C.2.2.1.2); false: only an empty one."""
 
-    model_path: Path | None = Field(None, description="Hash model (.safetensors); none: the one shipped.")
-    code_length: int = Field(64, description="Bits of a code: 16, 32, 48, 64 or 128. Fixed for a database.")
-    device: str = Field("auto", description="Where to encode: auto, cpu, cuda or cuda:1; auto: a GPU if there is one.")
-    encoder_backend: Backend = Field("auto", description="Encode by torch or openvino; auto: the quickest there.")
-    map_size_bytes: int = Field(1 << 40, gt=0, description="Upper bound of the database file; sparse, not reserved.")
+    heartbeat_limit_s: float = Field(10, ge=5)
+    """Seconds without a sign of life after which a receiver or the page is restarted."""
+    index_heartbeat_limit_s: float = Field(300, ge=60)
+    """Seconds, added to `decode_timeout_s`, after which a silent index role is restarted."""
+    start_limit_s: float = Field(300, ge=30)
+    """Seconds after its start by which a role must be ready; otherwise it is restarted."""
 
-    spool_capacity: int = Field(100_000, ge=1, description="Instances that may wait; above it senders get A700.")
-    spool_free_bytes: int = Field(1 << 30, ge=0, description="Disk space kept free; below it senders get A700.")
-    receiver_memory_bytes: int = Field(
-        1 << 30, gt=0, description="Memory of a receiver, without mapped files; above it A700."
-    )
-    busy_share: float = Field(0.8, gt=0, lt=1, description="Part of these three limits above which responses wait.")
-    closed_share: float = Field(0.95, gt=0, description="Part above which associations that store are rejected.")
-    longest_delay_s: float = Field(2.0, ge=0, le=10, description="How long a response waits at the limit itself.")
-    other_content: Literal["keep_first", "replace", "quarantine"] = Field(
-        "quarantine", description="A known SOP Instance UID with other content: keep_first, replace or quarantine."
-    )
-    set_aside_notes: int = Field(100_000, ge=1, description="Notes on what was set aside; beyond, the oldest go.")
-    set_aside_bytes: int = Field(
-        16 << 30, ge=0, description="Disk for objects that were set aside; beyond, the oldest are deleted."
-    )
-    batch_size: int = Field(32, ge=1, description="Instances indexed in one transaction.")
-    batch_delay_s: float = Field(0.05, ge=0, description="How long a decoded instance may wait for others.")
-    decode_workers: int = Field(2, ge=1, description="Processes that decode pixels.")
-    decode_timeout_s: float = Field(60, gt=0, description="Processor time an instance may take; then it is set aside.")
-    decode_elapsed_s: float = Field(600, gt=0, description="Time it may take by the clock, if its decoder only waits.")
-    decode_kept_bytes: int = Field(
-        512 << 20, gt=0, description="A decode worker that holds more after an instance is replaced."
-    )
-    max_decoded_bytes: int = Field(
-        512 << 20, gt=0, description="Pixels of all sampled frames, decoded; fewer are sampled of larger ones."
-    )
-    decode_memory_bytes: int = Field(4 << 30, gt=0, description="Address space of a decode worker beyond its start.")
-    max_frames: int = Field(8, ge=1, description="Frames sampled from a multi-frame instance.")
-    max_announced_frames: int = Field(100_000, ge=1, description="An instance that announces more is set aside.")
-    max_pixels: int = Field(100_000_000, ge=1, description="A frame with more (rows x columns) is set aside.")
-    max_inflated_bytes: int = Field(1 << 30, ge=1, description="A deflated data set that grows larger is set aside.")
+    ranking: Literal["HAMMING", "ASYMMETRIC", "CLASSES"] = "HAMMING"
+    """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC or CLASSES."""
+
+    model_path: Path | None = None
+    """File of the hash model (.safetensors); None: the model that comes with the node."""
+    code_length: int = 64
+    """Bits of a code: 16, 32, 48, 64 or 128; a database holds codes of one length only."""
+    device: str = "auto"
+    """Device that encodes: auto, cpu, cuda or cuda:1; auto: a GPU if there is one."""
+    encoder_backend: Backend = "auto"
+    """Library that encodes: torch, openvino or auto; auto: the fastest that is installed."""
+    map_size_bytes: int = Field(1 << 40, gt=0)
+    """Upper bound of the database file in bytes; the file is sparse, so the disk is not reserved."""
+
+    spool_capacity: int = Field(100_000, ge=1)
+    """Number of instances that may wait to be indexed; senders then get A700."""
+    spool_free_bytes: int = Field(1 << 30, ge=0)
+    """Free disk space in bytes below which senders get A700."""
+    receiver_memory_bytes: int = Field(1 << 30, gt=0)
+    """Memory of a receiver in bytes, without mapped files, above which senders get A700."""
+    busy_share: float = Field(0.8, gt=0, lt=1)
+    """Fraction of these three limits above which responses to C-STORE are delayed."""
+    closed_share: float = Field(0.95, gt=0)
+    """Fraction of these three limits above which associations for storage are rejected."""
+    longest_delay_s: float = Field(2.0, ge=0, le=10)
+    """Seconds by which a response is delayed when a limit is reached."""
+    other_content: Literal["keep_first", "replace", "quarantine"] = "quarantine"
+    """Policy for a known SOP Instance UID with other content: keep_first, replace or quarantine."""
+    corrections_from: tuple[str, ...] = ()
+    """AE titles of the callers whose corrections are followed; empty: those of every caller."""
+    correction_limit_s: float = Field(10, gt=0)
+    """Seconds after which a correction that is not in force yet is answered with A700."""
+    set_aside_notes: int = Field(100_000, ge=1)
+    """Number of notes about instances that were set aside; beyond it the oldest notes are deleted."""
+    set_aside_bytes: int = Field(16 << 30, ge=0)
+    """Disk space in bytes for instances that were set aside; beyond it the oldest are deleted."""
+    batch_size: int = Field(32, ge=1)
+    """Number of instances that one transaction indexes."""
+    batch_delay_s: float = Field(0.05, ge=0)
+    """Seconds that a decoded instance may wait for others of its batch."""
+    decode_workers: int = Field(2, ge=1)
+    """Number of processes that decode pixels."""
+    decode_timeout_s: float = Field(60, gt=0)
+    """Processor seconds for one instance; a decoder that needs more is ended, and the instance set aside."""
+    decode_elapsed_s: float = Field(600, gt=0)
+    """Seconds by the clock for one instance, for a decoder that waits instead of computing."""
+    decode_kept_bytes: int = Field(512 << 20, gt=0)
+    """Memory in bytes that a decode worker may hold after an instance; above it the worker is replaced."""
+    max_decoded_bytes: int = Field(512 << 20, gt=0)
+    """Size in bytes of all sampled frames of an instance, decoded; above it fewer frames are sampled."""
+    decode_memory_bytes: int = Field(4 << 30, gt=0)
+    """Address space in bytes that a decode worker may add to that of its start."""
+    max_frames: int = Field(8, ge=1)
+    """Number of frames that are sampled from a multi-frame instance."""
+    max_announced_frames: int = Field(100_000, ge=1)
+    """Number of Frames above which an instance is set aside."""
+    max_pixels: int = Field(100_000_000, ge=1)
+    """Number of pixels of a frame (rows x columns) above which an instance is set aside."""
+    max_inflated_bytes: int = Field(1 << 30, ge=1)
+    """Size in bytes to which a deflated data set may grow; above it the instance is set aside."""
 
     @field_validator("code_length")
     @classmethod
@@ -172,9 +198,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
     def environment(self) -> dict[str, str]:
-        """Environment variables from which another process reads these settings; a table is written as JSON."""
+        """Environment variables from which another process reads these settings; a table or list is written as JSON."""
         values = self.model_dump(mode="json", exclude_none=True)
-        texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
+        texts = {name: json.dumps(v) if isinstance(v, dict | list) else str(v) for name, v in values.items()}
         return {f"{PREFIX}{name.upper()}": text for name, text in texts.items()}
 
     @property
@@ -188,6 +214,11 @@ class Settings(BaseSettings):
         return self.home / "spool"
 
     @property
+    def corrections_path(self) -> Path:
+        """Folder of orders to the process that writes the database."""
+        return self.home / "corrections"
+
+    @property
     def run_path(self) -> Path:
         """Folder where running roles leave their process numbers."""
         return self.home / "run"
@@ -196,7 +227,7 @@ class Settings(BaseSettings):
     def retrieve_ae_titles(self) -> tuple[str, ...]:
         """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we relay retrievals."""
         ours = self.ae_title if self.source_peer else ""
-        return tuple(title for title in (self.retrieve_ae_title, ours) if title)
+        return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property
     def address_family(self) -> socket.AddressFamily:
@@ -208,67 +239,3 @@ class Settings(BaseSettings):
         """Address of the web page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.http_port}/"
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """Settings with overrides from the command line; those that are None are not given.
-
-    Raises
-    ------
-    SettingsError
-        A value that cannot be used: which setting, what is wrong, and where the value comes from.
-    """
-    given = {name: value for name, value in overrides.items() if value is not None}
-    file = Path(given.get("home") or _variable("home") or DEFAULT_HOME) / FILE_NAME
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-        raise SettingsError("; ".join(_problem(problem, given, file) for problem in problems)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file} is no TOML: {error}") from error
-    except EnvironmentValueError as error:
-        raise SettingsError(f"environment: {error}; a table is written as JSON") from error
-    except (OSError, ValueError) as error:  # a file that cannot be read, or is no text
-        raise SettingsError(f"{file} cannot be read: {error}") from error
-    if settings.source_peer and settings.source_peer not in settings.peers:
-        problem = f"source_peer: {settings.source_peer!r} is not in the table of peers"
-        raise SettingsError(f"{problem} (set by {_source('source_peer', given, file)})")
-    if settings.fetch_missing_example and not settings.source_peer:
-        source = _source("fetch_missing_example", given, file)
-        raise SettingsError(f"fetch_missing_example: there is no source_peer to fetch from (set by {source})")
-    if settings.port == settings.http_port:
-        problem = f"port and http_port are both {settings.port}: give each its own"
-        sources = {_source(name, given, file) for name in ("port", "http_port")} - {DEFAULT}
-        raise SettingsError(f"{problem} (set by {' and '.join(sorted(sources))})")
-    return settings
-
-
-def _problem(problem: ErrorDetails, given: Mapping[str, Any], file: Path) -> str:
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        what = "there is no such setting"
-    elif problem["type"] == "value_error":  # ours, which name the value
-        what = str(problem["ctx"]["error"])
-    else:
-        what = f"{problem['msg'].replace('Input', 'it')}, not {problem['input']!r}"
-    return f"{name}: {what} (set by {_source(str(problem['loc'][0]), given, file)})"
-
-
-def _source(name: str, given: Mapping[str, Any], file: Path) -> str:
-    """Where a setting's value comes from, in the words of who set it."""
-    if name in given:
-        return f"the option --{name.replace('_', '-')}"
-    if _variable(name):
-        return f"the environment variable {PREFIX}{name.upper()}"
-    return str(file) if name in _names_in(file) else DEFAULT
-
-
-def _names_in(file: Path) -> Iterable[str]:
-    return tomllib.loads(file.read_text()) if file.exists() else ()
-
-
-def _variable(name: str) -> str | None:
-    """Value of a setting's environment variable, whose name may be written in small letters; empty is none."""
-    variables = {key.upper(): value for key, value in os.environ.items()}
-    return variables.get(f"{PREFIX}{name.upper()}") or None

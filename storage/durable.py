@@ -44,6 +44,7 @@ class FolderSync:
             raise OSError(error.errno, error.strerror) from error
 
     def _sync(self) -> None:
+        """Sync the folder without the lock, and note the outcome for all that wait for it."""
         self._begun += 1
         self._changed.release()
         error: OSError | None = None

@@ -1,4 +1,4 @@
-"""What storage refuses, each with its data and what to do."""
+"""The errors of storage, each with its data and what to do."""
 
 from pathlib import Path
 from typing import Literal

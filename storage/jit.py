@@ -44,18 +44,19 @@ def kernel(function: Function) -> Function:
         compiled: Any = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither the package nor the user's cache folder can be written: compile in each process
         return cast("Function", njit(nogil=True)(function))
-    compiled._cache._cache_file._source_stamp = STAMP
+    files = compiled._cache._cache_file
+    files._version = f"{files._version} {STAMP}"  # read before the rest, which may name modules that are gone
     return cast("Function", compiled)
 
 
 def has_fast_prefetch() -> bool:
-    """Whether the processor that kernels are compiled for counts bits in vectors, and gains from `prefetch` in a scan.
+    """True if the processor that kernels are compiled for counts bits in vectors, and gains from `prefetch` in a scan.
 
     Intel's with `vpopcntq` read a stream of codes up to 1.4 times as fast with it; AMD's Zen 4 takes 1.5 times as long.
     """
-    named, listed = config.CPU_NAME, config.CPU_FEATURES  # type: ignore[attr-defined]
+    named, features = config.CPU_NAME, config.CPU_FEATURES  # type: ignore[attr-defined]
     host: dict[str, bool] = binding.get_host_cpu_features()
-    counts = "+avx512vpopcntdq" in listed.split(",") if listed else host.get("avx512vpopcntdq", False)
+    counts = "+avx512vpopcntdq" in features.split(",") if features else host.get("avx512vpopcntdq", False)
     return counts and not (named or binding.get_host_cpu_name()).startswith("znver")
 
 
@@ -92,30 +93,35 @@ def _at(_typing_context: Any, address: Any, like: Any) -> Any:
 
 
 def _prefetch(_typing_context: Any, array: Any, index: Any) -> Any:
+    """Type and code of `prefetch`, for Numba."""
+
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         data = context.make_array(array)(context, builder, arguments[0]).data
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
         number = ir.IntType(32)
-        signature = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        signature = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
         get: Any = cgutils.get_or_insert_function
         function = get(builder.module, signature, "llvm.prefetch.p0")
-        builder.call(function, [place, *(ir.Constant(number, value) for value in (READ, KEEP, DATA))])
+        builder.call(function, [address, *(ir.Constant(number, value) for value in (READ, KEEP, DATA))])
         return context.get_dummy_value()
 
     return types.void(array, index), generate
 
 
 def _within(_typing_context: Any, array: Any, index: Any, low: Any, high: Any) -> Any:
+    """Type and code of `within`, for Numba."""
+
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         lane = context.get_data_type(array.dtype)
-        lanes, place = ir.VectorType(lane, LANES), ir.VectorType(ir.IntType(32), LANES)
+        lanes, indices = ir.VectorType(lane, LANES), ir.VectorType(ir.IntType(32), LANES)
         data = context.make_array(array)(context, builder, arguments[0]).data
         first = builder.bitcast(builder.gep(data, [arguments[1]]), lanes.as_pointer())
         values = builder.load(first, align=lane.width // 8)
 
         def spread(value: Any) -> Any:
-            one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(one, one, ir.Constant(place, [0] * LANES))
+            """Return a vector with a value in every lane."""
+            first = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(first, first, ir.Constant(indices, [0] * LANES))
 
         low, high = (context.cast(builder, arguments[n], _signature.args[n], array.dtype) for n in (2, 3))
         beyond, span = builder.sub(values, spread(low)), spread(builder.sub(high, low))
@@ -127,7 +133,7 @@ def _within(_typing_context: Any, array: Any, index: Any, low: Any, high: Any) -
 count_ones: Any = intrinsic(_count_ones)
 """Number of set bits, as one machine instruction where there is one (`popcnt`, or `vpopcntq` over a vector)."""
 lowest: Any = intrinsic(_lowest)
-"""Place of the lowest set bit of a word that is not 0."""
+"""Index of the lowest set bit of a word that is not 0."""
 at: Any = intrinsic(_at)
 """Pointer to an address, of the type of the elements of an array: what `numba.carray` makes arrays of."""
 within: Any = intrinsic(_within)

@@ -1,4 +1,4 @@
-"""One instance as it is kept: its place in the hierarchy and its attributes."""
+"""One instance as it is stored: its UIDs in the hierarchy, and its attributes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def patient_key(patient_id: str, issuer: str, study_instance_uid: str) -> str:
 
 
 def names_a_patient(key: str) -> bool:
-    """Whether the patient key was made from a Patient ID."""
+    """True if the patient key was made from a Patient ID."""
     return not key.startswith("\\")
 
 
@@ -44,7 +44,7 @@ def patient_id_and_issuer(key: str) -> tuple[str, str]:
 
 
 def may_be_one_patient(key: str, other: str) -> bool:
-    """Whether two patient keys can name the same patient.
+    """True if two patient keys can name the same patient.
 
     They can if they have the same Patient ID, unless both name an issuer and the two issuers differ: a sender that
     leaves the issuer out contradicts nobody. A key without a Patient ID is only equal to itself.

@@ -1,5 +1,6 @@
 """A node in this process, filled with a few studies, and a client of it."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,7 +98,9 @@ class Node:
         """Statuses and identifiers of the responses."""
         if (model, syntax) not in self.associations:
             self.associations[model, syntax] = self.associate(model, syntax)
-        responses = list(self.associations[model, syntax].send_c_find(request, model))
+        association = self.associations[model, syntax]
+        let_the_last_request_end(association)
+        responses = list(up_to_the_last(association, association.send_c_find(request, model)))
         return [status for status, _ in responses], [found for _, found in responses if found is not None]
 
     def found(self, request: Dataset, model: UID = StudyRoot, syntax: UID = ExplicitVRLittleEndian) -> list[Dataset]:
@@ -105,6 +108,24 @@ class Node:
         statuses, found = self.ask(request, model, syntax)
         assert [status.Status for status in statuses] == [Status.PENDING] * len(found) + [Status.SUCCESS]
         return found
+
+
+def up_to_the_last(
+    association: Association, responses: Iterator[tuple[Dataset, Dataset | None]]
+) -> Iterator[tuple[Dataset, Dataset | None]]:
+    """Responses up to the final one; pynetdicom's client would wait for another after B001 (PS3.4 C.6.4.4)."""
+    for status, found in responses:
+        yield status, found
+        if status.get("Status") == Status.RESPONSE_LIMIT_REACHED:
+            association._reactor_checkpoint.set()  # as the client does after what it takes for the last
+            return
+
+
+def let_the_last_request_end(association: Association) -> None:
+    """Wait until pynetdicom's thread runs on after a request: a second one sent earlier takes its old pause for a new
+    one, and the thread swallows the first response."""
+    while association._is_paused and not association._kill:
+        time.sleep(0.001)
 
 
 AMPLE_BYTES = 1 << 40  # the tests' own process holds far more than a receiver

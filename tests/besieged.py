@@ -33,7 +33,7 @@ DATA = body(picture(1, SOPClassUID=SECONDARY_CAPTURE))
 @contextmanager
 def besieged_node(folder: Path) -> Iterator[RunningNode]:
     """A node that gives silent peers little time."""
-    settings = {"network_timeout_s": str(SILENCE_S), "encoder_backend": "torch"}
+    settings = {"network_timeout_s": str(SILENCE_S), "encoder_backend": "torch", "receivers": "2"}
     with running_node(folder / "home", **settings) as running:
         yield running
 

@@ -15,6 +15,22 @@ pytest_plugins = ["tests.invented_page"]  # its fixtures
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for processes side by side: module by module, and all that share the hospital in one group.
+
+    Modules that start a node come first: a process that began one last would work alone at the end.
+    """
+    sharing = {item.path for item in items if "hospital" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("hospital" if item.path in sharing else item.path.stem))
+    items.sort(key=lambda item: item.path not in sharing and not _starts_a_node(item))
+
+
+def _starts_a_node(item: pytest.Item) -> bool:
+    names = vars(getattr(item, "module", object))
+    return any(names.get(starter.__name__) is starter for starter in (running_node, RunningNode))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real images beside the checkout; the test is skipped where it is not there."""

@@ -215,7 +215,7 @@ def conversations(home: Path, count: int, seed: int) -> Fed:
     fed = Fed()
     rng = np.random.default_rng(seed)
     with running_node(home, network_timeout_s="3", encoder_backend="torch", max_associations="400",
-                      max_associations_each="400") as node:  # fmt: skip
+                      max_associations_each="400", receivers="2") as node:  # fmt: skip
         pids = node.pids()
         for _ in range(count):
             started = time.monotonic()

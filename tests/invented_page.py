@@ -9,10 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hashing.codes import Codes, pack
+from node.configuration import load_settings
 from node.home import Reading
 from node.query.retriever import Retriever
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.web.app import build
+from node.web.resources import WebResources
 from storage.database.database import Database, Item
 from storage.record import patient_key
 from storage.search.local import LocalIndex
@@ -82,7 +84,8 @@ def client(home: Settings, reading: Reading) -> TestClient:
 
 
 def connect(home: Settings, reading: Reading) -> TestClient:
-    return TestClient(build(home, reading), base_url=f"http://{home.host}")
+    app = build(WebResources.of(home, reading))
+    return TestClient(app, base_url=f"http://{home.host}", client=("127.0.0.1", 50000))
 
 
 def uids(response: Any, name: str) -> list[str]:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.search.kernels.state import GroupedTopK, Parts, grouped
-from storage.segments.top_k import new_top_k
+from storage.search.kernels.distance import Parts
+from storage.segments.top_k import TopK, new_top_k
 
 
 class Laid:
@@ -58,5 +58,5 @@ def packed_bits(allowed: NDArray[np.bool_], counts: Sequence[int]) -> NDArray[np
     return np.concatenate(words) if words else np.empty(0, np.uint64)
 
 
-def nearest(k: int, code_length: int, groups: int = 0) -> GroupedTopK:
-    return grouped(new_top_k(k, code_length, code_length), groups)
+def nearest(k: int, code_length: int, groups: int = 0) -> TopK:
+    return new_top_k(k, code_length, code_length, groups)

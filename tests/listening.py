@@ -8,7 +8,7 @@ from pynetdicom import AE
 
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
-from node.dicom.sop_classes import ALWAYS_OFFERED
+from node.dicom.sop_classes import Service
 from storage.spool.queue import Spool
 from tests.running import free_port
 from tests.test_receiver import receiver_of
@@ -18,7 +18,11 @@ from tests.wire import Wire
 class Everybody:
     """A policy that admits all, and remembers what it is to count."""
 
-    ae_title, accept_unknown_sop_classes, services = "LOOKALIKE", True, ALWAYS_OFFERED
+    ae_title, accept_unknown_sop_classes, services = (
+        "LOOKALIKE",
+        True,
+        frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE}),
+    )
 
     def __init__(self) -> None:
         self.noted: list[str] = []
@@ -38,7 +42,7 @@ class Served:
         self.ae.network_timeout = timeout_s
         self.spool = Spool(folder / "spool", capacity=100, free_bytes=0)
         receiver = receiver_of(self.spool)
-        self.listener = Listener(self.ae, ("127.0.0.1", self.port), [], receiver, self.policy, tls=tls)
+        self.listener = Listener(self.ae, ("127.0.0.1", self.port), receiver, self.policy, tls=tls)
 
     def close(self) -> None:
         self.listener.stop()

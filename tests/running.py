@@ -63,7 +63,7 @@ def wait_until(condition: Callable[[], bool], what: str, limit_s: float = READY_
 
 
 class RunningNode:
-    """`lookalike serve` in a home folder.
+    """`lookalike serve` in a home folder, with one receiver unless told otherwise: each takes seconds to start.
 
     Attributes
     ----------
@@ -77,6 +77,7 @@ class RunningNode:
     folder = REPOSITORY
 
     def __init__(self, home: Path, **settings: str) -> None:
+        settings = {"receivers": "1", **settings}
         chosen: Any = settings
         self.settings = Settings(**{"home": home, "port": free_port(), "http_port": free_port(), **chosen})
         self.environment = os.environ | {f"LOOKALIKE_{name.upper()}": value for name, value in settings.items()}

@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import hamming_distance
-from storage.search.filter import NO_TABLE, listed
+from storage.search.filter import NO_TABLE, one_of
 from storage.search.kernels.bitset import Condition, every, keep, rows_of
 from storage.search.kernels.distance import BLOCK
 from storage.search.kernels.select import (
     MAX_LISTED,
     keep_listed,
+    list_candidates,
     list_near,
-    list_near_set,
-    list_set,
     new_listing,
     take_listed,
 )
@@ -37,7 +36,7 @@ def conditions(draw: st.DrawFn, dtype: type[np.integer[Any]]) -> tuple[Condition
     top = min(span, int(np.iinfo(dtype).max))
     generator = np.random.default_rng(draw(seeds))
     values = generator.integers(0, top, draw(st.sampled_from([0, 1, 2, 7, 40])), endpoint=True).astype(dtype)
-    return listed(values, dtype, wanted=draw(st.booleans())), values
+    return one_of(values, dtype, wanted=draw(st.booleans())), values
 
 
 def column_of(
@@ -67,8 +66,9 @@ def test_what_is_kept_is_what_passes_however_many_are_asked_about(
 
     keep(counts, where, asked, bits)
     listing, position, found = new_listing(), np.zeros(3, np.int64), []
+    laid, query = Laid(np.zeros((n, 1), np.uint64), sizes), np.zeros((1, 1), np.uint64)
     while position[0] < len(sizes):
-        some = list_set(counts, packed_bits(before, sizes), listing, position)
+        some = list_candidates(laid.parts(), query, 0, packed_bits(before, sizes), MAX_LISTED, listing, position)
         left = keep_listed(listing, some, where, asked)
         found += list(zip(listing.parts[:left].tolist(), listing.offsets[:left].tolist(), strict=True))
 
@@ -87,11 +87,12 @@ def test_every_row_has_a_bit_and_no_other(n: int) -> None:
 
 def test_more_rows_are_listed_than_there_is_room_for_in_several_calls() -> None:
     sizes = [MAX_LISTED + 100, 3, MAX_LISTED]
-    counts, listing, position = np.array(sizes), new_listing(), np.zeros(3, np.int64)
-    found = []
+    listing, position, found = new_listing(), np.zeros(3, np.int64), []
+    laid, query = Laid(np.zeros((sum(sizes), 1), np.uint64), sizes), np.zeros((1, 1), np.uint64)
 
     while position[0] < len(sizes):
-        some = list_set(counts, every(counts), listing, position)
+        bits = every(np.array(sizes))
+        some = list_candidates(laid.parts(), query, 0, bits, MAX_LISTED, listing, position)
         found += list(zip(listing.parts[:some].tolist(), listing.offsets[:some].tolist(), strict=True))
 
     assert found == [(part, at) for part, size in enumerate(sizes) for at in range(size)]
@@ -127,9 +128,11 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     found: list[tuple[int, int]] = []
 
     while position[0] < len(split):
-        limit = int(chosen.top_k.threshold[0])
+        limit = int(chosen.threshold[0])
         if by_bits:
-            left = list_near_set(laid.parts(), queries, limit, packed_bits(values == 1, sizes), most, listing, position)
+            left = list_candidates(
+                laid.parts(), queries, limit, packed_bits(values == 1, sizes), most, listing, position
+            )
         else:
             some = list_near(laid.parts(), queries, limit, most, listing, position)
             left = keep_listed(listing, some, columns, condition)
@@ -144,12 +147,12 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     reached = np.sort(best[best <= code_length])
     farthest = reached[k - 1] if k <= reached.size else code_length
     answer = kept[(expected[kept] == best[label]) & (expected[kept] <= farthest)]
-    assert chosen.top_k.threshold[0] == farthest
+    assert chosen.threshold[0] == farthest
     assert set(answer.tolist()) <= {row for row, _ in found} <= set(kept.tolist())
     assert all(distance == expected[row] for row, distance in found)
     assert [row for row, _ in found] == sorted(row for row, _ in found)
 
 
-@pytest.mark.parametrize("loop", [keep, list_near, list_near_set, list_set, keep_listed, take_listed])
+@pytest.mark.parametrize("loop", [keep, list_near, list_candidates, keep_listed, take_listed])
 def test_other_threads_run_while_a_loop_does(loop: Any) -> None:
     assert loop.targetoptions["nogil"]

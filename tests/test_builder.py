@@ -140,7 +140,7 @@ def test_a_segment_that_cannot_be_trusted_is_scanned_reported_and_made_again(
         with index.view() as view, caplog.at_level(logging.WARNING):
             assert checked(index) == 0
             assert [view.search(code[None], 1).hits[0].distance for code in stored] == [0] * 64
-            assert len(list(faults(database, view.snapshot.records))) == 1
+            assert len(faults(database, view.snapshot.records.segment_entries)) == 1
         assert "lookalike index build" in caplog.text
         assert len(verify(database)) == 1
 
@@ -154,7 +154,7 @@ def test_verifying_finds_a_segment_that_is_whole_but_does_not_follow_from_the_co
     with create(tmp_path) as database:
         database.append(items(codes(64)))
         build(database)
-        with database._writing() as tables:
+        with database.writing() as tables:
             changed = tables.rows.read("codes", 1).copy()
             changed[0, 3] ^= 1
             tables.rows._put("codes", 1, changed)

@@ -1,5 +1,6 @@
 """C-FIND requests in the character sets of the world, declared, left out and unknown."""
 
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -7,10 +8,12 @@ from pydicom import config as pydicom_config
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ImplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
+from node.ingest.preparation import text
 from node.peers import RemoteEntity
+from node.query.data_set import read_data_set
 from node.settings import Settings
 from tests.answering import SYNTAXES, Node, answering_node
 from tests.archive import identifier, instance
@@ -19,6 +22,8 @@ NAMES = {
     "ISO_IR 100": "Müller^Jörg",
     "ISO_IR 144": "Иванов^Иван",
     "\\ISO 2022 IR 87": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+    "ISO 2022 IR 13\\ISO 2022 IR 87": "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+    "\\ISO 2022 IR 58": "Zhang^XiaoDong=张^小东",
     "\\ISO 2022 IR 149": "Hong^Gildong=洪^吉洞=홍^길동",
     "GB18030": "Wang^XiaoDong=王^小东",
     "ISO_IR 192": "Łukasz^Žofia",
@@ -77,14 +82,34 @@ def test_a_missing_or_unknown_character_set_is_the_one_that_is_assumed_of_the_ca
     monkeypatch.setattr(pydicom_config.settings, "reading_validation_mode", pydicom_config.IGNORE)
     request = asking_for("Иванов*", "ISO_IR 144", declared)
     assert found(node, request, syntax) == []
-    monkeypatch.setattr(node.entity, "settings", assuming(node, "ISO_IR 144"))
+    monkeypatch.setattr(node.entity.find_service, "settings", assuming(node, "ISO_IR 144"))
 
     [response] = node.found(request, syntax=syntax)
 
     assert (str(response.PatientName), response.SpecificCharacterSet) == ("Иванов^Иван", "ISO_IR 144")
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("declared", ["ISO_IR 192", "ISO_IR 6", "ISO 2022 IR 6"])
+def test_a_character_set_in_which_the_text_has_no_meaning_is_not_believed(
+    node: Node, syntax: UID, declared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.entity.find_service, "settings", assuming(node, "ISO_IR 144"))
+
+    [response] = node.found(asking_for("Иванов*", "ISO_IR 144", declared), syntax=syntax)
+
+    assert (str(response.PatientName), response.SpecificCharacterSet) == ("Иванов^Иван", "ISO_IR 144")
+
+
 def test_a_declared_character_set_is_believed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node.entity, "settings", assuming(node, "ISO_IR 144"))
+    monkeypatch.setattr(node.entity.find_service, "settings", assuming(node, "ISO_IR 144"))
 
     assert found(node, asking_for("Müller*", "ISO_IR 100", "ISO_IR 100")) == ["Müller^Jörg"]
+
+
+def test_chinese_with_code_extensions_is_stored_without_their_escape_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pydicom_config.settings, "reading_validation_mode", pydicom_config.IGNORE)
+    name = b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab "  # PS3.5 section K.2
+    octets = struct.pack("<HHI", 8, 5, 16) + b"\\ISO 2022 IR 58 " + struct.pack("<HHI", 0x10, 0x10, len(name)) + name
+
+    assert text(read_data_set(octets, ImplicitVRLittleEndian), "PatientName") == "Zhang^XiaoDong=张^小东"

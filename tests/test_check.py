@@ -67,3 +67,25 @@ def test_commands_ask_the_node_that_runs_in_the_home_folder_wherever_it_listens(
     assert (peer.ae_title, peer.host, peer.port) == ("LOOKALIKE", "127.0.0.1", settings.port)
     assert running.http_port == settings.http_port
     assert (stopped.ae_title, stopped.port) == ("OTHER", 11112)
+
+
+@pytest.mark.parametrize(
+    ("retrieve_ae_title", "source_peer", "good", "finding"),
+    [
+        ("", "", True, "none is sent: set retrieve_ae_title, or source_peer to retrieve through this node"),
+        ("ARCHIVE", "", True, "ARCHIVE in each response"),
+        ("", "PACS", True, "LOOKALIKE in each response"),
+        ("ARCHIVE", "PACS", True, "ARCHIVE and LOOKALIKE in each response"),
+        ("LOOKALIKE", "PACS", True, "LOOKALIKE in each response"),
+        ("LOOKALIKE", "", False, "responses name this node, LOOKALIKE, which offers no retrieval: set source_peer"),
+    ],
+)
+def test_the_retrieve_ae_title_is_one_that_serves_retrievals_or_absent(
+    retrieve_ae_title: str, source_peer: str, good: bool, finding: str, settings: Settings
+) -> None:
+    chosen = settings.model_copy(update={"retrieve_ae_title": retrieve_ae_title, "source_peer": source_peer})
+
+    outcome = outcomes(chosen)["Retrieve AE Title"]
+
+    assert outcome.good is good
+    assert outcome.finding.startswith(finding)

@@ -59,7 +59,7 @@ def test_a_compaction_loses_the_deleted_rows_and_nothing_else(
         database.remove(f"2.25.2{number}" for number in removed)
         before = told(database)
 
-        lost = compact(database._writing, step_rows=step_rows)
+        lost = compact(database.writing, step_rows=step_rows)
 
         assert database.verify() == []
         assert told(database) == before
@@ -87,11 +87,11 @@ def test_a_compaction_killed_after_any_step_leaves_the_same_answers_and_the_next
                 raise StoppedError
 
         try:
-            compact(database._writing, stop, step_rows=3)
+            compact(database.writing, stop, step_rows=3)
         except StoppedError:
             assert told(database) == before
             assert database.verify() == []
-        compact(database._writing, step_rows=3)
+        compact(database.writing, step_rows=3)
 
         assert told(database) == before
         assert database.verify() == []
@@ -109,7 +109,7 @@ def test_what_is_stored_and_removed_between_two_steps_is_kept_and_gone(tmp_path:
                 database.append([item(40, 100)])
                 database.remove(["2.25.21", "2.25.220"])
 
-        compact(database._writing, meanwhile, step_rows=3)
+        compact(database.writing, meanwhile, step_rows=3)
 
         assert database.verify() == []
         kept = {f"2.25.2{number}" for number in (0, 2, 3, 4, *range(12, 20), *range(21, 30), 40)}

@@ -35,14 +35,18 @@ def chest_radiograph(phantoms: Path) -> str:
         return next(row["sop_instance_uid"] for row in csv.DictReader(table) if row["modality"] in {"CR", "DX"})
 
 
+def standard_dictionaries() -> list[str]:
+    """Paths of the dictionaries that DCMTK is installed with, where it reads them from files."""
+    folder = next((folder for folder in DICTIONARIES if folder.is_dir()), None)
+    return [str(folder / name) for name in ("dicom.dic", "private.dic")] if folder else []
+
+
 @pytest.fixture
 def dictionary(tmp_path: Path) -> str:
     """Value of DCMDICTPATH with our dictionary in it."""
     own = tmp_path / "lookalike.dic"
     own.write_text(dcmtk_dictionary())
-    folder = next((folder for folder in DICTIONARIES if folder.is_dir()), None)
-    standard = [str(folder / name) for name in ("dicom.dic", "private.dic")] if folder else []
-    return ":".join([*standard, str(own)])
+    return ":".join([*standard_dictionaries(), str(own)])
 
 
 def ask(node: RunningNode, *arguments: str, dictionary: str, query: Path | None = None) -> list[str]:

@@ -158,7 +158,7 @@ def test_of_extended_negotiation_only_what_is_done_is_accepted(node: Node, propo
     association.release()
 
     answered = association.acceptor.sop_class_extended[StudyRoot]
-    done = b"\1\0\0\0\0\1\0"
+    done = b"\1\1\0\0\0\1\1"
     assert answered == bytes(ours & theirs for ours, theirs in zip(done, proposed, strict=False))
 
 

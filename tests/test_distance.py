@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
 from storage.search.kernels.distance import BLOCK
-from storage.search.kernels.mean import total
-from storage.search.kernels.select import MIN_LISTED, new_listing, select
-from storage.search.kernels.state import UNSEEN, GroupedTopK, Totals
-from storage.segments.top_k import lower, new_results
+from storage.search.kernels.mean import Totals, total
+from storage.search.kernels.select import MIN_LISTED, select
+from storage.segments.top_k import UNSEEN, TopK, lower, new_results
 from tests.invented import codes
 from tests.laid import Laid, nearest, packed_bits
 
@@ -24,13 +23,13 @@ def twin(stored: Codes, queries: Codes) -> NDArray[np.int64]:
     return least
 
 
-def selected(laid: Laid, queries: Codes, chosen: GroupedTopK, capacity: int) -> list[tuple[int, int, int]]:
+def selected(laid: Laid, queries: Codes, chosen: TopK, capacity: int) -> list[tuple[int, int, int]]:
     """(row, distance, group) of every result, in as many calls as the capacity needs."""
-    parts, position, found, listing = laid.parts(), np.zeros(2, np.int64), [], new_listing()
+    parts, position, found = laid.parts(), np.zeros(2, np.int64), []
     while position[0] < len(parts.rows):
         results = new_results(capacity)
         results.groups[:] = 0
-        select(parts, queries, chosen, listing, results, position)
+        select(parts, queries, chosen, results, position)
         found += list(zip(*(column[: results.size[0]].tolist() for column in results[1:]), strict=True))
     return found
 
@@ -66,7 +65,7 @@ def test_select_gives_every_row_of_the_answer(
     farthest = reached[k - 1] if k <= len(reached) else code_length
     answer = np.flatnonzero(kept & (expected == best[labels]) & (expected <= farthest))
     rows = [row for row, _, _ in found]
-    assert chosen.top_k.threshold[0] == farthest
+    assert chosen.threshold[0] == farthest
     assert set(answer.tolist()) <= set(rows)
     assert rows == sorted(set(rows))
     assert not set(rows) - set(np.flatnonzero(kept).tolist())
@@ -78,14 +77,14 @@ def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None
     stored, queries = codes(1000), codes(1, seed=1)
     expected, chosen = twin(stored, queries), nearest(50, 64)
     laid = Laid(stored, [500, 500])
-    select(laid.parts(0, 1), queries, chosen, new_listing(), new_results(1000), np.zeros(2, np.int64))
+    select(laid.parts(0, 1), queries, chosen, new_results(1000), np.zeros(2, np.int64))
 
-    lower(chosen.top_k, 20)
+    lower(chosen, 20)
     results = new_results(1000)
-    select(laid.parts(1), queries, chosen, new_listing(), results, np.zeros(2, np.int64))
+    select(laid.parts(1), queries, chosen, results, np.zeros(2, np.int64))
 
     rows, distances = (column[: results.size[0]] for column in results[1:3])
-    assert set(np.flatnonzero(expected[500:] <= chosen.top_k.threshold[0]) + 500) <= set(rows.tolist())
+    assert set(np.flatnonzero(expected[500:] <= chosen.threshold[0]) + 500) <= set(rows.tolist())
     assert distances.max(initial=0) <= 20
 
 

@@ -1,8 +1,7 @@
-"""The documentation names what the code has and nothing else: settings, commands, private elements, statuses."""
+"""The documentation names what the code has and nothing else: settings, commands, statuses."""
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import typer
@@ -10,22 +9,12 @@ from typer.main import get_command
 
 from hashing.__main__ import app as hashing_app
 from node.cli.main import app
-from node.dicom.hierarchy import ATTRIBUTES
-from node.dicom.private import DEFINITIONS
 from node.errors import Status
 from node.peers import RemoteEntity
 from node.settings import Settings
+from tests.documents import DOCS, rows
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 README = DOCS.parent / "README.md"
-
-
-def rows(document: str, *header: str) -> list[list[str]]:
-    """Rows of the table of a document that has this header, cell by cell."""
-    text = (DOCS / document).read_text()
-    assert f"| {' | '.join(header)} |" in text, f"{document} has no table {header}"
-    body = text.split(f"| {' | '.join(header)} |", 1)[1].split("\n\n", 1)[0]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body.strip().split("\n")[1:]]
 
 
 def commands(command: object, *path: str) -> Iterator[tuple[str, typer.core.TyperCommand]]:
@@ -90,22 +79,6 @@ def test_the_readme_and_the_documentation_name_only_commands_that_are_there() ->
     }
 
     assert called <= {name.split()[1] for name in SHOWN}
-
-
-def test_every_private_element_is_documented_with_its_vr_and_multiplicity() -> None:
-    documented = {row[0]: tuple(row[1:4]) for row in rows("conformance.md", "element", "name", "VR", "VM", "use")}
-
-    assert documented == {
-        f"xx{element:02X}": (definition.name, definition.vr, definition.vm)
-        for element, definition in DEFINITIONS.items()
-    }
-
-
-def test_every_key_that_is_kept_is_documented_at_its_level() -> None:
-    documented = {row[0]: set(re.findall(r"\w+", row[1])) for row in rows("conformance.md", "level", "keys")}
-
-    assert set(documented) == {str(level) for level in ATTRIBUTES}
-    assert all(set(keys) <= documented[str(level)] for level, keys in ATTRIBUTES.items())
 
 
 def test_every_status_we_answer_is_documented() -> None:

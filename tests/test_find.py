@@ -233,11 +233,7 @@ def test_long_work_is_cancelled_before_it_has_found_anything(
     monkeypatch.setattr(find, "CHECK_S", 0)
     answers = iter([False, False, True])
 
-    responses = list(
-        node.finder.find(
-            request_, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=lambda: next(answers)
-        )
-    )
+    responses = list(node.finder.find(request_, implicit=False, is_cancelled=lambda: next(answers)))
 
     assert responses == [(Status.CANCEL, None)]
 

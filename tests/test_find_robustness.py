@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, build_context
 
+from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, GROUP, Element
 from node.errors import Refusal, Status
 from node.peers import RemoteEntity
@@ -123,12 +124,15 @@ def test_a_caller_may_choose_refusal_of_keys_that_are_not_supported(
     node: Node, choice: str, status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = RemoteEntity.model_validate({"host": "127.0.0.1", "port": 104, "unsupported_match": choice})
-    monkeypatch.setattr(node.entity, "settings", node.settings.model_copy(update={"peers": {"CLIENT": client}}))
+    monkeypatch.setattr(
+        node.entity.find_service, "settings", node.settings.model_copy(update={"peers": {"CLIENT": client}})
+    )
 
     statuses, found = node.ask(identifier("STUDY", PatientID="A", PatientComments="x"))
     supported = node.found(identifier("STUDY", PatientID="A"))
 
     assert statuses[-1].Status == status
+    assert statuses[-1].get("OffendingElement") == (tag_of("PatientComments") if choice == "refuse" else None)
     assert len(found) == (0 if choice == "refuse" else 2)
     assert len(supported) == 2
 
@@ -151,9 +155,7 @@ def test_no_read_transaction_is_open_while_responses_are_sent(
     monkeypatch.setattr(Snapshot, "__enter__", entered)
     monkeypatch.setattr(Snapshot, "__exit__", left)
 
-    responses = node.finder.find(
-        request_, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=lambda: False
-    )
+    responses = node.finder.find(request_, implicit=False, is_cancelled=lambda: False)
 
     for status, _ in responses:
         assert status == Status.PENDING
@@ -166,11 +168,7 @@ def test_more_text_than_is_gathered_is_refused_before_the_first_response(
     monkeypatch.setattr(find, "MAX_CHARACTERS", 10)
 
     with pytest.raises(Refusal) as refused:
-        list(
-            node.finder.find(
-                STUDIES, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=lambda: False
-            )
-        )
+        list(node.finder.find(STUDIES, implicit=False, is_cancelled=lambda: False))
 
     assert refused.value.status == Status.OUT_OF_RESOURCES
 
@@ -192,9 +190,7 @@ def test_counting_what_lies_below_one_entity_is_cancelled_too(
     request = identifier("STUDY", PatientID="C", keys=keys)
     if "StudyDate" in keys:
         request = identifier("STUDY", {Element.EXAMPLE_STUDY_INSTANCE_UID: uid("5")}, keys)
-    responses = node.finder.find(
-        request, patient_root=False, example_mandatory=False, implicit=False, is_cancelled=is_cancelled
-    )
+    responses = node.finder.find(request, implicit=False, is_cancelled=is_cancelled)
 
     assert list(responses) == [(Status.CANCEL, None)]
     assert len(calls) == 10

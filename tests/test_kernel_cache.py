@@ -23,18 +23,22 @@ from storage.search.kernels import select as listing
 from storage.search.kernels import mean as sums
 from storage.segments import top_k
 make_ready(Path(sys.argv[1]), 64)
-loops = bits.every, bits.keep, bits.rows_of, listing.list_set, listing.select, top_k.lower, sums.total
+loops = bits.every, bits.keep, bits.rows_of, listing.list_candidates, listing.select, top_k.lower, sums.total
 print(*(list(loop.stats.cache_misses.values()) for loop in loops if not loop.stats.cache_hits))
 """
 
 
 KEPT = """
 import sys
+from pathlib import Path
 from storage import jit as compiled
 compiled.STAMP = sys.argv[1]
 @compiled.kernel
 def one():
     return 1
+if sys.argv[2:]:
+    index = Path(one._cache._cache_file._index_path)
+    index.write_bytes(index.read_bytes()[:-9])
 one()
 print(sum(one.stats.cache_hits.values()))
 """
@@ -76,12 +80,13 @@ def test_where_no_cache_can_be_written_no_other_process_is_asked(
 def test_kernels_of_before_any_module_changed_are_not_used(tmp_path: Path) -> None:
     (tmp_path / "kept.py").write_text(KEPT)
 
-    def hits(changed: str) -> int:
-        command = [sys.executable, str(tmp_path / "kept.py"), changed]
+    def hits(*arguments: str) -> int:
+        command = [sys.executable, str(tmp_path / "kept.py"), *arguments]
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
         return int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
     assert [hits(changed) for changed in ("before", "before", "after", "after")] == [0, 1, 0, 1]
+    assert hits("later", "the old index cannot be read") == 0
 
 
 def test_a_change_of_any_module_changes_the_stamp(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_was_acknowledged_outlives_any_killed_process(
 def test_what_four_senders_were_promised_outlives_ten_kills(
     trial: int, twenty_patients: list[Path], tmp_path: Path
 ) -> None:
-    node, rng = RunningNode(tmp_path / "home"), random.Random(1000 + trial)
+    node, rng = RunningNode(tmp_path / "home", receivers="2"), random.Random(1000 + trial)
     acknowledged: set[str] = set()
     try:
         node.start()

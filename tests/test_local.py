@@ -15,7 +15,7 @@ from storage.search.local import LocalIndex
 from storage.segments import registry
 from storage.segments.builder import build
 from storage.segments.segment_file import Segment
-from tests.index_cases import instance_uid, rows
+from tests.index_cases import instance_uid
 from tests.indexing import always_indexed, create, items
 from tests.invented import codes, item
 
@@ -33,12 +33,9 @@ def test_it_fulfils_the_contract(database: Database) -> None:
         assert typed.search(codes(1), 1).hits == ()
 
 
-def test_what_the_database_stores_is_found_at_once_and_need_not_be_appended(database: Database) -> None:
+def test_what_the_database_stores_is_found_at_once(database: Database) -> None:
     index = LocalIndex(database)
     database.append(items(codes(20)))
-    known = rows(3, codes(1, seed=9))
-
-    index.append(known)
 
     with index.view() as view:
         assert view.search(codes(20)[3:4], 1).hits[0].uid == instance_uid(3)
@@ -74,18 +71,7 @@ def test_a_view_is_not_searched_after_its_end(database: Database) -> None:
     with pytest.raises(SnapshotError):
         view.search(codes(1), 1)
     with pytest.raises(SnapshotError):
-        _ = view.snapshot.addresses
-
-
-def test_rows_that_contradict_the_tree_are_refused(database: Database) -> None:
-    index = LocalIndex(database)
-    index.append(rows(0, codes(1)))
-
-    with pytest.raises(ValueError, match="contradict"):
-        index.append(rows(40, codes(1), series_instance_uid="2.25.30"))
-
-    with index.view() as view:
-        assert view.snapshot.rows == 1
+        view.snapshot.cut(1, ())
 
 
 def test_a_check_that_fails_leaves_its_rows_to_the_scan_and_says_so(

@@ -142,7 +142,10 @@ def test_a_node_in_trouble_says_so_and_no_more(home: Settings, reading: Reading,
 
 
 def test_a_failure_has_one_http_status() -> None:
-    failures = {status for status in Status if 0xA700 <= status < Status.CANCEL} - {Status.WARNING}
+    failures = {status for status in Status if 0xA700 <= status < Status.CANCEL} - {
+        Status.WARNING,
+        Status.RESPONSE_LIMIT_REACHED,
+    }
 
     assert set(HTTP_STATUS) == failures
     assert all(400 <= http < 600 for http in HTTP_STATUS.values())

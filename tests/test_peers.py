@@ -16,10 +16,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from node.cli.check import run_checks
+from node.configuration import load_settings
 from node.dicom.client import Peer
 from node.errors import PeerError, SettingsError
 from node.peers import RemoteEntity
-from node.settings import FILE_NAME, Settings, load_settings
+from node.settings import FILE_NAME, Settings
 from tests.answering import EXAMPLE, Node, answering_node
 from tests.archive import identifier, uid
 from tests.running import free_port

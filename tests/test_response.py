@@ -45,7 +45,7 @@ def _lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(dataset: Dataset) -> Query:
-    return read_query(dataset, patient_root=False)
+    return read_query(dataset)
 
 
 def write_response(
@@ -177,7 +177,7 @@ def test_values_that_their_vr_does_not_allow_arrive_without_a_word() -> None:
 def test_the_character_set_of_the_request_is_used_if_it_can(
     requested: str, name: str, answered: str | list[str] | None
 ) -> None:
-    query = Query(Level.STUDY, read_keys({"PatientName": "", "StudyDescription": ""}), (), None, False, requested, 0x10)
+    query = Query(Level.STUDY, read_keys({"PatientName": "", "StudyDescription": ""}), (), None, (), requested, 0x10)
 
     response = write_response(query, {"PatientName": name}, "", {})
 
@@ -194,7 +194,7 @@ def test_the_character_set_of_the_request_is_used_if_it_can(
 def test_every_text_arrives_whole_whatever_character_set_was_asked_for(
     requested: str, name: str, description: str, implicit: bool
 ) -> None:
-    query = Query(Level.STUDY, read_keys({"PatientName": "", "StudyDescription": ""}), (), None, False, requested, 0x10)
+    query = Query(Level.STUDY, read_keys({"PatientName": "", "StudyDescription": ""}), (), None, (), requested, 0x10)
 
     there = write_response(query, {"PatientName": name, "StudyDescription": description}, "", {}, implicit=implicit)
 
@@ -240,7 +240,7 @@ def test_every_identifier_has_the_bytes_that_pydicom_writes(
     implicit: bool,
 ) -> None:
     returned = tuple(sorted(ELEMENT_VALUES))
-    query = Query(level, read_keys(dict.fromkeys([*stored, "PatientID"], "")), returned, None, False, requested, block)
+    query = Query(level, read_keys(dict.fromkeys([*stored, "PatientID"], "")), returned, None, (), requested, block)
     values = {element: ELEMENT_VALUES[element] for element in similarity}
 
     encoded = ResponseEncoder(query, implicit=implicit).encode(stored, title, values)

@@ -183,7 +183,7 @@ def test_what_the_node_is_set_to_yields_where_it_cannot_be_had_and_a_key_does_no
 
         assert answer.ranking == Ranking.HAMMING
         assert (refusal.status, refusal.offending) == (Status.DATA_SET_MISMATCH, Tag(GROUP, 0x420C))
-        assert refusal.comment == "too little was kept of this example: rank by HAMMING"
+        assert refusal.comment == "no outputs are stored of this example: rank by HAMMING"
 
     partly = retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), without_classes)
     question = about("1.1.1", ranking=Ranking.CLASSES)

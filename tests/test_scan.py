@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +12,18 @@ from hypothesis import strategies as st
 from hashing.codes import Codes, hamming_distance
 from storage.database.columns import LEVEL_COLUMN
 from storage.record import LEVELS, Level
-from storage.search import worker
+from storage.search import scan
 from storage.search.filter import Candidates
 from storage.search.index import Filter
 from storage.search.local import LocalIndex
 from storage.search.local_snapshot import LocalSnapshot
-from storage.search.scan import sweep
-from storage.search.scan_query import FilterOrder, ScanQuery, ScanResult
+from storage.search.scan import ScanQuery, ScanResult, sweep
+from tests.benchmarks.search_data import all_codes, uniform
+from tests.benchmarks.search_data import database as stored
 from tests.contracts.implementations import database
 from tests.index_cases import Case, cases, filters, ks
 from tests.invented import codes
+from tests.local_store import LocalStore
 from tests.naive_index import passes
 
 Pairs = list[tuple[int, int]]
@@ -30,7 +33,7 @@ queries_of = st.tuples(st.integers(1, 3), st.integers(0, 99))
 @contextmanager
 def snapshot_of(case: Case) -> Iterator[LocalSnapshot]:
     with database(case.code_length) as opened:
-        index = LocalIndex(opened)
+        index = LocalStore(opened)
         index.append(case.rows)
         index.remove(case.removed)
         with index.snapshot() as snapshot:
@@ -60,19 +63,19 @@ def twin(case: Case, where: Filter, queries: Codes, most: int) -> ScanResult:
     return ScanResult(chosen, np.array(distances, np.uint16)[chosen], np.empty(0, np.uint32))
 
 
-def scanned(snapshot: LocalSnapshot, query: ScanQuery, order: FilterOrder, threads: int) -> Pairs:
-    found = sweep(snapshot, query, order, threads=threads)
+def scanned(snapshot: LocalSnapshot, query: ScanQuery, threads: int, *, filter_first: bool = False) -> Pairs:
+    found = sweep(snapshot, query, filter_first=filter_first, threads=threads)
     assert found.rows.tolist() == sorted(set(found.rows.tolist()))
     return answer(found, query)
 
 
-@pytest.mark.parametrize("order", FilterOrder)
+@pytest.mark.parametrize("filter_first", [True, False])
 @pytest.mark.parametrize("selective", [0.0, 1.0])
 @given(cases(), queries_of, filters(), ks, st.sampled_from([1, 2, 3]), st.sampled_from([20, 256]))
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_a_scan_gives_every_row_of_the_answer_in_whichever_order_columns_are_tested(
     selective: float,
-    order: FilterOrder,
+    filter_first: bool,
     case: Case,
     seeds: tuple[int, int],
     where: Filter,
@@ -82,26 +85,39 @@ def test_a_scan_gives_every_row_of_the_answer_in_whichever_order_columns_are_tes
 ) -> None:
     queries = codes(seeds[0], case.code_length, seed=seeds[1])
     with snapshot_of(case) as snapshot, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "SELECTIVE", selective)
+        patch.setattr(scan, "SELECTIVE", selective)
         query = ScanQuery(queries, k, most, Candidates(where, snapshot))
 
-        found = scanned(snapshot, query, order, threads)
+        found = scanned(snapshot, query, threads, filter_first=filter_first)
 
     assert found == answer(twin(case, where, queries, most), query)
 
 
-@given(cases(), queries_of, ks, st.sampled_from(LEVELS), st.sampled_from([1, 2, 3]))
+@given(cases(), queries_of, ks, st.sampled_from(LEVELS), st.sampled_from([1, 2, 3]), st.integers(0, 64))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_a_scan_without_filter_counts_each_group_once(
-    case: Case, seeds: tuple[int, int], k: int, level: Level, threads: int
+    case: Case, seeds: tuple[int, int], k: int, level: Level, threads: int, suggested: int
 ) -> None:
     queries = codes(seeds[0], case.code_length, seed=seeds[1])
-    with snapshot_of(case) as snapshot:
+    with snapshot_of(case) as snapshot, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "MIN_SAMPLED_K", 2)
+        patch.setattr(scan, "_sampled_threshold", lambda *_: min(suggested, case.code_length))
         groups = 0 if level == Level.IMAGE else snapshot.records.ordinal_bound(level)
         query = ScanQuery(queries, k, case.code_length, None, LEVEL_COLUMN[level], groups)
 
-        found = scanned(snapshot, query, FilterOrder.LAST, threads)
+        found = scanned(snapshot, query, threads)
 
         expected = twin(case, Filter(), queries, case.code_length)
         labels = snapshot.records.levels_of(expected.rows, level)
     assert found == answer(ScanResult(expected.rows, expected.distances, labels), query)
+
+
+def test_a_scan_for_many_rows_that_begins_with_a_sample_finds_them_all(tmp_path: Path) -> None:
+    with stored(tmp_path, "uniform", uniform, 60_000, 64) as opened, LocalIndex(opened).snapshot() as snapshot:
+        query, every = codes(1, seed=3), all_codes(opened)
+
+        found = sweep(snapshot, ScanQuery(query, 600, 64))
+
+    expected = np.sort(hamming_distance(query[0], every))[:600]
+    assert np.sort(found.distances)[:600].tolist() == expected.tolist()
+    assert found.distances.max() == expected[-1]

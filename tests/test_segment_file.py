@@ -14,7 +14,7 @@ from hashing.codes import Codes
 from storage.database.tables import SegmentEntry
 from storage.errors import SegmentError
 from storage.segments import segment_file
-from storage.segments.layout import Blocks, design_for
+from storage.segments.layout import Blocks, layout_for
 from storage.segments.segment_file import TRAILER, Segment, segment_path, write_segment
 from tests.invented import codes
 
@@ -27,8 +27,8 @@ def write(
     folder: Path, stored: Codes, code_length: int = 64, first_row: int = 0, *, inline: bool = True
 ) -> SegmentEntry:
     blocks = blocks_of(stored)
-    design = design_for(blocks, len(stored), code_length, inline=inline)
-    return write_segment(folder, "name", first_row, design, blocks)
+    layout = layout_for(blocks, len(stored), code_length, inline=inline)
+    return write_segment(folder, "name", first_row, layout, blocks)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def test_a_code_takes_so_many_bytes_beside_the_bounds_of_buckets(tmp_path: Path,
     entry = write(tmp_path, codes(n), inline=inline)
     segment = Segment(tmp_path, entry, 64)
 
-    widths = segment.design.partition.widths
+    widths = segment.layout.partition.widths
     bounds, sample = int((4 * 2**widths).sum()), 8 * (1 << 12)
     assert segment_path(tmp_path, entry.name).stat().st_size <= n * most * len(widths) / 3 + bounds + sample + 4096
 
@@ -129,12 +129,12 @@ def test_a_missing_file_and_one_of_another_state_are_refused(tmp_path: Path) -> 
 
 def test_a_file_that_could_not_be_finished_leaves_nothing(tmp_path: Path) -> None:
     blocks = blocks_of(codes(300))
-    design = design_for(blocks, 300, 64, inline=True)
+    layout = layout_for(blocks, 300, 64, inline=True)
 
     def fail(_octets: int) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="space"):
-        write_segment(tmp_path, "name", 0, design, blocks, fail)
+        write_segment(tmp_path, "name", 0, layout, blocks, fail)
 
     assert list(tmp_path.iterdir()) == []

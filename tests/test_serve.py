@@ -29,7 +29,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
     folder = tmp_path_factory.mktemp("hostile")
     for name in POISONED:
         (folder / f"{name}.py").write_text(f"open({str(folder / 'ran')!r}, 'a').write('{name} ')")
-    node = RunningNode(folder / "home", heartbeat_limit_s="5")
+    node = RunningNode(folder / "home", heartbeat_limit_s="5", receivers="2")
     node.program, node.folder = (SCRIPT,), folder
     node.start()
     yield node

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from hashing.model import model_file
+from node.configuration import load_settings
 from node.errors import SettingsError
-from node.settings import CODE_LENGTHS, FILE_NAME, load_settings
+from node.settings import CODE_LENGTHS, FILE_NAME
 
 
 @pytest.fixture

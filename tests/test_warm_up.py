@@ -7,15 +7,14 @@ import pytest
 
 from storage.database.database import Database
 from storage.record import LEVELS
-from storage.search.addresses import read
 from storage.search.index import Aggregation, Filter
 from storage.search.kernels.bitset import every, keep, rows_of
 from storage.search.kernels.mean import total
-from storage.search.kernels.select import keep_listed, list_near, list_near_set, list_set, select, take_listed
-from storage.search.kernels.state import ascending
+from storage.search.kernels.select import keep_listed, list_candidates, list_near, select, take_listed
 from storage.search.local import LocalIndex
+from storage.search.local_snapshot import read
 from storage.search.warm_up import warm_up
-from storage.segments.top_k import lower
+from storage.segments.top_k import ascending, lower
 from tests.invented import codes, item
 
 
@@ -42,5 +41,5 @@ def test_a_search_after_it_compiles_nothing(tmp_path: Path, code_length: int) ->
 
 def signatures() -> list[int]:
     loops: tuple[Any, ...] = (every, keep, lower, rows_of, select, total)
-    loops += (ascending, read, keep_listed, list_near, list_near_set, list_set, take_listed)
+    loops += (ascending, read, keep_listed, list_near, list_candidates, take_listed)
     return [len(loop.signatures) for loop in loops]

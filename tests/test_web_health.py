@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from node.configuration import load_settings
 from node.home import Reading, make_private
 from node.processes import Heartbeat, Role, processes, role_lock
 from node.query.retriever import Retriever
 from node.roles import web
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.web.app import build, serve
+from node.web.resources import WebResources
 from storage.database.database import Database
 from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
@@ -55,7 +57,7 @@ def roles(home: Settings) -> Iterator[dict[tuple[Role, int], Heartbeat]]:
 
 
 def connect(home: Settings, reading: Reading, **changes: Any) -> TestClient:
-    return TestClient(build(home.model_copy(update=changes), reading), base_url="http://127.0.0.1")
+    return TestClient(build(WebResources.of(home.model_copy(update=changes), reading)), base_url="http://127.0.0.1")
 
 
 @pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
@@ -123,8 +125,8 @@ def test_the_node_is_not_ready_while_its_spool_is_full(
     disk = connect(home, reading, spool_free_bytes=1 << 62).get("/readyz")
 
     assert (full.status_code, disk.status_code) == (503, 503)
-    assert full.json()["reasons"] == ["1 instances wait to be indexed: senders are told to try later"]
-    assert disk.json()["reasons"] == ["disk of the spool is full: senders are told to try later"]
+    assert full.json()["reasons"] == ["1 instances wait to be indexed: senders get A700"]
+    assert disk.json()["reasons"] == ["disk of the spool is full: senders get A700"]
 
 
 def fetch(url: str) -> bytes:
@@ -154,7 +156,7 @@ def test_serving_ends_with_the_roles_own_signal(home: Settings, reading: Reading
     try:
         visitor = threading.Thread(target=visit)
         visitor.start()
-        serve(served, reading, stop)
+        serve(WebResources.of(served, reading), stop)
         visitor.join()
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -169,7 +171,7 @@ def test_a_port_in_use_is_an_error(home: Settings, reading: Reading) -> None:
         served = home.model_copy(update={"http_port": other.getsockname()[1]})
 
         with pytest.raises(OSError, match="in use"):
-            serve(served, reading, threading.Event())
+            serve(WebResources.of(served, reading), threading.Event())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", "localhost"])
@@ -184,10 +186,11 @@ def test_the_page_gives_signs_of_life_only_while_its_server_answers(
         def renew(self) -> None:
             renewed.release()
 
-    watching = threading.Thread(target=web._renew_while_answering, args=[served, stop, Counted(-1)])
+    resources = WebResources.of(served, reading)
+    watching = threading.Thread(target=web._renew_while_answering, args=[resources, stop, Counted(-1)])
     watching.start()
     ending = threading.Event()
-    serving = threading.Thread(target=serve, args=[served, reading, ending])
+    serving = threading.Thread(target=serve, args=[resources, ending])
     assert not renewed.acquire(timeout=0.2)
     serving.start()
     assert renewed.acquire(timeout=20)

@@ -102,7 +102,7 @@ def compare(experiment: Experiment, root: Path, output: Path) -> Comparison:
     folder = output / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     data = BenchData.load(experiment, root, output)
-    tasks = {one.name: one for one in reported_tasks(data.truth, by_kind=NO_FINDING not in data.truth.names)}
+    tasks = {task.name: task for task in reported_tasks(data.truth, by_kind=NO_FINDING not in data.truth.names)}
     planned = list(runs(experiment))
     results: dict[tuple[str, int], list[dict[str, NDArray[np.float64]]]] = {}
     for run in progress(planned, f"comparing on {experiment.title}", len(planned)):
@@ -141,8 +141,8 @@ def rows(comparison: Comparison) -> Iterator[Row]:
                 estimates = {metric: resampling.estimate(values)}
                 if metric in MACRO:
                     estimates[f"{metric} macro"] = resampling.macro_estimate(values, task.query_labels)
-                for label, one in estimates.items():
-                    yield Row(title, method, code_length, label, name, *_rounded(one), seeds)
+                for label, estimate in estimates.items():
+                    yield Row(title, method, code_length, label, name, *_rounded(estimate), seeds)
     for (method, code_length), score in comparison.validation.items():
         yield Row(title, method, code_length, "NDCG@100", VALIDATION, *_rounded(Estimate(score, np.nan, np.nan)),
                   comparison.seeds[method, code_length])  # fmt: skip
@@ -241,8 +241,8 @@ def _gathered(
     return Comparison(experiment, truth, tasks, judgements, facts, curves, seeds, validation)
 
 
-def _rounded(one: Estimate) -> tuple[float, float, float]:
-    return round(one.value, 5), round(one.low, 5), round(one.high, 5)
+def _rounded(estimate: Estimate) -> tuple[float, float, float]:
+    return round(estimate.value, 5), round(estimate.low, 5), round(estimate.high, 5)
 
 
 def _write(path: Path, values: dict[str, NDArray[np.float64]]) -> None:

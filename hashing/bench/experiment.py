@@ -28,7 +28,7 @@ class Experiment:
         "uniform"; "balanced": P labels x M images, those of a label of distinct patients; or "apart": the same, and no
         patient occurs twice in a batch.
     frozen_blocks
-        Leading trunk blocks (with the stem) kept at their ImageNet weights.
+        Number of leading trunk blocks (with the stem) that stay at their ImageNet weights.
     methods
         Names from `hashing.methods.catalogue`.
     views

@@ -134,7 +134,7 @@ def validation_gain(task: Task, truth: GroundTruth, relaxed: NDArray[np.float32]
     Parameters
     ----------
     relaxed : (n_images, code_length)
-        Of the task's images.
+        Relaxed codes of the task's images.
     """
     codes = coded(relaxed)
     rows = np.searchsorted(task.images, task.queries)
@@ -183,6 +183,7 @@ def by_unlikelihood(chances: NDArray[np.float64], truth: GroundTruth) -> Ranker:
     """
 
     def rank(task: Task) -> Iterator[Levels]:
+        """Each query's images, ranked by the chance that they share no label with it."""
         counted = chances if task.relevance.startswith("P-B") else chances[:, truth.positive]
         images = counted[task.images]
         for number, query in enumerate(task.queries):

@@ -28,13 +28,13 @@ ABOUT = Path(__file__).parents[1] / "experiments" / "about.md"
 def write(comparisons: list[Comparison], docs: Path) -> None:
     """Write tables and plots of all comparisons into a folder."""
     docs.mkdir(parents=True, exist_ok=True)
-    results = {one.experiment.name: list(rows(one)) for one in comparisons}
+    results = {comparison.experiment.name: list(rows(comparison)) for comparison in comparisons}
     write_csv(docs / "results.csv", [row for part in results.values() for row in part])
     sections = [ABOUT.read_text().rstrip(), "## In short", summary(comparisons, results)]
-    for one in comparisons:
-        plot(results[one.experiment.name], one, docs / f"results-{one.experiment.name}.png")
-        plot_curves(one, docs / f"curves-{one.experiment.name}.png")
-        sections.append("\n\n".join(section(one, results[one.experiment.name])))
+    for comparison in comparisons:
+        plot(results[comparison.experiment.name], comparison, docs / f"results-{comparison.experiment.name}.png")
+        plot_curves(comparison, docs / f"curves-{comparison.experiment.name}.png")
+        sections.append("\n\n".join(section(comparison, results[comparison.experiment.name])))
     (docs / "results.md").write_text("\n\n".join(sections) + "\n")
 
 
@@ -45,11 +45,13 @@ def summary(comparisons: list[Comparison], results: dict[str, list[Row]]) -> str
     """
     references = (CHANCE, SOURCE_SIZE, SOURCE, "LSH", "ITQ")
     lines = _head([f"MAP, {DETAIL_TASK}", "bits", *references, "best trained", "", *UPPER_REFERENCES])
-    for one in comparisons:
-        maps = [row for row in results[one.experiment.name] if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")]
+    for comparison in comparisons:
+        maps = [
+            row for row in results[comparison.experiment.name] if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")
+        ]
         length = max(row.code_length for row in maps if row.code_length < 64)
         at_length = {row.method: row for row in maps if row.code_length in (0, length)}
-        best = one.best_trained(length)
+        best = comparison.best_trained(length)
         cells = [_cell(at_length[name]) if name in at_length else "" for name in (*references, best)]
         cells.append(best)
         cells += [_cell(at_length[name]) if name in at_length else "" for name in UPPER_REFERENCES]
@@ -57,32 +59,32 @@ def summary(comparisons: list[Comparison], results: dict[str, list[Row]]) -> str
     return "\n".join(lines)
 
 
-def section(one: Comparison, results: list[Row]) -> Iterator[str]:
+def section(comparison: Comparison, results: list[Row]) -> Iterator[str]:
     """Markdown paragraphs of one comparison."""
-    experiment = one.experiment
-    parts = ", ".join(f"{len(one.truth.part(part)):,} {part}" for part in ("train", "validation", "test"))
+    experiment = comparison.experiment
+    parts = ", ".join(f"{len(comparison.truth.part(part)):,} {part}" for part in ("train", "validation", "test"))
     yield f"## {experiment.title}"
     yield (
         f"`python -m hashing compare hashing/experiments/{experiment.name}.toml --data FOLDER`: {parts}; "
         f"seeds {', '.join(map(str, experiment.seeds))}. Columns are code lengths, bits; intervals are 95 %."
     )
     yield f"![MAP by code length](results-{experiment.name}.png)"
-    if one.curves:
+    if comparison.curves:
         yield f"![Precision and recall](curves-{experiment.name}.png)"
-    for name, task in one.tasks.items():
+    for name, task in comparison.tasks.items():
         for metric in TABLE_METRICS:
             if metric == "MAP" or name.startswith(("P-A DB", "P-C")):
-                answered = int((~np.isnan(one.judgements[CHANCE, 0, name]["MAP"])).sum())
+                answered = int((~np.isnan(comparison.judgements[CHANCE, 0, name]["MAP"])).sum())
                 yield f"### {experiment.title}, {name}: {metric}"
                 yield f"{answered:,} of {len(task.queries):,} queries have a relevant image among {len(task.images):,}."
-                best = {length: one.best_trained(length) for length in experiment.code_lengths}
+                best = {length: comparison.best_trained(length) for length in experiment.code_lengths}
                 yield method_table([row for row in results if row.relevance == name and row.metric == metric], best)
     yield f"### {experiment.title}: ties and denominators ({DETAIL_TASK})"
     yield detail_table(results)
     yield f"### {experiment.title}: code health (test images)"
-    yield health_table(results, len(one.truth.part("test")))
-    yield from differences(one)
-    yield from graph_gain(one)
+    yield health_table(results, len(comparison.truth.part("test")))
+    yield from differences(comparison)
+    yield from graph_gain(comparison)
 
 
 def method_table(results: list[Row], best: dict[int, str]) -> str:
@@ -141,19 +143,19 @@ def health_table(results: list[Row], images: int) -> str:
     return _facts(chosen, (*facts, *balls)) + "\n\n" + note
 
 
-def differences(one: Comparison) -> Iterator[str]:
+def differences(comparison: Comparison) -> Iterator[str]:
     """Each trained method beside the one that is best on validation images, paired by query, with Holm's correction."""
-    lengths = one.experiment.code_lengths
+    lengths = comparison.experiment.code_lengths
     name = DETAIL_TASK
-    resampling = Resampling(one.truth.resampled(one.tasks[name].queries), np.random.default_rng(0))
-    trained = [method for method in one.experiment.methods if method in TRAINED]
+    resampling = Resampling(comparison.truth.resampled(comparison.tasks[name].queries), np.random.default_rng(0))
+    trained = [method for method in comparison.experiment.methods if method in TRAINED]
     if len(trained) < 2:
         return
-    yield f"### {one.experiment.title}, {name}: MAP behind the trained method that is best on validation images"
+    yield f"### {comparison.experiment.title}, {name}: MAP behind the trained method that is best on validation images"
     gaps: dict[tuple[str, int], Difference] = {}
     for length in lengths:
-        values = {method: one.judgements[method, length, name]["MAP"] for method in trained}
-        best = one.best_trained(length)
+        values = {method: comparison.judgements[method, length, name]["MAP"] for method in trained}
+        best = comparison.best_trained(length)
         gaps |= {
             (method, length): resampling.difference(values[best], values[method])
             for method in trained
@@ -170,31 +172,33 @@ def differences(one: Comparison) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-def plot(results: list[Row], one: Comparison, path: Path) -> None:
+def plot(results: list[Row], comparison: Comparison, path: Path) -> None:
     """MAP by code length with intervals, a panel for each protocol and database."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    names = [name for name in one.tasks if name.startswith(("P-A DB", "P-C DB"))]
+    names = [name for name in comparison.tasks if name.startswith(("P-A DB", "P-C DB"))]
     figure, panels = pyplot.subplots(1, len(names), figsize=(4.2 * len(names), 4.6), sharey=False, squeeze=False)
-    colours, shown = mpl.colormaps["tab20"], _shown(one)
+    colours, shown = mpl.colormaps["tab20"], _shown(comparison)
     for panel, name in zip(panels[0], names, strict=True):
         for number, method in enumerate(shown):
             points = [row for row in results if (row.method, row.relevance, row.metric) == (method, name, "MAP")]
             if points:
                 _plot_method(panel, method, points, colours(number % 20), shift=0.35 * (number - len(shown) // 2))
-        panel.set(title=f"{one.experiment.title}, {name}", xlabel="bits", xticks=one.experiment.code_lengths)
+        panel.set(
+            title=f"{comparison.experiment.title}, {name}", xlabel="bits", xticks=comparison.experiment.code_lengths
+        )
     panels[0][0].set_ylabel("MAP")
     panels[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
 
 
-def _shown(one: Comparison) -> list[str]:
+def _shown(comparison: Comparison) -> list[str]:
     """The methods of a comparison in the order of tables: a colour for each of those that are there, not of all."""
-    return [method for method in (CHANCE, *METHODS) if method in (CHANCE, *one.experiment.methods)]
+    return [method for method in (CHANCE, *METHODS) if method in (CHANCE, *comparison.experiment.methods)]
 
 
 def _plot_method(panel: Any, method: str, points: list[Row], colour: Any, shift: float) -> None:
@@ -209,24 +213,26 @@ def _plot_method(panel: Any, method: str, points: list[Row], colour: Any, shift:
     panel.errorbar(positions, value, errors, color=colour, linestyle=style, linewidth=1, marker=".", label=method)
 
 
-def plot_curves(one: Comparison, path: Path) -> None:
+def plot_curves(comparison: Comparison, path: Path) -> None:
     """Precision against recall, a point for each Hamming radius, at the longest code length that has curves."""
-    if not one.curves:
+    if not comparison.curves:
         return
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    longest = max(length for _, length in one.curves)
+    longest = max(length for _, length in comparison.curves)
     figure, panel = pyplot.subplots(figsize=(7, 4.6))
     colours = mpl.colormaps["tab20"]
-    for number, method in enumerate(_shown(one)):
-        if (method, longest) in one.curves:
-            curve, colour = one.curves[method, longest], colours(number % 20)
+    for number, method in enumerate(_shown(comparison)):
+        if (method, longest) in comparison.curves:
+            curve, colour = comparison.curves[method, longest], colours(number % 20)
             style = "--" if method in LOWER_REFERENCES else "-"
             panel.plot(curve["recall"], curve["precision"], style, color=colour, linewidth=1, label=method)
-    panel.set(title=f"{one.experiment.title}, {DETAIL_TASK}, {longest} bits", xlabel="recall", ylabel="precision")
+    panel.set(
+        title=f"{comparison.experiment.title}, {DETAIL_TASK}, {longest} bits", xlabel="recall", ylabel="precision"
+    )
     panel.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)

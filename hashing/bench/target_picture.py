@@ -41,7 +41,7 @@ class TargetGeometry:
 
 
 def geometry(objective: LabelCooccurrence) -> TargetGeometry:
-    """The geometry of the targets of an objective, up to the weights that training kept."""
+    """The geometry of the targets of an objective, up to the weights that training chose."""
     progress, bits = objective.history.moments()
     n_labels, code_length = bits.shape[1:]
     distances = (bits[:, :, None] != bits[:, None]).sum(axis=3)  # (n_moments, n_labels, n_labels)
@@ -51,7 +51,7 @@ def geometry(objective: LabelCooccurrence) -> TargetGeometry:
     return TargetGeometry(conditional, distances[-1], progress, others.min(axis=(1, 2)), (bits != bits[0]).sum(axis=2))
 
 
-def draw_geometry(found: TargetGeometry, names: Sequence[str], path: Path) -> None:
+def draw_geometry(geometry: TargetGeometry, names: Sequence[str], path: Path) -> None:
     """Write a picture: heat maps of co-occurrence and of target distances, and lines of how targets moved.
 
     Parameters
@@ -68,12 +68,14 @@ def draw_geometry(found: TargetGeometry, names: Sequence[str], path: Path) -> No
 
     side = 2.5 + 0.28 * len(names)
     figure, panels = pyplot.subplots(1, 3, figsize=(3 * side + 2, side), layout="constrained")
-    _heat_map(figure, panels[0], found.conditional, names, "P(column | row), training images")
-    _heat_map(figure, panels[1], found.distances, names, "Hamming distance of targets, bits")
+    _heat_map(figure, panels[0], geometry.conditional, names, "P(column | row), training images")
+    _heat_map(figure, panels[1], geometry.distances, names, "Hamming distance of targets, bits")
     colours = mpl.colormaps["tab20"]
     for number, name in enumerate(names):
-        panels[2].plot(found.progress, found.moved[:, number], linewidth=1, color=colours(number % 20), label=name)
-    panels[2].plot(found.progress, found.least, "k--", linewidth=2, label="least distance of two targets")
+        panels[2].plot(
+            geometry.progress, geometry.moved[:, number], linewidth=1, color=colours(number % 20), label=name
+        )
+    panels[2].plot(geometry.progress, geometry.least, "k--", linewidth=2, label="least distance of two targets")
     panels[2].set(title="Bits by which targets moved", xlabel="share of the training", ylabel="bits")
     panels[2].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=90)
@@ -99,9 +101,9 @@ def draw_run(run: Run, experiment: Experiment, root: Path, output: Path, path: P
     learner, _ = train(run, experiment, data, output / experiment.name)
     if not isinstance(learner.objective, LabelCooccurrence):
         raise ValueError(f"{run.method} has no targets of classes to draw: choose a method of label co-occurrence")
-    found = geometry(learner.objective)
-    draw_geometry(found, data.truth.names, path)
-    return found
+    measured = geometry(learner.objective)
+    draw_geometry(measured, data.truth.names, path)
+    return measured
 
 
 def _heat_map(figure: Any, panel: Any, values: NDArray[np.number], names: Sequence[str], title: str) -> None:

@@ -153,10 +153,10 @@ def _check_disjoint(name: str, examples: Sequence[Example]) -> None:
         split: {example.group for example in examples if example.split == split}
         for split in ("train", "validation", "test")
     }
-    for one, other in (("train", "test"), ("validation", "test"), ("train", "validation")):
-        shared = sorted(parts[one] & parts[other])
+    for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
+        shared = sorted(parts[first] & parts[second])
         if shared:
-            raise ValueError(f"{name}: in both {one} and {other}: {', '.join(shared[:10])} ({len(shared)} in all)")
+            raise ValueError(f"{name}: in both {first} and {second}: {', '.join(shared[:10])} ({len(shared)} in all)")
 
 
 def digest_of(examples: Sequence[Example]) -> str:

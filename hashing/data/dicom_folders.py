@@ -143,11 +143,11 @@ def labelled_sections(
             left_out["no label in the label map"] += 1
         else:
             sections[found.sop_instance_uid] = found
-    ordered = sorted(sections.values(), key=lambda one: (one.series_uid, one.position_mm, one.file))
+    ordered = sorted(sections.values(), key=lambda section: (section.series_uid, section.position_mm, section.file))
     chosen = [
-        one
-        for _, series in groupby(ordered, key=lambda one: one.series_uid)
-        for one in capped(list(series), per_series)
+        section
+        for _, series in groupby(ordered, key=lambda section: section.series_uid)
+        for section in capped(list(series), per_series)
     ]
     if len(chosen) < len(ordered):
         left_out["more sections of a series than are taken"] = len(ordered) - len(chosen)

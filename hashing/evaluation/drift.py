@@ -80,8 +80,9 @@ def evaluate_drift(encoder: Encoder, names: tuple[str, ...], root: Path, cache: 
         images = np.stack([dataset.images[row] for row in rows])
         modalities = [modality_of(dataset.kind_names[dataset.kinds[row]]) for row in rows]
 
-        def bits(some: NDArray[np.uint8], of: list[str] = modalities) -> NDArray[np.bool_]:
-            return unpack(encoder.encode(some, of).codes, encoder.code_length)
+        def bits(pictures: NDArray[np.uint8], families: list[str] = modalities) -> NDArray[np.bool_]:
+            """Codes of pictures, (n, code_length)."""
+            return unpack(encoder.encode(pictures, families).codes, encoder.code_length)
 
         as_they_are = bits(images)
         distances = (as_they_are[:, None] != as_they_are[None]).sum(axis=2)

@@ -137,6 +137,7 @@ def _hypergeometric(hits: int, counted: Values, r: Values, n: Values, log_factor
     """Chance that `counted` of n images, drawn at random, hold `hits` of the r relevant ones (if possible)."""
 
     def log_choose(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logarithm of the binomial coefficient, a over b."""
         a, b = np.maximum(a, 0).astype(int), np.maximum(b, 0).astype(int)
         return np.asarray(log_factorial[a] - log_factorial[np.minimum(a, b)] - log_factorial[np.maximum(a - b, 0)])
 

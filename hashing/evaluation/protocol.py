@@ -192,7 +192,7 @@ def _across_sources(truth: GroundTruth, queries: Rows, images: Rows) -> Rows:
     _, patient = np.unique(truth.groups, return_inverse=True)
     sources_of_patient = np.bincount(np.unique(np.stack([patient, source]), axis=1)[0])
     found = (findings[queries] & elsewhere[source[queries]]).any(axis=1)
-    return queries[found & (sources_of_patient[patient[queries]] == 1)]
+    return np.asarray(queries[found & (sources_of_patient[patient[queries]] == 1)])
 
 
 def _every_second(groups: NDArray[np.str_]) -> NDArray[np.bool_]:

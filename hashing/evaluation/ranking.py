@@ -170,6 +170,7 @@ def by_score(distances: NDArray[np.number], query: int, grades: Grades) -> Level
     totals = np.bincount(grade, minlength=len(grades.shared))[None].astype(np.float64)
 
     def by_level(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of a value of each grade over the images at one distance, (1, n_levels)."""
         return np.add.reduceat(values[grade], starts)[None]
 
     relevant = by_level((grades.shared > 0).astype(np.float64))

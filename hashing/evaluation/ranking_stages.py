@@ -56,13 +56,15 @@ def judge_stages(name: str, truth: GroundTruth, codes: Codes, outputs: Outputs) 
         task(truth, "P-A", "train", truth.part("validation"), truth.part("train")),
         validation_task(truth),
     )
-    for one in tasks:
-        resampling = Resampling(truth.resampled(one.queries), np.random.default_rng(0))
+    for measured in tasks:
+        resampling = Resampling(truth.resampled(measured.queries), np.random.default_rng(0))
         for stage in outputs.rankings:
-            judged = {k: judge(one, by_stage(stage, codes, outputs, k), codes=False) for k in set(MEASURES.values())}
+            judged = {
+                k: judge(measured, by_stage(stage, codes, outputs, k), codes=False) for k in set(MEASURES.values())
+            }
             estimates = tuple(resampling.estimate(judged[k][measure]) for measure, k in MEASURES.items())
             known = ~np.isnan(judged[10]["P@10"])
-            yield StageResult(name, one.database, stage, int(known.sum()), len(one.images), estimates)
+            yield StageResult(name, measured.database, stage, int(known.sum()), len(measured.images), estimates)
 
 
 def by_stage(stage: Ranking, codes: Codes, outputs: Outputs, k: int) -> Ranker:
@@ -92,9 +94,9 @@ def table(results: list[StageResult]) -> str:
         f"| set | database | ranking | queries | images | {' | '.join(MEASURES)} |",
         "| --- | --- | --- | --- | --- | " + " | ".join("---" for _ in MEASURES) + " |",
     ]
-    for one in results:
-        figures = " | ".join(f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})" for e in one.estimates)
-        lines.append(f"| {one.dataset} | {one.database} | {one.stage} | {one.queries:,} | {one.images:,} | {figures} |")
+    for row in results:
+        figures = " | ".join(f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})" for e in row.estimates)
+        lines.append(f"| {row.dataset} | {row.database} | {row.stage} | {row.queries:,} | {row.images:,} | {figures} |")
     return "\n".join(lines)
 
 

@@ -64,7 +64,7 @@ def samples(cells: Cells, pixel: ImagePixel) -> NDArray[Any]:
     Returns
     -------
     NDArray
-        Of the shape and size of the cells; int if signed, else uint.
+        Samples in the shape and item size of the cells; int if signed, else uint.
     """
     if cells.dtype.kind == "f":
         return cells

@@ -33,9 +33,9 @@ class CodestreamHeader:
     signed
         True if the decoded samples are two's complement (JPEG 2000 only).
     colour
-        Of the decoded samples, where the codestream says it; "" where it does not.
+        Photometric interpretation of the decoded samples; "" where the codestream does not say.
     usual_colour
-        Of decoded samples whose colour nobody says.
+        Photometric interpretation of the decoded samples if neither codestream nor data set names one.
     """
 
     rows: int

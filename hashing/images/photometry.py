@@ -92,6 +92,7 @@ def _luminance(samples: NDArray[Any], bits: int, photometric_interpretation: str
 
 def _palette(dataset: Dataset) -> Show:
     def show(stored: NDArray[Any]) -> NDArray[np.uint8]:
+        """Luminance of the colours that stored values stand for."""
         colours = palette_colours(dataset, stored)
         return _luminance(colours, bits=8 if colours.max() < 256 else 16)  # many 16-bit tables hold 8-bit colours
 
@@ -102,13 +103,14 @@ def _grayscale(stored: StoredFrame, attributes: Attributes) -> Show:
     modality, is_padding = _modality(stored, attributes), padding_test(stored, attributes)
     voi = _voi(stored, attributes, modality, is_padding)
 
-    def show(every: NDArray[Any]) -> NDArray[np.uint8]:
-        shown = voi(modality(every.astype(np.float64)))
+    def show(values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Grey levels of stored values; padding is black."""
+        shown = voi(modality(values.astype(np.float64)))
         if stored.photometric_interpretation == "MONOCHROME1":  # Presentation LUT Shape INVERSE says the same again
             shown = 255 - shown
         # A hair more than half, so that encodings of one picture do not differ where rounding has a tie.
         rounded = np.floor(np.nan_to_num(shown) + 0.500001)
-        return np.where(is_padding(every), 0, rounded).astype(np.uint8)
+        return np.where(is_padding(values), 0, rounded).astype(np.uint8)
 
     return show
 

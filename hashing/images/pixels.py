@@ -113,9 +113,9 @@ def decode(dataset: Dataset, frame: int = 0, limits: Limits = DEFAULT_LIMITS) ->
 
 
 def preprocess(image: sitk.Image, size: int = 224) -> NDArray[np.uint8]:
-    """Fit a picture into the network's square: shape kept, centred, black around it.
+    """Fit a picture into the network's square, centred and undistorted, with black around it.
 
-    Intensities are kept as they are. The picture is shrunk by box means of whole pixels, then interpolated linearly to
+    Intensities do not change. The picture is shrunk by box means of whole pixels, then interpolated linearly to
     the grid, so that detail finer than the grid becomes its mean instead of an alias; a smaller picture is enlarged.
 
     Parameters

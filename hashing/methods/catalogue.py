@@ -97,7 +97,7 @@ def trained(name: str) -> Method:
     Raises
     ------
     ValueError
-        There is no such method; the message names those there are.
+        There is no such method; the message names the methods.
     """
     if name not in TRAINED:
         raise ValueError(f"no method {name!r} to train: choose of {', '.join(TRAINED)}")

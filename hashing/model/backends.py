@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 Backend = Literal["auto", "torch", "openvino"]
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Images (n, height, width) to what the network gives, (n, code_length + n_classes): relaxed codes, class logits."""
+"""Function from images (n, height, width) to outputs (n, code_length + n_classes): relaxed codes, class logits."""
 
 TORCH_CHUNK, OPENVINO_CHUNK = 2, 4  # images that a core encodes at a time: more of them leave its cache
 

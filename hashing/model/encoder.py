@@ -134,7 +134,7 @@ def device_named(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     if name.startswith("cuda") and not available:
-        raise ModelError(f"device {name} asked for, but torch sees no GPU: set device to cpu or auto")
+        raise ModelError(f"device {name} is set, but torch sees no GPU: set device to cpu or auto")
     return torch.device(name)
 
 

@@ -83,9 +83,9 @@ def _bounds(solid: Solid) -> tuple[Floats, Floats]:
     return np.append(low, solid.heights[0]), np.append(high, solid.heights[-1])
 
 
-def _meets(one: Solid, other: Solid) -> bool:
+def _meets(solid: Solid, other: Solid) -> bool:
     """True if the boxes around two solids overlap."""
-    (low, high), (other_low, other_high) = _bounds(one), _bounds(other)
+    (low, high), (other_low, other_high) = _bounds(solid), _bounds(other)
     return bool((low < other_high).all() and (other_low < high).all())
 
 

@@ -48,6 +48,7 @@ def _signal(person: Person, series: Series, anatomy: Anatomy, plane: Plane) -> F
     enhanced = _ENHANCED if series.protocol == "T1 contrast" else {}
 
     def value(tissue: str) -> float:
+        """Signal of a tissue in this sequence."""
         return enhanced.get(tissue, spin_echo(TISSUES[tissue], repetition, echo, inversion))
 
     return section(anatomy.parts, plane, value, 0.0, person.number)

@@ -43,6 +43,7 @@ def _hounsfield(person: Person, series: Series, anatomy: Anatomy, plane: Plane) 
     enhanced = _ENHANCED if series.protocol == "contrast" else {}
 
     def value(tissue: str) -> float:
+        """Attenuation of a tissue in Hounsfield units."""
         return enhanced.get(tissue, TISSUES[tissue].hounsfield)
 
     return section((*_table(anatomy), *anatomy.parts), plane, value, -1000.0, person.number)

@@ -103,6 +103,7 @@ def _fit(
     features, mean, deviation = standardised(drawn.features)
 
     def batches(_: int) -> Iterator[TrainingBatch]:
+        """Batches drawn with replacement, a number of steps as the recipe says."""
         for _ in progress(range(recipe.steps), name, recipe.steps):
             rows = torch.multinomial(drawn.chances, recipe.batch)
             shares = drawn.shares[rows]

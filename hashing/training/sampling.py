@@ -105,7 +105,7 @@ class _PatientDraw:
 def _apart_batch(drawers: list[_PatientDraw], batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Rows of a batch, with the same number of images for each drawer as far as there are other patients."""
     rows, patients = np.empty(0, np.int64), np.empty(0, np.int64)
-    for draw in sorted(drawers, key=lambda one: len(one.patients)):
+    for draw in sorted(drawers, key=lambda drawer: len(drawer.patients)):
         more_rows, more_patients = draw(batch // len(drawers), patients, rng)
         rows, patients = np.concatenate([rows, more_rows]), np.concatenate([patients, more_patients])
     return rows

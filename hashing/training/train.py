@@ -137,7 +137,7 @@ class StageSource:
 
 
 def _give_classifier(network: HashNetwork, drawn: DrawnFeatures, recipe: Recipe) -> None:
-    """Put a trained classifier beside the hash layer, in place of another one."""
+    """Replace the classifier beside the hash layer by a newly trained one."""
     layer, old = train_classifier(drawn, recipe.classifier), network.head
     assert isinstance(old, PlainHead)
     head = PlainHead(old.channels, old.code_length, len(CLASSES), **old.options)

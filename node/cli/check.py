@@ -1,14 +1,15 @@
-"""What `lookalike check` tries: each outcome says what was found and, if it is a fault, what to do."""
+"""The checks of `lookalike check`; each outcome is a finding and, for a fault, its remedy."""
 
 import shlex
 import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from hashing.model.model_file import ModelError
 from node.dicom.client import Peer
-from node.dicom.sop_classes import GET_CLASSES, MOVE_CLASSES, VERIFICATION, Service, service_of
+from node.dicom.sop_classes import GET_CLASSES, MOVE_CLASSES, VERIFICATION, Service, offered_services, service_of
 from node.errors import PeerError
 from node.home import exposed_paths, model_of
 from node.processes import Role, processes, role_fault, role_state, running_node, title
@@ -16,6 +17,8 @@ from node.settings import FILE_NAME, Settings
 from node.version import program
 from storage.database.database import Database
 from storage.errors import StorageError
+
+RETRIEVAL: Final = frozenset({Service.MOVE, Service.GET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,13 @@ def _http_port(settings: Settings) -> Outcome:
 
 
 def _retrieve_ae_title(settings: Settings) -> Outcome:
-    titles = " and ".join(settings.retrieve_ae_titles)
+    """Retrieve AE Title of the responses: workstations retrieve from the application entity that it names."""
+    subject, titles = "Retrieve AE Title", settings.retrieve_ae_titles
+    if settings.ae_title in titles and not RETRIEVAL & offered_services(settings):
+        advice = "which offers no retrieval: set source_peer, or name the archive in retrieve_ae_title"
+        return Outcome(subject, good=False, finding=f"responses name this node, {settings.ae_title}, {advice}")
     unset = "none is sent: set retrieve_ae_title, or source_peer to retrieve through this node"
-    return Outcome("Retrieve AE Title", good=True, finding=f"{titles} in each response" if titles else unset)
+    return Outcome(subject, good=True, finding=f"{' and '.join(titles)} in each response" if titles else unset)
 
 
 def _peer(settings: Settings, ae_title: str) -> Outcome:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from node.cli.terminal import console_for, plain
-from node.settings import load_settings
+from node.configuration import load_settings
 
 if TYPE_CHECKING:
     from storage.database.database import Database
@@ -78,7 +78,7 @@ def _database(home: Path | None) -> "Database":
 
 @contextmanager
 def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error that moves when what is yielded is told how much of how much is done."""
+    """Show a progress bar on standard error, and yield the function that sets it to (done, total)."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip

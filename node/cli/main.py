@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from node.cli import correct as correct_command
 from node.cli import index as index_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.terminal import console_for, plain, print_json
+from node.configuration import load_settings
 from node.errors import REFUSALS, explanation
 from node.processes import Role, running_node, title
-from node.settings import Settings, load_settings
+from node.settings import Settings
 from node.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(index_command.app)
+app.add_typer(correct_command.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
@@ -77,7 +80,7 @@ def serve(
     http_port: HttpPort = None,
     samples: Annotated[int, typer.Option(min=0, help="Load phantom cases of so many patients, if empty.")] = 0,
 ) -> None:
-    """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    """Run the node until Ctrl-C or SIGTERM."""
     from node.cli.welcome import welcome
     from node.roles.supervisor import Supervisor
 
@@ -219,6 +222,18 @@ def dictionary() -> None:
     from node.dicom.private import dcmtk_dictionary
 
     sys.stdout.write(dcmtk_dictionary())
+
+
+@app.command(epilog="Example: lookalike conformance --home /srv/lookalike > conformance.md")
+def conformance(
+    home: Home = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Use no settings but the defaults.")] = False,
+) -> None:
+    """Print the DICOM conformance statement of a node with these settings, as Markdown."""
+    from node.conformance.statement import conformance_statement
+
+    settings = Settings.model_construct() if defaults else load_settings(home=home)
+    sys.stdout.write(conformance_statement(settings))
 
 
 def _peer(server: str | None, home: Path | None) -> "Peer":

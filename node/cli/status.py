@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from rich.table import Table
 
@@ -14,7 +15,7 @@ from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
 from storage.record import LEVELS
 from storage.record import Level as RecordLevel
-from storage.segments.builder import faults, trusted
+from storage.segments.builder import faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class NodeStatus:
         How many could not be indexed, by reason, since the home folder was made.
     set_aside_deleted
         How many of their files retention has deleted.
+    rejected, restorable
+        Instances that rejection notes keep out of every answer, and those of them that `lookalike restore` brings back.
     refused
         What callers were refused since the home folder was made, the latest first.
     pressure
@@ -53,6 +56,8 @@ class NodeStatus:
     waiting: int
     set_aside: Mapping[str, int]
     set_aside_deleted: int
+    rejected: int
+    restorable: int
     refused: Sequence[Refused]
     pressure: Fullness
     roles: Mapping[str, int | None]
@@ -70,14 +75,19 @@ def read_status(settings: Settings) -> NodeStatus:
     """
     reading = open_for_reading(settings)
     with reading.database, reading.database.snapshot() as snapshot:
+        rejected, restorable = snapshot.rejections.count()
+        entries = snapshot.segment_entries
+        wrong = faults(reading.database, entries)
         return NodeStatus(
             entities={level: snapshot.count(level) for level in LEVELS},
             rows=snapshot.rows,
-            segment_rows=sum(entry.rows for entry in trusted(reading.database, snapshot)),
-            segment_faults=tuple(faults(reading.database, snapshot)),
+            segment_rows=sum(entry.rows for entry in takewhile(lambda entry: entry.name not in wrong, entries)),
+            segment_faults=tuple(wrong.values()),
             waiting=reading.retriever.spool.depth(),
             set_aside=dict(reading.retriever.spool.reasons()),
             set_aside_deleted=reading.retriever.spool.set_aside_deleted(),
+            rejected=rejected,
+            restorable=restorable,
             refused=read_refusals(settings.run_path),
             pressure=Pressure(reading.retriever.spool, settings).spool_level(),
             roles={
@@ -103,12 +113,7 @@ def status_table(status: NodeStatus) -> Table:
         table.add_row("scanned instead", plain(fault))
     table.add_row("model", plain(status.model))
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
-    for reason, count in sorted(status.set_aside.items()):
-        table.add_row(plain(f"set aside: {reason}"), f"{count:,}")
-    if not status.set_aside:
-        table.add_row("set aside", "0")
-    if status.set_aside_deleted:
-        table.add_row("set aside: objects deleted by retention", f"{status.set_aside_deleted:,}")
+    _add_kept_out(table, status)
     table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
     for refused in status.refused:
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))
@@ -117,3 +122,14 @@ def status_table(status: NodeStatus) -> Table:
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
     return table
+
+
+def _add_kept_out(table: Table, status: NodeStatus) -> None:
+    """Add what was received and is in no answer."""
+    for reason, count in sorted(status.set_aside.items()):
+        table.add_row(plain(f"set aside: {reason}"), f"{count:,}")
+    if not status.set_aside:
+        table.add_row("set aside", "0")
+    if status.set_aside_deleted:
+        table.add_row("set aside: objects deleted by retention", f"{status.set_aside_deleted:,}")
+    table.add_row("rejected by a note", f"{status.rejected:,}, of which {status.restorable:,} can be restored")

@@ -37,16 +37,16 @@ MAX_EXAMPLES: Final = 200
 def welcome(
     settings: Settings, sample_patients: int, stop: Event, console: Console, bars: Console | None = None
 ) -> None:
-    """Say "ready"; load phantoms if asked to and nothing is indexed; print how to reach the node.
+    """Say "ready", load sample cases into an empty database if `sample_patients` > 0, and print how to reach the node.
 
     Parameters
     ----------
     sample_patients
-        How many phantom patients to load into an empty database.
+        Number of phantom patients to load.
     stop
         Event that ends it early.
     console
-        Where to print how to reach the node.
+        Console on which the address of the node is printed.
     bars
         Terminal that shows the progress of loading; None: it is not shown.
     """

@@ -40,7 +40,7 @@ class ProposedContext:
 
 @dataclass(frozen=True, slots=True)
 class AssociationRequest:
-    """What a peer asks for.
+    """The contents of an A-ASSOCIATE-RQ.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class AssociationRequest:
     user_information
         The user information items that could be read, as pynetdicom's primitives.
     slips
-        What was skipped or mended, each in a few words to count it by.
+        Short names of the faults that were skipped or mended; they are counted by these names.
     """
 
     protocol_version: int

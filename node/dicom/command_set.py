@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pydicom.tag import BaseTag
+
 from node.errors import Refusal, Status
 
 ELEMENT: Final = struct.Struct("<HHI")  # Implicit VR Little Endian: group, element, length (PS3.7 6.3.1)
@@ -136,15 +138,30 @@ def store_request(message_id: int, sop_class_uid: str, sop_instance_uid: str) ->
 
 
 def response_to(request: Request, refusal: Refusal | None) -> bytes:
-    """Command set of a response without data set: success, or the status of a refusal (PS3.7 9.3.1.2, annex C)."""
+    """Command set of a response without data set: success, or the status of a refusal (PS3.7 annex C)."""
+    if refusal is None:
+        return final_response(request, Status.SUCCESS)
+    return final_response(request, refusal.status, refusal.comment, refusal.offending)
+
+
+def final_response(request: Request, status: int, comment: str = "", offending: BaseTag | None = None) -> bytes:
+    """Command set of a response without data set (PS3.7 9.3.1.2, 9.3.2.2, annex C).
+
+    Parameters
+    ----------
+    comment
+        Error Comment; left out if it is empty.
+    offending
+        Tag of the element at fault, or None.
+    """
     body = _text(AFFECTED_SOP_CLASS_UID, request.sop_class_uid, b"\0") if request.sop_class_uid else b""
     body += _unsigned(COMMAND_FIELD, request.command_field | RESPONSE)
     body += _unsigned(MESSAGE_ID_RESPONDED, request.message_id)
-    body += _unsigned(DATA_SET_TYPE, NO_DATA_SET) + _unsigned(STATUS, refusal.status if refusal else Status.SUCCESS)
-    if refusal is not None:
-        if refusal.offending is not None:
-            body += _element(OFFENDING_ELEMENT, struct.pack("<HH", refusal.offending.group, refusal.offending.element))
-        body += _text(ERROR_COMMENT, refusal.comment, b" ")
+    body += _unsigned(DATA_SET_TYPE, NO_DATA_SET) + _unsigned(STATUS, status)
+    if offending is not None:
+        body += _element(OFFENDING_ELEMENT, struct.pack("<HH", offending.group, offending.element))
+    if comment:
+        body += _text(ERROR_COMMENT, comment, b" ")
     if request.sop_instance_uid:
         body += _text(AFFECTED_SOP_INSTANCE_UID, request.sop_instance_uid, b"\0")
     return _element(0, struct.pack("<I", len(body))) + body

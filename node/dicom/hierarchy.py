@@ -50,6 +50,15 @@ COMPUTED: Mapping[Level, tuple[str, ...]] = {
 }  # fmt: skip
 """Keywords of the attributes that are computed from the entities below."""
 
+RETURN_ONLY = frozenset({
+    "NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances",
+    "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances", "Rows", "Columns",
+})  # fmt: skip
+"""Optional keys that are supported for existence and not for matching (PS3.4 C.2.2.1.3)."""
+
+DATE_OF: Mapping[str, str] = {"StudyTime": "StudyDate", "SeriesTime": "SeriesDate"}
+"""Keyword of the date that belongs to a time, by the keyword of the time."""
+
 LEVEL_OF: Mapping[str, Level] = {
     keyword: level for level in LEVELS for keyword in (*ATTRIBUTES[level], *COMPUTED[level])
 }  # fmt: skip

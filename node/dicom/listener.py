@@ -29,11 +29,11 @@ MAX_CONNECTIONS: Final = 1000
 """Connections of one process, waiting ones included, if its limit of descriptors allows as many."""
 MIN_CONNECTIONS: Final = 16
 DESCRIPTORS_EACH: Final = 5
-"""Of a connection at most: socket, bell, quota, spool file, and the folder that is synced."""
-DESCRIPTORS_BESIDE: Final = 128
-"""Of the process for everything else: database, segments, log, libraries."""
+"""Largest number of descriptors of a connection: socket, event, slot, spool file, and the folder that is synced."""
+SHARED_DESCRIPTORS: Final = 128
+"""Descriptors that a process needs besides: database, segments, log, libraries."""
 TICK_S: Final = 0.5
-"""Interval at which the deadlines of waiting connections are looked at."""
+"""Interval between checks of the deadlines of waiting connections."""
 PAUSE_S: Final = 0.5
 """How long no connection is accepted after the system had no descriptor or memory for one."""
 COMPLAIN_EVERY_S: Final = 60.0
@@ -45,7 +45,7 @@ EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.E
 def connection_limit() -> int:
     """Raise this process's limit of descriptors as far as needed and allowed; return the connections it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS_BESIDE + DESCRIPTORS_EACH * MAX_CONNECTIONS
+    wanted = SHARED_DESCRIPTORS + DESCRIPTORS_EACH * MAX_CONNECTIONS
     if soft != resource.RLIM_INFINITY and soft < wanted:
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with suppress(OSError, ValueError):  # a sandbox may forbid it: the cap below follows what there is
@@ -53,7 +53,7 @@ def connection_limit() -> int:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
-    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, (soft - DESCRIPTORS_BESIDE) // DESCRIPTORS_EACH))
+    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, (soft - SHARED_DESCRIPTORS) // DESCRIPTORS_EACH))
 
 
 class Waiting:
@@ -82,7 +82,7 @@ class Waiting:
     def drop_silent(self, timeout_s: float) -> int:
         """Close the connections that have been silent for `timeout_s`; return how many."""
         now = time.monotonic()
-        silent = [one for one, (_, since_s) in self._connections.items() if now - since_s >= timeout_s]
+        silent = [connection for connection, (_, since_s) in self._connections.items() if now - since_s >= timeout_s]
         for connection in silent:
             self._close(connection)
         return len(silent)
@@ -108,8 +108,6 @@ class Listener:
         Name, timeouts and limits of our application entity, which is made known to peers.
     address
         Host and port to listen on.
-    handlers
-        Pairs of a pynetdicom event and its handler, bound to each association.
     store
         Takes the instances of C-STORE requests.
     policy
@@ -131,7 +129,6 @@ class Listener:
         self,
         ae: AE,
         address: tuple[str, int],
-        handlers: list[Any],
         store: InstanceStore,
         policy: AssociationPolicy,
         *,
@@ -140,7 +137,7 @@ class Listener:
         services: Mapping[type, Serve] | None = None,
     ) -> None:
         self._services = services or {}
-        self._ae, self._handlers, self._store, self._policy, self._tls = ae, handlers, store, policy, tls
+        self._ae, self._store, self._policy, self._tls = ae, store, policy, tls
         self._max_connections = connection_limit()
         self._associations: dict[AcceptedAssociation, None] = {}  # in order of arrival
         self._socket = _listening_socket(address, shared=shared)
@@ -268,8 +265,6 @@ class Listener:
         acceptor.implementation_class_uid = ae.implementation_class_uid
         acceptor.implementation_version_name = ae.implementation_version_name
         association.requestor.address_info = AddressInformation.from_tuple(address)
-        for event, handler in self._handlers:
-            association.bind(event, handler)
         return association
 
 

@@ -71,7 +71,7 @@ class MessageReader:
     association
         Tells the accepted presentation contexts; pynetdicom serves its other requests.
     store
-        Takes the instances of C-STORE requests, whether the peer asked for the association or we did (C-GET).
+        Takes the instances of C-STORE requests, whether the peer requested the association or we did (C-GET).
     respond
         Sends a command set in a presentation context.
     """

@@ -105,7 +105,7 @@ class PynetdicomMessage:
 
 
 def wake(association: Association) -> None:
-    """Wake the thread of an association that a peer asked for: it has something to serve, or is to end.
+    """Wake the thread of an association that a peer requested: it has something to serve, or is to end.
 
     In an association of ours that thread rests while a request of ours is under way: awake, it would take the response.
     """

@@ -11,16 +11,20 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, SOPClass
 from pynetdicom.presentation import PresentationContext
 
 from node.dicom.association_request import APPLICATION_CONTEXT, AssociationRequest, ProposedContext
-from node.dicom.sop_classes import FIND_CLASSES, Service, choose_transfer_syntax, service_of
+from node.dicom.sop_classes import (
+    FIND_CLASSES,
+    Extension,
+    Service,
+    accepted_extensions,
+    choose_transfer_syntax,
+    service_of,
+)
 from node.dicom.upper_layer import UpperLayer
 
 logger = logging.getLogger(__name__)
 
 ACCEPTED, NO_REASON, ABSTRACT_SYNTAX, TRANSFER_SYNTAX = 0, 2, 3, 4
 """Results of a presentation context (PS3.8 table 9-18)."""
-EXTENDED_NEGOTIATION: Final = bytes([1, 0, 0, 0, 0, 1, 0])
-"""Relational queries, date-time, fuzzy names, time zone, multi-frame conversion, empty and multiple values: a byte each
-(PS3.4 C.5.1.1). Not the last: there all values of a key must match (C.2.2.2.8), here any."""
 
 
 class Rejection(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -69,16 +73,25 @@ class AssociationPolicy(Protocol):
         """Count what was refused or mended. Never raises."""
 
 
-Serve = Callable[[Association, PresentationContext, Any], None]
+Serve = Callable[["AcceptedAssociation", PresentationContext, Any], None]
 """Serves a request in the thread of its association: sends every response, and never raises."""
 
 
 class AcceptedAssociation(Association):
-    """An association that a peer asked for; its connection is closed when its thread ends, whatever ended it."""
+    """An association that a peer requested; its connection is closed when its thread ends, also after an error."""
 
     dul: UpperLayer
     services: Mapping[type, Serve] = {}
     """What serves requests that pynetdicom would serve otherwise, by the class of the request."""
+
+    @property
+    def is_peer_gone(self) -> bool:
+        """True if the peer aborted the association or closed its connection."""
+        return self.dul.is_over or self.acse.is_aborted()
+
+    def is_cancelled(self, message_id: int) -> bool:
+        """True once the peer sent a C-CANCEL for the request of this Message ID, which is being served."""
+        return message_id in self.dimse.cancel_req
 
     def run_reactor(self) -> None:
         """Negotiate and serve; never raises."""
@@ -110,7 +123,7 @@ class Acceptor(ACSE):
     def _negotiate_as_acceptor(self) -> None:
         """Answer the request; whatever fails rejects it, so that a broken check admits nobody."""
         request = self._layer.request
-        if request is None:  # the peer was gone, or sent something else, before it asked
+        if request is None:  # the peer was gone, or sent something else, before a request
             self._layer.close()
             return
         self.requestor.ae_title = request.calling_ae_title or "?"
@@ -127,7 +140,7 @@ class Acceptor(ACSE):
         contexts = [self._answer(context) for context in request.contexts]
         roles = _roles(self.requestor.role_selection, contexts)
         stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
-        if not self._layer.is_probe:  # whether the node answers is asked also when it admits nobody
+        if not self._layer.is_probe:  # a probe must be answered also when nobody else is admitted
             self._layer.when_closed(self._policy.admit(request, stores=stores))
             logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
         for slip in sorted(set(request.slips)):
@@ -208,14 +221,15 @@ def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> lis
 
 
 def _extended(proposed: dict[UID, bytes]) -> list[SOPClassExtendedNegotiation]:
-    """Answers to extended negotiation of the FIND classes: the fields that are proposed and supported."""
+    """Answers to extended negotiation of the FIND classes: as many bytes as proposed (PS3.4 C.5.1.1)."""
     answers = []
     for sop_class_uid, fields in proposed.items():
         if sop_class_uid in FIND_CLASSES:
+            accepted = accepted_extensions(fields)
             answer = SOPClassExtendedNegotiation()
             answer.sop_class_uid = sop_class_uid
             answer.service_class_application_information = bytes(
-                ours & theirs for ours, theirs in zip(EXTENDED_NEGOTIATION, fields, strict=False)
+                int(index in accepted) for index in range(min(len(fields), len(Extension)))
             )
             answers.append(answer)
     return answers

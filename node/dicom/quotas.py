@@ -9,7 +9,7 @@ from typing import Final
 
 LOCK: Final = struct.Struct("hhqqi4x")  # struct flock of Linux on 64 bits: type, whence, start, length, pid
 FIRST_TITLE_BYTE: Final = 1 << 40
-"""Offset from which on bytes stand for slots of one calling AE title; those below stand for the slots of all."""
+"""Offset of the first byte that stands for a slot of one calling AE title; lower bytes are shared slots."""
 MAX_SLOTS_EACH: Final = 1 << 16
 
 
@@ -38,16 +38,16 @@ class Slot:
             os.close(file)
 
     def _lock(self, byte: int) -> bool:
-        wanted = LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        lock = LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
         try:
-            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, wanted)  # bound to this descriptor, not to the process
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, lock)  # bound to this descriptor, not to the process
         except (BlockingIOError, PermissionError):
             return False
         return True
 
 
 class Quotas:
-    """How many associations may be open at once.
+    """Quotas of concurrent associations, in total and for each calling AE title.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Quotas:
         Raises
         ------
         OSError
-            Whether one is left cannot be found out: the caller must not be admitted.
+            The slots cannot be counted: the caller must not be admitted.
         """
         digest = hashlib.blake2b(calling_ae_title.encode(errors="replace"), digest_size=4).digest()
         own = FIRST_TITLE_BYTE + int.from_bytes(digest) * MAX_SLOTS_EACH

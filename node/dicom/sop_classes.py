@@ -1,8 +1,9 @@
 """Which service a SOP class belongs to, and in which transfer syntaxes the node offers it."""
 
 import re
-from collections.abc import Sequence
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
 from functools import lru_cache
 from typing import Final
 
@@ -13,11 +14,13 @@ from pynetdicom import sop_class as tables
 from pynetdicom.service_class import QueryRetrieveServiceClass
 
 from node.dicom.private import SIMILARITY_FIND
+from node.settings import Settings
 
 VERIFICATION: Final = UID("1.2.840.10008.1.1")
 PATIENT_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.1.1")
 STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
-FIND_CLASSES: Final = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND, SIMILARITY_FIND)
+REPOSITORY_QUERY: Final = UID("1.2.840.10008.5.1.4.1.1.201.6")
+FIND_CLASSES: Final = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND, REPOSITORY_QUERY, SIMILARITY_FIND)
 PATIENT_ROOT_MOVE: Final = UID("1.2.840.10008.5.1.4.1.2.1.2")
 STUDY_ROOT_MOVE: Final = UID("1.2.840.10008.5.1.4.1.2.2.2")
 MOVE_CLASSES: Final = (STUDY_ROOT_MOVE, PATIENT_ROOT_MOVE)
@@ -39,11 +42,33 @@ RETIRED_STORAGE: Final = frozenset(
     }
 )
 STORAGE_CLASSES: Final = frozenset(tables._STORAGE_CLASSES.values()) | RETIRED_STORAGE
-"""Storage SOP classes of the standard by name: the ones outside the branch cannot be told otherwise."""
+"""Storage SOP classes of the standard by name: those outside the branch cannot be recognized by their UID."""
 SYNTAX: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 MAX_UID_LENGTH: Final = 64  # PS3.5 section 9.1
 
 tables.register_uid(SIMILARITY_FIND, "LookalikeSimilarityFind", QueryRetrieveServiceClass, "C-FIND")
+
+
+class Extension(IntEnum):
+    """Behaviour of C-FIND that is negotiated; the number is the index of its byte (PS3.4 table C.5-1)."""
+
+    RELATIONAL_QUERIES = 0
+    DATE_TIME_MATCHING = 1
+    FUZZY_NAME_MATCHING = 2
+    TIME_ZONE_ADJUSTMENT = 3
+    MULTI_FRAME_CONVERSION = 4
+    EMPTY_VALUE_MATCHING = 5
+    MULTIPLE_VALUE_MATCHING = 6
+
+
+SUPPORTED_EXTENSIONS: Final = frozenset(
+    {
+        Extension.RELATIONAL_QUERIES,
+        Extension.DATE_TIME_MATCHING,
+        Extension.EMPTY_VALUE_MATCHING,
+        Extension.MULTIPLE_VALUE_MATCHING,
+    }
+)
 
 
 class Service(Enum):
@@ -56,9 +81,45 @@ class Service(Enum):
     STORAGE = "storage"
 
 
-ALWAYS_OFFERED: Final = frozenset({Service.VERIFICATION, Service.FIND, Service.STORAGE})
-RETRIEVE: Final = frozenset({Service.MOVE, Service.GET})
-"""Services that are offered only where a source PACS is set."""
+@dataclass(frozen=True, slots=True)
+class OfferCondition:
+    """A setting that decides whether a service is offered.
+
+    Attributes
+    ----------
+    setting
+        Name of the setting.
+    values
+        Values of the setting with which the service is offered; none: any value but an empty one.
+    """
+
+    setting: str
+    values: tuple[str, ...] = ()
+
+    def holds(self, settings: Settings) -> bool:
+        """True if the service is offered under these settings."""
+        value = getattr(settings, self.setting)
+        return value in self.values if self.values else bool(value)
+
+    def __str__(self) -> str:
+        return f"`{self.setting}` is {' or '.join(self.values) or 'set'}"
+
+
+CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
+    Service.MOVE: (OfferCondition("source_peer"),),
+    Service.GET: (OfferCondition("source_peer"),),
+}
+"""Conditions of which one must hold for a service to be offered; services that are not named here always are."""
+
+
+def offered_services(settings: Settings) -> frozenset[Service]:
+    """Services that the node offers as SCP under its settings."""
+    return frozenset(
+        service
+        for service in Service
+        if service not in CONDITIONS or any(condition.holds(settings) for condition in CONDITIONS[service])
+    )
+
 
 TRANSFER_SYNTAXES: Final = {
     Service.VERIFICATION: (Implicit, Explicit, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
@@ -102,3 +163,14 @@ def choose_transfer_syntax(service: Service, proposed: Sequence[str]) -> str | N
     if service is Service.STORAGE:
         return proposed[0] if proposed else None
     return next((syntax for syntax in TRANSFER_SYNTAXES[service] if syntax in proposed), None)
+
+
+def accepted_extensions(proposed: bytes) -> frozenset[Extension]:
+    """Extensions that are both proposed for a FIND class and supported.
+
+    Parameters
+    ----------
+    proposed
+        Service class application information of the requestor: a byte for each extension, as many as it knows.
+    """
+    return frozenset(one for one in SUPPORTED_EXTENSIONS if one < len(proposed) and proposed[one] == 1)

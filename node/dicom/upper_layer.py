@@ -2,7 +2,7 @@
 
 pynetdicom polls the socket each millisecond, reads in pieces of 4 KiB, holds whole objects in memory and wakes two
 threads for each. Here the thread of the upper layer blocks until something happens. Data of C-STORE requests it streams
-to the store and answers itself, whether the peer asked for the association or we did (sub-operations of C-GET). All
+to the store and answers itself, whether the peer requested the association or we did (sub-operations of C-GET). All
 else goes pynetdicom's way: release, abort, the state machine of PS3.8 section 9.2, every other DIMSE service.
 
 `tests/test_pynetdicom.py` compares what this relies on, private names among it, with the installed release.

@@ -30,8 +30,8 @@ def clash_outcome(database: Database, clash: Clash, policy: Policy) -> Unusable:
     """Reason why an instance that the database refused is set aside.
 
     Only `KEEP_FIRST` gives up the bytes, and only of an instance of the same series and study: the same UID elsewhere
-    is another image whose sender made an error, and both are kept whatever the policy. With `REPLACE` the database
-    has replaced what may be replaced; what it still refuses is kept.
+    is another image whose sender made an error, and both files stay under every policy. With `REPLACE` the database
+    has replaced what may be replaced; the file that it still refuses stays too.
     """
     detail = DETAILS[clash.level]
     if clash.level is Level.IMAGE:

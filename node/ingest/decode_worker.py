@@ -72,7 +72,7 @@ def work(connection: Connection, prepare: Prepare, limits: WorkerLimits) -> None
         signal.setitimer(signal.ITIMER_PROF, limits.processor_s)
         try:
             outcome = prepare(path, received_ns)
-            connection.send(WorkerMessage(outcome, _kept_bytes(start_bytes, limits)))
+            connection.send(WorkerMessage(outcome, _held_bytes(start_bytes, limits)))
         except MemoryError:
             connection.send(WorkerMessage(Unusable(MEMORY_LIMIT, _memory_detail(limits)), limits.memory_bytes))
         finally:
@@ -105,12 +105,12 @@ def limit_process(memory_bytes: int) -> int:
     return used
 
 
-def _kept_bytes(start_bytes: int, limits: WorkerLimits) -> int:
-    kept = _address_space_bytes() - start_bytes
-    if kept > limits.kept_bytes:
+def _held_bytes(start_bytes: int, limits: WorkerLimits) -> int:
+    held = _address_space_bytes() - start_bytes
+    if held > limits.kept_bytes:
         gc.collect()
-        kept = _address_space_bytes() - start_bytes
-    return kept
+        held = _address_space_bytes() - start_bytes
+    return held
 
 
 def _memory_detail(limits: WorkerLimits) -> str:

@@ -6,7 +6,7 @@ bytes that are no data set, and a data set that ends within one of the elements 
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final
@@ -186,17 +186,32 @@ def _value(octets: bytes, offset: int, order: str, *, is_implicit: bool) -> tupl
     return start, struct.unpack_from(order + "I", octets, offset + 8)[0] if start <= len(octets) else 0
 
 
-def head_by_pydicom(octets: bytes, transfer_syntax: UID) -> dict[int, str]:
-    """SOP Class and Instance UID, whatever stands before them; raises what parsing arbitrary bytes raises."""
+def head_by_pydicom(
+    octets: bytes, transfer_syntax: UID, tags: Sequence[int] = (SOP_CLASS_UID, SOP_INSTANCE_UID)
+) -> dict[int, str]:
+    """Texts of some elements at the start of a data set, whatever stands before them.
+
+    Parameters
+    ----------
+    octets
+        First bytes of the encoded data set.
+    tags
+        Elements in ascending order; what follows the last one is not looked at.
+
+    Raises
+    ------
+    Exception
+        Whatever parsing arbitrary bytes raises.
+    """
     if transfer_syntax == DeflatedExplicitVRLittleEndian:
         octets = _inflated(octets)
     head = read_dataset(
         BytesIO(octets),
         transfer_syntax == ImplicitVRLittleEndian,
         transfer_syntax != ExplicitVRBigEndian,  # all others, known or not, are little endian (PS3.5 annex A)
-        stop_when=lambda tag, _vr, _length: tag > SOP_INSTANCE_UID,
+        stop_when=lambda tag, _vr, _length: tag > tags[-1],
     )
-    return {tag: str(head[tag].value or "") for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID) if tag in head}
+    return {tag: str(head[tag].value or "") for tag in tags if tag in head}
 
 
 def _inflated(octets: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from threading import Event
+from threading import Event, Lock
 
 import numpy as np
 
@@ -19,16 +19,24 @@ from storage.spool.queue import Entry, Spool
 logger = logging.getLogger(__name__)
 
 IDLE_S = 0.1
+COUNTS = ("new", "known", "replaced", "rejected")
 DATA_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Errors that odd values provoke; any other, such as a full disk, is no instance's fault, and all go on waiting."""
 LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a batch whenever it is free
 
 
 class Indexer:
-    """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside."""
+    """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside.
+
+    Attributes
+    ----------
+    writing
+        Held while a batch becomes part of the database: whoever holds it erases nothing that comes back a moment later.
+    """
 
     def __init__(self, settings: Settings, spool: Spool, database: Database, encoder: Encoder) -> None:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
+        self.writing = Lock()
         self._policy = Policy(settings.other_content)
 
     def run(self, stop: Event, progress: Callable[[], object] = lambda: None) -> None:
@@ -45,19 +53,24 @@ class Indexer:
                     stop.wait(IDLE_S)
                 elif outcomes := decoding.batch(batch_size, IDLE_S, delay_s):
                     progress()
-                    self._index(outcomes)
+                    with self.writing:
+                        self._index(outcomes)
                     decoding.forget([entry for entry, _ in outcomes])
                     progress()
 
-    def _index(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
+    def _index(self, finished: Sequence[tuple[Entry, Outcome]]) -> None:
         started = time.monotonic()
+        outcomes = [(entry, outcome) for entry, outcome in finished if not self.spool.was_erased(entry)]
         prepared = [(entry, outcome) for entry, outcome in outcomes if isinstance(outcome, Prepared)]
         if prepared:
             items = self._items([outcome for _, outcome in prepared])
             appended = self._append([(entry, item) for (entry, _), item in zip(prepared, items, strict=True)])
-            new, known, replaced = (sum(getattr(a, name) for a in appended) for name in ("new", "known", "replaced"))
+            new, known, replaced, rejected = (sum(getattr(a, name) for a in appended) for name in COUNTS)
             elapsed_s = time.monotonic() - started
-            logger.info("indexed %d instances (%d known, %d replaced) in %.2f s", new, known, replaced, elapsed_s)
+            logger.info(
+                "indexed %d instances (%d known, %d replaced, %d rejected) in %.2f s",
+                new, known, replaced, rejected, elapsed_s,
+            )  # fmt: skip
         for entry, outcome in outcomes:
             if isinstance(outcome, Unusable):
                 self._set_aside(entry, outcome)
@@ -84,12 +97,19 @@ class Indexer:
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
-        modalities = [one.record.series.get("Modality", "") for one in prepared for _ in one.images]
-        encoding = self.encoder.encode(np.concatenate([one.images for one in prepared]), modalities)
-        ends = np.cumsum([len(one.images) for one in prepared]).tolist()
-        for one, part in zip(prepared, encoding.split(ends[:-1]), strict=True):
+        modalities = [instance.record.series.get("Modality", "") for instance in prepared for _ in instance.images]
+        encoding = self.encoder.encode(np.concatenate([instance.images for instance in prepared]), modalities)
+        ends = np.cumsum([len(instance.images) for instance in prepared]).tolist()
+        for instance, part in zip(prepared, encoding.split(ends[:-1]), strict=True):
             outputs = part.outputs
-            yield Item(one.record, part.codes, one.images, one.pixel_digest, outputs.relaxed, outputs.class_scores)
+            yield Item(
+                instance.record,
+                part.codes,
+                instance.images,
+                instance.pixel_digest,
+                outputs.relaxed,
+                outputs.class_scores,
+            )
 
     def _set_aside(self, entry: Entry, why: Unusable) -> None:
         self.spool.set_aside(entry, why.reason, why.detail, why.uids, keep=why.keeps_bytes)

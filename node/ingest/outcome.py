@@ -41,7 +41,7 @@ class Unusable:
     uids
         UIDs by keyword, as far as they could be read.
     keeps_bytes
-        Whether the file is kept. It is given up only if nothing of it is in doubt and there is no image in it, or if
+        True if the file stays. It is given up only if nothing of it is in doubt and there is no image in it, or if
         the operator chose so.
     """
 
@@ -52,7 +52,7 @@ class Unusable:
 
     @property
     def is_environmental(self) -> bool:
-        """Whether the machine may be at fault, and not the instance."""
+        """True if the machine may be at fault, and not the instance."""
         return self.reason in ENVIRONMENTAL
 
 

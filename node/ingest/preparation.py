@@ -16,6 +16,7 @@ from pydicom.valuerep import PersonName
 
 from hashing.images.attributes import read
 from hashing.images.pixels import DEFAULT_LIMITS, Limits, PixelError, network_inputs
+from node import character_sets  # noqa: F401 - mends how pydicom reads one of them
 from node.dicom.hierarchy import ATTRIBUTES, UNIQUE
 from node.errors import NO_PIXELS
 from node.ingest.outcome import MEMORY_LIMIT, READ_ERROR, Outcome, Prepared, Unusable
@@ -136,7 +137,7 @@ def _record(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.ui
 
 
 def _content_digest(attributes: Mapping[Level, Mapping[str, str]], images: NDArray[np.uint8]) -> bytes:
-    """Over what is kept, not over the bytes received: a lossless re-encoding is the same content."""
+    """Digest of the decoded content, not of the bytes received: a lossless re-encoding is the same content."""
     texts = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(texts.encode() + images.tobytes()).digest()
 

@@ -105,6 +105,7 @@ class _Encoded:
 
     @classmethod
     def read(cls, path: Path) -> "_Encoded":
+        """The data set of a file as bytes, inflated where it is deflated."""
         with path.open("rb") as file:
             meta = _skip_meta(file)
             data = file.read()
@@ -112,22 +113,22 @@ class _Encoded:
         if syntax == DeflatedExplicitVRLittleEndian:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data)
         is_little_endian = syntax != ExplicitVRBigEndian
-        if syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):  # each is found under the name of the other
+        if syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):  # senders mistake each for the other
             return cls(meta, data, not (data[4:6].isalpha() and data[4:6].isupper()), is_little_endian)
         return cls(meta, data, is_implicit=False, is_little_endian=is_little_endian)
 
     def dataset(self, path: Path, data: bytes) -> FileDataset:
-        """Read other bytes in place of those of the file."""
-        found = read_dataset(BytesIO(data), self.is_implicit, self.is_little_endian)
-        made = FileDataset(
+        """The data set that other bytes hold, under the file meta information of this file."""
+        elements = read_dataset(BytesIO(data), self.is_implicit, self.is_little_endian)
+        dataset = FileDataset(
             path,
-            found,
+            elements,
             file_meta=self.meta,
             is_implicit_VR=self.is_implicit,
             is_little_endian=self.is_little_endian,
         )
-        made.set_original_encoding(self.is_implicit, self.is_little_endian, found.original_character_set)
-        return made
+        dataset.set_original_encoding(self.is_implicit, self.is_little_endian, elements.original_character_set)
+        return dataset
 
 
 def _skip_meta(file: BinaryIO) -> FileMetaDataset:

@@ -4,7 +4,9 @@ import logging
 import re
 import struct
 import time
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from pydicom.tag import Tag
@@ -24,17 +26,28 @@ logger = logging.getLogger(__name__)
 
 PREAMBLE: Final = b"\0" * 128 + b"DICM"
 UID_PATTERN: Final = re.compile(r"[0-9.]{1,64}")
+KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 BUSY, DISK_FULL = "busy, retry", "disk full, retry later"
+
+
+Follow = Callable[[Path, str], bool]
+"""Acts on a received key object document, given its file and its sender; False if it says nothing to us. It may raise
+a `Refusal`."""
 
 
 class Receiver:
     """Puts received instances into the spool; success means durable.
 
     An `InstanceStore` of node/dicom: it serves associations that peers ask for, and those that we ask for (C-GET).
+
+    Parameters
+    ----------
+    follow
+        Acts on key object documents; None: they are spooled like any other object.
     """
 
-    def __init__(self, spool: Spool, pressure: Pressure, refusals: Refusals) -> None:
-        self.spool, self.pressure, self.refusals = spool, pressure, refusals
+    def __init__(self, spool: Spool, pressure: Pressure, refusals: Refusals, follow: Follow | None = None) -> None:
+        self.spool, self.pressure, self.refusals, self.follow = spool, pressure, refusals, follow
 
     def begin(self, request: Request, transfer_syntax: UID, sending_ae_title: str) -> "IncomingInstance":
         """Let one instance arrive; `finish` returns what is wrong, as DIMSE answers after the data set."""
@@ -55,7 +68,7 @@ class IncomingInstance:
     Parameters
     ----------
     sending_ae_title
-        The peer, which is noted in the file meta information and with a refusal.
+        The peer, which is recorded in the file meta information and with a refusal.
     """
 
     def __init__(self, receiver: Receiver, request: Request, transfer_syntax: UID, sending_ae_title: str) -> None:
@@ -89,12 +102,13 @@ class IncomingInstance:
         -------
         Refusal or None
             None when it is durable. Else A700 when there is no room, A900 when data set and command disagree, C000
-            when the bytes are no data set.
+            when the bytes are no data set. 0124, A700 or C1FF when a correction cannot be followed.
         """
         if self._arrival is not None:
             try:
                 self._identity.finish()
-                self._arrival.keep()
+                if not self._is_followed(self._arrival):
+                    self._arrival.keep()
             except (Refusal, OSError) as error:
                 self._refuse(error)
         if self._refusal is not None:
@@ -111,6 +125,16 @@ class IncomingInstance:
                 arrival.abandon()
             except OSError as error:  # the file stays in the folder of temporary ones, which is cleared at a start
                 logger.error("what arrived in part cannot be removed: %s", error)
+
+    def _is_followed(self, arrival: Arrival) -> bool:
+        """True if the instance is a correction that holds from now on; nothing else of it is kept."""
+        follow = self._receiver.follow
+        if follow is None or self._request.sop_class_uid != KEY_OBJECT_SELECTION:
+            return False
+        is_followed = follow(arrival.temporary, self._sending_ae_title)
+        if is_followed:
+            self.abandon()
+        return is_followed
 
     def _refuse(self, error: Refusal | SpoolFull | OSError) -> None:
         self.abandon()

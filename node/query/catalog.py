@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from node.dicom.hierarchy import COMPUTED, LEVEL_OF, REQUIRED, UNIQUE, at_or_above, below
-from node.query.matching import Key
+from node.dicom.hierarchy import COMPUTED, LEVEL_OF, UNIQUE, at_or_above, below
+from node.query.matching import Key, moments
 from node.query.spans import INDEX_OF, spans
 from storage.database.columns import SEXES
 from storage.database.database import Snapshot
@@ -18,6 +18,8 @@ Check = Callable[[], None]
 """Function that long work calls before each step; it may raise, to end a search that nobody waits for any more."""
 
 DATES = re.compile(r"(?P<first>[0-9]{8})?(?P<range>-(?P<last>[0-9]{8})?)?")
+MIN_WALKED = 10_000
+"""Candidates of another key from which on a key that begins with a wild card is looked up instead."""
 FILTER_FIELD = {Level.PATIENT: "patients", Level.STUDY: "studies", Level.SERIES: "series", Level.IMAGE: "instances"}
 
 
@@ -36,8 +38,8 @@ def find(snapshot: Snapshot, level: Level, keys: Keys, check: Check = go_on) -> 
     check
         Called before each comparison.
     """
-    keys = _restricting(keys)
-    selective = _most_selective(snapshot, keys)
+    keys = restricting(keys)
+    selective = most_selective(snapshot, keys, check=check)
     upper = {keyword: key for keyword, key in keys.items() if LEVEL_OF[keyword] != level}
     if selective is not None and LEVEL_OF[selective] == level:
         candidates = _by_key(snapshot, level, keys[selective], check)
@@ -48,13 +50,13 @@ def find(snapshot: Snapshot, level: Level, keys: Keys, check: Check = go_on) -> 
         candidates = snapshot.entities(level)
     for entity in candidates:
         check()
-        if all(_matches(snapshot, entity, key, check) for key in keys.values()):
+        if all(matches(snapshot, entity, key, check) for key in keys.values()):
             yield entity
 
 
 def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
     """Filter that lets through only the rows of entities that match all keys, of whatever level."""
-    left = _restricting(keys)
+    left = restricting(keys)
     where = Filter(
         modalities=_terms(snapshot, left, "Modality", "modality"),
         body_parts=_terms(snapshot, left, "BodyPartExamined", "body_part"),
@@ -91,24 +93,33 @@ def descendants(snapshot: Snapshot, level: Level, uid: str, wanted: Level, check
         yield from descendants(snapshot, lower, child, wanted, check)
 
 
-def _restricting(keys: Keys) -> dict[str, Key]:
+def restricting(keys: Keys) -> dict[str, Key]:
+    """Keys that some entity may not match."""
     return {keyword: key for keyword, key in keys.items() if not key.is_universal}
 
 
-def _most_selective(snapshot: Snapshot, keys: Keys) -> str | None:
-    """Keyword of the key that leads to the fewest candidates through a table of the database; None if no key does."""
-    best, fewest = None, snapshot.count(Level.IMAGE)
+def most_selective(snapshot: Snapshot, keys: Keys, limit: int | None = None, check: Check = go_on) -> str | None:
+    """Keyword of the key that leads to the fewest entries of a table of the database, at most `limit` (all instances).
+
+    None if there is no such key. Without `limit`, a key that begins with a wild card is not counted, for that takes as
+    long as looking it up: it is taken where no other key leads to few.
+    """
+    walked: str | None = None
+    best, fewest = None, snapshot.count(Level.IMAGE) if limit is None else limit + 1
     for keyword, key in keys.items():
         level, ranges = LEVEL_OF[keyword], spans(key)
         if _is_unique(level, key):
             count = len(key.exact or ())
+        elif ranges is not None and limit is None and any(span.piece for span in ranges):
+            walked = keyword
+            continue
         elif ranges is not None:
-            count = snapshot.count_within(INDEX_OF[keyword], ranges, fewest)
+            count = snapshot.count_within(INDEX_OF[keyword], ranges, fewest, check)
         else:
             continue
         if best is None or count < fewest:
             best, fewest = keyword, count
-    return best
+    return walked if walked is not None and (best is None or fewest > MIN_WALKED) else best
 
 
 def _is_unique(level: Level, key: Key) -> bool:
@@ -117,17 +128,20 @@ def _is_unique(level: Level, key: Key) -> bool:
 
 
 def _by_key(snapshot: Snapshot, level: Level, key: Key, check: Check) -> Iterator[Entity]:
-    """Entities that a table of the database leads to, a superset of those that match the key."""
+    """Entities that a table of the database leads to, a superset of those that match the key, in order of arrival."""
+    return (snapshot.entity_at(level, ordinal) for ordinal in leads_to(snapshot, level, key, check))
+
+
+def leads_to(snapshot: Snapshot, level: Level, key: Key, check: Check = go_on) -> list[int]:
+    """Sorted ordinals that a table of the database leads to, a superset of those that match a key of this level."""
     if not _is_unique(level, key):
         ranges: tuple[Span, ...] = spans(key) or ()
-        yield from snapshot.entities_within(level, INDEX_OF[key.keyword], ranges)
-        return
-    found: dict[int, Entity] = {}
+        return snapshot.ordinals_within(level, INDEX_OF[key.keyword], ranges, check)
+    found = set()
     for uid in key.exact or ():
         check()
-        entity = snapshot.entity(level, uid)
-        found |= {} if entity is None else {entity.ordinal: entity}
-    yield from (found[ordinal] for ordinal in sorted(found))
+        found.add(snapshot.ordinal(level, uid))
+    return sorted(ordinal for ordinal in found if ordinal is not None)
 
 
 def _below(snapshot: Snapshot, level: Level, keys: Keys, check: Check) -> Iterator[Entity]:
@@ -147,9 +161,7 @@ def _terms(snapshot: Snapshot, keys: dict[str, Key], keyword: str, column: str) 
     if key is None or (column != "manufacturer" and key.text != key.text.upper()):
         return None
     del keys[keyword]
-    return frozenset(
-        term for term in snapshot.terms(column) if (keyword in REQUIRED and term == "") or key.matches(term)
-    )
+    return frozenset(term for term in snapshot.terms(column) if (key.matches_empty and term == "") or key.matches(term))
 
 
 def _sexes(keys: dict[str, Key]) -> frozenset[str] | None:
@@ -177,7 +189,7 @@ def _dated(snapshot: Snapshot, keys: dict[str, Key], where: Filter, check: Check
     excluded = []
     for uid in snapshot.undated_studies():
         check()
-        if not _matches(snapshot, _entity(snapshot, Level.STUDY, uid), key, check):
+        if not matches(snapshot, _entity(snapshot, Level.STUDY, uid), key, check):
             excluded.append(uid)
     dates = (first, last if ends["range"] else first)
     return replace(where, study_dates=dates, undated=True, excluded_studies=frozenset(excluded))
@@ -189,14 +201,18 @@ def _entity(snapshot: Snapshot, level: Level, uid: str) -> Entity:
     return entity
 
 
-def _matches(snapshot: Snapshot, entity: Entity, key: Key, check: Check) -> bool:
+def matches(snapshot: Snapshot, entity: Entity, key: Key, check: Check) -> bool:
+    """True if an entity matches a key of its level or above."""
     check()
     if key.keyword in COMPUTATIONS:
         level = LEVEL_OF[key.keyword]
         owner = entity if level == entity.level else _entity(snapshot, level, entity.uids[level])
         return key.matches(COMPUTATIONS[key.keyword](snapshot, owner, check))
     stored = entity.attributes.get(key.keyword, "")
-    return (key.keyword in REQUIRED and stored == "") or key.matches(stored)
+    if key.date_keyword:
+        dates = entity.attributes.get(key.date_keyword, "")
+        return dates == "" or key.matches(moments(dates, stored))  # without a date, the key of the date decides
+    return (key.matches_empty and stored == "") or key.matches(stored)
 
 
 Computation = Callable[[Snapshot, Entity, Check], str]

@@ -1,14 +1,18 @@
 """Data sets that come in messages other than C-STORE: their structure is checked before their values are believed."""
 
 import struct
+from functools import partial
 from io import BytesIO
 from typing import Final
 
 from pydicom.charset import STAND_ALONE_ENCODINGS, python_encoding
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID
 
+from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.errors import Refusal, Status
 
 MAX_BYTES: Final = 1 << 20
@@ -51,11 +55,12 @@ def read_data_set(encoded: bytes, transfer_syntax: UID, assume_charset: str = ""
     Parameters
     ----------
     encoded
-        As it came over the network.
+        Bytes of the data set, as received.
     transfer_syntax
         Explicit or Implicit VR Little Endian.
     assume_charset
-        Specific Character Set of a data set that names none, or one that nobody knows; it is answered in it, too.
+        Specific Character Set of a data set that names none, one that nobody knows, or one in which its text cannot
+        have been written; it is answered in it, too.
 
     Raises
     ------
@@ -69,8 +74,10 @@ def read_data_set(encoded: bytes, transfer_syntax: UID, assume_charset: str = ""
         character_set = check_structure(encoded, implicit=implicit)
         known = _known(encoded[character_set])
         readable = encoded[: character_set.start] + known + encoded[character_set.stop :]
-        if assume_charset and not known.strip():
-            readable += _character_set(assume_charset, implicit=implicit)  # of two elements, the last counts
+        data_set = read_dataset(BytesIO(readable), implicit, is_little_endian=True, bytelength=len(readable))
+        if not assume_charset or (known.strip() and _is_written_in(data_set, known)):
+            return data_set
+        readable += _character_set(assume_charset, implicit=implicit)  # of two elements, the last counts
         return read_dataset(BytesIO(readable), implicit, is_little_endian=True, bytelength=len(readable))
     except Exception as error:  # whatever reading a stream of anything raises
         raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set, or is cut short") from error
@@ -149,6 +156,33 @@ class _Walk:
         if vr not in LONG_VRS or start + 12 > end:
             raise StructureError("an element without a value representation", start)
         return group << 16 | element, vr, struct.unpack_from("<I", self._encoded, start + 8)[0], start + 12
+
+
+def _is_written_in(data_set: Dataset, names: bytes) -> bool:
+    """False if some text of a data set, not decoded yet, has no meaning in its character set.
+
+    Code extensions are believed: they are switched within a value.
+    """
+    first, *extensions = names.decode("ascii").split("\\")
+    encoding = "ascii" if first.strip() in ASCII_ONLY else python_encoding[first.strip()]
+    raw = (data_set.get_item(tag) for tag in data_set.keys())  # noqa: SIM118 - not decoded
+    texts = [element.value for element in raw if _is_text(element)]
+    return bool(extensions) or all(map(partial(_is_decodable, encoding=encoding), texts))
+
+
+def _is_text(element: object) -> bool:
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        return False
+    vr = element.VR or (dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN")
+    return vr in CHARACTER_SET_VRS
+
+
+def _is_decodable(text: bytes, encoding: str) -> bool:
+    try:
+        text.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _character_set(names: str, *, implicit: bool) -> bytes:

@@ -1,14 +1,14 @@
 """C-FIND: ordinary queries and queries by example, answered from one snapshot (PS3.4 annex C).
 
-All that the responses hold is gathered before the first is sent. So a caller that reads slowly holds no read
-transaction, in which the database could not use the space of old pages again, and a partial list never ends in success.
+The contents of all responses are gathered before the first is sent. So a caller that reads slowly holds no read
+transaction, which would keep the database from reusing old pages, and a partial list never ends in success.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from pydicom.dataset import Dataset
 
@@ -17,13 +17,16 @@ from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.identifier import Query, read_query
+from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.response import ResponseEncoder
 from node.query.retriever import LookAlikes, Match, Retriever
+from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level
+from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ Row = tuple[dict[str, str], str, dict[Element, str]]
 """The parts of one response: values by keyword, Retrieve AE Title, private elements."""
 
 CHECK_S = 0.05
-"""Longest time between two looks whether the caller still waits, seconds."""
+"""Longest time between two checks that the caller still waits, seconds."""
 MAX_CHARACTERS: Final = 1 << 26
 """Text gathered for one request: senders may store longer values than their VR allows."""
 
@@ -43,7 +46,23 @@ class _CancelledError(Exception):
 
 
 Fetch = Callable[[Sequence[str], catalog.Check], object]
-"""Fetches instances by their SOP Instance UIDs from elsewhere, as far as it can."""
+"""Function that fetches instances from another node by their SOP Instance UIDs, as far as it can."""
+
+
+class Search(Protocol):
+    """Finds look-alikes, as `Retriever.similar` does."""
+
+    def __call__(
+        self,
+        snapshot: Snapshot,
+        question: Question,
+        level: Level,
+        where: Filter,
+        *,
+        count: bool = True,
+        check: catalog.Check = catalog.go_on,
+    ) -> LookAlikes:
+        """Return the matches of a question among the candidates."""
 
 
 class Finder:
@@ -63,51 +82,88 @@ class Finder:
     def find(
         self,
         identifier: Dataset,
+        rules: QueryRules = STUDY_ROOT,
         *,
-        patient_root: bool,
-        example_mandatory: bool,
         implicit: bool,
         is_cancelled: Callable[[], bool],
-        refuses_unsupported: bool = False,
     ) -> Iterator[Response]:
-        """Pending responses, each with its identifier; Cancel last if the caller cancelled, else nothing.
+        """Pending responses, each with its identifier; then another final status than Success, if there is one.
+
+        That is Cancel if the caller cancelled, and B001 if a page of a Repository Query is not the last.
 
         Parameters
         ----------
         identifier
-            As `node.query.data_set.read_data_set` makes it.
-        patient_root, example_mandatory
-            Of the information model, as in `node.query.identifier.read_query`.
+            Identifier of the request, read by `node.query.data_set.read_data_set`.
+        rules
+            What is known of the request beside its identifier.
         implicit
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
-            Asked between responses, and during long work: True once the caller wants no more, or has gone.
-        refuses_unsupported
-            True if a query with a key that is not matched or not returned is refused, instead of flagged.
+            Called between responses and during long work; True once the caller has cancelled, or has gone.
 
         Raises
         ------
         Refusal
             Before the first response: the request cannot be answered.
         """
-        started = time.monotonic()
-        query = read_query(identifier, patient_root=patient_root, example_mandatory=example_mandatory)
-        pending = _pending(query, refuses_unsupported=refuses_unsupported)
-        count, check = 0, _watch(is_cancelled)
+        started_s, count = time.monotonic(), 0
+        query = read_query(identifier, rules)
+        pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         try:
-            self._fetch_missing(query.question, check)
-            with self.database.snapshot() as snapshot:
-                rows = list(_bounded(self._rows(snapshot, query, check)))
-            encoder = ResponseEncoder(query, implicit=implicit)
-            for row in rows:
-                if is_cancelled():
-                    raise _CancelledError
+            check = _watch(is_cancelled)
+            rows, is_cut = self._page(query, query.page, check) if query.page else (self.gather(query, check), False)
+            for identifier_bytes in _encode(query, rows, is_cancelled, implicit=implicit):
                 count += 1
-                yield pending, encoder.encode(*row)
+                yield pending, identifier_bytes
+            if is_cut:
+                yield Status.RESPONSE_LIMIT_REACHED, None
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
-        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started)
+        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started_s)
+
+    def gather(
+        self, query: Query, check: catalog.Check, window: slice | None = None, search: Search | None = None
+    ) -> list[Row]:
+        """Return what the responses to a query hold, all of it from one snapshot.
+
+        Parameters
+        ----------
+        check
+            Called again and again; it raises to end the work.
+        window
+            Which matches of an ordinary query to return; None for all, of which there may be `max_find_responses`.
+        search
+            Finds the look-alikes of a query by example; None to search by the indexed examples that it names.
+
+        Raises
+        ------
+        Refusal
+            The request cannot be answered.
+        """
+        if search is None:
+            self._fetch_missing(query.question, check)
+        with self.database.snapshot() as snapshot:
+            if query.question is None:
+                rows = self._ordinary(snapshot, query, check, window)
+            else:
+                rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
+            return list(_bounded(rows))
+
+    def _page(self, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
+        """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
+        most, size, rows = self.settings.max_find_responses, 0, list[Row]()
+        with self.database.snapshot() as snapshot:
+            first = page.first_ordinal(snapshot, query.level)
+            for entity in entities_from(snapshot, query.level, query.keys, first, check):
+                if len(rows) == min(page.most or most, most) or size > MAX_CHARACTERS:
+                    return rows, True
+                values = catalog.values(snapshot, entity, query.keys, check)
+                values[RECORD_KEY] = record_key(snapshot, entity).decode("latin-1") if page.returns_keys else ""
+                rows.append((values, self._retrieve_ae_title, {}))
+                size += sum(map(len, values.values()))
+        return rows, False
 
     def _fetch_missing(self, question: Question | None, check: catalog.Check) -> None:
         """Fetch the example images that were never received here; no snapshot is open meanwhile."""
@@ -120,19 +176,20 @@ class Finder:
         if unknown:
             self._fetch(unknown, check)
 
-    def _rows(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
-        if query.question is None:
-            return self._ordinary(snapshot, query, check)
+    def _similar(
+        self, snapshot: Snapshot, query: Query, question: Question, check: catalog.Check, search: Search
+    ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
         count = Element.INDEXED_INSTANCES in query.returned  # counting reads columns that searching may not need
-        found = self.retriever.similar(snapshot, query.question, query.level, where, count=count, check=check)
-        common = self._common(snapshot, query, query.question, found)
+        found = search(snapshot, question, query.level, where, count=count, check=check)
+        common = self._common(snapshot, query, question, found)
         return (self._look_alike(snapshot, query, match, common, check) for match in found.matches)
 
-    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Iterator[Row]:
+    def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses
-        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), most + 1))
-        if len(entities) > most:
+        part = slice(0, most + 1) if window is None else window
+        entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), part.start, part.stop))
+        if window is None and len(entities) > most:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
         for entity in entities:
             values = catalog.values(snapshot, entity, query.keys, check)
@@ -181,14 +238,17 @@ class Finder:
         return "\\".join(self.settings.retrieve_ae_titles)
 
 
-def _pending(query: Query, *, refuses_unsupported: bool) -> Status:
-    """Status of the pending responses; A900 for a caller that prefers no answer to one that is too wide."""
-    if query.has_unsupported_keys and refuses_unsupported:
-        raise Refusal(Status.DATA_SET_MISMATCH, "a key of this query is not matched or not returned")
-    return Status.PENDING_WITH_UNSUPPORTED_KEYS if query.has_unsupported_keys else Status.PENDING
+def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool], *, implicit: bool) -> Iterator[bytes]:
+    """Identifiers of the responses, one by one, until the caller cancels."""
+    encoder = ResponseEncoder(query, implicit=implicit)
+    for row in rows:
+        if is_cancelled():
+            raise _CancelledError
+        yield encoder.encode(*row)
 
 
 def _bounded(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, up to the limit of their text; A700 beyond it."""
     size = 0
     for row in rows:
         size += sum(map(len, row[0].values()))
@@ -202,6 +262,7 @@ def _watch(is_cancelled: Callable[[], bool]) -> catalog.Check:
     due = 0.0
 
     def check() -> None:
+        """Raise if the caller has cancelled; most calls return at once."""
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + CHECK_S

@@ -1,5 +1,6 @@
 """Request identifiers of C-FIND, each read once into a `Query` (PS3.4 C.4.1)."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,25 +11,29 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, UNIQUE, at_or_above, tag_of
+from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, RETURN_ONLY, UNIQUE, at_or_above, tag_of
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
 from node.query.matching import Key, read_keys
-from node.query.question import KEYS, Question, read_question
+from node.query.paging import PAGING, RECORD_KEY, RecordPage, read_page
+from node.query.question import EXAMPLE_KINDS, KEYS, Question, read_question
+from node.query.rules import STUDY_ROOT, QueryRules
 from storage.folding import PADDING
 from storage.record import LEVELS, Level
 
+logger = logging.getLogger(__name__)
+
 CONTROL = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel"})
 """Elements that say how a request is to be read; they are no keys."""
-RETURNED_ONLY = "RetrieveAETitle"
-"""Key that is answered and not matched. Instance Availability is neither: the node holds no objects to be retrieved."""
+RETRIEVE_AE_TITLE = "RetrieveAETitle"
+"""Attribute of no level, returned and not matched. Instance Availability is not even returned: the node holds no
+objects to be retrieved."""
 
 MAX_KEY_BYTES = 1 << 15
 """Longest value of a key that is no list of UIDs."""
 
+KIND_OF = {level: element for element, level in EXAMPLE_KINDS.items()}
 LISTS = frozenset(map(tag_of, UNIQUE.values())) - {tag_of(UNIQUE[Level.PATIENT])}
-ASCII_ONLY = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
-"""The default character repertoire, which pydicom reads leniently as Latin alphabet No. 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,64 +50,65 @@ class Query:
         Private elements to return.
     question
         The query by example, or None in an ordinary query.
-    has_unsupported_keys
-        True if a key is not matched or not returned: every response says so (FF01, PS3.4 C.4.1.1.4).
+    unsupported
+        Tags of the keys that are not matched or not returned: every response says so (FF01, PS3.4 C.4.1.1.4).
     character_set
         Specific Character Set of the request, several values joined by a backslash.
     block
         Number of the private block that the caller used.
+    page
+        The page that is wanted of a Repository Query, None in any other.
     """
 
     level: Level
     keys: Mapping[str, Key]
     returned: tuple[Element, ...]
     question: Question | None
-    has_unsupported_keys: bool
+    unsupported: tuple[BaseTag, ...]
     character_set: str
     block: int
+    page: RecordPage | None = None
 
 
-def read_query(identifier: Dataset, *, patient_root: bool, example_mandatory: bool = False) -> Query:
+def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     """The query in a request identifier.
 
     Parameters
     ----------
     identifier
         As `node.query.data_set.read_data_set` makes it: none of its values was decoded yet.
-    patient_root
-        True if the information model has a PATIENT level.
-    example_mandatory
-        True for our own SOP class, in which a query has an example.
+    rules
+        What else is known of the request.
 
     Raises
     ------
     Refusal
-        A900: level missing or not of this model, contradictory or missing keys, a value that cannot be read.
+        A900: level missing or not of this model, contradictory or missing keys, a value that cannot be read. By the
+        rules also a query that needs relational queries, or has a key that is not supported.
     """
     block = _readable_block(identifier)
-    level = _level(identifier, patient_root=patient_root)
+    level = _level(identifier, patient_root=rules.patient_root)
     question = read_question(block)
-    if question is None and example_mandatory:
-        raise Refusal(
-            Status.DATA_SET_MISMATCH,
-            "this SOP class needs an example UID",
-            block.tag(Element.EXAMPLE_SOP_INSTANCE_UID),
-        )
-    if question is not None and level == Level.PATIENT:
-        raise Refusal(
-            Status.DATA_SET_MISMATCH, "ask for look-alikes at STUDY, SERIES or IMAGE", tag_of("QueryRetrieveLevel")
-        )
+    if question is None and rules.example_mandatory:
+        example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
+        raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
+    page = _page(identifier, question, block, rules)
     levels = LEVELS if question is not None else at_or_above(level)
     supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
-    texts, has_unsupported = _texts(identifier, supported)
+    texts, unsupported = _texts(identifier, supported, page)
+    _check_hierarchy(level, texts, rules)
+    unsupported += _unsupported_private_keys(identifier, block, question)
+    if unsupported and rules.refuses_unsupported:
+        raise Refusal(Status.DATA_SET_MISMATCH, "this key is not matched or not returned here", unsupported[0])
     return Query(
         level=level,
-        keys=read_keys(texts),
+        keys=read_keys(texts, rules),
         returned=tuple(element for element in Element if element in block) if question else (),
         question=question,
-        has_unsupported_keys=has_unsupported or _has_unsupported_private_keys(identifier, block, question),
+        unsupported=tuple(unsupported),
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
+        page=page,
     )
 
 
@@ -135,33 +141,68 @@ def _level(identifier: Dataset, *, patient_root: bool) -> Level:
     return Level(text)
 
 
-def _texts(identifier: Dataset, supported: set[str]) -> tuple[dict[str, str], bool]:
-    """Texts of the supported keys, and whether there are standard keys that are not matched or not returned."""
-    texts, has_unsupported = {}, False
+def _page(identifier: Dataset, question: Question | None, block: PrivateBlock, rules: QueryRules) -> RecordPage | None:
+    if not rules.has_record_keys:
+        return None
+    if question is not None:
+        example = block.tag(KIND_OF[question.example_level])
+        raise Refusal(Status.DATA_SET_MISMATCH, "records come in the order of their keys: give no example", example)
+    return read_page(identifier)
+
+
+def _check_hierarchy(level: Level, texts: Mapping[str, str], rules: QueryRules) -> None:
+    """Without relational queries each level above is named by one value of its unique key (PS3.4 C.4.1.2.1)."""
+    if rules.relational:
+        return
+    above = at_or_above(level)[0 if rules.patient_root else 1 : -1]
+    unnamed = [UNIQUE[upper] for upper in above if not _names_one(texts.get(UNIQUE[upper], ""))]
+    if unnamed and rules.refuses_relational:
+        comment = "one value needed here: relational queries are not negotiated"
+        raise Refusal(Status.DATA_SET_MISMATCH, comment, tag_of(unnamed[0]))
+    if unnamed:
+        logger.info("a %s query without %s is answered, though not negotiated", level, ", ".join(unnamed))
+
+
+def _names_one(text: str) -> bool:
+    return text.strip(PADDING) != "" and {*"*?\\"}.isdisjoint(text)
+
+
+def _texts(identifier: Dataset, supported: set[str], page: RecordPage | None) -> tuple[dict[str, str], list[BaseTag]]:
+    """Texts of the supported keys, and tags of the standard keys that are not matched or not returned.
+
+    What is only returned has no text: it is no condition. A sequence is never looked into, for none is kept.
+    """
+    texts, unsupported = {}, []
+    ignored = CONTROL if page is None else CONTROL | PAGING
+    returned = {*supported, RETRIEVE_AE_TITLE} if page is None else {*supported, RETRIEVE_AE_TITLE, RECORD_KEY}
     for tag in list(identifier.keys()):
-        if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in CONTROL:
+        if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ignored:
             continue
-        text = "" if keyword not in {*supported, RETURNED_ONLY} else _text(identifier[tag].value)
+        is_returned = keyword in returned
+        text = _text(identifier[tag].value) if is_returned else ""
+        is_matched = keyword in supported and keyword not in RETURN_ONLY
         if keyword in supported:
-            texts[keyword] = text
-        else:
-            has_unsupported |= keyword != RETURNED_ONLY or text.strip("* ") != ""
-    return texts, has_unsupported
+            texts[keyword] = text if is_matched else ""
+        if not is_returned or (not is_matched and text.strip("* ")):
+            unsupported.append(tag)
+    return texts, unsupported
 
 
-def _has_unsupported_private_keys(identifier: Dataset, block: PrivateBlock, question: Question | None) -> bool:
-    """True if an element of our block is unknown, or is to be matched or returned and cannot be.
+def _unsupported_private_keys(identifier: Dataset, block: PrivateBlock, question: Question | None) -> list[BaseTag]:
+    """Tags of the elements of our block that are unknown, or are to be matched or returned and cannot be.
 
     Without an example none can be returned. What is only returned has no value to match; private elements of other
     creators are ignored without a word (PS3.4 C.4.1.1.3.2, note 4).
     """
     if block.block is None:
-        return False
+        return []
     ours = [tag for tag in identifier.keys() if not block.foreign(tag) and not tag.is_private_creator]  # noqa: SIM118
     known = {block.tag(element): element for element in Element}
-    return any(
-        question is None or tag not in known or (known[tag] not in KEYS and block.values(known[tag])) for tag in ours
-    )
+    return [
+        tag
+        for tag in ours
+        if question is None or tag not in known or (known[tag] not in KEYS and block.values(known[tag]))
+    ]
 
 
 def _text(value: object) -> str:

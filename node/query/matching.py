@@ -6,20 +6,25 @@ holds what callers send.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Final
 
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.valuerep import VR
 
-from node.dicom.hierarchy import tag_of
+from node.dicom.hierarchy import DATE_OF, REQUIRED, tag_of
 from node.errors import Refusal, Status
+from node.query.rules import STUDY_ROOT, QueryRules
 from storage.folding import PADDING, digits, folded_group, folded_groups, stored_values
 
+MULTIPLE_VALUE_VRS = frozenset({VR.AE, VR.AS, VR.AT, VR.CS, VR.LO, VR.PN, VR.SH, VR.UC})
+"""VRs of multiple value matching (PS3.4 C.2.2.2.8)."""
 RANGE_VRS = frozenset({VR.DA, VR.TM})
 WILD_CARD_VRS = frozenset({VR.AE, VR.CS, VR.LO, VR.LT, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT})
 NUMBER_VRS = frozenset({VR.IS, VR.DS, VR.US})
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([Ee][+-]?\d+)?", re.ASCII)
+DAY_DIGITS: Final = 8
 EMPTY = '""'
 """Key that matches only what has no value (empty value matching)."""
 
@@ -46,25 +51,49 @@ class Key:
     exact
         Values without their padding, where a stored value matches only if it is one of them letter by letter; else
         None.
+    matches_empty
+        True if an empty stored value matches, whatever the key (PS3.4 C.2.2.1.2).
+    date_keyword
+        Attribute that is matched together with this one, a time: `matches` then takes what `moments` makes of both.
     """
 
     keyword: str
     text: str
     is_universal: bool
     exact: frozenset[str] | None
-    _test: Test
+    matches_empty: bool
+    _tests: tuple[Test, ...]
+    date_keyword: str = ""
 
     def matches(self, stored: str) -> bool:
-        """True if one of the stored values, joined by a backslash, matches one value of the key."""
-        return self.is_universal or any(map(self._test, stored_values(stored)))
+        """True if the stored values, joined by a backslash, are those that the key wants."""
+        if self.is_universal:
+            return True
+        values = stored_values(stored)
+        return all(any(map(test, values)) for test in self._tests)
 
 
-def read_keys(texts: Mapping[str, str]) -> dict[str, Key]:
-    """Keys by keyword, from their texts; see `read_key`."""
-    return {keyword: read_key(keyword, text) for keyword, text in texts.items()}
+def read_keys(texts: Mapping[str, str], rules: QueryRules = STUDY_ROOT) -> dict[str, Key]:
+    """Keys by keyword, from their texts; see `read_key`.
+
+    Where `rules` say so, ranges of a date and of its time are one range of moments: the key of the date remains what
+    it is, which is weaker, and that of the time becomes one of both.
+    """
+    keys = {keyword: read_key(keyword, text, rules) for keyword, text in texts.items()}
+    for time, date in DATE_OF.items():
+        both = _combined(texts.get(date, ""), texts.get(time, "")) if rules.combines_date_time else ""
+        if both:
+            keys[time] = replace(keys[time], date_keyword=date, _tests=(_moment_test(both),))
+    return keys
 
 
-def read_key(keyword: str, text: str) -> Key:
+def moments(dates: str, times: str) -> str:
+    """Stored dates with their times, joined by a backslash; a date that is not a whole day has no time."""
+    pairs = zip_longest(map(digits, stored_values(dates)), map(digits, stored_values(times)), fillvalue="")
+    return "\\".join(date + time if len(date) == DAY_DIGITS else date for date, time in pairs)
+
+
+def read_key(keyword: str, text: str, rules: QueryRules = STUDY_ROOT) -> Key:
     r"""Read a matching key.
 
     Parameters
@@ -74,6 +103,8 @@ def read_key(keyword: str, text: str) -> Key:
     text
         Unicode text, several values joined by a backslash; it is enough that one of them matches. So lists of UIDs
         match (PS3.4 C.2.2.2.2), and modalities and whatever else comes with several values likewise.
+    rules
+        Say whether all values of some keys must match, and whether empty stored values do.
 
     Raises
     ------
@@ -88,7 +119,10 @@ def read_key(keyword: str, text: str) -> Key:
         raise Refusal(Status.DATA_SET_MISMATCH, "too many or too long patterns in this key", tag_of(keyword))
     literal = not (is_universal or patterns or vr == VR.CS or vr in NUMBER_VRS)
     exact = frozenset("" if value == EMPTY else value for value in values) if literal else None
-    return Key(keyword, text, is_universal, exact, _test(vr, [] if is_universal else values))
+    matches_all = rules.matches_all_values and vr in MULTIPLE_VALUE_VRS and dictionary_VM(tag_of(keyword)) != "1"
+    alternatives = [[value] for value in values] if matches_all else [values]
+    tests = () if is_universal else tuple(_test(vr, each) for each in alternatives)
+    return Key(keyword, text, is_universal, exact, rules.empty_matches and keyword in REQUIRED, tests)
 
 
 def wild_card(pattern: str) -> Test:
@@ -175,6 +209,21 @@ def _moment_test(value: str) -> Test:
         return moment.isdigit() and moment >= first[: len(moment)] and (last == "" or moment[: len(last)] <= last)
 
     return within
+
+
+def _combined(date: str, time: str) -> str:
+    """Range of moments from ranges of dates and times of the same form, "" if they are not (C.2.2.2.5.3)."""
+    ends = [[digits(end) for end in text.split("-")] for text in (date, time)]
+    (first_day, *last_days), (first_time, *last_times) = ends
+    if len(last_days) != 1 or len(last_times) != 1:
+        return ""
+    pairs = [(first_day, first_time), (last_days[0], last_times[0])]
+    if not any(day for day, _ in pairs) or not all(
+        (day == "") == (time == "") and len(day) in (0, DAY_DIGITS) and (day + time).isdigit() == (day != "")
+        for day, time in pairs
+    ):
+        return ""
+    return "-".join(day + time for day, time in pairs)
 
 
 def _number(text: str) -> float | str:

@@ -9,15 +9,15 @@ from pydicom.datadict import dictionary_VR
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import VR
 
+from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
-from node.query.identifier import ASCII_ONLY, RETURNED_ONLY, Query
+from node.query.identifier import RETRIEVE_AE_TITLE, Query
+from node.query.paging import RECORD_KEY
 
 UTF_8: Final = "ISO_IR 192"
 WHOLE_UNICODE: Final = {UTF_8: "utf-8", "GB18030": "gb18030"}
 """Character sets without escape sequences that hold every character, and the names of Python's encoders."""
-CHARACTER_SET_VRS: Final = frozenset({VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UT})
-"""VRs whose text is written in the Specific Character Set (PS3.5 section 6.1.2.2)."""
 LENGTH_16, LENGTH_32 = struct.Struct("<H"), struct.Struct("<I")
 MAX_SHORT: Final = 0xFFFF
 """Longest value of a 16-bit length field; a longer value is written as UN (PS3.5 section 6.2.2)."""
@@ -73,7 +73,7 @@ class ResponseEncoder:
         texts.update(values)
         texts.update(similarity.items())
         if retrieve_ae_title:
-            texts[RETURNED_ONLY] = retrieve_ae_title
+            texts[RETRIEVE_AE_TITLE] = retrieve_ae_title
         if any(element in similarity for element in self._query.returned):
             texts[CREATOR] = CREATOR
         keys = self._query.keys
@@ -99,6 +99,8 @@ class ResponseEncoder:
         value = _value(field.vr, text, character_set)
         if self._implicit:
             return field.head + LENGTH_32.pack(len(value)) + value
+        if field.vr == VR.OB:  # the record key, as bytes of Latin alphabet No. 1
+            return field.head + b"\0\0" + LENGTH_32.pack(len(value)) + value
         if len(value) <= MAX_SHORT:
             return field.head + LENGTH_16.pack(len(value)) + value
         return field.head[:4] + b"UN\0\0" + LENGTH_32.pack(len(value)) + value
@@ -106,7 +108,8 @@ class ResponseEncoder:
 
 def _elements(query: Query) -> Iterable[tuple[BaseTag, str | Element, VR]]:
     """Tag, name and VR of each element that responses to a query may hold."""
-    for keyword in (*query.keys, LEVEL, RETURNED_ONLY):
+    record_key = (RECORD_KEY,) if query.page is not None and query.page.returns_keys else ()
+    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key):
         yield tag_of(keyword), keyword, VR(dictionary_VR(tag_of(keyword)))
     yield Tag(GROUP, query.block), CREATOR, VR.LO
     for element in query.returned:
@@ -118,6 +121,8 @@ def _value(vr: VR, text: str, character_set: str) -> bytes:
     if vr == VR.US:
         numbers = [int(part) for part in text.split("\\") if len(part) <= 5 and part.isascii() and part.isdecimal()]
         return b"".join(LENGTH_16.pack(number) for number in numbers if number <= MAX_SHORT)
+    if vr == VR.OB:
+        return text.encode("latin-1")
     if vr == VR.PN and "=" in text:
         text = "\\".join(name.rstrip("=") for name in text.split("\\"))  # empty component groups at the end
     if text.isascii():

@@ -113,7 +113,7 @@ class Retriever:
             C101, C102, C103, C105: the example cannot be used, and why. C104: other model. C107: other snapshot.
             A900: the example cannot be ranked in the order of the question.
         """
-        self._check_state(snapshot, question)
+        self.check_state(snapshot, question)
         records = self._example_records(snapshot, question, check)
         check()
         queries, outputs = self._queries(snapshot, question, records)
@@ -163,12 +163,13 @@ class Retriever:
         )
         return LookAlikes(matches, found.candidates, ranking)
 
-    def _check_state(self, snapshot: Snapshot, question: Question) -> None:
+    def check_state(self, snapshot: Snapshot, question: Question) -> None:
+        """Refuse a question that names another model (C104), or another state of the index (C107)."""
         if question.model and question.model != self.model:
             comment = f"model here is {self.model}"
             raise _refusal(Status.MODEL_UNKNOWN, comment, question, Element.MODEL_IDENTIFIER)
         if question.snapshot and question.snapshot != snapshot.identifier:
-            comment = "snapshot no longer kept: ask without it"
+            comment = "snapshot is gone: ask without it"
             raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
 
     def _example_records(self, snapshot: Snapshot, question: Question, check: Check) -> list[Record]:
@@ -209,7 +210,7 @@ class Retriever:
         """The ranking of the question, or else the best up to the setting that the stored outputs allow."""
         wanted, possible = self._wanted(question), (Ranking.HAMMING,) if outputs is None else outputs.rankings
         if wanted not in possible and question.ranking is not None:
-            comment = f"too little was kept of this example: rank by {possible[-1]}"
+            comment = f"no outputs are stored of this example: rank by {possible[-1]}"
             raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
         return wanted if wanted in possible else possible[-1]
 

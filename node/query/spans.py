@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from node.dicom.hierarchy import REQUIRED
 from node.query.matching import EMPTY, Key
 from storage.database.lookup import Span
 from storage.folding import PADDING, code_string, digits, folded_group, stripped
@@ -17,10 +16,10 @@ INDEX_OF: Final[Mapping[str, str]] = {
     "Modality": "Modality",
     "ModalitiesInStudy": "Modality",
 }
-"""Attribute by whose index the entities can be found that match a key."""
+"""Attribute whose index leads to the entities that match a key, by the keyword of the key."""
 NO_VALUE: Final = Span("", is_single=True)
 MAX_DIGITS: Final = 16
-"""Digits of the start of a range of dates that the index is searched by; the rest is left to the comparison."""
+"""Number of digits at the start of a range of dates by which the index is searched; the comparison checks the rest."""
 
 
 def spans(key: Key) -> tuple[Span, ...] | None:
@@ -33,7 +32,7 @@ def spans(key: Key) -> tuple[Span, ...] | None:
     values = [value for part in key.text.split("\\") if (value := part.strip(PADDING))]
     read = SPANS[INDEX_OF[key.keyword]]
     ranges = {span for value in values for span in ([NO_VALUE] if value == EMPTY else read(value))}
-    if key.keyword in REQUIRED:  # their empty value matches anything (PS3.4 C.2.2.1.2)
+    if key.matches_empty:  # their empty value matches anything (PS3.4 C.2.2.1.2)
         ranges.add(NO_VALUE)
     return tuple(sorted(ranges, key=lambda span: (span.first, span.last)))
 
@@ -68,9 +67,11 @@ def _dates(value: str) -> Iterator[Span]:
 
 
 def _beginning(pattern: str) -> Span:
-    """Range of the texts that begin as a pattern does before its first wild card."""
-    prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
-    return Span(prefix, is_single=True) if prefix == pattern else Span(prefix, prefix)
+    """Range of the texts that begin as a pattern does before its first wild card, or that have its longest piece."""
+    prefix, *pieces = re.split(r"[*?]", pattern)
+    if not pieces:
+        return Span(prefix, is_single=True)
+    return Span(prefix, prefix, piece="" if prefix else max(pieces, key=len))
 
 
 SPANS: Final[Mapping[str, Callable[[str], Iterator[Span]]]] = {

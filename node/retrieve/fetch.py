@@ -38,7 +38,7 @@ class ExampleFetcher:
         Parameters
         ----------
         check
-            Called again and again; whatever it raises ends the fetch.
+            Called repeatedly; an error that it raises ends the fetch.
 
         Returns
         -------
@@ -60,23 +60,23 @@ class ExampleFetcher:
 
     def _deliver(self, sop_instance_uid: str, watch: Watch, deadline_s: float) -> bool:
         """Have the PACS deliver an instance; True if it did."""
-        found = self._find(sop_instance_uid, watch, deadline_s)
-        if found is None:
+        response = self._find(sop_instance_uid, watch, deadline_s)
+        if response is None:
             logger.info("example %s is not in the source PACS either", sop_instance_uid)
             return False
         request = Dataset()
         request.QueryRetrieveLevel = "IMAGE"
         for keyword in UNIQUE_KEYS:
-            setattr(request, keyword, found.get(keyword, ""))
+            setattr(request, keyword, response.get(keyword, ""))
         try:
-            if self._get(request, str(found.get("SOPClassUID", "")), watch, deadline_s):
+            if self._get(request, str(response.get("SOPClassUID", "")), watch, deadline_s):
                 return True
         except PeerError as error:
             logger.warning("no C-GET of example %s: %s", sop_instance_uid, error)
         return self._move(request, watch, deadline_s)
 
     def _find(self, sop_instance_uid: str, watch: Watch, deadline_s: float) -> Dataset | None:
-        """Response of the PACS that names study, series and SOP class of an instance, None if it has no such."""
+        """Response of the PACS that names study, series and SOP class of an instance; None if it has none."""
         query = Dataset()
         query.QueryRetrieveLevel = "IMAGE"
         query.StudyInstanceUID = query.SeriesInstanceUID = query.SOPClassUID = ""
@@ -84,20 +84,20 @@ class ExampleFetcher:
         relational = SOPClassExtendedNegotiation()
         relational.sop_class_uid, relational.service_class_application_information = STUDY_ROOT_FIND, RELATIONAL
         contexts, limit_s = [build_context(STUDY_ROOT_FIND)], _left(deadline_s)
-        found = None
+        instance = None
         with self._source.association(contexts, [relational], limit_s=limit_s) as association:
             self._source.check_accepts(association, STUDY_ROOT_FIND)
             syntax = association.accepted_contexts[0].transfer_syntax[0]
             association.send_c_find(query, STUDY_ROOT_FIND, MESSAGE_ID)  # its responses are read below
             for response in self._source.responses(association, watch):
-                if response.Identifier is not None and found is None:
-                    found = _readable(response.Identifier.getvalue(), syntax)
-        return found if found is not None and found.get("SOPInstanceUID") == sop_instance_uid else None
+                if response.Identifier is not None and instance is None:
+                    instance = _readable(response.Identifier.getvalue(), syntax)
+        return instance if instance is not None and instance.get("SOPInstanceUID") == sop_instance_uid else None
 
     def _get(self, request: Dataset, sop_class_uid: str, watch: Watch, deadline_s: float) -> bool:
         """Request one instance by C-GET; it arrives in the spool as any other."""
         if service_of(sop_class_uid) is not Service.STORAGE:
-            raise PeerError("the source PACS does not tell its SOP class")
+            raise PeerError("the source PACS does not name its SOP class")
         contexts = [build_context(STUDY_ROOT_GET)]  # then one for each syntax: the PACS need not convert anything
         contexts += [build_context(sop_class_uid, syntax) for syntax in ALL_TRANSFER_SYNTAXES]
         roles = [build_role(UID(sop_class_uid), scp_role=True)]
@@ -144,6 +144,7 @@ def _left(deadline_s: float) -> float:
 
 def _watch(check: Callable[[], None], deadline_s: float) -> Watch:
     def watch() -> None:
+        """Raise if the caller is gone or the time is over."""
         check()
         _left(deadline_s)
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Container
 from queue import Empty
 from tempfile import SpooledTemporaryFile
 from typing import Final
@@ -34,14 +35,19 @@ class Forwarder:
     It is the `InstanceStore` of that association. The answer of the caller becomes ours, so the source PACS counts what
     the caller has.
 
+    Parameters
+    ----------
+    hidden
+        SOP Instance UIDs that are not forwarded.
+
     Attributes
     ----------
     failed
         SOP Instance UIDs that the caller refused.
     """
 
-    def __init__(self, settings: Settings, call: RetrieveCall) -> None:
-        self.settings, self.call = settings, call
+    def __init__(self, settings: Settings, call: RetrieveCall, hidden: Container[str]) -> None:
+        self.settings, self.call, self.hidden = settings, call, hidden
         self.failed: list[str] = []
         self._by_status = {"completed": 0, "warning": 0, "failed": 0}
         self._message_id = int(call.request.MessageID or 0)
@@ -83,7 +89,8 @@ class ForwardedInstance:
     def __init__(self, forwarder: Forwarder, request: Request, transfer_syntax: UID) -> None:
         self._forwarder, self._call, self._request = forwarder, forwarder.call, request
         self._transfer_syntax, self._size = transfer_syntax, 0
-        self._refusal: Refusal | None = None
+        is_hidden = request.sop_instance_uid in forwarder.hidden
+        self._refusal = Refusal(Status.CANNOT_UNDERSTAND, "hidden by a rejection note") if is_hidden else None
         self._file = SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(forwarder.settings.spool_path))  # noqa: SIM115
 
     def write(self, piece: memoryview) -> None:

@@ -8,6 +8,7 @@ from pynetdicom import build_context, build_role
 from node.errors import Refusal, Status
 from node.retrieve.caller import RetrieveCall, SubOperations
 from node.retrieve.forward import Forwarder
+from node.retrieve.hidden import HiddenInstances
 from node.retrieve.relay import failed_instances
 from node.retrieve.source import MESSAGE_ID, CancelWatch, SourceArchive
 from node.settings import Settings
@@ -18,8 +19,8 @@ logger = logging.getLogger(__name__)
 class GetRelay:
     """Relays C-GET requests to the source PACS (PS3.4 C.4.3)."""
 
-    def __init__(self, settings: Settings, source: SourceArchive) -> None:
-        self._settings, self._source = settings, source
+    def __init__(self, settings: Settings, source: SourceArchive, hidden: HiddenInstances) -> None:
+        self._settings, self._source, self._hidden = settings, source, hidden
 
     def relay(self, call: RetrieveCall) -> None:
         """Pass a request on, forward each image that comes, and pass each response back.
@@ -41,9 +42,12 @@ class GetRelay:
             comment = "propose storage classes with the SCP role: none was"
             raise Refusal(Status.SUBOPERATIONS_NOT_PERFORMED, comment)
         identifier, model = call.identifier(), call.model
+        if not self._hidden.remove_from(identifier):
+            call.respond(Status.SUCCESS, SubOperations(completed=0, failed=0, warning=0))
+            return
         contexts = [build_context(context.abstract_syntax or "", context.transfer_syntax[0]) for context in storage]
         roles = [build_role(sop_class, scp_role=True) for sop_class in {UID(c.abstract_syntax or "") for c in storage}]
-        forwarder = Forwarder(self._settings, call)
+        forwarder = Forwarder(self._settings, call, self._hidden)
         with self._source.association([build_context(model), *contexts], roles, forwarder) as association:
             self._source.check_accepts(association, model)
             association.send_c_get(identifier, model, MESSAGE_ID)  # its responses are read below

@@ -6,6 +6,7 @@ from pynetdicom.presentation import build_context
 
 from node.errors import Refusal, Status
 from node.retrieve.caller import RetrieveCall, SubOperations
+from node.retrieve.hidden import HiddenInstances
 from node.retrieve.relay import failed_instances
 from node.retrieve.source import MESSAGE_ID, CancelWatch, SourceArchive
 from node.settings import Settings
@@ -16,8 +17,8 @@ logger = logging.getLogger(__name__)
 class MoveRelay:
     """Relays C-MOVE requests to the source PACS (PS3.4 C.4.2)."""
 
-    def __init__(self, settings: Settings, source: SourceArchive) -> None:
-        self._settings, self._source = settings, source
+    def __init__(self, settings: Settings, source: SourceArchive, hidden: HiddenInstances) -> None:
+        self._settings, self._source, self._hidden = settings, source, hidden
 
     def relay(self, call: RetrieveCall) -> None:
         """Pass a request on, and each response back.
@@ -33,6 +34,9 @@ class MoveRelay:
         """
         destination = self._destination(call)
         identifier, model = call.identifier(), call.model
+        if not self._hidden.remove_from(identifier):
+            call.respond(Status.SUCCESS, SubOperations(completed=0, failed=0, warning=0))
+            return
         with self._source.association([build_context(model)]) as association:
             self._source.check_accepts(association, model)
             association.send_c_move(identifier, destination, model, MESSAGE_ID)  # its responses are read below

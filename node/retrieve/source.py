@@ -28,7 +28,7 @@ MESSAGE_ID: Final = 1
 NOT_OFFERED: Final = "does not offer this service"
 Negotiation = SCP_SCU_RoleSelectionNegotiation | SOPClassExtendedNegotiation
 Watch = Callable[[], None]
-"""Called again and again while a response is awaited; it may raise to end the wait."""
+"""Function that is called repeatedly while a response is awaited; it may raise to end the wait."""
 
 
 class SourceArchive:
@@ -37,7 +37,7 @@ class SourceArchive:
     Parameters
     ----------
     store
-        Notes refused requests, and takes instances where an association brings no other store.
+        Counts refused requests, and takes instances where an association has no store of its own.
     """
 
     def __init__(self, settings: Settings, store: InstanceStore) -> None:
@@ -155,7 +155,7 @@ class CancelWatch:
         self._cancelled_s: float | None = None
 
     def __call__(self) -> None:
-        """Look once."""
+        """Check the caller once, and relay its C-CANCEL."""
         if self._call.is_gone:
             raise CallerGoneError
         if self._cancelled_s is None and self._call.is_cancelled:

@@ -3,33 +3,31 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from pydicom import config as pydicom_config
-from pydicom.dataset import Dataset
-from pydicom.uid import UID
-from pynetdicom import AE, _config, evt
-from pynetdicom.dimse_primitives import C_GET, C_MOVE
+from pynetdicom import AE, _config
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 
+from node.corrections.follower import CorrectionFollower
+from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
 from node.dicom.negotiation import LOCAL_LIMIT_EXCEEDED, Rejection, Serve
-from node.dicom.private import SIMILARITY_FIND
 from node.dicom.quotas import Quotas
-from node.dicom.sop_classes import ALWAYS_OFFERED, PATIENT_ROOT_FIND, RETRIEVE
-from node.errors import Refusal, Status
+from node.dicom.sop_classes import offered_services
 from node.home import open_for_reading
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
-from node.query.data_set import read_data_set
 from node.query.find import Fetch, Finder
-from node.query.pending_responses import PendingResponses
+from node.query.find_service import FindService
 from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.get import GetRelay
+from node.retrieve.hidden import HiddenInstances
 from node.retrieve.move import MoveRelay
 from node.retrieve.relay import serve
 from node.retrieve.source import SourceArchive
@@ -59,7 +57,8 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     reading = open_for_reading(settings)
     spool = reading.retriever.spool
     refusals = Refusals(settings.run_path, number)
-    receiver = Receiver(spool, Pressure(spool, settings), refusals)
+    follower = CorrectionFollower(settings, OrderBook(settings.corrections_path))
+    receiver = Receiver(spool, Pressure(spool, settings), refusals, follower.follow_key_objects)
     finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver))
     entity = ApplicationEntity(settings, receiver, finder)
     entity.start()
@@ -89,10 +88,11 @@ class ApplicationEntity:
     """
 
     def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
-        self.settings, self.receiver, self.finder = settings, receiver, finder
+        self.settings, self.receiver = settings, receiver
+        self.find_service = FindService(settings, finder)
         self.ae_title = settings.ae_title
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
-        self.services = ALWAYS_OFFERED | (RETRIEVE if settings.source_peer else frozenset())
+        self.services = offered_services(settings)
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
@@ -111,9 +111,8 @@ class ApplicationEntity:
         _config.LOG_RESPONSE_IDENTIFIERS = False
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
         address = (self.settings.host, self.settings.port)
-        handlers = [(evt.EVT_C_FIND, self._find)]
-        shared, services = self.settings.receivers > 1, self._retrieve_services()
-        self._listener = Listener(self._ae(), address, handlers, self.receiver, self, shared=shared, services=services)
+        shared, services = self.settings.receivers > 1, self._services()
+        self._listener = Listener(self._ae(), address, self.receiver, self, shared=shared, services=services)
 
     def stop(self) -> None:
         """Stop listening and close what is open."""
@@ -169,52 +168,11 @@ class ApplicationEntity:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
 
-    def _retrieve_services(self) -> dict[type, Serve]:
-        """What serves C-MOVE and C-GET; nothing where no source PACS is set."""
+    def _services(self) -> dict[type, Serve]:
+        """What serves C-FIND and, where a source PACS is set, C-MOVE and C-GET."""
+        find: dict[type, Serve] = {C_FIND: self.find_service.serve}
         if not self.settings.source_peer:
-            return {}
-        source = SourceArchive(self.settings, self.receiver)
-        move, get = MoveRelay(self.settings, source), GetRelay(self.settings, source)
-        return {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
-
-    def _find(self, event: Any) -> Iterator[tuple[Dataset | int, Dataset | None]]:
-        """Write the pending responses; yield the final one to pynetdicom, unless it is success."""
-        model, responses = event.context.abstract_syntax, PendingResponses(event)
-        caller = self.settings.peers.get(event.assoc.requestor.ae_title)
-        try:
-            found = self.finder.find(
-                self._identifier(event),
-                patient_root=model == PATIENT_ROOT_FIND,
-                example_mandatory=model == SIMILARITY_FIND,
-                implicit=UID(event.context.transfer_syntax).is_implicit_VR,
-                is_cancelled=responses.is_cancelled,
-                refuses_unsupported=caller is not None and caller.unsupported_match == "refuse",
-            )
-            for status, identifier in found:
-                if identifier is not None:
-                    responses.write(status, identifier)
-            responses.flush()
-            if responses.is_cancelled():
-                yield int(Status.CANCEL), None
-        except Refusal as refusal:
-            logger.warning("refused to find: %s", refusal)
-            yield _status(refusal), None
-        except Exception:
-            logger.exception("internal error while finding")
-            yield _status(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node")), None
-
-    def _identifier(self, event: Any) -> Dataset:
-        """The request's identifier; one without a known character set has the one that is set for its caller."""
-        encoded, syntax = event.request.Identifier, UID(event.context.transfer_syntax)
-        caller = self.settings.peers.get(event.assoc.requestor.ae_title)
-        assumed = caller.assume_charset if caller else ""
-        return read_data_set(b"" if encoded is None else encoded.getvalue(), syntax, assumed)
-
-
-def _status(refusal: Refusal) -> Dataset:
-    status = Dataset()
-    status.Status = int(refusal.status)
-    status.ErrorComment = refusal.comment
-    if refusal.offending is not None:
-        status.OffendingElement = [refusal.offending]
-    return status
+            return find
+        source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.find_service.finder.database)
+        move, get = MoveRelay(self.settings, source, hidden), GetRelay(self.settings, source, hidden)
+        return find | {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}

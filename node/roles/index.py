@@ -5,6 +5,8 @@ from functools import partial
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
+from node.corrections.corrector import Corrector
+from node.corrections.order_book import OrderBook
 from node.home import open_for_writing, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
@@ -18,7 +20,12 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     database = open_for_writing(settings)  # first, since it refuses sooner than the network is loaded
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
-    indexer = Indexer(settings, open_spool(settings), database, encoder)
+    spool = open_spool(settings)
+    indexer = Indexer(settings, spool, database, encoder)
+    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
     heartbeat.renew()
-    with vital_thread("segments", stop, partial(keep_built, database, stop)):
+    with (
+        vital_thread("segments", stop, partial(keep_built, database, stop)),
+        vital_thread("corrections", stop, partial(corrector.run, stop)),
+    ):
         indexer.run(stop, progress=heartbeat.renew)

@@ -113,8 +113,8 @@ def check_encoder(settings: Settings) -> None:
 def _count_gpus() -> int:
     """Ask torch in another process: loaded here, it would stay in memory for the life of the supervisor."""
     command = [sys.executable, "-P", "-c", COUNT_GPUS]
-    asked = subprocess.run(command, capture_output=True, text=True, timeout=GPU_CHECK_S, check=False)
-    return int(asked.stdout) if asked.returncode == 0 else 0
+    gpus = subprocess.run(command, capture_output=True, text=True, timeout=GPU_CHECK_S, check=False)
+    return int(gpus.stdout) if gpus.returncode == 0 else 0
 
 
 def _check_writable(folder: Path) -> None:

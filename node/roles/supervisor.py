@@ -35,7 +35,7 @@ class Child:
     Attributes
     ----------
     started_s, not_before_s, kill_at_s
-        Times of the monotonic clock; `kill_at_s` is None unless the process was asked to end.
+        Times of the monotonic clock; `kill_at_s` is None unless the process got SIGTERM.
     """
 
     role: Role

@@ -23,6 +23,7 @@ def vital_thread(name: str, stop: Event, work: Callable[[], object]) -> Iterator
     """
 
     def run() -> None:
+        """Do the work; set `stop` if it ends too early, and store its error."""
         error: Exception | None = None
         try:
             work()

@@ -1,4 +1,4 @@
-"""The role `web`: the page and what it asks."""
+"""The role `web`: the page and its server."""
 
 import http.client
 import ipaddress
@@ -13,6 +13,7 @@ from node.roles.kernel_cache import load_kernels
 from node.roles.threads import vital_thread
 from node.settings import Settings
 from node.web.app import HEALTH_PATH, serve
+from node.web.resources import WebResources
 
 PROBE_EVERY_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 5.0
@@ -23,20 +24,22 @@ logger = logging.getLogger(__name__)
 def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Heartbeat) -> None:
     """Serve the page until `stop` is set; the heartbeat is renewed while the page's own server answers."""
     reading = open_for_reading(settings)
+    resources = WebResources.of(settings, reading)
     load_kernels(settings.run_path, reading.database.header.code_length)
-    with vital_thread("heartbeat", stop, partial(_renew_while_answering, settings, stop, heartbeat)):
-        serve(settings, reading, stop)
+    with vital_thread("heartbeat", stop, partial(_renew_while_answering, resources, stop, heartbeat)):
+        serve(resources, stop)
 
 
-def _renew_while_answering(settings: Settings, stop: threading.Event, heartbeat: Heartbeat) -> None:
+def _renew_while_answering(resources: WebResources, stop: threading.Event, heartbeat: Heartbeat) -> None:
     silent = True  # the server is only just starting
     while not stop.is_set():
-        if _answers(settings):
+        if _answers(resources.settings):
             heartbeat.renew()
             silent = False
         elif not silent:
             logger.error("the page's server does not answer its own role")
             silent = True
+        resources.receiver.refusals.write()
         stop.wait(PROBE_EVERY_S)
 
 

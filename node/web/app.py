@@ -1,7 +1,7 @@
-"""The web page of the node: what is indexed, and what looks like what.
+"""The web page of the node: it shows the indexed cases, and the look-alikes of each.
 
-It has no login, and so it shows no name and no ID; but what is burned into the pixels of an image can be read in its
-preview. Let it listen beyond this machine only behind something that asks who is there.
+The page has no login, so it shows no name and no ID; but text burned into the pixels of an image can be read in its
+preview. Let the page listen beyond this machine only behind a proxy that authenticates its users.
 """
 
 import io
@@ -25,13 +25,13 @@ from PIL import Image
 from uvicorn import Config, Server
 
 from node.errors import Refusal, Status
-from node.home import Reading
 from node.processes import Role, processes, role_fault
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
-from node.settings import Settings
 from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
+from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.problems import ANSWERS, Call, guard
+from node.web.resources import WebResources
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
 from storage.search.index import Filter
@@ -39,25 +39,26 @@ from storage.search.index import Filter
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "static"
-MOST_CASES = 200
+MAX_CASES = 200
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
 HEALTH_PATH = "/healthz"
 
 Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
-"""As they are kept, and senders do not always keep to VR CS; an empty one asks nothing."""
+"""Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
 
 
-def serve(settings: Settings, reading: Reading, stop: Event) -> None:
-    """Serve the page until `stop` is set.
+def serve(resources: WebResources, stop: Event) -> None:
+    """Serve the page and DICOMweb until `stop` is set.
 
     Raises
     ------
     OSError
-        The address is in use or not ours.
+        The address is in use, or does not belong to this machine.
     """
+    settings = resources.settings
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        server = Server(_config(build(settings, reading)))
+        server = Server(_config(build(resources)))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -66,19 +67,21 @@ def serve(settings: Settings, reading: Reading, stop: Event) -> None:
                 stop.wait()
             finally:
                 server.should_exit = True
+                resources.close()
         running.result()
 
 
-def build(settings: Settings, reading: Reading) -> FastAPI:
-    """The page's application, without a server."""
+def build(resources: WebResources) -> FastAPI:
+    """The application of the page and DICOMweb, without a server."""
     app = FastAPI(title="Lookalike", version=__version__, openapi_url=None)
-    page = Page(settings, reading)
+    page = Page(resources)
     for path, endpoint in page.routes.items():
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
     app.mount("/web", StaticFiles(directory=WEB))
+    app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    if _is_loopback(settings.host):  # or a foreign site could read the page under a name that leads to this machine
+    if _is_loopback(resources.settings.host):  # or a foreign site could read the page by a name that leads here
         app.middleware("http")(_refuse_foreign_hosts)
     app.middleware("http")(guard)
     return app
@@ -102,7 +105,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Page:
-    """Endpoints; each reads one snapshot, in the thread it runs in, and closes it before the answer is sent.
+    """The endpoints of the page; each reads one snapshot in its own thread, and closes it before the answer is sent.
 
     Attributes
     ----------
@@ -110,8 +113,9 @@ class Page:
         Endpoint of each path.
     """
 
-    def __init__(self, settings: Settings, reading: Reading) -> None:
-        self.settings, self.database, self.retriever = settings, reading.database, reading.retriever
+    def __init__(self, resources: WebResources) -> None:
+        self.settings, self._resources = resources.settings, resources
+        self.database, self.retriever = resources.reading.database, resources.reading.retriever
         self.routes: dict[str, Callable[..., Any]] = {
             "/": self.index,
             HEALTH_PATH: self.health,
@@ -124,15 +128,15 @@ class Page:
         }
 
     def index(self) -> Response:
-        """The page itself."""
+        """The HTML document of the page."""
         return FileResponse(WEB / "index.html")
 
     async def health(self) -> Response:
-        """Say that this process answers, from the server's own loop: queries that take long must not delay it."""
+        """Sign of life of this process, from the event loop of the server: long queries must not delay it."""
         return JSONResponse({"alive": True})
 
     def readiness(self) -> Response:
-        """Whether the node takes in and answers; 503 with the reasons when it does not."""
+        """200 if the node receives and answers; otherwise 503 with the reasons."""
         reasons = [
             fault
             for role in (Role.INDEX, Role.DICOM)
@@ -141,9 +145,9 @@ class Page:
         ]
         waiting = self.retriever.spool.depth()
         if waiting >= self.settings.spool_capacity:
-            reasons.append(f"{waiting} instances wait to be indexed: senders are told to try later")
+            reasons.append(f"{waiting} instances wait to be indexed: senders get A700")
         if shutil.disk_usage(self.settings.spool_path).free < self.settings.spool_free_bytes:
-            reasons.append("disk of the spool is full: senders are told to try later")
+            reasons.append("disk of the spool is full: senders get A700")
         try:
             with self.database.snapshot() as snapshot:
                 snapshot.count(Level.IMAGE)
@@ -154,7 +158,7 @@ class Page:
         return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
 
     def status(self) -> Response:
-        """Facts about the node; counts only."""
+        """Address, version and model of the node, and counts of what is indexed, waits or was set aside."""
         settings, spool = self.settings, self.retriever.spool
         with self.database.snapshot() as snapshot:
             studies = snapshot.entities(Level.STUDY)
@@ -180,15 +184,15 @@ class Page:
         self,
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         offset: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1, le=MOST_CASES)] = 24,
+        limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
-        """Cases to choose an example from."""
+        """One page of the indexed cases, from which the user chooses an example."""
         with self.database.snapshot() as snapshot:
             value = list_cases(snapshot, _named(modality), offset, limit)
         return JSONResponse(value)
 
     def series(self, series_instance_uid: str) -> Response:
-        """Images of a series, in order."""
+        """The indexed frames of a series in the order of Instance Number."""
         with self.database.snapshot() as snapshot:
             images = series_images(snapshot, series_instance_uid)
         if not images:
@@ -204,7 +208,7 @@ class Page:
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         exclude: str = "SELF,PATIENT",
     ) -> Response:
-        """Cases that look like an indexed image, nearest first."""
+        """The cases nearest to an indexed image, in ascending rank."""
         question = Question(
             examples=(sop_instance_uid,),
             frames=() if frame is None else (frame,),
@@ -222,7 +226,7 @@ class Page:
     def preview(
         self, request: Request, sop_instance_uid: str, frame: Annotated[int | None, Query(ge=1)] = None
     ) -> Response:
-        """The picture that the network saw, as PNG; `frame` counts from 1, without it the first that is indexed."""
+        """The network's input for a frame as PNG; `frame` counts from 1, and is by default the first indexed frame."""
         with self.database.snapshot() as snapshot:
             record = snapshot.record(sop_instance_uid)
             if record is None:
@@ -230,14 +234,14 @@ class Page:
             number = frame or (record.frames[0] + 1 if record.frames else 1)
             pixels = snapshot.preview(sop_instance_uid, number - 1)
         if pixels is None:
-            raise Refusal(Status.EXAMPLE_UNKNOWN, "no preview of this frame was kept")
+            raise Refusal(Status.EXAMPLE_UNKNOWN, "this frame has no preview")
         tag = f'"{record.content_digest.hex()[:32]}-{number}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
         if tag in request.headers.get("If-None-Match", ""):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        octets = io.BytesIO()
-        Image.fromarray(pixels).save(octets, "PNG", compress_level=1)
-        return Response(octets.getvalue(), media_type="image/png", headers=headers)
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, "PNG", compress_level=1)
+        return Response(png.getvalue(), media_type="image/png", headers=headers)
 
 
 def _exclusions(text: str) -> frozenset[Exclusion]:
@@ -252,7 +256,7 @@ def _named(modalities: Sequence[str]) -> frozenset[str]:
 
 
 def _config(app: FastAPI) -> Config:
-    """A server without access log: query strings name images."""
+    """Configuration of a server that writes no access log: query strings name images."""
     return Config(
         app,
         access_log=False,

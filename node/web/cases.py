@@ -1,4 +1,4 @@
-"""What the page shows of cases, as JSON values: no name, no ID and no full date of a patient leaves through here."""
+"""Cases as JSON values for the page; they hold no name, no ID and no full date of a patient."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -18,11 +18,11 @@ SHOWN = {
     "study_description": "StudyDescription",
     "series_description": "SeriesDescription",
 }
-"""Attributes shown as they are, by their name in JSON."""
+"""Keywords of the attributes that the page shows unchanged, by their names in JSON."""
 
 
 class Patient(StrEnum):
-    """Whose case a match is, seen from the example; two cases without a Patient ID leave it unknown."""
+    """Relation of a match's patient to the patient of the example; UNKNOWN where a Patient ID is missing."""
 
     SAME = "SAME"
     OTHER = "OTHER"
@@ -30,7 +30,7 @@ class Patient(StrEnum):
 
 
 def case(image: Entity, frame: int) -> dict[str, object]:
-    """One image as the page shows it; `frame` counts from 1."""
+    """JSON value of one frame of an image; `frame` counts from 1."""
     attributes = image.attributes
     age, day = columns.age_years(attributes), columns.study_date(attributes)
     return {
@@ -47,32 +47,32 @@ def case(image: Entity, frame: int) -> dict[str, object]:
 
 
 def list_cases(snapshot: Snapshot, modalities: Collection[str], offset: int, limit: int) -> dict[str, object]:
-    """A page of cases to choose from, latest first: of each series its middle image."""
+    """JSON value of one page of cases, latest first; each series is represented by its middle image."""
     series = series_by_modality(snapshot)
     chosen = [ordinals for modality, ordinals in series.items() if not modalities or modality in modalities]
     ordinals = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))[::-1]
     page = ordinals[offset : offset + limit].tolist()
-    return {"total": ordinals.size, "offset": offset, "cases": [_of_series(snapshot, one) for one in page]}
+    return {"total": ordinals.size, "offset": offset, "cases": [_series_case(snapshot, ordinal) for ordinal in page]}
 
 
 def series_by_modality(snapshot: Snapshot) -> dict[str, NDArray[np.int64]]:
-    """Ordinals of the series that can be asked about, ascending, by modality."""
+    """Ordinals of the indexed series, ascending, by modality."""
     numbers = np.full(snapshot.ordinal_bound(Level.SERIES), -1, np.int32)
     for block in snapshot.blocks():
-        kept = block.live()
-        here = slice(None) if kept is None else kept
-        numbers[block.column("series")[here]] = block.column("modality")[here]
-    found = {}
+        live = block.live()
+        rows = slice(None) if live is None else live
+        numbers[block.column("series")[rows]] = block.column("modality")[rows]
+    series = {}
     for number in np.unique(numbers[numbers >= 0]):
         ordinals = np.flatnonzero(numbers == number)
         first = snapshot.entity(Level.SERIES, snapshot.uid(Level.SERIES, int(ordinals[0])))
         assert first is not None
-        found[columns.modality(first.attributes)] = ordinals
-    return dict(sorted(found.items()))
+        series[columns.modality(first.attributes)] = ordinals
+    return dict(sorted(series.items()))
 
 
 def series_images(snapshot: Snapshot, series_instance_uid: str) -> list[dict[str, object]]:
-    """Every indexed frame of a series, in the order of Instance Number."""
+    """JSON values of every indexed frame of a series, in the order of Instance Number."""
     records = [snapshot.record(uid) for uid in snapshot.children(Level.SERIES, series_instance_uid)]
     numbered = sorted(
         ((_number(record.instance.get("InstanceNumber", "")), record) for record in records if record is not None),
@@ -81,8 +81,8 @@ def series_images(snapshot: Snapshot, series_instance_uid: str) -> list[dict[str
     return [{"uid": record.sop_instance_uid, "frame": frame + 1} for _, record in numbered for frame in record.frames]
 
 
-def answer_value(snapshot: Snapshot, question: Question, found: LookAlikes) -> dict[str, object]:
-    """Look-alikes of one indexed image, as JSON."""
+def answer_value(snapshot: Snapshot, question: Question, look_alikes: LookAlikes) -> dict[str, object]:
+    """JSON value of the look-alikes of one indexed image."""
     example = snapshot.entity(Level.IMAGE, question.examples[0])
     record = snapshot.record(question.examples[0])
     assert example is not None
@@ -90,23 +90,23 @@ def answer_value(snapshot: Snapshot, question: Question, found: LookAlikes) -> d
     frame = question.frames[0] if question.frames else record.frames[0] + 1
     return {
         "example": case(example, frame),
-        "candidates": found.candidates,
+        "candidates": look_alikes.candidates,
         "code_length": snapshot.code_length,
         "model": snapshot.model,
         "snapshot": snapshot.identifier,
-        "ranking": found.ranking,
-        "matches": [_match(example, match) for match in found.matches],
+        "ranking": look_alikes.ranking,
+        "matches": [_match(example, match) for match in look_alikes.matches],
     }
 
 
 def patient(example: Entity, other: Entity) -> Patient:
-    """Say if two images are of one patient, as far as their Patient IDs and issuers tell."""
+    """Relation of the patients of two images, by Patient ID and its issuer."""
     keys = example.uids[Level.PATIENT], other.uids[Level.PATIENT]
     if keys[0] == keys[1]:
         return Patient.SAME
     if not all(names_a_patient(key) for key in keys):
         return Patient.UNKNOWN
-    # Perhaps one patient, if a sender left the issuer out
+    # they may be one patient, if a sender left the issuer out
     return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
 
 
@@ -121,7 +121,7 @@ def _match(example: Entity, match: Match) -> dict[str, object]:
     }
 
 
-def _of_series(snapshot: Snapshot, ordinal: int) -> dict[str, object]:
+def _series_case(snapshot: Snapshot, ordinal: int) -> dict[str, object]:
     uids = snapshot.children(Level.SERIES, snapshot.uid(Level.SERIES, ordinal))
     uid = uids[len(uids) // 2]
     image, record = snapshot.entity(Level.IMAGE, uid), snapshot.record(uid)

@@ -1,7 +1,7 @@
-"""What the page answers when it cannot: problem details (RFC 9457), and the headers that every answer has."""
+"""Error responses of the page as problem details (RFC 9457), and the headers of every response."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from fastapi import Request, Response
@@ -27,42 +27,49 @@ Call = Callable[[Request], Awaitable[Response]]
 
 
 async def guard(request: Request, call: Call) -> Response:
-    """Add the headers that every answer has, and answer what nothing else caught."""
+    """Pass a request on, answer any error that nothing else caught, and add the headers of every response."""
     try:
         response = await call(request)
     except Exception:
         logger.exception("internal error at %s", request.scope["route"].path if "route" in request.scope else "a path")
-        response = _problem(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node"))
+        response = problem(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node"))
     for name, value in HEADERS.items():
         response.headers[name] = value
-    fresh = "no-store" if request.url.path.startswith("/api/") else "no-cache"
+    fresh = "no-store" if request.url.path.startswith(("/api/", "/dicom-web/")) else "no-cache"
     response.headers.setdefault("Cache-Control", fresh)
     return response
 
 
 def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return _problem(error)
+    return problem(error)
 
 
 def _unreadable(_: Request, error: Exception) -> Response:
     logger.error("database cannot be read: %s", error)
-    return _problem(Refusal(Status.OUT_OF_RESOURCES, "database cannot be read: see the log of the node"))
+    return problem(Refusal(Status.OUT_OF_RESOURCES, "database cannot be read: see the log of the node"))
 
 
 def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     names = sorted({str(problem["loc"][1]) for problem in error.errors()})
-    return _problem(Refusal(Status.DATA_SET_MISMATCH, f"not a usable value: {', '.join(names)}"))
+    return problem(Refusal(Status.DATA_SET_MISMATCH, f"not a usable value: {', '.join(names)}"))
 
 
 def _other(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    value = {"type": "about:blank", "title": HTTPStatus(error.status_code).phrase, "status": error.status_code}
-    return JSONResponse(value, error.status_code, error.headers, "application/problem+json")
+    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+    return status_problem(error.status_code, detail, error.headers)
 
 
-def _problem(refusal: Refusal) -> Response:
+def status_problem(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """Problem details for an HTTP status of its own."""
+    value = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    value |= {"detail": detail} if detail else {}
+    return JSONResponse(value, status, headers, "application/problem+json")
+
+
+def problem(refusal: Refusal) -> Response:
     """A refusal as problem details (RFC 9457), with its DIMSE status."""
     status = HTTPStatus(HTTP_STATUS[refusal.status])
     again = status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.CONFLICT)

@@ -8,52 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import DELETED, FIRST, LEVEL_COLUMN, NUMBERS, TERMS
 from storage.database.lineage import LineageWriter
 from storage.database.tables import Tables
 from storage.database.tree import Node
+from storage.item import Item
 from storage.record import LEVELS, Level, Record
 
 logger = logging.getLogger(__name__)
 
 MAX_TERM = np.iinfo(np.uint16).max
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One instance to append.
-
-    Attributes
-    ----------
-    codes : (len(record.frames), words) uint64
-    previews : (len(record.frames), size, size) uint8 or None
-        The network's input, kept so that a new model can encode it.
-    pixel_digest
-        64 bits over the network's input: equal for duplicates under other UIDs.
-    outputs : (len(record.frames), code_length) int8 or None
-        What the codes are the signs of, as `hashing.ranking_scores.in_whole_numbers` makes it: for the second stage.
-    class_scores : (len(record.frames), n_classes) uint8 or None
-        As `hashing.ranking_scores.in_eight_bits` makes them, kept beside the outputs; None of a model without classes.
-    """
-
-    record: Record
-    codes: Codes
-    previews: NDArray[np.uint8] | None
-    pixel_digest: int
-    outputs: NDArray[np.int8] | None = None
-    class_scores: NDArray[np.uint8] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse codes, previews, outputs or class scores that are not one a frame, and scores without outputs."""
-        frames = len(self.record.frames)
-        for name in ("codes", "previews", "outputs", "class_scores"):
-            array = getattr(self, name)
-            if array is not None and len(array) != frames:
-                raise ValueError(f"{len(array)} {name} came for {frames} frames of {self.record.sop_instance_uid}")
-        if self.class_scores is not None and self.outputs is None:
-            raise ValueError(f"class scores of {self.record.sop_instance_uid} came without outputs beside them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +38,7 @@ class Clash:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes
     ----------
@@ -87,6 +52,8 @@ class Appended:
         Instances not stored.
     conflicts
         Attributes of patients, studies and series that differ from the stored value, which stays.
+    rejected
+        Instances that a rejection note keeps out of every answer.
     """
 
     new: int
@@ -94,6 +61,7 @@ class Appended:
     replaced: int
     clashing: tuple[Clash, ...]
     conflicts: int
+    rejected: int = 0
 
 
 class Appender:
@@ -115,12 +83,16 @@ class Appender:
         self._pending: dict[int, Item] = {}  # by ordinal of the instance, in row order; rows still to be written
         self._next_row = tables.rows.count
         self._clashing: list[Clash] = []
-        self._stored = self._known = self._replaced = self._newest_ns = 0
+        self._stored = self._known = self._replaced = self._rejected = self._newest_ns = 0
         self._terms = {name: {text: i for i, text in enumerate(tables.terms(name))} for name in TERMS}
 
     def add(self, item: Item) -> None:
-        """Store an item, unless it is known or clashes."""
-        record = item.record
+        """Store an item, unless it is known, clashes or is rejected."""
+        record, rejections = item.record, self._tables.rejections
+        if rejections.rejects(record.sop_instance_uid, record.received_ns):
+            rejections.withhold(item, replaces=self._replaces)
+            self._rejected += 1
+            return
         ordinal = self._tables.ordinal(Level.IMAGE, record.sop_instance_uid)
         stored = None if ordinal is None else self._tables.node(Level.IMAGE, ordinal)
         is_known = stored is not None and stored.content_digest == record.content_digest
@@ -151,7 +123,9 @@ class Appender:
         conflicts = self._lineage.conflicts
         for level, ordinal, keyword in sorted(conflicts):
             logger.warning("%s %d: %s differs from the stored value, which stays", level, ordinal, keyword)
-        return Appended(self._stored, self._known, self._replaced, tuple(self._clashing), len(conflicts))
+        return Appended(
+            self._stored, self._known, self._replaced, tuple(self._clashing), len(conflicts), self._rejected
+        )
 
     def _may_replace(self, record: Record, ordinal: int, *, is_known: bool) -> bool:
         """True if a record may replace the stored record: it corrects that record and did not arrive before it.
@@ -181,6 +155,7 @@ class Appender:
         logger.info("replaced %s: it came with other content", item.record.sop_instance_uid)
 
     def _store(self, item: Item) -> None:
+        """Write the record, previews and outputs of an instance, and reserve its rows."""
         record = item.record
         node = Node(
             record.sop_instance_uid,
@@ -197,8 +172,8 @@ class Appender:
                 self._tables.put_preview(ordinal, frame, preview)
         if item.outputs is not None:
             scores = [None] * len(record.frames) if item.class_scores is None else item.class_scores
-            for frame, *kept in zip(record.frames, item.outputs, scores, strict=True):
-                self._tables.put_outputs(ordinal, frame, *kept)
+            for frame, *rest in zip(record.frames, item.outputs, scores, strict=True):
+                self._tables.put_outputs(ordinal, frame, *rest)
         self._next_row += len(record.frames)
         self._pending[ordinal] = item
         self._newest_ns = max(self._newest_ns, record.received_ns)

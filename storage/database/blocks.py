@@ -192,6 +192,7 @@ class Rows:
         self.count = count
 
     def _append(self, name: str, values: Array) -> None:
+        """Write the tail and the blocks that some added values of a column change."""
         settled = self.layout.settled(self.count)
         rest = np.concatenate([self.read(name, TAIL), values], axis=1)  # rows from `settled` on
         for number, start, end in self.layout.extents(self.count + values.shape[1]):
@@ -199,8 +200,8 @@ class Rows:
                 self._put(name, TAIL, rest[:, start - settled :])
             elif end > settled:
                 fresh = rest[:, max(start - settled, 0) : end - settled]
-                kept = self.read(name, number) if start < settled else fresh[:, :0]
-                self._put(name, number, np.concatenate([kept, fresh], axis=1))
+                stored = self.read(name, number) if start < settled else fresh[:, :0]
+                self._put(name, number, np.concatenate([stored, fresh], axis=1))
         if self.layout.settled(self.count + values.shape[1]) == self.count + values.shape[1]:
             self._transaction.delete(_key(name, TAIL), db=self._handle)
 

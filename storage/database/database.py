@@ -12,16 +12,17 @@ import lmdb
 import numpy as np
 
 from hashing.codes import WORD_BITS, CodeLengthError, prefix
-from storage.database.append import Appended, Appender, Clash, Item
-from storage.database.columns import DELETED
+from storage.database.append import Appended, Appender, Clash
 from storage.database.compaction import compact
 from storage.database.header import FORMAT, HEADER, Header
 from storage.database.integrity import problems
+from storage.database.lineage import remove_instances
 from storage.database.migrations import upgraded
 from storage.database.snapshot import Snapshot
 from storage.database.tables import SegmentEntry, Tables, open_handles
 from storage.errors import DatabaseFull, FormatError, NoDatabase
-from storage.record import LEVELS, Level
+from storage.item import Item
+from storage.record import Level
 
 __all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 
@@ -125,7 +126,7 @@ class Database:
         """
         for item in items:
             self._check(item)
-        with self._writing() as tables:
+        with self.writing() as tables:
             batch = Appender(tables, replaces=replace)
             for item in items:
                 batch.add(item)
@@ -139,18 +140,11 @@ class Database:
         int
             How many were there.
         """
-        removed = 0
-        with self._writing() as tables:
-            rows = [np.empty(0, np.int64)]
-            for uid in sop_instance_uids:
-                ordinal = tables.ordinal(Level.IMAGE, uid)
-                if ordinal is not None:
-                    rows.append(tables.lineage(Level.IMAGE, ordinal)[Level.IMAGE][1].rows)
-                    _delete(tables, ordinal)
-                    removed += 1
-            gone = np.concatenate(rows)
-            tables.rows.write("flags", gone, tables.rows.gather("flags", gone)[0] | DELETED)
-        return removed
+        with self.writing() as tables:
+            found = (tables.ordinal(Level.IMAGE, uid) for uid in dict.fromkeys(sop_instance_uids))
+            ordinals = [ordinal for ordinal in found if ordinal is not None]
+            remove_instances(tables, ordinals)
+        return len(ordinals)
 
     def snapshot(self) -> Snapshot:
         """State of the moment when the `with` block of the snapshot is entered."""
@@ -164,7 +158,7 @@ class Database:
         old, compactions
             `Snapshot.segment_entries` and `Snapshot.compactions` of the state that `new` was made from.
         """
-        with self._writing() as tables:
+        with self.writing() as tables:
             current = tables.segments() == list(old) and tables.counter("compactions") == compactions
             if current:
                 tables.set_segments(new)
@@ -173,9 +167,9 @@ class Database:
     def compact(self, report: Callable[[int, int], object] = lambda _done, _all: None) -> int:
         """Give the room of deleted rows back to the others, in many small transactions; return how many rows went.
 
-        `report` is told how many rows of how many are done.
+        `report` is called with the number of rows done and of all rows.
         """
-        return compact(self._writing, report)
+        return compact(self.writing, report)
 
     def verify(self) -> list[str]:
         """Check every invariant, record by record; return what is wrong. It takes about a minute a million rows."""
@@ -193,6 +187,7 @@ class Database:
         self.close()
 
     def _check(self, item: Item) -> None:
+        """Refuse an item whose codes, outputs or class scores have another shape or type."""
         expected = self.header.code_length
         if item.codes.shape[1] != self.header.layout.words:
             raise CodeLengthError(found=item.codes.shape[1] * WORD_BITS, expected=expected)
@@ -204,7 +199,14 @@ class Database:
             raise ValueError(f"class scores of {item.record.sop_instance_uid} are not uint8, a row a frame")
 
     @contextmanager
-    def _writing(self) -> Iterator[Tables]:
+    def writing(self) -> Iterator[Tables]:
+        """Yield the tables in one write transaction, which is durable once the block has ended, or never was.
+
+        Raises
+        ------
+        DatabaseFull
+            The map size is reached; nothing was stored.
+        """
         try:
             with self._environment.begin(write=True, buffers=True) as transaction:
                 yield Tables(transaction, self._handles, self.header.layout)
@@ -243,6 +245,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _environment(path: Path, *, map_size: int, readonly: bool) -> lmdb.Environment:
+    """Open the LMDB environment of a folder."""
     try:
         environment = lmdb.open(
             str(path), map_size=map_size, max_dbs=TABLES, max_readers=MAX_READERS, readonly=readonly, mode=0o600
@@ -260,16 +263,6 @@ def _header(environment: lmdb.Environment, path: Path) -> Header:
         except lmdb.NotFoundError:
             return Header.from_bytes(None, path)
         return Header.from_bytes(transaction.get(HEADER, db=meta), path)
-
-
-def _delete(tables: Tables, ordinal: int) -> None:
-    """Delete an instance, and each entity above it that has no other child."""
-    lineage = tables.lineage(Level.IMAGE, ordinal)
-    for level in reversed(LEVELS):
-        number, node = lineage[level]
-        if level != Level.IMAGE and tables.children(level, number):
-            return
-        tables.delete(level, number, node)
 
 
 def _sync_folders(path: Path) -> None:

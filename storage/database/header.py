@@ -1,4 +1,4 @@
-"""What a database says about itself, once, when it is made."""
+"""The header of a database, written once, when it is made."""
 
 import json
 import secrets
@@ -10,12 +10,13 @@ from hashing.codes import CodeLengthError, words
 from storage.database.blocks import Layout
 from storage.errors import FormatError, ModelMismatch
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Number of the on-disk format; a change of any table, key or value raises it.
 
 1 was without the column `manufacturer` and without outputs of the network (in 2, class scores may follow these).
 2 was without the table `lookup`, and 3 had only Patient ID and Accession Number in it.
-`storage.database.migrations` brings each to 4.
+4 was without the tables of rejected instances.
+`storage.database.migrations` brings each to 5.
 """
 
 
@@ -77,7 +78,7 @@ class Header:
         return cls(**fields)
 
     def check(self, code_length: int, model: str) -> None:
-        """Refuse codes that could not be compared with those kept.
+        """Refuse codes that could not be compared with the stored codes.
 
         Raises
         ------

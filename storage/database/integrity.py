@@ -31,11 +31,13 @@ def problems(tables: Tables, code_length: int) -> Iterator[str]:
     if all(len(column) == tables.rows.count for column in columns.values()):
         yield from _row_problems(tables, columns)
     yield from _frame_problems(tables)
+    yield from _rejection_problems(tables)
     if not damaged:
         yield from _output_problems(tables, code_length)
 
 
 def _block_problems(tables: Tables, code_length: int) -> Iterator[str]:
+    """Yield what is wrong with the number of rows of blocks, and with the bits of codes."""
     for block in tables.rows.blocks():
         for name in (CODES, *COLUMNS):
             found = tables.rows.read(name, block.number).shape[1]
@@ -47,6 +49,7 @@ def _block_problems(tables: Tables, code_length: int) -> Iterator[str]:
 
 
 def _count_problems(tables: Tables) -> Iterator[str]:
+    """Yield each table whose number of entries differs from the number of entities or rows."""
     expected = {"rows": sum(1 for _ in tables.rows.blocks()) * (len(COLUMNS) + 1)}
     for above, level in zip((None, *LEVELS), LEVELS, strict=False):
         expected[f"{level}:keys"] = tables.count(level)
@@ -61,6 +64,7 @@ def _count_problems(tables: Tables) -> Iterator[str]:
 
 
 def _entity_problems(tables: Tables, level: Level, ordinal: int, node: Node) -> Iterator[str]:
+    """Yield what is wrong with the keys and the parent of an entity."""
     if tables.ordinal(level, node.uid) != ordinal:
         yield "its key leads elsewhere"
     if ordinal >= tables.counter(level):
@@ -79,6 +83,7 @@ def _entity_problems(tables: Tables, level: Level, ordinal: int, node: Node) -> 
 
 
 def _row_problems(tables: Tables, columns: Columns) -> Iterator[str]:
+    """Yield each column of an instance that does not follow from its record."""
     terms = {name: tables.terms(name) for name in TERMS}
     live = 0
     for ordinal, node in tables.nodes(Level.IMAGE):
@@ -98,6 +103,7 @@ def _row_problems(tables: Tables, columns: Columns) -> Iterator[str]:
 
 
 def _expected(tables: Tables, ordinal: int, node: Node) -> dict[str, list[Any]]:
+    """Return the values of the columns of an instance, computed from its record."""
     lineage = tables.lineage(Level.IMAGE, ordinal)
     attributes: dict[str, str] = {}
     for level in LEVELS:
@@ -117,15 +123,30 @@ def _frame_problems(tables: Tables) -> Iterator[str]:
                 yield f"IMAGE {ordinal}: {table} of frame {frame} have no row"
 
 
+def _rejection_problems(tables: Tables) -> Iterator[str]:
+    """A rejected instance must be in no answer, and what is kept of one must belong to a rejection."""
+    for uid, rejection in tables.rejections.all():
+        ordinal = tables.ordinal(Level.IMAGE, uid)
+        node = None if ordinal is None else tables.node(Level.IMAGE, ordinal)
+        if node is not None and rejection.holds(node.received_ns):
+            yield f"IMAGE {ordinal}: it is rejected, and stored all the same"
+    for uid in tables.rejections.all_withheld():
+        rejection_of = tables.rejections.find(uid)
+        if rejection_of is None or not rejection_of.hides:
+            yield f"instance {uid} is kept beside the others, and nothing hides it"
+
+
 def _output_problems(tables: Tables, code_length: int) -> Iterator[str]:
     """Codes must be the signs of the outputs beside them; an output of 0 fits either bit."""
     for ordinal, node in tables.nodes(Level.IMAGE):
-        kept = [(row, outputs) for row, outputs in _kept_outputs(tables, ordinal, node) if 0 <= row < tables.rows.count]
-        if any(len(outputs) < code_length for _, outputs in kept):
+        stored = [
+            (row, outputs) for row, outputs in _kept_outputs(tables, ordinal, node) if 0 <= row < tables.rows.count
+        ]
+        if any(len(outputs) < code_length for _, outputs in stored):
             yield f"IMAGE {ordinal}: its outputs are cut short"
-        elif kept:
-            bits = unpack(tables.rows.gather(CODES, np.array([row for row, _ in kept])).T, code_length)
-            relaxed = np.array([outputs[:code_length] for _, outputs in kept])
+        elif stored:
+            bits = unpack(tables.rows.gather(CODES, np.array([row for row, _ in stored])).T, code_length)
+            relaxed = np.array([outputs[:code_length] for _, outputs in stored])
             if ((relaxed > 0) & ~bits | (relaxed < 0) & bits).any():
                 yield f"IMAGE {ordinal}: its codes are not the signs of its outputs"
 

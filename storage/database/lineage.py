@@ -1,13 +1,17 @@
 """The patient, study and series of a record: found, added, completed, corrected or moved inside one transaction."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from storage.database.columns import SOURCES
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.database.columns import DELETED, SOURCES
 from storage.database.tables import Tables
 from storage.database.tree import NO_PARENT, Node
-from storage.record import Attributes, Level, Record, may_be_one_patient, names_a_patient, patient_id_and_issuer
+from storage.record import LEVELS, Attributes, Level, Record, may_be_one_patient, names_a_patient, patient_id_and_issuer
 
 logger = logging.getLogger(__name__)
 
@@ -126,13 +130,48 @@ class LineageWriter:
         return ordinal
 
     def _is_newest(self, received_ns: int, level: Level, ordinal: int) -> bool:
-        """Whether an object may correct an entity: corrections are wanted, and nothing below it arrived later."""
+        """True if an object may correct an entity: corrections are wanted, and nothing below it arrived later."""
         if not self._corrects:
             return False
         if received_ns >= self._newest_ns:  # the usual case: objects are stored nearly in order of arrival
             return True
         below = (self._tables.node(Level.IMAGE, instance) for instance in self._tables.instances(level, ordinal))
         return all(node.received_ns <= received_ns for node in below if node is not None)
+
+
+def stored_record(tables: Tables, ordinal: int) -> Record:
+    """Return everything kept of an instance but its codes."""
+    lineage = tables.lineage(Level.IMAGE, ordinal)
+    patient, study, series, instance = (lineage[level][1] for level in LEVELS)
+    return Record(
+        sop_instance_uid=instance.uid,
+        series_instance_uid=series.uid,
+        study_instance_uid=study.uid,
+        patient_key=patient.uid,
+        patient=patient.attributes,
+        study=study.attributes,
+        series=series.attributes,
+        instance=instance.attributes,
+        frames=instance.frames,
+        content_digest=instance.content_digest,
+        received_ns=instance.received_ns,
+    )
+
+
+def remove_instances(tables: Tables, ordinals: Iterable[int]) -> NDArray[np.int64]:
+    """Delete instances, and each entity above them that is left without a child; return their rows, now deleted."""
+    rows = [np.empty(0, np.int64)]
+    for ordinal in ordinals:
+        lineage = tables.lineage(Level.IMAGE, ordinal)
+        rows.append(lineage[Level.IMAGE][1].rows)
+        for level in reversed(LEVELS):
+            number, node = lineage[level]
+            if level != Level.IMAGE and tables.children(level, number):
+                break
+            tables.delete(level, number, node)
+    gone = np.concatenate(rows)
+    tables.rows.write("flags", gone, tables.rows.gather("flags", gone)[0] | DELETED)
+    return gone
 
 
 def possible_patients(tables: Tables, patient_key: str) -> frozenset[str]:

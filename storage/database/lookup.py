@@ -26,8 +26,10 @@ FORMS: Final[Mapping[str, Callable[[str], list[str]]]] = {
     "StudyDate": lambda value: [digits(value)],
     "Modality": lambda value: [code_string(value)],
 }
-"""What the index holds of one value of an attribute."""
+"""The index entry of one value of an attribute."""
 
+Check = Callable[[], object]
+"""Function that is called during long walks; it may raise, to end one that nobody waits for any more."""
 ORDINAL: Final = Struct(">I")
 MAX_KEY_BYTES: Final = 511  # of LMDB
 
@@ -44,33 +46,37 @@ class Span:
         Highest text, to which as many first characters of an entry are compared; "" for no limit.
     is_single
         True if the range holds only `first` itself, and `last` says nothing.
+    piece
+        Text that an entry of the range has somewhere, else it is left out; "" for every entry.
     """
 
     first: str
     last: str = ""
     is_single: bool = False
+    piece: str = ""
 
 
 class Lookup:
     """The index, seen through one transaction that was opened with `buffers=True`.
 
     A key holds a keyword and the start of a text, so the entities that it leads to are still to be compared with the
-    whole value. The data are the ordinals of the entities. An entity without a value lies under the empty text.
+    whole value. The data are the ordinals of the entities. An entity without a value lies under the empty text. A
+    `check` that is given is called for each key of a range, and may raise.
     """
 
     def __init__(self, transaction: lmdb.Transaction, handle: Any) -> None:
         self._transaction, self._handle = transaction, handle
 
-    def ordinals(self, keyword: str, spans: Iterable[Span]) -> list[int]:
+    def ordinals(self, keyword: str, spans: Iterable[Span], check: Check = bool) -> list[int]:
         """Ordinals of the entities with an entry in one of some ranges, ascending; they may be too many, never few."""
-        cursors = (cursor for span in spans for cursor in self._cursors(keyword, span))
+        cursors = (cursor for span in spans for cursor in self._cursors(keyword, span, check))
         return sorted({ORDINAL.unpack(ordinal)[0] for cursor in cursors for ordinal in cursor.iternext_dup()})
 
-    def count(self, keyword: str, spans: Iterable[Span], limit: int) -> int:
+    def count(self, keyword: str, spans: Iterable[Span], limit: int, check: Check = bool) -> int:
         """Number of entries in some ranges; counting ends once it exceeds `limit`."""
         count = 0
         for span in spans:
-            for cursor in self._cursors(keyword, span):
+            for cursor in self._cursors(keyword, span, check):
                 count += cursor.count()
                 if count > limit:
                     return count
@@ -92,7 +98,7 @@ class Lookup:
         """Remove every entry, to fill the index anew."""
         self._transaction.drop(self._handle, delete=False)
 
-    def _cursors(self, keyword: str, span: Span) -> Iterator[lmdb.Cursor]:
+    def _cursors(self, keyword: str, span: Span, check: Check) -> Iterator[lmdb.Cursor]:
         """Yield a cursor at each key of a range; the cursor may be moved among the data of the key."""
         cursor = self._transaction.cursor(db=self._handle)
         first = _key(keyword, span.first)
@@ -102,11 +108,14 @@ class Lookup:
             return
         prefix, last = _key(keyword, ""), _key(keyword, span.last)
         is_there = cursor.set_range(first)
+        piece = span.piece.encode("utf-8", "surrogatepass")
         while is_there:
             key = bytes(cursor.key())
             if not key.startswith(prefix) or key[: len(last)] > last:
                 return
-            yield cursor
+            check()
+            if piece in key or len(key) == MAX_KEY_BYTES:  # such a key may hold only the start of its text
+                yield cursor
             is_there = cursor.next_nodup()
 
 

@@ -16,9 +16,9 @@ from storage.record import Level
 def upgraded(environment: lmdb.Environment, header: Header) -> Header:
     """The header of a database that is now of the present format; in one transaction, so that a kill changes nothing.
 
-    Format 1 gets the column of manufacturers, and an empty table of the network's outputs; every older format gets the
-    index `lookup`, filled anew. It takes some ten seconds a million series, and a minute a million patients with a
-    study each.
+    Format 1 gets the column of manufacturers, and an empty table of the network's outputs; formats 1 to 3 get the index
+    `lookup`, filled anew; every older format gets the empty tables of rejected instances. Filling the index
+    takes some ten seconds a million series, and a minute a million patients with a study each.
     """
     if header.format == FORMAT:
         return header
@@ -28,7 +28,8 @@ def upgraded(environment: lmdb.Environment, header: Header) -> Header:
         tables = Tables(transaction, handles, header.layout)
         if header.format < 2:
             _add_manufacturers(tables)
-        _fill_lookup(tables)
+        if header.format < 4:
+            _fill_lookup(tables)
         transaction.put(HEADER, newest.to_bytes(), db=handles["meta"])
     return newest
 

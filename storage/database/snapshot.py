@@ -13,8 +13,9 @@ from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
 from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
-from storage.database.lineage import possible_patients
-from storage.database.lookup import LEVEL_OF_KEYWORD, Span
+from storage.database.lineage import possible_patients, stored_record
+from storage.database.lookup import LEVEL_OF_KEYWORD, Check, Span
+from storage.database.rejections import Rejections
 from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
@@ -41,7 +42,7 @@ class Snapshot:
         self._environment, self._handles, self.header = environment, handles, header
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
-        self._upper = lru_cache(maxsize=4096)(self._entity_at)  # thousands of images share one series
+        self._upper = lru_cache(maxsize=4096)(self.entity_at)  # thousands of images share one series
         self.code_length, self.model = header.code_length, header.model
 
     def __enter__(self) -> Self:
@@ -70,6 +71,16 @@ class Snapshot:
         """Number of the last commit that the snapshot sees; every commit has a higher number than those before it."""
         _ = self._tables
         return int(self._transaction.id())  # type: ignore[union-attr]
+
+    def is_hidden(self, sop_instance_uid: str) -> bool:
+        """True if a rejection note names an instance that is not stored."""
+        is_stored = self._tables.ordinal(Level.IMAGE, sop_instance_uid) is not None
+        return not is_stored and self._tables.rejections.find(sop_instance_uid) is not None
+
+    @property
+    def rejections(self) -> Rejections:
+        """What rejection notes keep out of every answer."""
+        return self._tables.rejections
 
     @property
     def rows(self) -> int:
@@ -111,23 +122,27 @@ class Snapshot:
     def entity(self, level: Level, uid: str) -> Entity | None:
         """Entity with this unique key."""
         ordinal = self._tables.ordinal(level, uid)
-        return None if ordinal is None else self._entity_at(level, ordinal)
+        return None if ordinal is None else self.entity_at(level, ordinal)
 
-    def entities(self, level: Level) -> Iterator[Entity]:
-        """Yield every entity of a level, in order of arrival."""
-        for ordinal, node in self._tables.nodes(level):
+    def entities(self, level: Level, first: int = 0) -> Iterator[Entity]:
+        """Yield every entity of a level from an ordinal on, in order of arrival, which is that of ordinals."""
+        for ordinal, node in self._tables.nodes(level, first):
             yield self._entity(level, ordinal, node)
 
-    def entities_within(self, level: Level, keyword: str, spans: Iterable[Span]) -> Iterator[Entity]:
-        """Yield entities with an index entry in some ranges, in order of arrival; `keyword` may be of a lower level."""
-        ordinals, at = self._tables.lookup.ordinals(keyword, spans), LEVEL_OF_KEYWORD[keyword]
+    def ordinals_within(self, level: Level, keyword: str, spans: Iterable[Span], check: Check = bool) -> list[int]:
+        """Ordinals of the entities with an index entry in some ranges, sorted; `keyword` may be of a lower level."""
+        ordinals, at = self._tables.lookup.ordinals(keyword, spans, check), LEVEL_OF_KEYWORD[keyword]
         for step in reversed(LEVELS[LEVELS.index(level) + 1 : LEVELS.index(at) + 1]):
             ordinals = sorted({self._node(step, ordinal).parent for ordinal in ordinals})
-        return (self._entity_at(level, ordinal) for ordinal in ordinals)
+        return ordinals
 
-    def count_within(self, keyword: str, spans: Iterable[Span], limit: int) -> int:
+    def count_within(self, keyword: str, spans: Iterable[Span], limit: int, check: Check = bool) -> int:
         """Number of index entries in some ranges of an attribute; counting ends once it exceeds `limit`."""
-        return self._tables.lookup.count(keyword, spans, limit)
+        return self._tables.lookup.count(keyword, spans, limit, check)
+
+    def child_ordinals(self, level: Level, ordinal: int) -> list[int]:
+        """Return the ordinals one level below an entity, sorted."""
+        return self._tables.children(level, ordinal)
 
     def children(self, level: Level, uid: str) -> list[str]:
         """Return the unique keys one level below an entity, in order of arrival; empty when it is unknown."""
@@ -142,25 +157,9 @@ class Snapshot:
                 yield self.uid(below, child)
 
     def record(self, sop_instance_uid: str) -> Record | None:
-        """Everything kept of an instance but its codes."""
+        """All that is stored of an instance but its codes; None if it is unknown."""
         ordinal = self._tables.ordinal(Level.IMAGE, sop_instance_uid)
-        if ordinal is None:
-            return None
-        lineage = self._tables.lineage(Level.IMAGE, ordinal)
-        patient, study, series, instance = (lineage[level][1] for level in LEVELS)
-        return Record(
-            sop_instance_uid=instance.uid,
-            series_instance_uid=series.uid,
-            study_instance_uid=study.uid,
-            patient_key=patient.uid,
-            patient=patient.attributes,
-            study=study.attributes,
-            series=series.attributes,
-            instance=instance.attributes,
-            frames=instance.frames,
-            content_digest=instance.content_digest,
-            received_ns=instance.received_ns,
-        )
+        return None if ordinal is None else stored_record(self._tables, ordinal)
 
     def codes_of(self, sop_instance_uid: str) -> Codes:
         """(frames, words) codes of an instance, in the order of its frames; KeyError when it is unknown."""
@@ -172,12 +171,12 @@ class Snapshot:
         return int(found[0, 0]) if found.size else None
 
     def preview(self, sop_instance_uid: str, frame: int) -> NDArray[np.uint8] | None:
-        """(size, size) network input of a frame; None when it was not kept."""
+        """(size, size) network input of a frame; None if it was not stored."""
         ordinal = self._tables.ordinal(Level.IMAGE, sop_instance_uid)
         return None if ordinal is None else self._tables.preview(ordinal, frame)
 
     def outputs_of(self, sop_instance_uid: str) -> Outputs | None:
-        """Outputs of the network for each frame, and class scores if kept; None where not those of each frame were.
+        """Outputs of the network for each frame, with class scores if stored; None if those of any frame are missing.
 
         KeyError when the instance is unknown.
         """
@@ -230,13 +229,13 @@ class Snapshot:
         return codes
 
     def class_scores_at(self, rows: NDArray[np.int64], n_classes: int) -> NDArray[np.uint8]:
-        """(len(rows), n_classes) class scores at some rows; zeros where not so many were kept."""
+        """(len(rows), n_classes) class scores at some rows; zeros where not so many are stored."""
         scores = np.zeros((len(rows), n_classes), np.uint8)
-        places = zip(self.gather("instance", rows).tolist(), self.gather("frame", rows).tolist(), strict=True)
-        for number, place in enumerate(places):
-            kept = self._tables.outputs(*place)
-            if kept is not None and len(kept) == self.code_length + n_classes:
-                scores[number] = kept[self.code_length :].view(np.uint8)
+        frames = zip(self.gather("instance", rows).tolist(), self.gather("frame", rows).tolist(), strict=True)
+        for number, frame in enumerate(frames):
+            outputs = self._tables.outputs(*frame)
+            if outputs is not None and len(outputs) == self.code_length + n_classes:
+                scores[number] = outputs[self.code_length :].view(np.uint8)
         return scores
 
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
@@ -285,7 +284,8 @@ class Snapshot:
             raise KeyError(sop_instance_uid)
         return self._node(Level.IMAGE, ordinal)
 
-    def _entity_at(self, level: Level, ordinal: int) -> Entity:
+    def entity_at(self, level: Level, ordinal: int) -> Entity:
+        """Entity of an ordinal; KeyError when it is not there."""
         return self._entity(level, ordinal, self._node(level, ordinal))
 
     def _entity(self, level: Level, ordinal: int, node: Node) -> Entity:

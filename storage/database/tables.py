@@ -16,6 +16,8 @@ from PIL import Image
 
 from storage.database import lookup
 from storage.database.blocks import Layout, Rows
+from storage.database.rejections import TABLES as OF_REJECTIONS
+from storage.database.rejections import Rejections
 from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
 from storage.record import LEVELS, Level
 
@@ -58,7 +60,7 @@ class SegmentEntry:
 
 def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | None = None) -> Handles:
     """Open every table by its name; in a write transaction, create those that are missing."""
-    names = ["meta", "rows", *OF_FRAMES, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
+    names = ["meta", "rows", *OF_FRAMES, *OF_REJECTIONS, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
     create = transaction is not None
     handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
     for level in LEVELS[:-1]:
@@ -88,6 +90,11 @@ class Tables:
         """The index of attributes that are no unique keys."""
         return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
 
+    @property
+    def rejections(self) -> Rejections:
+        """What rejection notes keep out of every answer."""
+        return Rejections(self._transaction, self._handles)
+
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with a unique key; None when it is unknown."""
         found = self._get(f"{level}:keys", key_bytes(uid)) if uid else None  # LMDB refuses an empty key
@@ -108,9 +115,10 @@ class Tables:
         found = self._get(level, ORDINAL.pack(ordinal))
         return None if found is None else uid_of(found)
 
-    def nodes(self, level: Level) -> Iterator[tuple[int, Node]]:
-        """Yield (ordinal, entity) of a level, in order of arrival."""
-        for key, value in self._transaction.cursor(db=self._handles[level]):
+    def nodes(self, level: Level, first: int = 0) -> Iterator[tuple[int, Node]]:
+        """Yield (ordinal, entity) of a level from an ordinal on, in order of arrival."""
+        cursor = self._transaction.cursor(db=self._handles[level])
+        for key, value in cursor if cursor.set_range(ORDINAL.pack(first)) else ():
             yield ORDINAL.unpack(key)[0], Node.from_bytes(value)
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
@@ -137,7 +145,7 @@ class Tables:
         return [ORDINAL.unpack(value)[0] for value in cursor.iternext_dup()]
 
     def has_child(self, level: Level, ordinal: int, child: int) -> bool:
-        """Whether an entity has this child."""
+        """True if an entity has this child."""
         cursor = self._transaction.cursor(db=self._handles[f"{level}:children"])
         return bool(cursor.set_key_dup(ORDINAL.pack(ordinal), ORDINAL.pack(child)))
 

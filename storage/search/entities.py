@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 from hashing.codes import Codes, hamming_distance
 from storage.database.columns import COLUMNS, FIRST, LEVEL_COLUMN
 from storage.record import Level
-from storage.search.addresses import Chunk
-from storage.search.filter import CHUNK_ROWS, Candidates, listed
+from storage.search.filter import CHUNK_ROWS, Candidates, one_of
 from storage.search.kernels.bitset import every, keep, rows_of
-from storage.search.kernels.mean import total
-from storage.search.kernels.state import UNSEEN, Totals, packed
-from storage.search.local_snapshot import LocalSnapshot
+from storage.search.kernels.distance import packed
+from storage.search.kernels.mean import Totals, total
+from storage.search.local_snapshot import Chunk, LocalSnapshot
 from storage.search.planner import find
-from storage.search.scan_query import Distances, Rows, ScanQuery, ScanResult
+from storage.search.scan import Distances, Rows, ScanQuery, ScanResult
 from storage.search.threads import share, thread_count
+from storage.segments.top_k import UNSEEN
 
 
 def nearest_groups(
@@ -46,8 +46,8 @@ def nearest_groups(
     found = find(snapshot, query, threads=threads)
     best, group = _best(found.groups, found.distances)
     farthest = np.partition(best, k - 1)[k - 1] if best.size > k else snapshot.code_length
-    kept = (found.distances == best[group]) & (found.distances <= farthest)
-    return ScanResult(found.rows[kept], found.distances[kept], found.groups[kept])
+    nearest = (found.distances == best[group]) & (found.distances <= farthest)
+    return ScanResult(found.rows[nearest], found.distances[nearest], found.groups[nearest])
 
 
 def mean_groups(
@@ -60,7 +60,7 @@ def mean_groups(
     (ordinals,)
         By ordinal, NaN where an entity has no candidate row.
     """
-    asked = packed(queries)
+    packed_queries = packed(queries)
     bound, column = snapshot.records.ordinal_bound(level), LEVEL_COLUMN[level]
     workers = [
         Totals(np.zeros(bound, np.int64), np.zeros(bound, np.int64))
@@ -68,13 +68,14 @@ def mean_groups(
     ]
 
     def add(totals: Totals, chunk: Chunk) -> None:
+        """Add the candidate rows of a chunk to the totals of a thread."""
         bits = None
         if candidates:
             bits = every(chunk.counts)
             candidates.refine(chunk, bits)
-        total(chunk.parts(column), asked, bits, totals)
+        total(chunk.parts(column), packed_queries, bits, totals)
 
-    share(snapshot.addresses.cut([CHUNK_ROWS], [column, *candidates.columns]), workers, add)
+    share(snapshot.cut(CHUNK_ROWS, [column, *candidates.columns]), workers, add)
     sums, counts = (sum(parts) for parts in zip(*workers, strict=True))
     means = np.full(bound, np.nan)
     np.divide(sums, counts, out=means, where=counts > 0)
@@ -86,9 +87,9 @@ def best_rows(
 ) -> ScanResult:
     """Every candidate row of some entities at the least distance of its entity."""
     column = LEVEL_COLUMN[level]
-    chosen, live = listed(ordinals, COLUMNS[column]), listed([0, FIRST], COLUMNS["flags"])
+    chosen, live = one_of(ordinals, COLUMNS[column]), one_of([0, FIRST], COLUMNS["flags"])
     rows: list[Rows] = [np.empty(0, np.int64)]
-    for chunk in snapshot.addresses.cut([CHUNK_ROWS], [column, *candidates.columns]):
+    for chunk in snapshot.cut(CHUNK_ROWS, [column, *candidates.columns]):
         bits = every(chunk.counts)
         keep(chunk.counts, chunk.addresses[column], chosen, bits)
         keep(chunk.counts, chunk.addresses["flags"], live, bits)
@@ -99,13 +100,13 @@ def best_rows(
     distances: Distances = np.min([hamming_distance(query, codes) for query in queries], axis=0)
     groups = snapshot.records.levels_of(found, level)
     best, group = _best(groups, distances)
-    kept = distances == best[group]
-    return ScanResult(found[kept], distances[kept], groups[kept])
+    nearest = distances == best[group]
+    return ScanResult(found[nearest], distances[nearest], groups[nearest])
 
 
 def _best(groups: NDArray[np.uint32], distances: Distances) -> tuple[Distances, NDArray[np.int64]]:
     """Least distance of each group, and for each row the index of its group among these."""
-    found, place = np.unique(groups, return_inverse=True)
-    best = np.full(found.size, UNSEEN, np.uint16)
-    np.minimum.at(best, place, distances)
-    return best, place
+    labels, index = np.unique(groups, return_inverse=True)
+    best = np.full(labels.size, UNSEEN, np.uint16)
+    np.minimum.at(best, index, distances)
+    return best, index

@@ -1,4 +1,4 @@
-"""Which rows a search considers: conditions on columns, before the nearest are selected."""
+"""The candidate rows of a search: conditions on columns, tested before the nearest are selected."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -8,11 +8,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from storage.database.columns import COLUMNS, FIRST, LEVEL_COLUMN, SEXES
 from storage.record import Level
-from storage.search.addresses import Chunk
 from storage.search.index import Filter, Range
 from storage.search.kernels.bitset import Bits, Condition, every, keep
 from storage.search.kernels.select import Listing, keep_listed
-from storage.search.local_snapshot import LocalSnapshot
+from storage.search.local_snapshot import Chunk, LocalSnapshot
 from storage.search.threads import share, thread_count
 
 MAX_TABLE: Final = 1 << 22
@@ -40,7 +39,7 @@ class Candidates:
         self.columns = [column for column, _ in self.tests]
 
     def __bool__(self) -> bool:
-        """Whether any row can fail."""
+        """True if any row can fail."""
         return bool(self.tests)
 
     def refine(self, chunk: Chunk, bits: Bits) -> None:
@@ -48,76 +47,74 @@ class Candidates:
         for column, condition in self.tests:
             keep(chunk.counts, chunk.addresses[column], condition, bits)
 
-    def refine_listed(self, chunk: Chunk, listing: Listing, listed: int) -> int:
+    def refine_listed(self, chunk: Chunk, listing: Listing, size: int) -> int:
         """Keep the rows of a list that pass; return how many."""
         for column, condition in self.tests:
-            listed = keep_listed(listing, listed, chunk.addresses[column], condition)
-        return listed
+            size = keep_listed(listing, size, chunk.addresses[column], condition)
+        return size
 
 
 def count_instances(snapshot: LocalSnapshot, candidates: Candidates, threads: int | None = None) -> int:
     """Number of instances with a candidate row: their first rows are counted, as instances pass whole or not at all."""
-    first = listed([FIRST], COLUMNS["flags"])  # and not deleted
+    first = one_of([FIRST], COLUMNS["flags"])  # and not deleted
     counters: list[list[int]] = [[] for _ in range(thread_count(snapshot.rows, threads))]
 
     def count(counts: list[int], chunk: Chunk) -> None:
+        """Append the number of candidate instances that begin in a chunk."""
         bits = every(chunk.counts)
         keep(chunk.counts, chunk.addresses["flags"], first, bits)
         candidates.refine(chunk, bits)
         counts.append(int(np.bitwise_count(bits).sum()))
 
-    share(snapshot.addresses.cut([CHUNK_ROWS], candidates.columns), counters, count)
+    share(snapshot.cut(CHUNK_ROWS, candidates.columns), counters, count)
     return sum(map(sum, counters))
 
 
 def _value_tests(where: Filter, snapshot: LocalSnapshot) -> Iterator[tuple[str, Condition]]:
+    """Yield the column and condition of each test of attributes and pixel digests."""
     for column, texts in (
         ("modality", where.modalities),
         ("body_part", where.body_parts),
         ("manufacturer", where.manufacturers),
     ):
         if texts is not None:
-            yield column, listed(snapshot.records.term_numbers(column, texts), COLUMNS[column])
+            yield column, one_of(snapshot.records.term_numbers(column, texts), COLUMNS[column])
     if where.sexes is not None:
-        yield "sex", listed([SEXES.index(sex) for sex in where.sexes if sex in SEXES], COLUMNS["sex"])
+        yield "sex", one_of([SEXES.index(sex) for sex in where.sexes if sex in SEXES], COLUMNS["sex"])
     if where.study_dates is not None:
-        yield from (("study_date", test) for test in _within(where.study_dates, 1, "study_date", others=where.undated))
+        yield "study_date", _ranges(where.study_dates, 1, "study_date", others=where.undated)
     if where.ages is not None:
-        yield from (("age_years", test) for test in _within(where.ages, 0, "age_years"))
+        yield "age_years", _ranges(where.ages, 0, "age_years")
     if where.excluded_digests is not None:
-        yield "pixel_digest", listed(sorted(where.excluded_digests), COLUMNS["pixel_digest"], wanted=False)
+        yield "pixel_digest", one_of(sorted(where.excluded_digests), COLUMNS["pixel_digest"], wanted=False)
 
 
 def _ordinal_tests(where: Filter, snapshot: LocalSnapshot) -> Iterator[tuple[str, Condition]]:
-    for level, kept, excluded in (
+    """Yield the column and condition of each test of patients, studies, series and instances."""
+    for level, included, excluded in (
         (Level.PATIENT, where.patients, where.excluded_patients),
         (Level.STUDY, where.studies, where.excluded_studies),
         (Level.SERIES, where.series, where.excluded_series),
         (Level.IMAGE, where.instances, where.excluded_instances),
     ):
         column = LEVEL_COLUMN[level]
-        if kept is not None:
-            yield column, listed(snapshot.records.ordinals(level, kept), COLUMNS[column])
+        if included is not None:
+            yield column, one_of(snapshot.records.ordinals(level, included), COLUMNS[column])
         if excluded:
-            yield column, listed(snapshot.records.ordinals(level, excluded), COLUMNS[column], wanted=False)
+            yield column, one_of(snapshot.records.ordinals(level, excluded), COLUMNS[column], wanted=False)
 
 
-def _within(ends: Range, least: int, column: str, *, others: bool = False) -> Iterator[Condition]:
-    """Conditions that a value lies between two ends, or, with `others`, is less than `least`."""
-    dtype = np.dtype(COLUMNS[column])
-    most = int(np.iinfo(dtype).max)
-    low = least if ends[0] is None else min(max(ends[0], least), most)
-    high = most if ends[1] is None else min(max(ends[1], least - 1), most)
-    if not others:
-        yield _condition(low, high, dtype)
-        return
-    yield _condition(least, low - 1, dtype, wanted=False)
-    if high < most:
-        yield _condition(max(high + 1, least), most, dtype, wanted=False)
+def _ranges(ends: Range, least: int, column: str, *, others: bool = False) -> Condition:
+    """Condition that a value of at least `least` lies between two ends; with `others`, lesser values pass too."""
+    bounds = np.iinfo(np.dtype(COLUMNS[column]))
+    low = least if ends[0] is None else min(max(ends[0], least), bounds.max)
+    high = bounds.max if ends[1] is None else min(max(ends[1], least - 1), bounds.max)
+    runs = [bounds.min, least - 1] * others + [low, high] * (low <= high)
+    return Condition(np.array(runs, bounds.dtype), NO_TABLE, np.empty(0, bounds.dtype), True)
 
 
-def listed(values: NDArray[Any] | list[int], dtype: DTypeLike, *, wanted: bool = True) -> Condition:
-    """Condition that a value is among some, or is not."""
+def one_of(values: NDArray[Any] | list[int], dtype: DTypeLike, *, wanted: bool = True) -> Condition:
+    """Condition that a value is one of `values`; without `wanted`, that it is none of them."""
     among = np.unique(np.asarray(values, dtype))
     if not among.size:
         return Condition(among, NO_TABLE, among, wanted)
@@ -131,8 +128,3 @@ def listed(values: NDArray[Any] | list[int], dtype: DTypeLike, *, wanted: bool =
     table = np.zeros(size, np.bool_)
     table[(among - among[0]) & among.dtype.type(size - 1)] = True
     return Condition(among[[0, -1]], table, among[:0] if exact else among, wanted)
-
-
-def _condition(low: int, high: int, dtype: np.dtype[Any], *, wanted: bool = True) -> Condition:
-    ends = [low, high] if low <= high else []
-    return Condition(np.array(ends, dtype), NO_TABLE, np.empty(0, dtype), wanted)

@@ -1,7 +1,8 @@
 """The contract of an index: what the node asks of whatever holds the codes and finds the nearest.
 
 An index knows rows, codes and columns, and no DICOM. A row is one code: one frame of one instance. `LocalIndex` in
-`storage.search.local` fulfils the contract on one machine; `tests/contracts` holds any implementation to it.
+`storage.search.local` searches the database of this machine where it lies; an index elsewhere is a `CodeStore`.
+`tests/contracts` holds any implementation to the contract.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.record import Level
 
-__all__ = ["Aggregation", "CodeIndex", "Filter", "Hit", "Hits", "IndexRow", "IndexView", "Level", "Range"]
+__all__ = ["Aggregation", "CodeIndex", "CodeStore", "Filter", "Hit", "Hits", "IndexRow", "IndexView", "Level", "Range"]
 
 Range = tuple[int | None, int | None]
 """Least and greatest value, both included; None leaves an end open."""
@@ -177,8 +178,8 @@ class IndexView(Protocol):
 
         The distance of a frame is its Hamming distance from the nearest query. The distance of an entity is aggregated
         over those of its frames that pass the filter; an image always counts by its nearest frame. Entities come in
-        ascending (distance, UID), and entities that tie at the cut are kept by the smallest UID. UIDs and patient keys
-        are compared character by character.
+        ascending (distance, UID), and of entities that tie at the cut, those with the smallest UIDs are hits. UIDs and
+        patient keys are compared character by character.
 
         Parameters
         ----------
@@ -204,7 +205,7 @@ class IndexView(Protocol):
 
 
 class CodeIndex(Protocol):
-    """Holds codes and columns, and opens views in which they are searched."""
+    """Opens views in which codes are searched."""
 
     def view(self) -> AbstractContextManager[IndexView]:
         """Open a view of everything that was appended and removed before; it ends with its `with` block.
@@ -212,6 +213,10 @@ class CodeIndex(Protocol):
         A view may keep storage from being reused, so it is opened for one answer and not held longer.
         """
         ...
+
+
+class CodeStore(CodeIndex, Protocol):
+    """A `CodeIndex` with rows of its own: whoever changes the database gives it the same rows."""
 
     def append(self, rows: Sequence[IndexRow]) -> None:
         """Add rows; they are durable, and seen by every later view, when this returns.

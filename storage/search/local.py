@@ -1,6 +1,6 @@
 """The index of one machine: codes in LMDB blocks, scanned by compiled loops or found by multi-index segments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
@@ -8,19 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import Codes
+from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.database.tables import key_bytes
 from storage.record import Level
-from storage.search.addresses import AddressCache
 from storage.search.entities import best_rows, mean_groups, nearest_groups
 from storage.search.filter import Candidates, count_instances
-from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow
-from storage.search.local_snapshot import LocalSnapshot
-from storage.search.row_items import items_of
-from storage.search.scan import check_question
-from storage.search.scan_query import ScanResult
+from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits
+from storage.search.local_snapshot import CommitCache, LocalSnapshot
+from storage.search.scan import ScanResult
 from storage.segments.registry import SegmentRegistry
 
 
@@ -41,7 +38,7 @@ class LocalIndex:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.segments = SegmentRegistry.of(database)
-        self._addresses = AddressCache()
+        self._cache = CommitCache()
 
     @contextmanager
     def snapshot(self, records: Snapshot | None = None) -> Iterator[LocalSnapshot]:
@@ -55,28 +52,16 @@ class LocalIndex:
         if records is not None:
             if records.header is not self.database.header:  # its blocks lie elsewhere in memory
                 raise ValueError("the snapshot is of another database: open it from that of the index")
-            yield LocalSnapshot(records, self._addresses, self.segments)
+            yield LocalSnapshot(records, self._cache, self.segments)
             return
         with self.database.snapshot() as own:
-            yield LocalSnapshot(own, self._addresses, self.segments)
+            yield LocalSnapshot(own, self._cache, self.segments)
 
     @contextmanager
     def view(self, records: Snapshot | None = None) -> Iterator["LocalView"]:
         """Open a view, as `CodeIndex.view` says; over `records` it agrees with that snapshot of the database."""
         with self.snapshot(records) as snapshot:
             yield LocalView(snapshot)
-
-    def append(self, rows: Sequence[IndexRow]) -> None:
-        """Add instances that have nothing but their rows, as `CodeIndex.append` says."""
-        clashes = self.database.append(items_of(rows)).clashing
-        contradictions = [clash.record.sop_instance_uid for clash in clashes if clash.level != Level.IMAGE]
-        if contradictions:
-            named = ", ".join(contradictions[:3])
-            raise ValueError(f"{len(contradictions)} instances contradict the series or study kept, such as {named}")
-
-    def remove(self, sop_instance_uids: Sequence[str]) -> None:
-        """Remove instances, with their records, as `CodeIndex.remove` says."""
-        self.database.remove(sop_instance_uids)
 
 
 class LocalView:
@@ -98,7 +83,7 @@ class LocalView:
     ) -> Hits:
         """Find the k nearest entities of a level, as `IndexView.search` says."""
         snapshot = self.snapshot
-        check_question(snapshot, queries, k)
+        _check(queries, k, snapshot.code_length)
         k = min(k, max(1, snapshot.rows))  # a search has room for k results
         limit = snapshot.code_length if maximum_distance is None else maximum_distance
         candidates = Candidates(where, snapshot)
@@ -115,6 +100,16 @@ class LocalView:
         frames = _nearest_frames(snapshot.records, near, chosen)
         hits = tuple(Hit(entity.uid, entity.distance, *frames[entity.ordinal]) for entity in chosen)
         return Hits(hits, count_instances(snapshot, candidates) if count else None)
+
+
+def _check(queries: Codes, k: int, code_length: int) -> None:
+    """Refuse what cannot be searched for."""
+    if queries.ndim != 2 or queries.shape[1] != words(code_length):
+        raise CodeLengthError(found=queries.shape[-1] * WORD_BITS, expected=code_length)
+    if not len(queries):
+        raise ValueError("no query code came; a search needs at least one")
+    if k < 1:
+        raise ValueError(f"the {k} nearest were asked for; ask for at least one")
 
 
 class _Chosen(NamedTuple):

@@ -1,8 +1,8 @@
-"""Every choice of how a query is answered: by index or scan, filter first or last, by words or rows of candidates.
+"""Every choice of how a query is answered: by index or scan, with the filter first or last.
 
 The answer is the same either way; `storage.segments.costs` has the table of what each takes. A multi-index knows
-neither filters nor deletions nor groups: it is asked for so many rows, those that fail are dropped, and if too few are
-left it is asked for more. Its first steps cost nothing beside a scan, and most queries end there. For the others the
+neither filters nor deletions nor groups: it returns the nearest rows, those that fail are dropped, and if too few are
+left it is searched for more. Its first steps cost nothing beside a scan, and most queries end there. For the others the
 question is how far the k-th nearest is: no farther than that found so far, and about as far as a sample says.
 """
 
@@ -17,23 +17,22 @@ from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, DELETED
 from storage.search.kernels.bitset import every, keep
-from storage.search.kernels.select import new_listing, select
-from storage.search.kernels.state import NO_GROUPS, ascending, grouped, packed
+from storage.search.kernels.distance import packed
+from storage.search.kernels.select import select
 from storage.search.local_snapshot import LocalSnapshot
-from storage.search.scan import sweep
-from storage.search.scan_query import Distances, FilterOrder, Rows, ScanQuery, ScanResult
+from storage.search.scan import Distances, Rows, ScanQuery, ScanResult, sweep
 from storage.search.threads import thread_count
 from storage.segments import costs
 from storage.segments.costs import predicted_distance, rows_taken, scan_ns
 from storage.segments.probe import ABANDONED, BUCKETS, NO_ADDRESSES, ROWS, Buckets, probe
 from storage.segments.segment_file import Segment
-from storage.segments.top_k import Results, TopK, new_results, new_top_k
+from storage.segments.top_k import NO_GROUPS, Results, TopK, ascending, new_results, new_top_k
 
 SAMPLED_PIECES, SAMPLED_ROWS = 16, 1024
 """Pieces of the sample on which a filter is tried, and rows of each."""
 ATTEMPTS: Final = 3
 SPARE: Final = 1.5
-"""How many times as many rows are asked for as seem to be needed."""
+"""Rows that the next attempt searches for, as a multiple of those that seem to be needed."""
 MIN_ROOM: Final = 1 << 14
 """Rows of results, beside eight times those wanted: more tie only where a scan is better."""
 FREE: Final = 0.02
@@ -41,25 +40,27 @@ FREE: Final = 0.02
 MAX_UNPREDICTED: Final = 0.1
 """Part of a scan's time in which so many rows are looked at that predictions no longer hold."""
 QUICK_NS: Final = 2_000_000.0
-"""A scan so quick that even the first steps count: the sample is asked before them where it is large enough to tell."""
+"""A scan so quick that even the first steps count: the sample is consulted before them if it is large enough."""
 
 
 def find(snapshot: LocalSnapshot, query: ScanQuery, *, threads: int | None = None) -> ScanResult:
     """Find every row of the answer, and others, by whichever way is cheapest."""
     found = by_index(snapshot, query, threads=threads)
-    return sweep(snapshot, query, filter_order(snapshot, query), threads=threads) if found is None else found
+    if found is not None:
+        return found
+    return sweep(snapshot, query, filter_first=is_filter_first_cheaper(snapshot, query), threads=threads)
 
 
-def filter_order(snapshot: LocalSnapshot, query: ScanQuery) -> FilterOrder:
-    """Choose when to test columns in a scan, by trying the filter on a sample."""
+def is_filter_first_cheaper(snapshot: LocalSnapshot, query: ScanQuery) -> bool:
+    """True if a scan should test columns before distances, by trying the filter on a sample."""
     if query.candidates is None or not snapshot.rows:
-        return FilterOrder.LAST
-    sample = snapshot.addresses.sample(SAMPLED_PIECES, SAMPLED_ROWS, query.candidates.columns)
+        return False
+    sample = snapshot.sample(SAMPLED_PIECES, SAMPLED_ROWS, query.candidates.columns)
     bits, rows = every(sample.counts), int(sample.counts.sum())
     filter_ns, code_ns = costs.BIT_NS * rows, costs.SCAN_NS * query.queries.shape[1]
     for column, condition in query.candidates.tests:
         value_ns = costs.BYTE_NS * np.dtype(COLUMNS[column]).itemsize
-        filter_ns += min(value_ns * rows, *costs.read_ns(bits, value_ns))
+        filter_ns += min(value_ns * rows, costs.read_ns(bits, value_ns))
         if condition.table.size:
             inside = bits.copy()  # only values between the first and the last are looked up
             keep(sample.counts, sample.addresses[column], condition.without_table(), inside)
@@ -67,13 +68,10 @@ def filter_order(snapshot: LocalSnapshot, query: ScanQuery) -> FilterOrder:
         keep(sample.counts, sample.addresses[column], condition, bits)
     passed = int(np.bitwise_count(bits).sum())
     if not passed:
-        return FilterOrder.ROWS
-    by_words_ns, by_rows_ns = costs.read_ns(bits, code_ns)
+        return True
     near = rows_taken(snapshot.rows * passed / rows, query.k) * rows / passed * rows / snapshot.rows
     last_ns = code_ns * rows + near * (costs.NEAR_NS + len(query.candidates.tests) * costs.TEST_NS)
-    if filter_ns + min(by_words_ns, by_rows_ns) >= last_ns:
-        return FilterOrder.LAST
-    return FilterOrder.ROWS if by_rows_ns < by_words_ns else FilterOrder.WORDS
+    return bool(filter_ns + costs.read_ns(bits, code_ns) < last_ns)
 
 
 def by_index(
@@ -98,10 +96,9 @@ def by_index(
         if near is None:
             return None
         found = _passing(snapshot, query, near)
-        entities = found.rows.size if query.group_column is None else np.unique(found.groups).size
-        if near.complete_to >= limit or entities >= query.k:
+        if near.complete_to >= limit or found.entities >= query.k:
             return found
-        wanted = max(2 * wanted, int(SPARE * query.k * near.rows.size / max(1, entities)))
+        wanted = max(2 * wanted, int(SPARE * query.k * near.rows.size / max(1, found.entities)))
     return None
 
 
@@ -114,7 +111,7 @@ class _Near(NamedTuple):
 
 
 class _Index:
-    """One snapshot: its segments, the largest first, and the rows behind them, which are scanned last.
+    """The segments of one snapshot, the largest first, and the rows behind them, which are scanned last.
 
     The sooner many near rows are known, the less is looked at.
     """
@@ -122,9 +119,10 @@ class _Index:
     def __init__(self, snapshot: LocalSnapshot, segments: Sequence[Segment]) -> None:
         self._rows, self._code_length = snapshot.rows, snapshot.code_length
         self._segments = [
-            (segment, _buckets(snapshot, segment)) for segment in sorted(segments, key=lambda one: -one.entry.rows)
+            (segment, _buckets(snapshot, segment))
+            for segment in sorted(segments, key=lambda segment: -segment.entry.rows)
         ]
-        self._tail = snapshot.addresses.cut([snapshot.rows], (), segments[-1].entry.end)
+        self._tail = snapshot.cut(snapshot.rows, (), segments[-1].entry.end)
 
     def nearest(self, queries: Codes, wanted: int, limit: int, budget_ns: float) -> _Near | None:
         """Find the `wanted` rows nearest to any query, with all that tie, or all within a limit; None to scan instead.
@@ -179,7 +177,7 @@ class _Index:
         """Scan the rows behind the segments; False when too many tie."""
         for chunk in self._tail:
             position = np.zeros(2, np.int64)
-            select(chunk.parts(), query[None], grouped(top_k), new_listing(), results, position)
+            select(chunk.parts(), query[None], top_k, results, position)
             if position[0] < chunk.rows.size:
                 return False
         return True
@@ -188,25 +186,26 @@ class _Index:
 def _index(snapshot: LocalSnapshot, segments: Sequence[Segment]) -> _Index:
     """The index of a state of the database: of more segments once their files are checked."""
     names = tuple(segment.entry.name for segment in segments)
-    return snapshot.addresses.remember(names, lambda: _Index(snapshot, segments))
+    return snapshot.computed(names, lambda: _Index(snapshot, segments))
 
 
 def _buckets(snapshot: LocalSnapshot, segment: Segment) -> Buckets:
     """The buckets of a segment, with the addresses of its codes if these are in the database."""
-    size, shift = snapshot.layout.block_rows, snapshot.layout.block_rows.bit_length() - 1
-    if segment.design.inline:
+    size = snapshot.records.layout.block_rows
+    shift = size.bit_length() - 1
+    if segment.layout.inline:
         return segment.buckets(NO_ADDRESSES, shift)
     first_rows = np.arange(segment.entry.first_row, segment.entry.end, size)
-    return segment.buckets(snapshot.addresses.each(first_rows, [CODES]).addresses[CODES], shift)
+    return segment.buckets(snapshot.each(first_rows, [CODES]).addresses[CODES], shift)
 
 
 def _passing(snapshot: LocalSnapshot, query: ScanQuery, near: _Near) -> ScanResult:
     """Drop the rows that are deleted or no candidates, and add the groups of the others."""
-    live = snapshot.addresses.values("flags", near.rows) & DELETED == 0
+    live = snapshot.values("flags", near.rows) & DELETED == 0
     if query.candidates is not None:
         bits = live.astype(np.uint64)
-        query.candidates.refine(snapshot.addresses.each(near.rows, query.candidates.columns), bits)
+        query.candidates.refine(snapshot.each(near.rows, query.candidates.columns), bits)
         live = bits != 0
     rows, distances = (near.rows, near.distances) if live.all() else (near.rows[live], near.distances[live])
-    groups = snapshot.addresses.values(query.group_column, rows) if query.group_column else NO_GROUPS
+    groups = snapshot.values(query.group_column, rows) if query.group_column else NO_GROUPS
     return ScanResult(rows, distances, groups)

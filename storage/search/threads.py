@@ -29,6 +29,7 @@ def share(pieces: Iterable[Piece], workers: list[Worker], work: Callable[[Worker
     waiting = iter(list(pieces))  # the next of a list is taken by one thread only
 
     def run(worker: Worker) -> None:
+        """Work on piece after piece until none is left."""
         for piece in waiting:
             work(worker, piece)
 

@@ -9,15 +9,14 @@ import numpy as np
 from numba.core.event import Listener, install_listener
 
 from hashing.codes import Codes, pack
-from storage.database.database import Database
-from storage.record import LEVELS
-from storage.search.addresses import read
+from storage.database.database import Database, Item
+from storage.record import LEVELS, Record
 from storage.search.filter import Candidates
-from storage.search.index import Aggregation, Filter, IndexRow
-from storage.search.kernels.state import NO_GROUPS, ascending
+from storage.search.index import Aggregation, Filter
 from storage.search.local import LocalIndex, LocalView
-from storage.search.scan import rehearse
-from storage.search.scan_query import ScanQuery
+from storage.search.local_snapshot import read
+from storage.search.scan import ScanQuery, sweep
+from storage.segments.top_k import NO_GROUPS, ascending, lower, new_top_k
 
 MAP_SIZE_BYTES = 1 << 24
 EVERYTHING = Filter(
@@ -44,6 +43,7 @@ class _Loading(Listener):
         self._thread = get_ident()
 
     def on_start(self, _event: Any) -> None:
+        """Raise if the compiler starts in the thread that loads."""
         if get_ident() == self._thread:
             raise _MustCompileError
 
@@ -68,19 +68,23 @@ def warm_up(code_length: int) -> None:
         TemporaryDirectory() as folder,
         Database.create_or_open(Path(folder), code_length, "none", MAP_SIZE_BYTES) as database,
     ):
-        index = LocalIndex(database)
-        index.append([IndexRow("1", 0, codes[0], "1", "1", "1")])
-        with index.view() as view:
+        record = Record("1", "1", "1", "1", {}, {}, {}, {}, (0,), b"", 0)
+        database.append([Item(record, codes, None, 0)])
+        with LocalIndex(database).view() as view:
             _search_in_every_way(view, codes)
 
 
 def _search_in_every_way(view: LocalView, codes: Codes) -> None:
+    """Call every kernel with every type of column."""
     for where in (Filter(), EVERYTHING, Filter(instances=frozenset({"1"}))):
         for level in LEVELS:
             for aggregation in Aggregation:
                 view.search(codes, 1, level, where, aggregation=aggregation)
-    snapshot = view.snapshot
-    rehearse(snapshot, ScanQuery(codes, 1, snapshot.code_length, Candidates(EVERYTHING, snapshot)))
-    ascending(np.empty(0, np.int64), np.empty(0, np.uint16), NO_GROUPS, 0)
+    for filter_first in (True, False):
+        everything = Candidates(EVERYTHING, view.snapshot)
+        sweep(view.snapshot, ScanQuery(codes, 1, 0, everything), filter_first=filter_first)
+    no_rows = np.empty(0, np.int64)
+    lower(new_top_k(1, 1, 64), 0)
+    ascending(no_rows, np.empty(0, np.uint16), NO_GROUPS, 0)
     for dtype in (np.uint8, np.uint32):
-        read(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, dtype))
+        read(no_rows, no_rows, np.empty(0, np.uint64), np.empty(0, dtype))

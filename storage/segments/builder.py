@@ -12,10 +12,9 @@ from typing import Final
 from hashing.codes import Codes
 from storage.database.blocks import Layout
 from storage.database.database import Database
-from storage.database.snapshot import Snapshot
 from storage.database.tables import SegmentEntry
 from storage.errors import RowsMoved, SegmentError, SegmentsBusy, StorageError
-from storage.segments.layout import MAX_ROWS, Blocks, design_for
+from storage.segments.layout import MAX_ROWS, Blocks, layout_for
 from storage.segments.registry import SegmentRegistry, segment_folder
 from storage.segments.segment_file import Segment, segment_path, write_segment
 
@@ -65,7 +64,9 @@ def build(
         with database.snapshot() as snapshot:
             entries, compactions = snapshot.segment_entries, snapshot.compactions
             rows = settled(snapshot.layout, snapshot.rows)
-        good = _checked(registry, entries)
+        registry.serving(entries)  # opens them
+        registry.wait()
+        good = [segment.entry for segment in registry.serving(entries)]
         extent = due(good, rows, whole=whole)
         if extent is None:
             return None
@@ -95,6 +96,7 @@ def keep_built(database: Database, stop: Event, pause_s: float = PAUSE_S) -> Non
     registry = SegmentRegistry.of(database)
 
     def report(_done: int, _all: int) -> None:
+        """Raise when the indexer is to stop."""
         if stop.is_set():
             raise _StoppedError
 
@@ -141,14 +143,17 @@ def settled(layout: Layout, rows: int) -> int:
     return rows - rows % layout.block_rows if layout.block_rows.bit_count() == 1 else 0
 
 
-def trusted(database: Database, snapshot: Snapshot) -> list[SegmentEntry]:
-    """Leading segments whose files are there and whole; it reads every file."""
-    return _checked(SegmentRegistry.of(database), snapshot.segment_entries)
-
-
-def faults(database: Database, snapshot: Snapshot) -> Iterator[str]:
-    """Read every segment that the snapshot names, and yield what is wrong with each that cannot be used."""
-    yield from _faults(database, snapshot.segment_entries)
+def faults(database: Database, entries: Sequence[SegmentEntry]) -> dict[str, str]:
+    """Read every segment, and return what is wrong with each that cannot be used, by its name."""
+    wrong: dict[str, str] = {}
+    for entry in entries:
+        try:
+            segment = Segment(segment_folder(database), entry, database.header.code_length)
+            if not segment.check():
+                raise SegmentError(segment.path, "its checksum is wrong")
+        except SegmentError as error:
+            wrong[entry.name] = str(error)
+    return wrong
 
 
 def verify(database: Database, report: Report = lambda _done, _all: None) -> list[str]:
@@ -161,10 +166,11 @@ def verify(database: Database, report: Report = lambda _done, _all: None) -> lis
     """
     with database.snapshot() as snapshot:
         entries, compactions = snapshot.segment_entries, snapshot.compactions
-    problems = list(_faults(database, entries))
+    wrong = faults(database, entries)
+    problems = list(wrong.values())
     for number, entry in enumerate(entries):
         report(number, len(entries))
-        if not any(entry.name in problem for problem in problems):
+        if entry.name not in wrong:
             segment = Segment(segment_folder(database), entry, database.header.code_length)
             problems += segment.differences(codes_between(database, compactions, entry.first_row, entry.end))
     report(len(entries), len(entries))
@@ -192,6 +198,7 @@ def codes_between(database: Database, compactions: int, first_row: int, end: int
     """
 
     def blocks() -> Iterator[Codes]:
+        """Yield the codes of one block after the other, each from a snapshot of its own."""
         for start in range(first_row, end, database.header.layout.block_rows):
             with database.snapshot() as snapshot:
                 if snapshot.compactions != compactions:
@@ -234,34 +241,20 @@ class _StoppedError(Exception):
     """The indexer ends."""
 
 
-def _checked(registry: SegmentRegistry, entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:
-    registry.serving(entries)  # opens them
-    registry.wait()
-    return [segment.entry for segment in registry.serving(entries)]
-
-
-def _faults(database: Database, entries: Sequence[SegmentEntry]) -> Iterator[str]:
-    for entry in entries:
-        try:
-            segment = Segment(segment_folder(database), entry, database.header.code_length)
-            if not segment.check():
-                raise SegmentError(segment.path, "its checksum is wrong")
-        except SegmentError as error:
-            yield str(error)
-
-
 def _write(
     database: Database, compactions: int, first_row: int, end: int, inline: bool | None, report: Report
 ) -> SegmentEntry:
+    """Write the file of a segment of some rows, and report progress in bytes."""
     header, rows = database.header, end - first_row
     blocks = codes_between(database, compactions, first_row, end)
     inline = header.layout.words == 1 if inline is None else inline
-    design = design_for(blocks, rows, header.code_length, inline=inline)
+    layout = layout_for(blocks, rows, header.code_length, inline=inline)
     done = 0
 
     def wrote(size_bytes: int) -> None:
+        """Report that further bytes are written."""
         nonlocal done
         done += size_bytes
-        report(min(done, design.offsets[-1]), design.offsets[-1])
+        report(min(done, layout.offsets[-1]), layout.offsets[-1])
 
-    return write_segment(segment_folder(database), secrets.token_hex(8), first_row, design, blocks, wrote)
+    return write_segment(segment_folder(database), secrets.token_hex(8), first_row, layout, blocks, wrote)

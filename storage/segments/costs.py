@@ -12,26 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, Codes
-from storage.jit import LANES, U, count_ones, kernel, within
+from storage.jit import U, count_ones, kernel
 
 SCAN_NS: Final = 0.35
-"""A scan, for one word of a code on one core: reading it from memory."""
+"""Time in which a scan reads one word of a code, on one core."""
 SECOND_CORE: Final = 0.8
-"""How much of a further core is gained, up to MAX_CORES: they share the memory."""
+"""Speed that each further core adds, up to MAX_CORES: they share the memory."""
 MAX_CORES: Final = 4
 TAKE_NS: Final = 150.0
-"""A row that is among the nearest so far, in a scan."""
+"""Time in which a scan takes a row that is among the nearest so far."""
 CALL_NS: Final = 100_000.0
-"""The use of an index whatever its size: a scan that is quicker needs no index."""
+"""Fixed time of an index search, whatever its size: a scan that is quicker needs no index."""
 BUCKET_NS, INLINE_NS, STORED_NS = 30.0, 3.5, 14.0
-"""A bucket of an index; and a row in it whose code lies beside those of its bucket, or elsewhere."""
+"""Time for a bucket of an index; for a row in it whose code is stored in the segment; and for one stored elsewhere."""
 BIT_NS, BYTE_NS, TABLE_NS = 0.1, 0.08, 1.2
-"""Filter first, for each row: a bit, a byte of its value, and the look-up of a value in a table."""
+"""Time of a filter that is tested first, for each row: for its bit, a byte of its value, and a look-up in a table."""
 WORD_NS, ROW_NS = 80.0, 25.0
-"""Values or codes far from others: those of a word of bits beside reading them; and a single one."""
+"""Time to fetch values or codes far from others: for a word of bits, beside reading them; and for a single row."""
 NEAR_NS, TEST_NS = 30.0, 25.0
-"""Filter last: a row within the threshold put on a list, and one of its values tested."""
-NO_DISTANCE: Final = 65535
+"""Time of a filter that is tested last: to list a row within the threshold, and to test one of its values."""
+MIN_SAMPLED_K: Final = 512
+"""Least k for which a scan takes its first threshold from a sample of the rows; it then takes about 2 k rows."""
 Words = NDArray[np.uint64]
 
 
@@ -42,19 +43,19 @@ def scan_ns(rows: int, words: int, threads: int, k: int) -> float:
 
 
 def rows_taken(rows: float, k: float) -> float:
-    """Predict how many rows, of so many in any order, are among the k nearest of those before them."""
-    return k * (1 + log(max(1.0, rows / k)))
+    """Predict how many of `rows` rows, in any order, a scan takes because they are among the k nearest so far."""
+    return 2 * k if k >= MIN_SAMPLED_K else k * (1 + log(max(1.0, rows / k)))
 
 
-def read_ns(bits: NDArray[np.uint64], row_ns: float) -> tuple[float, float]:
-    """Predict the time to read the rows whose bit is set: word by word of bits, and row by row.
+def read_ns(bits: NDArray[np.uint64], row_ns: float) -> float:
+    """Predict the time to read the rows whose bit is set: few of a word by themselves, or all of it.
 
     Parameters
     ----------
     row_ns
         Time to read a row among its neighbours.
     """
-    return np.count_nonzero(bits) * (WORD_BITS * row_ns + WORD_NS), int(np.bitwise_count(bits).sum()) * ROW_NS
+    return float(np.minimum(np.bitwise_count(bits) * ROW_NS, WORD_BITS * row_ns + WORD_NS).sum())
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Costs:
 
     @cached_property
     def buckets(self) -> tuple[int, ...]:
-        """How many buckets the steps before each look into, of `steps` + 1."""
+        """(steps + 1,) number of buckets that all steps before each look into."""
         steps = [comb(width, radius) for radius in range(max(self.widths) + 1) for width in self.widths]
         return tuple(accumulate(steps, initial=0))
 
@@ -93,11 +94,11 @@ class Costs:
 
     @property
     def steps(self) -> int:
-        """How many there are."""
+        """Number of steps."""
         return len(self.buckets) - 1
 
     def affordable(self, budget_ns: float) -> int:
-        """How many steps may be done within a budget, at the average load."""
+        """Number of steps that fit a budget, at the average load."""
         return bisect_right(self.buckets, budget_ns / self._bucket_ns(self.load)) - 1
 
     def ns(self, first: int, end: int, load: float) -> float:
@@ -112,11 +113,10 @@ class Costs:
 def predicted_distance(sample: Codes, query: NDArray[np.uint64], part: float) -> int:
     """Distance within which a part of the rows lies, by a (words, sampled) sample of their codes.
 
-    Where that is less than one row of the sample, rows are taken to lie about its nearest as codes that are unlike do.
+    If that is less than one row of the sample, rows are taken to lie about its nearest as codes that are unlike do.
     """
     wanted = min(part * sample.shape[1], float(sample.shape[1]))
-    room = np.empty(-(-sample.shape[1] // LANES) * LANES, np.uint16)
-    distance = int(distance_within(sample, sample.shape[1], query, max(1.0, wanted), room))
+    distance = int(distance_within(sample, query, max(1.0, wanted)))
     while wanted < 1 and distance > 0:
         wanted *= (query.size * WORD_BITS + 1 - distance) / distance
         distance -= wanted < 1
@@ -124,28 +124,12 @@ def predicted_distance(sample: Codes, query: NDArray[np.uint64], part: float) ->
 
 
 @kernel
-def distance_within(codes: Words, rows: int, query: Words, wanted: float, distances: NDArray[np.uint16]) -> Any:
-    """Least distance within which at least `wanted` of the first rows of (words, n) codes lie.
-
-    Parameters
-    ----------
-    distances : (m,)
-        Room, for `rows` or more and a multiple of LANES.
-    """
-    n, words = U(rows), U(codes.shape[0])
-    distances[n:] = NO_DISTANCE
-    for row in range(n):
-        distances[row] = np.uint16(count_ones(codes[0, row] ^ query[0]))
-    for w in range(U(1), words):
-        for row in range(n):
-            distances[row] += np.uint16(count_ones(codes[w, row] ^ query[w]))
-    low, high = np.int64(0), np.int64(codes.shape[0] * 64)
-    while low < high:
-        middle, found = (low + high) // 2, U(0)
-        for row in range(U(0), U(distances.size), U(LANES)):
-            found += count_ones(within(distances, row, np.uint16(0), np.uint16(middle)))
-        if found < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def distance_within(codes: Words, query: Words, wanted: float) -> Any:
+    """Least distance within which at least `wanted` of (words, n) codes lie."""
+    counts = np.zeros(64 * codes.shape[0] + 1, np.int64)
+    for row in range(U(codes.shape[1])):
+        ones = U(0)
+        for w in range(U(codes.shape[0])):
+            ones += count_ones(codes[w, row] ^ query[w])
+        counts[ones] += 1
+    return np.searchsorted(np.cumsum(counts), wanted)

@@ -1,4 +1,4 @@
-"""The sections of a segment file."""
+"""The sections of a segment file: where each lies, and how it follows from the codes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from storage.segments.sorting import sort_into_buckets
 from storage.segments.substrings import Partition, balanced, lookup
 
 MAX_SAMPLED, SAMPLED_PART = 1 << 16, 64
-"""Codes in the sample at most, and rows of the segment for each of them: reading the sample must cost little."""
+"""Greatest number of codes in the sample, and rows of the segment for each of these: reading it must cost little."""
 LINE_BYTES, WORD_BYTES, NUMBER_BYTES = 64, 8, 4
 MAX_ROWS: Final = 1 << 31
 """Rows of a segment at most: its offsets and row numbers are of 32 bits."""
@@ -27,7 +27,7 @@ def padding(size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class SegmentLayout:
     """The parameters from which the sections of a segment follow.
 
     Attributes
@@ -45,12 +45,12 @@ class Design:
 
     @property
     def words(self) -> int:
-        """Words of a code."""
+        """Number of words of a code."""
         return words(self.partition.code_length)
 
     @property
     def offsets(self) -> list[int]:
-        """Byte at which each section begins, and at which the last ends.
+        """Offset in bytes of each section, and of the end of the last.
 
         The first section is the sample. Each substring has three more: the offset of each of its buckets and the end of
         the last, its rows, and its codes if they are inline. Each section begins with a cache line.
@@ -62,26 +62,26 @@ class Design:
         return [0, *np.cumsum([size + padding(size) for size in sizes]).tolist()]
 
     def sections(self, blocks: Blocks) -> Iterator[NDArray[Any]]:
-        """Yield what each section holds, computed from the codes."""
+        """Yield the values of each section, computed from the codes."""
         yield draw(blocks, self.rows, self.sampled)
         for j, (bits, width) in enumerate(zip(self.partition.substrings, self.partition.widths.tolist(), strict=True)):
             table = lookup(self.partition.order if self.inline else bits, self.words)
             shift = sum(map(len, self.partition.substrings[:j])) if self.inline else 0
-            found = sort_into_buckets(blocks, self.rows, table, shift, width)
-            yield found.offsets
-            yield found.rows
+            buckets = sort_into_buckets(blocks, self.rows, table, shift, width)
+            yield buckets.offsets
+            yield buckets.rows
             if self.inline:
-                yield found.gathered
+                yield buckets.gathered
 
 
-def design_for(blocks: Blocks, rows: int, code_length: int, *, inline: bool) -> Design:
-    """Choose the substrings for some rows."""
+def layout_for(blocks: Blocks, rows: int, code_length: int, *, inline: bool) -> SegmentLayout:
+    """Lay out a segment of some rows, with substrings chosen by a sample of their codes."""
     sampled = min(MAX_SAMPLED, -(-rows // SAMPLED_PART))
-    return Design(rows, sampled, balanced(draw(blocks, rows, sampled).T, code_length, rows), inline)
+    return SegmentLayout(rows, sampled, balanced(draw(blocks, rows, sampled).T, code_length, rows), inline)
 
 
 def draw(blocks: Blocks, rows: int, sampled: int) -> Codes:
-    """(words, sampled) codes of rows drawn evenly, the same whenever they are drawn."""
+    """Return the (words, sampled) codes of rows drawn at random, which are the same at every call."""
     chosen = np.sort(np.random.default_rng(0).integers(0, rows, sampled))
     parts, first = [], 0
     for codes in blocks():

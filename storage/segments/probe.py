@@ -17,17 +17,17 @@ from storage.jit import LINE, NO_WORDS, U, at, count_ones, inlined, kernel, lowe
 from storage.segments.top_k import Results, TopK, count
 
 AHEAD: Final = 64
-"""Buckets whose offsets are asked for before the first of them is read: memory answers many requests at a time."""
-MAX_ASKED: Final = 64
-"""Rows of a bucket that are asked for before it is read, at most."""
+"""Buckets whose offsets are prefetched before the first of them is read: memory answers many requests at a time."""
+MAX_FETCHED: Final = 64
+"""Greatest number of rows of a bucket whose codes are prefetched before it is read."""
 ABANDONED: Final = -1
 BUCKETS, ROWS = range(2)
-"""What `work` counts."""
+"""Indices of the counters in `work`."""
 NO_ADDRESSES: Final = np.empty(0, np.uint64)
 
 
 class Buckets(NamedTuple):
-    """One multi-index, where it lies in memory.
+    """The memory of one multi-index.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Buckets(NamedTuple):
 
 
 class ProbeQuery(NamedTuple):
-    """One query, as a multi-index needs it.
+    """One query, in the form that a multi-index needs.
 
     Attributes
     ----------
@@ -189,7 +189,7 @@ def _fetch_bucket(
 ) -> None:
     """Ask for the codes of a bucket, or for its rows where the codes are in the database."""
     if codes:
-        for index in range(start, min(end, start + U(MAX_ASKED)), U(LINE)):
+        for index in range(start, min(end, start + U(MAX_FETCHED)), U(LINE)):
             _fetch(codes + (index << U(3)))
     else:
         prefetch(numbers, rows + start)
@@ -205,8 +205,9 @@ def _fetch_codes(
     shift: np.uint64,
     words: int,
 ) -> None:
+    """Prefetch the codes of some buckets that lie in the blocks of the database."""
     for i in range(U(n)):
-        for index in range(bounds[0, i], min(bounds[1, i], bounds[0, i] + U(MAX_ASKED))):
+        for index in range(bounds[0, i], min(bounds[1, i], bounds[0, i] + U(MAX_FETCHED))):
             address = _stored(blocks, shift, U(numbers[rows + index]))
             for w in range(U(words)):
                 _fetch(address + (w << (shift + U(3))))

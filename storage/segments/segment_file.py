@@ -20,7 +20,7 @@ from storage.database.tables import SegmentEntry
 from storage.durable import write_durably
 from storage.errors import SegmentError
 from storage.segments.costs import Costs, predicted_distance
-from storage.segments.layout import NUMBER_BYTES, Blocks, Design, padding
+from storage.segments.layout import NUMBER_BYTES, Blocks, SegmentLayout, padding
 from storage.segments.probe import NO_ADDRESSES, Buckets, ProbeQuery, probe
 from storage.segments.substrings import Partition, gather, lookup
 from storage.segments.top_k import new_results, new_top_k
@@ -41,8 +41,8 @@ class Segment:
     ----------
     entry
         The rows that the segment holds, as the database names them.
-    design
-        How the file is laid out.
+    layout
+        Where the sections of the file lie.
     sample : (words, sampled) uint64
         Codes of rows drawn evenly, from which distances are predicted.
     costs
@@ -59,22 +59,22 @@ class Segment:
     def __init__(self, folder: Path, entry: SegmentEntry, code_length: int) -> None:
         self.entry, self.trusted, self.path = entry, False, segment_path(folder, entry.name)
         self._memory = self._map()
-        self.design = self._described(code_length)
-        offsets, inline = self.design.offsets, self.design.inline
-        self.costs = Costs(tuple(self.design.partition.widths.tolist()), entry.rows, inline)
+        self.layout = self._described(code_length)
+        offsets, inline = self.layout.offsets, self.layout.inline
+        self.costs = Costs(tuple(self.layout.partition.widths.tolist()), entry.rows, inline)
         self._bytes = np.frombuffer(self._memory, np.uint8, offsets[-1])
         self._numbers = self._bytes.view(np.uint32)
-        self.sample = self._bytes.view(np.uint64)[: self.design.sampled * self.design.words].reshape(
-            self.design.words, -1
+        self.sample = self._bytes.view(np.uint64)[: self.layout.sampled * self.layout.words].reshape(
+            self.layout.words, -1
         )
         sections = np.array(offsets[1:-1]).reshape(-1, 2 + inline).T
         base = self._bytes.__array_interface__["data"][0]
-        self._substrings = np.stack([*(sections[:2] // NUMBER_BYTES), self.design.partition.widths])
+        self._substrings = np.stack([*(sections[:2] // NUMBER_BYTES), self.layout.partition.widths])
         self._codes = (sections[2] + base).astype(np.uint64) if inline else NO_ADDRESSES
-        self._masks = _contiguous(self.design.partition) if inline else self.design.partition.masks
-        order = [self.design.partition.order] if inline else []
+        self._masks = _contiguous(self.layout.partition) if inline else self.layout.partition.masks
+        order = [self.layout.partition.order] if inline else []
         self._tables = np.stack(
-            [lookup(bits, self.design.words) for bits in (*self.design.partition.substrings, *order)]
+            [lookup(bits, self.layout.words) for bits in (*self.layout.partition.substrings, *order)]
         )
 
     def buckets(self, blocks: NDArray[np.uint64], shift: int) -> Buckets:
@@ -90,40 +90,32 @@ class Segment:
     def probe_query(self, query: NDArray[np.uint64]) -> ProbeQuery:
         """Prepare one query, (words,)."""
         gathered = gather(self._tables, query)
-        substrings = len(self.design.partition.substrings)
+        substrings = len(self.layout.partition.substrings)
         return ProbeQuery(
-            gathered[substrings:] if self.design.inline else query, gathered[:substrings], self.entry.first_row
+            gathered[substrings:] if self.layout.inline else query, gathered[:substrings], self.entry.first_row
         )
 
-    def check(self, report: Callable[[int], object] = lambda _: None) -> bool:
-        """Read the whole file and compare its checksum; return, and set, `trusted`.
-
-        Parameters
-        ----------
-        report
-            Called with the number of bytes of each step.
-        """
+    def check(self) -> bool:
+        """Read the whole file and compare its checksum; return, and set, `trusted`."""
         checksum = 0
         for start in range(0, self._bytes.size, SLICE):
-            part = self._bytes[start : start + SLICE]
-            checksum = crc32(memoryview(part), checksum)  # type: ignore[arg-type]
-            report(part.size)
+            checksum = crc32(memoryview(self._bytes[start : start + SLICE]), checksum)  # type: ignore[arg-type]
         self.trusted = checksum == self.entry.checksum
         return self.trusted
 
     def compile(self) -> None:
         """Make the search kernels ready, so that no question waits for the compiler."""
-        query, top_k = np.zeros(self.design.words, np.uint64), new_top_k(1, 0, self.design.partition.code_length)
+        query, top_k = np.zeros(self.layout.words, np.uint64), new_top_k(1, 0, self.layout.partition.code_length)
         buckets, work = self.buckets(NO_ADDRESSES, 0), np.zeros(2, np.int64)
         probe(buckets, self.probe_query(query), top_k, new_results(1), work, 0, 0, 0)
         predicted_distance(self.sample, query, 1.0)
 
     def differences(self, blocks: Blocks) -> Iterator[str]:
         """Compute every section again from the codes, and yield a sentence for each that differs from the file."""
-        offsets = self.design.offsets
-        for number, section in enumerate(self.design.sections(blocks)):
-            kept = self._bytes[offsets[number] :][: section.nbytes]
-            if not np.array_equal(section.reshape(-1).view(np.uint8), kept):
+        offsets = self.layout.offsets
+        for number, section in enumerate(self.layout.sections(blocks)):
+            stored = self._bytes[offsets[number] :][: section.nbytes]
+            if not np.array_equal(section.reshape(-1).view(np.uint8), stored):
                 yield f"segment {self.entry.name}: section {number} does not follow from the codes"
 
     def _map(self) -> mmap.mmap:
@@ -135,7 +127,8 @@ class Segment:
         except (OSError, ValueError) as error:  # ValueError: it is empty
             raise SegmentError(self.path, str(error)) from error
 
-    def _described(self, code_length: int) -> Design:
+    def _described(self, code_length: int) -> SegmentLayout:
+        """Read the layout from the end of the file, and refuse a file that is damaged or of another state."""
         if len(self._memory) < TRAILER.size:
             raise SegmentError(self.path, "it was cut short")
         magic, size, checksum = TRAILER.unpack(self._memory[-TRAILER.size :])
@@ -146,11 +139,11 @@ class Segment:
         if fields.pop("format") != FORMAT:
             raise SegmentError(self.path, f"it is not of format {FORMAT}")
         partition = Partition(code_length, tuple(map(tuple, fields["substrings"])))
-        design = Design(self.entry.rows, fields["sampled"], partition, fields["inline"])
+        layout = SegmentLayout(self.entry.rows, fields["sampled"], partition, fields["inline"])
         known = [self.entry.name, self.entry.first_row, self.entry.rows, self.entry.checksum]
-        if fields["entry"] != known or design.offsets[-1] + size + TRAILER.size != len(self._memory):
+        if fields["entry"] != known or layout.offsets[-1] + size + TRAILER.size != len(self._memory):
             raise SegmentError(self.path, "it is of another state of the database")
-        return design
+        return layout
 
 
 def segment_path(folder: Path, name: str) -> Path:
@@ -162,7 +155,7 @@ def write_segment(
     folder: Path,
     name: str,
     first_row: int,
-    design: Design,
+    layout: SegmentLayout,
     blocks: Blocks,
     report: Callable[[int], object] = lambda _: None,
 ) -> SegmentEntry:
@@ -181,28 +174,30 @@ def write_segment(
     entries: list[SegmentEntry] = []
 
     def chunks() -> Iterator[bytes | memoryview]:
+        """Yield the bytes of the file, and add to the checksum."""
         nonlocal checksum
-        for section in design.sections(blocks):
-            octets: memoryview = memoryview(section.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-            slices = [octets[start : start + SLICE] for start in range(0, len(octets), SLICE)]
-            for part in (*slices, memoryview(bytes(padding(len(octets))))):
+        for section in layout.sections(blocks):
+            data: memoryview = memoryview(section.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+            slices = [data[start : start + SLICE] for start in range(0, len(data), SLICE)]
+            for part in (*slices, memoryview(bytes(padding(len(data))))):
                 checksum = crc32(part, checksum)
                 yield part
                 report(len(part))
-        entries.append(SegmentEntry(name, first_row, design.rows, checksum))
-        yield from _description(entries[0], design)
+        entries.append(SegmentEntry(name, first_row, layout.rows, checksum))
+        yield from _description(entries[0], layout)
 
     write_durably(chunks(), folder / f"{name}.part", path)
     return entries[0]
 
 
-def _description(entry: SegmentEntry, design: Design) -> Sequence[bytes]:
+def _description(entry: SegmentEntry, layout: SegmentLayout) -> Sequence[bytes]:
+    """Return the last bytes of the file: the layout as JSON, and the trailer."""
     fields = {
         "format": FORMAT,
         "entry": [entry.name, entry.first_row, entry.rows, entry.checksum],
-        "substrings": design.partition.substrings,
-        "sampled": design.sampled,
-        "inline": design.inline,
+        "substrings": layout.partition.substrings,
+        "sampled": layout.sampled,
+        "inline": layout.inline,
     }
     described = json.dumps(fields).encode()
     return described, TRAILER.pack(MAGIC, len(described), crc32(described))

@@ -14,7 +14,7 @@ from hashing.codes import Codes
 from storage.jit import U, inlined, kernel
 
 PART_BITS: Final = 10
-OCTETS: Final = 8
+WORD_BYTES: Final = 8
 
 
 class Sorted(NamedTuple):
@@ -68,8 +68,8 @@ def gather_bits(codes: Codes, table: NDArray[np.uint64], row: int) -> int:
     gathered = U(0)
     for w in range(codes.shape[0]):
         word = codes[w, U(row)]
-        for octet in range(OCTETS):
-            gathered |= table[U(OCTETS * w + octet), (word >> U(8 * octet)) & U(255)]
+        for byte in range(WORD_BYTES):
+            gathered |= table[U(WORD_BYTES * w + byte), (word >> U(8 * byte)) & U(255)]
     return gathered  # type: ignore[return-value]
 
 

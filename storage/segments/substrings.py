@@ -1,4 +1,4 @@
-"""How the bits of a code are shared out to the substrings of a multi-index."""
+"""The substrings of a multi-index: which bits of a code belong to which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Partition:
     substrings: tuple[tuple[int, ...], ...]
 
     def __post_init__(self) -> None:
-        """Refuse what is no partition."""
+        """Refuse substrings that do not hold each bit once, or that are too wide."""
         if sorted(bit for bits in self.substrings for bit in bits) != list(range(self.code_length)):
             raise ValueError(f"{self.substrings} does not hold each of {self.code_length} bits once")
         if max(map(len, self.substrings)) > MAX_WIDTH:
@@ -37,7 +37,7 @@ class Partition:
 
     @property
     def widths(self) -> NDArray[np.int64]:
-        """(substrings,) bits of each."""
+        """(substrings,) number of bits of each substring."""
         return np.array([len(bits) for bits in self.substrings])
 
     @property
@@ -56,7 +56,7 @@ class Partition:
 
 
 def balanced(sample: Codes, code_length: int, rows: int) -> Partition:
-    """Substrings for an index of so many rows: alike in entropy, and with bits that depend on each other kept apart.
+    """Substrings for an index of `rows` rows: alike in entropy, with dependent bits in different substrings.
 
     A substring has about log2(rows) bits, so that a bucket holds about one row (Norouzi et al., Fast exact search in
     Hamming space with multi-index hashing, TPAMI 2014, section 3.2). Equal bits in one substring would crowd its
@@ -74,10 +74,10 @@ def balanced(sample: Codes, code_length: int, rows: int) -> Partition:
     spread = bits - bits.mean(axis=0)
     dependence = np.abs(spread.T @ spread)
     np.fill_diagonal(dependence, 0)
-    dealt: list[list[int]] = [[] for _ in range(count)]
+    substrings: list[list[int]] = [[] for _ in range(count)]
     for bit in np.argsort(-bits.var(axis=0), kind="stable").tolist():
-        dealt[_place(dealt, dependence[bit])].append(bit)
-    return Partition(code_length, tuple(tuple(sorted(bits)) for bits in dealt))
+        substrings[_least_dependent(substrings, dependence[bit])].append(bit)
+    return Partition(code_length, tuple(tuple(sorted(bits)) for bits in substrings))
 
 
 def lookup(bits: Sequence[int], code_words: int) -> NDArray[np.uint64]:
@@ -86,12 +86,12 @@ def lookup(bits: Sequence[int], code_words: int) -> NDArray[np.uint64]:
     Returns
     -------
     (8 * code_words, 256) uint64
-        For each octet of a code and each value of it, the bits it gives; those of all octets are or-ed.
+        For each byte of a code and each value of it, the bits that it contributes; the bits of all bytes are or-ed.
     """
     table = np.zeros((8 * code_words, 256), np.uint64)
-    octets = np.arange(256)
-    for place, bit in enumerate(bits):
-        table[bit // 8] |= (octets >> bit % 8 & 1).astype(np.uint64) << np.uint64(place)
+    values = np.arange(256)
+    for index, bit in enumerate(bits):
+        table[bit // 8] |= (values >> bit % 8 & 1).astype(np.uint64) << np.uint64(index)
     return table
 
 
@@ -100,11 +100,11 @@ def gather(tables: NDArray[np.uint64], code: NDArray[np.uint64]) -> NDArray[np.u
     """(tables,) numbers that some tables of `lookup` gather from a code of (words,)."""
     gathered = np.zeros(tables.shape[0], np.uint64)
     for table in range(tables.shape[0]):
-        for octet in range(tables.shape[1]):
-            gathered[table] |= tables[table, octet, (code[octet >> 3] >> U((octet & 7) << 3)) & U(255)]
+        for byte in range(tables.shape[1]):
+            gathered[table] |= tables[table, byte, (code[byte >> 3] >> U((byte & 7) << 3)) & U(255)]
     return gathered
 
 
-def _place(dealt: list[list[int]], dependence: NDArray[np.float32]) -> int:
-    """Shortest substring on which a bit depends least; the first of equal ones."""
-    return min(range(len(dealt)), key=lambda one: (len(dealt[one]), float(dependence[dealt[one]].sum())))
+def _least_dependent(substrings: list[list[int]], dependence: NDArray[np.float32]) -> int:
+    """Number of the shortest substring on which a bit depends least; the first of equals."""
+    return min(range(len(substrings)), key=lambda j: (len(substrings[j]), float(dependence[substrings[j]].sum())))

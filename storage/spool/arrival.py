@@ -24,10 +24,10 @@ class Arrival:
         Called once the file is durable.
     """
 
-    __slots__ = ("_begun", "_file", "_is_renamed", "_on_kept", "_path", "_sync", "_temporary", "size_bytes")
+    __slots__ = ("_begun", "_file", "_is_renamed", "_on_kept", "_path", "_sync", "size_bytes", "temporary")
 
     def __init__(self, temporary: Path, path: Path, sync: FolderSync, on_kept: Callable[[], None]) -> None:
-        self._temporary, self._path, self._sync, self._on_kept = temporary, path, sync, on_kept
+        self.temporary, self._path, self._sync, self._on_kept = temporary, path, sync, on_kept
         self._is_renamed = False
         self._file: int | None = create_locked(temporary)
         self.size_bytes = self._begun = 0
@@ -51,7 +51,7 @@ class Arrival:
             self._begun = self.size_bytes
 
     def keep(self) -> Path:
-        """Make it durable and put it in its place: once this returns, it outlives a kill and a loss of power.
+        """Make the file durable under its final name: once this returns, it outlives a kill and a loss of power.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class Arrival:
         """
         try:
             os.fdatasync(self._open)  # success is a promise: the sender may delete its copy
-            self._temporary.rename(self._path)
+            self.temporary.rename(self._path)
             self._is_renamed = True
             self._sync.wait()
         except BaseException:
@@ -73,15 +73,15 @@ class Arrival:
         return self._path
 
     def abandon(self) -> None:
-        """Leave nothing behind of what was not kept; nothing happens to what was."""
+        """Remove the file if it was not kept; a file that was kept stays."""
         if self._file is not None:
             if not self._is_renamed:
-                self._temporary.unlink(missing_ok=True)
+                self.temporary.unlink(missing_ok=True)
             os.close(self._file)
             self._file = None
 
     @property
     def _open(self) -> int:
         if self._file is None:
-            raise ValueError(f"{self._temporary} was kept or abandoned already")
+            raise ValueError(f"{self.temporary} was kept or abandoned already")
         return self._file

@@ -72,7 +72,7 @@ class NoteTable:
         self._path = path
 
     def exists(self) -> bool:
-        """Whether there is a file, so that there were notes."""
+        """True if there is a file, so that there were notes."""
         return self._path.exists()
 
     def add(self, note: Note) -> None:
@@ -98,6 +98,16 @@ class NoteTable:
         with self._connected() as connection:
             self._forget_bytes(connection, note)
 
+    def erase(self, note: Note) -> None:
+        """Erase a note whose file is gone, so that nothing of it can be read from the disk; it stays counted."""
+        with self._connected() as connection:
+            erased = connection.execute("DELETE FROM notes WHERE number = ?", (note.number,))
+            if erased.rowcount:
+                connection.execute(
+                    "UPDATE totals SET notes = notes - 1, bytes = bytes - ? WHERE reason = ?",
+                    (note.size_bytes or 0, note.reason),
+                )
+
     def remove(self, note: Note) -> None:
         """Remove a note; it stays counted in `counts`."""
         with self._connected() as connection:
@@ -107,7 +117,7 @@ class NoteTable:
                 connection.execute("UPDATE totals SET notes = notes - 1 WHERE reason = ?", (note.reason,))
 
     def counts(self) -> Counter[str]:
-        """How many notes were ever stored, by reason."""
+        """Number of notes that were ever stored, by reason."""
         with self._connected() as connection:
             return Counter(dict(connection.execute("SELECT reason, noted FROM totals")))
 
@@ -153,8 +163,8 @@ class NoteTable:
         return None if row is None else _note(row)
 
     def _forget_bytes(self, connection: sqlite3.Connection, note: Note) -> None:
-        kept = "UPDATE notes SET bytes = NULL WHERE number = ? AND bytes IS NOT NULL"
-        if connection.execute(kept, (note.number,)).rowcount:
+        deletion = "UPDATE notes SET bytes = NULL WHERE number = ? AND bytes IS NOT NULL"
+        if connection.execute(deletion, (note.number,)).rowcount:
             connection.execute(
                 "UPDATE totals SET bytes = bytes - ?, deleted = deleted + 1 WHERE reason = ?",
                 (note.size_bytes or 0, note.reason),
@@ -166,6 +176,7 @@ class NoteTable:
         path = self._path if self.exists() else ":memory:"
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
             connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
+            connection.execute("PRAGMA secure_delete = ON")  # deleted notes become zeros
             connection.executescript(SCHEMA)
             with connection:
                 yield connection

@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -32,7 +32,7 @@ NAME: Final = re.compile(r"\d{20}-\d+-\d+-([0-9.]{1,64})\.dcm")
 """File name of an entry that arrived with its SOP Instance UID."""
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What writing to a full disk says."""
+"""Error numbers of writing to a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class Spool:
         self._sync = FolderSync(self._incoming)
         self._aside = Aside(path / "aside", self._incoming, retention)
         self._serial = count()
-        self._listed: dict[str, None] = {}  # names known to wait, oldest first
+        self._erased: set[str] = set()  # file names of entries that this process erased
+        self._listed: dict[str, None] = {}  # file names of waiting instances, oldest first
         self._lock = Lock()
         self._counted, self._counted_at, self._count_age_s = 0, 0.0, 0.0
         remove_stale(self._temporary)
@@ -169,15 +170,33 @@ class Spool:
         self._forget(entry)
         return note
 
+    def erase(self, is_meant: Callable[[Path], bool]) -> int:
+        """Erase waiting entries for good; return how many went."""
+        meant = [entry for entry in self if is_meant(entry.path)]
+        with self._lock:
+            self._erased.update(entry.path.name for entry in meant)
+        self.remove(meant)
+        sync_folder(self._incoming)  # none comes back after a loss of power
+        return len(meant)
+
+    def was_erased(self, entry: Entry) -> bool:
+        """Whether this process has erased an entry, which may still be under way elsewhere in it."""
+        with self._lock:
+            return entry.path.name in self._erased
+
+    def erase_set_aside(self, is_meant: Callable[[SetAside], bool]) -> int:
+        """Erase notes about what was set aside, with the bytes kept beside them; return how many notes went."""
+        return self._aside.erase(is_meant)
+
     def depth(self) -> int:
-        """How many wait, at most half a second old where listing is quick."""
+        """Number of waiting instances, at most half a second old where listing is quick."""
         with self._lock:
             if time.monotonic() - self._counted_at > self._count_age_s:
                 self._count()
             return self._counted
 
     def is_waiting(self, sop_instance_uid: str) -> bool:
-        """Whether an instance put with this UID waits."""
+        """True if an instance put with this UID waits."""
         return any(name.endswith(f"-{sop_instance_uid}.dcm") for name in folder_names(self._incoming))
 
     def __len__(self) -> int:
@@ -191,7 +210,7 @@ class Spool:
         return self._aside.notes()
 
     def reasons(self) -> Counter[str]:
-        """How many instances were ever set aside, by reason; it costs the same however many they are."""
+        """Number of instances that were ever set aside, by reason; it costs the same however many they are."""
         return self._aside.reasons()
 
     def set_aside_deleted(self) -> int:

@@ -1,10 +1,10 @@
-"""What could not be indexed, each with a note that says why, kept as long as the retention allows."""
+"""Instances that could not be indexed, each with a note that says why, stored as long as the retention allows."""
 
 import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -99,12 +99,20 @@ class Aside:
         return map(self._described, self._notes.all())
 
     def reasons(self) -> Counter[str]:
-        """How many instances were ever set aside, by reason."""
+        """Number of instances that were ever set aside, by reason."""
         return self._notes.counts()
 
     def deleted(self) -> int:
         """Number of kept files that retention has deleted."""
         return self._notes.deleted()
+
+    def erase(self, is_meant: Callable[[SetAside], bool]) -> int:
+        """Erase notes with the bytes kept beside them; return how many notes went."""
+        meant = [note for note in self._notes.all() if is_meant(self._described(note))]
+        for note in meant:
+            self._kept_path(note.name).unlink(missing_ok=True)
+            self._notes.erase(note)
+        return len(meant)
 
     def find(self, sop_instance_uid: str) -> SetAside | None:
         """Latest note on an instance."""
@@ -112,14 +120,15 @@ class Aside:
         return None if note is None else self._described(note)
 
     def _settle(self, entry: Path, *, keep: bool) -> None:
+        """Move the file of an instance out of the spool to the kept files, or delete it."""
         if not keep:
             entry.unlink(missing_ok=True)
             return
-        kept = self._kept_path(entry.stem)
+        target = self._kept_path(entry.stem)
         try:
-            entry.rename(kept)
+            entry.rename(target)
         except FileNotFoundError:
-            if not kept.exists():  # where it does, another process, opening the spool, was quicker to repair
+            if not target.exists():  # where it does, another process, opening the spool, was quicker to repair
                 logger.warning("%s was taken out of the spool by somebody else: only the note is kept", entry.name)
         sync_folder(self._path)
 

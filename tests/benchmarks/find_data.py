@@ -15,6 +15,10 @@ from storage.database.database import Database
 from tests.archive import CT, instance, uid
 from tests.running import program
 
+SIX_KEYS = dict.fromkeys(
+    ["PatientID", "PatientName", "StudyInstanceUID", "StudyDate", "AccessionNumber", "StudyDescription"], ""
+)
+"""Keys of a usual query."""
 FAMILIES, DAYS = 97, 400
 """Numbers of different family names and Study Dates."""
 

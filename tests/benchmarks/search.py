@@ -24,8 +24,7 @@ from storage.search.index import Filter
 from storage.search.local import LocalIndex
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import find
-from storage.search.scan import sweep
-from storage.search.scan_query import ScanQuery
+from storage.search.scan import ScanQuery, sweep
 from storage.search.warm_up import warm_up
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
@@ -70,7 +69,7 @@ def nearest(snapshot: LocalSnapshot, query: Codes, k: int) -> NDArray[np.uint16]
 
 
 def _one_query(bench: Bench, snapshot: LocalSnapshot, query: Codes, flat: peers.Search, work: str) -> Iterator[Row]:
-    chunks, width = snapshot.addresses.cut([1 << 20], ()), query.shape[1]
+    chunks, width = snapshot.cut(1 << 20, ()), query.shape[1]
     distances = nearest(snapshot, query, bench.sizes[0] // 100)
     limit = int(distances[K - 1])
     assert bench.machine.count(chunks, query[0], limit) == (distances <= limit).sum()

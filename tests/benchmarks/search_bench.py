@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from storage.database.database import Database
-from storage.segments.builder import build, trusted
+from storage.segments.builder import build, faults
 from tests.benchmarks import search_data as data
 from tests.benchmarks import search_peers as peers
 from tests.benchmarks.report import Row, interleaved
@@ -47,7 +47,7 @@ class Bench:
             build(opened, inline=inline, whole=True)
         reader = Database.open(opened.path)
         with reader.snapshot() as snapshot:
-            assert trusted(reader, snapshot) or not snapshot.segment_entries
+            assert not faults(reader, snapshot.segment_entries)
         return reader
 
     def clusters(self, rows: int, per_cluster: int, *, inline: bool = True) -> tuple[Database, data.Source]:

@@ -108,7 +108,7 @@ def _make(path: Path, source: Source, rows: int, code_length: int, columns: Any,
             n = min(BATCH, rows - start)
             values = dict(_columns(start, n, rows, scattered=scattered))
             chosen: dict[str, NDArray[Any]] = {name: values[name] for name in columns}
-            with opened._writing() as tables:  # rows alone: a million entities would take minutes
+            with opened.writing() as tables:  # rows alone: a million entities would take minutes
                 tables.rows.append({CODES: source(generator, n, code_length).T, **chosen})
                 tables.set_counter("rows", tables.rows.count)
                 tables.set_terms("manufacturer", ["", *map(str, range(1, 10))])
@@ -116,7 +116,7 @@ def _make(path: Path, source: Source, rows: int, code_length: int, columns: Any,
                     ("PATIENT", PATIENT_ROWS), ("STUDY", STUDY_ROWS), ("SERIES", SERIES_ROWS), ("IMAGE", 1),
                 ):  # fmt: skip
                     tables.set_counter(level, -(-tables.rows.count // each))
-        with opened._writing() as tables:  # the keys that filters name: entities are named by their ordinal
+        with opened.writing() as tables:  # the keys that filters name: entities are named by their ordinal
             for level in ("PATIENT", "STUDY"):
                 for ordinal in range(min(NAMED, tables.counter(level))):
                     tables._put(f"{level}:keys", key_bytes(str(ordinal)), ORDINAL.pack(ordinal))

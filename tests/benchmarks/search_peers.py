@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.database.blocks import CODES
-from storage.search.addresses import Chunk
+from storage.search.local_snapshot import Chunk
 
 Search = Callable[[Codes, int, int], NDArray[Any]]
 """(queries, k, threads) to (queries, k) distances."""

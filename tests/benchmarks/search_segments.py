@@ -13,10 +13,9 @@ from storage.database.tables import SegmentEntry
 from storage.search.local import LocalIndex
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import by_index, find
-from storage.search.scan import sweep
-from storage.search.scan_query import ScanQuery, ScanResult
+from storage.search.scan import ScanQuery, ScanResult, sweep
 from storage.segments.builder import codes_between
-from storage.segments.layout import design_for
+from storage.segments.layout import layout_for
 from storage.segments.registry import segment_folder
 from storage.segments.segment_file import Segment
 from tests.benchmarks import search_data as data
@@ -79,8 +78,8 @@ def building(bench: Bench) -> Iterator[Row]:
         blocks = codes_between(database, snapshot.compactions, 0, entry.rows)
         for inline, most in ((True, 48.0), (False, 24.0)):
             started = time.process_time()
-            design = design_for(blocks, entry.rows, 64, inline=inline)
-            octets = sum(section.nbytes for section in design.sections(blocks)) / entry.rows + 8
+            layout = layout_for(blocks, entry.rows, 64, inline=inline)
+            octets = sum(section.nbytes for section in layout.sections(blocks)) / entry.rows + 8
             rate = entry.rows / (time.process_time() - started) / 1e6
             name = f"{entry.rows:.0e} codes of 64 bit, {'' if inline else 'not '}in the segment"
             yield Row(f"sort {name}", "million/s", rate, {}, None, rate / SORTED, 1)

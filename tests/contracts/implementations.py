@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from storage.database.database import Database
-from storage.search.index import CodeIndex, IndexRow
-from storage.search.local import LocalIndex
+from storage.search.index import CodeStore, IndexRow
 from storage.segments.builder import build
 from tests.indexing import always_indexed, checked
+from tests.local_store import LocalStore
 from tests.naive_index import NaiveIndex
 
-Open = Callable[[int], AbstractContextManager[CodeIndex]]
+Open = Callable[[int], AbstractContextManager[CodeStore]]
 """Opens an empty index of codes of so many bits."""
 
 
@@ -30,18 +30,18 @@ def database(code_length: int, block_rows: int = 16) -> Iterator[Database]:
 
 
 @contextmanager
-def local(code_length: int) -> Iterator[CodeIndex]:
+def local(code_length: int) -> Iterator[CodeStore]:
     with database(code_length) as made:
-        yield LocalIndex(made)
+        yield LocalStore(made)
 
 
 @contextmanager
-def local_in_large_blocks(code_length: int) -> Iterator[CodeIndex]:
+def local_in_large_blocks(code_length: int) -> Iterator[CodeStore]:
     with database(code_length, 1024) as made:
-        yield LocalIndex(made)
+        yield LocalStore(made)
 
 
-class _Segmented(LocalIndex):
+class _Segmented(LocalStore):
     """Builds a segment after each append, so that searches go by segments."""
 
     def append(self, rows: Sequence[IndexRow]) -> None:
@@ -51,13 +51,13 @@ class _Segmented(LocalIndex):
 
 
 @contextmanager
-def local_by_segments(code_length: int) -> Iterator[CodeIndex]:
+def local_by_segments(code_length: int) -> Iterator[CodeStore]:
     with database(code_length) as made, always_indexed():
         yield _Segmented(made)
 
 
 @contextmanager
-def naive(code_length: int) -> Iterator[CodeIndex]:
+def naive(code_length: int) -> Iterator[CodeStore]:
     yield NaiveIndex(code_length)
 
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from hashing.codes import CodeLengthError, Codes
 from storage.record import LEVELS, Level
-from storage.search.index import Aggregation, CodeIndex, Filter, Hit, Hits, IndexRow
+from storage.search.index import Aggregation, CodeStore, Filter, Hit, Hits, IndexRow
 from tests.contracts.implementations import IMPLEMENTATIONS
 from tests.index_cases import Case, cases, filters, instance_uid, ks, levels, rows, uids
 from tests.invented import codes
 from tests.naive_index import NaiveIndex
 
-Open = Callable[[int], AbstractContextManager[CodeIndex]]
+Open = Callable[[int], AbstractContextManager[CodeStore]]
 every_index = pytest.mark.parametrize("opened", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
 some = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
@@ -29,7 +29,7 @@ def at(*distances: int) -> Codes:
 QUERY = at(0)
 
 
-def fill(index: CodeIndex, case: Case) -> None:
+def fill(index: CodeStore, case: Case) -> None:
     """Give an index everything in about three batches, then remove what is to be removed."""
     instances = sorted({row.sop_instance_uid for row in case.rows})
     for batch in (instances[::3], instances[1::3], instances[2::3]):
@@ -37,7 +37,7 @@ def fill(index: CodeIndex, case: Case) -> None:
     index.remove(case.removed)
 
 
-def found(index: CodeIndex, *arguments: object, **options: object) -> Hits:
+def found(index: CodeStore, *arguments: object, **options: object) -> Hits:
     with index.view() as view:
         return view.search(*arguments, **options)  # type: ignore[arg-type]
 

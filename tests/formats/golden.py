@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from storage.corrections.rejecting import RejectionNote, reject
 from storage.database.database import Database, Snapshot
 from storage.database.lookup import KEYWORDS, Span
+from storage.database.rejections import Title
 from storage.record import Level
 from storage.search.index import Filter
 from storage.search.local import LocalIndex
@@ -28,7 +30,7 @@ OF_A_MANUFACTURER = Filter(manufacturers=frozenset({"Müller & Co"}))
 
 
 def write(path: Path) -> None:
-    """Write a small database, with removed, multi-frame, unhashed and oddly named instances, and what it tells."""
+    """Write a small database, with removed, rejected, multi-frame, unhashed and oddly named instances."""
     odd = {"PatientName": "Müller^Jörg", "PatientSex": "", "PatientBirthDate": "19800229"}
     items = [
         *(item(number, CODE_LENGTH) for number in range(9)),
@@ -41,6 +43,8 @@ def write(path: Path) -> None:
         for each in items:
             database.append([each])
         database.remove(["2.25.23", "2.25.28"])
+        database.append([item(20, CODE_LENGTH, frames=(0, 3))])
+        reject(database, RejectionNote("2.25.9", Title.QUALITY, {"2.25.220": "2.25.45", "2.25.299": "2.25.499"}, 2**62))
     (path / "lock.mdb").unlink()
     with Database.open(path) as database:
         (path / "expected.json").write_text(json.dumps(tell(database), indent=1) + "\n")
@@ -73,12 +77,14 @@ def tell(database: Database) -> dict[str, Any]:
             },
             "outputs": {each.uid: _outputs(snapshot, each.uid) for each in snapshot.entities(Level.IMAGE)},
             "of a manufacturer": {level: _answer(index, snapshot, level, OF_A_MANUFACTURER) for level in Level},
+            "rejected": {uid: rejection.to_bytes().decode() for uid, rejection in snapshot.rejections.all()},
+            "restorable": [snapshot.rejections.withheld(uid) is not None for uid, _ in snapshot.rejections.all()],
         }
     return dict(json.loads(json.dumps(told)))
 
 
 def _looked_up(snapshot: Snapshot, level: Level, keyword: str, span: Span) -> list[str]:
-    return [entity.uid for entity in snapshot.entities_within(level, keyword, [span])]
+    return [snapshot.entity_at(level, found).uid for found in snapshot.ordinals_within(level, keyword, [span])]
 
 
 def _instance(snapshot: Snapshot, uid: str) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def target_spread(targets: Tensor, similarity: Tensor, attraction: float) -> Ten
 class TargetHistory(nn.Module):
     """Signs of the class targets before the training and at the end of each twentieth of it.
 
-    The history is part of the weights: it survives an interruption, and ends where the weights do that were kept.
+    The history is part of the weights: it survives an interruption, and belongs to the epoch whose weights are chosen.
 
     Parameters
     ----------

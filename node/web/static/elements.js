@@ -25,8 +25,8 @@ export const plural = (count, noun, many = `${noun}s`) => `${number(count)} ${co
 
 /** Hash of a view; empty values are left out. */
 export function link(values) {
-  const kept = Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
-  return `#${new URLSearchParams(kept.filter(([, value]) => value !== "" && value !== null))}`;
+  const pairs = Object.entries(values).flatMap(([name, value]) => [value].flat().map((item) => [name, item]));
+  return `#${new URLSearchParams(pairs.filter(([, value]) => value !== "" && value !== null))}`;
 }
 
 export const previewUrl = ({ uid, frame }) => `preview/${encodeURIComponent(uid)}.png?frame=${frame}`;
@@ -34,7 +34,7 @@ export const previewUrl = ({ uid, frame }) => `preview/${encodeURIComponent(uid)
 /** The preview of an image, or a plain square that says there is none. */
 export function preview(image, alt, attributes = {}) {
   const picture = make("img", { src: previewUrl(image), alt, width: "224", height: "224", decoding: "async", ...attributes });
-  picture.addEventListener("error", () => picture.replaceWith(make("div", { class: "blank", role: "img", "aria-label": alt }, "no preview kept")));
+  picture.addEventListener("error", () => picture.replaceWith(make("div", { class: "blank", role: "img", "aria-label": alt }, "no preview")));
   return picture;
 }
 

@@ -1,14 +1,14 @@
 // The page of the node. The hash of the address is the whole state, so that back, forward and links work.
 
 import { caseCard, chips, fault, link, make, matchCard, number, person, plural, preview, previewUrl, kind, spoken, title } from "./elements.js";
-import { listHash, position, remember, restore } from "./places.js";
+import { listHash, position, remember, restore } from "./position.js";
 
 const PAGE_SIZE = 24;
 const POLL_MS = 5000;
 const LEVELS = { IMAGE: "Images", SERIES: "Series", STUDY: "Studies" };
 const FAULTS = {
   A700: "The node is busy",
-  A900: "This cannot be asked",
+  A900: "This question has no answer",
   C101: "This image is not here",
   C102: "There are no pixels to compare",
   C103: "This image cannot be compared",
@@ -17,9 +17,9 @@ const FAULTS = {
 const COUNTS = ["5", "10", "20", "50", "100"];
 
 const content = document.getElementById("content");
-let node = null; // what /api/status said last
-let place = null; // what is shown, as placeOf names it
-let shown = null; // hash of what is shown
+let node = null; // last answer of /api/status
+let subject = null; // subject of the view that is shown, as subjectOf names it
+let shown = null; // hash of the view that is shown
 let drawing = 0; // number of the drawing under way: an answer to an older one is dropped
 
 class Fault extends Error {
@@ -48,8 +48,8 @@ const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 const state = () => new URLSearchParams(location.hash.slice(1));
 
-/** What a view is of: within one place, focus and scrolling stay where they are. */
-const placeOf = (now) => `${now.get("image") ?? ""} ${now.get("offset") ?? ""}`;
+/** Subject of a view: focus and scrolling stay where they are while it is the same. */
+const subjectOf = (now) => `${now.get("image") ?? ""} ${now.get("offset") ?? ""}`;
 
 /** Draw what the hash asks for. */
 async function draw({ stay = false } = {}) {
@@ -75,15 +75,15 @@ async function draw({ stay = false } = {}) {
 function show(view, now, stay) {
   const isList = !now.has("image");
   if (stay) remember(content, isList);
-  const before = stay || place === null || shown !== location.hash ? position(isList) : null;
+  const before = stay || subject === null || shown !== location.hash ? position(isList) : null;
   content.replaceChildren(...view);
   document.title = isList ? "Lookalike" : "Look-alikes – Lookalike";
   if (before) restore(content, before);
-  else if (place !== null) {
+  else if (subject !== null) {
     window.scrollTo(0, 0);
     content.querySelector("h1")?.focus({ preventScroll: true });
   }
-  place = placeOf(now);
+  subject = subjectOf(now);
   shown = location.hash;
 }
 
@@ -91,7 +91,7 @@ async function listView(now) {
   if (node.indexed.IMAGE === 0) return [emptyView()];
   const chosen = now.getAll("modality");
   const offset = Number(now.get("offset")) || 0;
-  const query = new URLSearchParams([["offset", offset], ["limit", PAGE_SIZE], ...chosen.map((one) => ["modality", one])]);
+  const query = new URLSearchParams([["offset", offset], ["limit", PAGE_SIZE], ...chosen.map((name) => ["modality", name])]);
   const { total, cases } = await ask(`api/cases?${query}`);
   if (!cases.length && total) { // a page that is no longer there: the last one
     const last = Math.floor((total - 1) / PAGE_SIZE) * PAGE_SIZE;
@@ -142,13 +142,13 @@ function emptyView() {
 }
 
 async function resultView(now) {
-  const asked = { level: now.get("level") ?? "IMAGE", k: now.get("k") ?? "20", modality: now.getAll("modality"), own: now.get("own") ?? "" };
-  const query = new URLSearchParams([["level", asked.level], ["k", asked.k], ["exclude", asked.own ? "SELF" : "SELF,PATIENT"]]);
+  const question = { level: now.get("level") ?? "IMAGE", k: now.get("k") ?? "20", modality: now.getAll("modality"), own: now.get("own") ?? "" };
+  const query = new URLSearchParams([["level", question.level], ["k", question.k], ["exclude", question.own ? "SELF" : "SELF,PATIENT"]]);
   if (now.has("frame")) query.set("frame", now.get("frame"));
-  asked.modality.forEach((one) => query.append("modality", one));
+  question.modality.forEach((name) => query.append("modality", name));
   const answer = await ask(`api/similar/${encodeURIComponent(now.get("image"))}?${query}`);
   const { images } = await ask(`api/series/${encodeURIComponent(answer.example.series_uid)}`);
-  const to = (changes) => link({ image: answer.example.uid, frame: answer.example.frame, ...kept(asked), ...changes });
+  const to = (changes) => link({ image: answer.example.uid, frame: answer.example.frame, ...changed(question), ...changes });
   return [
     make(
       "div",
@@ -158,18 +158,18 @@ async function resultView(now) {
         "section",
         { class: "results", "aria-label": "Look-alikes" },
         make("h1", { tabindex: "-1" }, "Look-alikes"),
-        controls(asked, to),
+        controls(question, to),
         make("p", { class: "hint" }, summary(answer), make("strong", {}, "Look-alikes are never findings of this examination.")),
         answer.matches.length
           ? make("div", { class: "grid" }, answer.matches.map((match) => matchCard(match, answer, to({ image: match.uid, frame: match.frame }))))
-          : make("p", { class: "nothing" }, nothing(asked)),
+          : make("p", { class: "nothing" }, nothing(question)),
       ),
     ),
   ];
 }
 
-/** Choices that differ from how the page starts. */
-const kept = ({ level, k, modality, own }) => ({ level: level === "IMAGE" ? "" : level, k: k === "20" ? "" : k, modality, own });
+/** The parameters of a question that differ from those of a new page. */
+const changed = ({ level, k, modality, own }) => ({ level: level === "IMAGE" ? "" : level, k: k === "20" ? "" : k, modality, own });
 
 function summary({ level, matches, candidates, code_length: bits, elapsed_ms: elapsed }) {
   const time = elapsed < 10 ? elapsed.toFixed(1) : number(Math.round(elapsed));
@@ -203,10 +203,10 @@ function scroller(example, images, to, picture) {
   const here = images.findIndex(({ uid, frame }) => uid === example.uid && frame === example.frame);
   const label = make("span", {}, `Image ${here + 1} of ${images.length}`);
   const slide = (event) => {
-    const place = event.target.valueAsNumber;
-    label.textContent = `Image ${place + 1} of ${images.length}`;
+    const index = event.target.valueAsNumber;
+    label.textContent = `Image ${index + 1} of ${images.length}`;
     const shown = picture.querySelector("img");
-    if (shown) shown.src = previewUrl(images[place]);
+    if (shown) shown.src = previewUrl(images[index]);
   };
   const choose = (event) => {
     const image = images[event.target.valueAsNumber];
@@ -218,21 +218,21 @@ function scroller(example, images, to, picture) {
   return make("label", { class: "scroller" }, label, range);
 }
 
-function controls(asked, to) {
+function controls(question, to) {
   const go = (changes) => {
     location.hash = to(changes);
   };
   const levels = Object.entries(LEVELS).map(([level, text]) =>
-    make("label", {}, make("input", { type: "radio", name: "level", value: level, checked: level === asked.level, onchange: () => go({ level }) }), make("span", {}, text)),
+    make("label", {}, make("input", { type: "radio", name: "level", value: level, checked: level === question.level, onchange: () => go({ level }) }), make("span", {}, text)),
   );
-  const counts = COUNTS.includes(asked.k) ? COUNTS : [...COUNTS, asked.k];
+  const counts = COUNTS.includes(question.k) ? COUNTS : [...COUNTS, question.k];
   return make(
     "div",
     { class: "controls" },
     make("fieldset", { class: "segments" }, make("legend", {}, "Rank by"), levels),
-    make("label", { class: "field" }, "Show", make("select", { onchange: (event) => go({ k: event.target.value }) }, counts.map((k) => make("option", { value: k, selected: k === asked.k }, k)))),
-    make("label", { class: "field" }, make("input", { type: "checkbox", checked: !asked.own, onchange: (event) => go({ own: event.target.checked ? "" : "1" }) }), "Leave out this patient"),
-    chips(Object.keys(node.modalities).map((name) => [name, null]), asked.modality, (modality) => to({ modality })),
+    make("label", { class: "field" }, "Show", make("select", { onchange: (event) => go({ k: event.target.value }) }, counts.map((k) => make("option", { value: k, selected: k === question.k }, k)))),
+    make("label", { class: "field" }, make("input", { type: "checkbox", checked: !question.own, onchange: (event) => go({ own: event.target.checked ? "" : "1" }) }), "Leave out this patient"),
+    chips(Object.keys(node.modalities).map((name) => [name, null]), question.modality, (modality) => to({ modality })),
   );
 }
 
@@ -280,7 +280,7 @@ function notices(problems, aside) {
 }
 
 history.scrollRestoration = "manual"; // what the browser would scroll to is not drawn yet
-window.addEventListener("hashchange", () => draw({ stay: placeOf(state()) === place }));
+window.addEventListener("hashchange", () => draw({ stay: subjectOf(state()) === subject }));
 for (const happening of ["scrollend", "focusin", "click"])
   window.addEventListener(happening, () => shown === location.hash && remember(content, !state().has("image")), { capture: true });
 document.addEventListener("keydown", (event) => {

@@ -20,18 +20,18 @@ LINE_BYTES: Final = 64
 
 
 class Condition(NamedTuple):
-    """What values of a column must be.
+    """A test of the values of a column.
 
     Attributes
     ----------
     ends : (2 * runs,)
         First and last value of each range, ascending, of the column's own type; empty if no value matches.
     table : (2**n,) bool
-        Whether a value may match, by its distance from the least, modulo the size; empty if all of the ranges match.
+        True if a value may match, by its difference from the least, modulo the size; empty if all of the ranges match.
     values : (n,)
         Values that match, ascending, where the table cannot tell two values apart; else empty.
     wanted
-        Whether rows with a matching value pass, or the others.
+        True if rows with a matching value pass, False if the others do.
     """
 
     ends: NDArray[Any]

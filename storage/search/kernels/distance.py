@@ -3,14 +3,16 @@
 Inner loops index with unsigned integers: signed ones keep the wrap-around of negative indices, and with it scalar code.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashing.codes import Codes
 from storage.jit import LINE, U, count_ones, has_fast_prefetch, inlined, prefetch
 
 Words = NDArray[np.uint64]
+NO_FLAGS: Final = np.empty(0, np.uint8)
 
 BLOCK: Final = 256
 """Rows whose distances are folded into one comparison with the threshold."""
@@ -20,9 +22,36 @@ AHEAD: Final = 1024 if has_fast_prefetch() else 0
 """Rows by which a scan asks memory for codes, 0 where the processor does better by itself."""
 
 
+class Parts(NamedTuple):
+    """Consecutive rows, in parts that each lie in one block.
+
+    Attributes
+    ----------
+    rows, counts : (parts,) int64
+        First row of each part, and number of its rows.
+    strides : (parts,) int64
+        Words from one plane of the codes to the next.
+    codes, flags, groups : (parts,) uint64
+        Addresses of the first row's code, flags and group; `groups` is empty if each row counts by itself.
+    """
+
+    rows: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    strides: NDArray[np.int64]
+    codes: NDArray[np.uint64]
+    flags: NDArray[np.uint64]
+    groups: NDArray[np.uint64]
+
+
+def packed(queries: Codes) -> Codes:
+    """Queries as every kernel is compiled for: contiguous and writable."""
+    ready = queries.dtype == np.uint64 and queries.flags.c_contiguous and queries.flags.writeable
+    return queries if ready else np.require(queries, np.uint64, ["C", "W"])  # which takes long to find nothing to do
+
+
 @inlined
 def words_of(queries: Words, q: Any) -> tuple[Any, Any, Any, Any]:
-    """Words of a query, 0 for those that it lacks: kept in registers while codes are read."""
+    """Four words of a query, 0 for those that it lacks; they stay in registers while codes are read."""
     n, none = queries.shape[1], U(0)
     second, third = queries[q, 1] if n > 1 else none, queries[q, 2] if n > 2 else none
     return queries[q, 0], second, third, queries[q, 3] if n > 3 else none
@@ -54,7 +83,7 @@ def is_any_near(codes: Words, stride: Any, queries: Words, first: Any, n: Any, l
 
 @inlined
 def near_mask(codes: Words, stride: Any, queries: Words, first: Any, n: Any, limit: int) -> Any:
-    """Bitset of at most 64 rows: which are within `limit` of any query. Most often none is, which is told sooner."""
+    """Bitset of the rows, at most 64, within `limit` of any query; a first pass over them finds that there are none."""
     near, words = U(0), queries.shape[1]
     if not is_any_near(codes, stride, queries, first, n, limit):
         return near

@@ -1,6 +1,6 @@
 """Compiled sums of distances by group."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
@@ -8,8 +8,21 @@ from numpy.typing import NDArray
 
 from storage.database.columns import DELETED
 from storage.jit import NO_WORDS, U, at, count_ones, inlined, kernel
-from storage.search.kernels.distance import WORD, Words
-from storage.search.kernels.state import NO_FLAGS, NO_GROUPS, Parts, Totals
+from storage.search.kernels.distance import NO_FLAGS, WORD, Parts, Words
+from storage.segments.top_k import NO_GROUPS
+
+
+class Totals(NamedTuple):
+    """Sums by group, which each call of `total` adds to.
+
+    Attributes
+    ----------
+    sums, counts : (groups,) int64
+        Sum of the distances of the rows of each group, and number of these rows.
+    """
+
+    sums: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 @kernel

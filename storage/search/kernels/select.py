@@ -11,11 +11,21 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.database.columns import DELETED
-from storage.jit import NO_WORDS, U, at, inlined, kernel, lowest, prefetch
-from storage.search.kernels.bitset import Bits, Condition, matches
-from storage.search.kernels.distance import AHEAD, BLOCK, WORD, Words, ask_for, is_any_near, least_distance, near_mask
-from storage.search.kernels.state import NO_FLAGS, NO_GROUPS, UNSEEN, GroupedTopK, Parts
-from storage.segments.top_k import Results, count
+from storage.jit import NO_WORDS, U, at, count_ones, inlined, kernel, lowest, prefetch
+from storage.search.kernels.bitset import FEW, Bits, Condition, matches
+from storage.search.kernels.distance import (
+    AHEAD,
+    BLOCK,
+    NO_FLAGS,
+    WORD,
+    Parts,
+    Words,
+    ask_for,
+    is_any_near,
+    least_distance,
+    near_mask,
+)
+from storage.segments.top_k import NO_GROUPS, Results, TopK, count, more_groups
 
 MAX_LISTED: Final = 8192
 """Rows of a list at most."""
@@ -40,19 +50,20 @@ class Listing(NamedTuple):
     offsets: NDArray[np.int64]
 
 
+@inlined
 def new_listing() -> Listing:
-    """Room for a list."""
+    """Return a list with room for MAX_LISTED rows."""
     return Listing(np.empty(MAX_LISTED, np.int64), np.empty(MAX_LISTED, np.int64))
 
 
 @inlined
-def _append(listing: Listing, listed: Any, part: Any, first: Any, mask: Any) -> Any:
-    """Append the rows of a word of bits to a list of so many; return how many there are then."""
+def _append(listing: Listing, size: Any, part: Any, first: Any, mask: Any) -> Any:
+    """Append the rows of a word of bits to a list; return its new size."""
     while mask:
-        listing.parts[listed], listing.offsets[listed] = part, first + np.int64(lowest(mask))
-        listed += U(1)
+        listing.parts[size], listing.offsets[size] = part, first + np.int64(lowest(mask))
+        size += U(1)
         mask &= mask - U(1)
-    return listed
+    return size
 
 
 @kernel
@@ -69,7 +80,7 @@ def list_near(
         Part and offset to begin with, 0 at first; after the call, where to go on if the list was full, or as many parts
         as there are.
     """
-    listed = U(0)
+    size = U(0)
     for p in range(position[0], parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
@@ -78,68 +89,57 @@ def list_near(
                 ask_for(codes, stride, queries.shape[1], first + AHEAD, BLOCK)
             if not is_any_near(codes, stride, queries, first, min(n - first, BLOCK), limit):
                 continue
-            if listed + U(BLOCK) > U(max_rows):
+            if size + U(BLOCK) > U(max_rows):
                 position[0], position[1] = p, first
-                return np.int64(listed)
+                return np.int64(size)
             for word in range(first, min(first + BLOCK, n), WORD):
                 mask = near_mask(codes, stride, queries, word, min(n - word, WORD), limit)
-                listed = _append(listing, listed, p, word, mask)
+                size = _append(listing, size, p, word, mask)
         position[1] = 0
     position[0] = parts.rows.size
-    return np.int64(listed)
+    return np.int64(size)
 
 
 @kernel
-def list_near_set(
+def list_candidates(
     parts: Parts, queries: Words, limit: int, bits: Bits, max_rows: int, listing: Listing, position: NDArray[np.int64]
 ) -> Any:
-    """As `list_near`, among the rows whose bit is set: the other words of bits are passed over.
+    """List rows whose bit is set, but not those beyond a limit in words of many such rows; return how many.
+
+    The distances of 64 neighbours take as long as those of a few rows by themselves, which `take_listed` computes.
 
     Parameters
     ----------
+    max_rows
+        At least WORD, at most MAX_LISTED.
     position : (3,)
-        Part, word in it, and word of all bits that the part begins with.
+        Part, word in it, and word of all bits that the part begins with; as for `list_near`.
     """
-    listed = U(0)
+    size = U(0)
     for p in range(position[0], parts.rows.size):
         n, stride, words = parts.counts[p], parts.strides[p], (parts.counts[p] + WORD - 1) // WORD
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
         here = bits[position[2] : position[2] + words]
         for w in range(position[1], words):
-            if w + WORDS_AHEAD < words and here[w + WORDS_AHEAD]:
+            if w + WORDS_AHEAD < words and count_ones(here[w + WORDS_AHEAD]) > FEW:
                 ask_for(codes, stride, queries.shape[1], (w + WORDS_AHEAD) * WORD, WORD)
-            if not here[w]:
+            mask = here[w]
+            if not mask:
                 continue
-            if listed + U(WORD) > U(max_rows):
+            if size + U(WORD) > U(max_rows):
                 position[0], position[1] = p, w
-                return np.int64(listed)
-            mask = near_mask(codes, stride, queries, w * WORD, min(n - w * WORD, WORD), limit)
-            listed = _append(listing, listed, p, w * WORD, mask & here[w])
+                return np.int64(size)
+            if count_ones(mask) > FEW:
+                mask &= near_mask(codes, stride, queries, w * WORD, min(n - w * WORD, WORD), limit)
+            size = _append(listing, size, p, w * WORD, mask)
         position[1] = 0
         position[2] += words
     position[0] = parts.rows.size
-    return np.int64(listed)
+    return np.int64(size)
 
 
 @kernel
-def list_set(counts: NDArray[np.int64], bits: Bits, listing: Listing, position: NDArray[np.int64]) -> Any:
-    """List rows whose bit is set, as many as there is room for; return how many. `position` as in `list_near_set`."""
-    listed = U(0)
-    for p in range(position[0], counts.size):
-        words = (counts[p] + WORD - 1) // WORD
-        for w in range(position[1], words):
-            if listed + U(WORD) > U(MAX_LISTED):
-                position[0], position[1] = p, w
-                return np.int64(listed)
-            listed = _append(listing, listed, p, w * WORD, bits[position[2] + w])
-        position[1] = 0
-        position[2] += words
-    position[0] = counts.size
-    return np.int64(listed)
-
-
-@kernel
-def keep_listed(listing: Listing, listed: int, addresses: NDArray[np.uint64], condition: Condition) -> Any:
+def keep_listed(listing: Listing, size: int, addresses: NDArray[np.uint64], condition: Condition) -> Any:
     """Keep the rows of a list whose value meets a condition; return how many.
 
     Parameters
@@ -147,13 +147,13 @@ def keep_listed(listing: Listing, listed: int, addresses: NDArray[np.uint64], co
     addresses : (parts,)
         Where the values of each part lie.
     """
-    values, left = np.empty(listed, condition.ends.dtype), U(0)
-    for i in range(U(listed)):
-        if i + ROWS_AHEAD < U(listed):
+    values, left = np.empty(size, condition.ends.dtype), U(0)
+    for i in range(U(size)):
+        if i + ROWS_AHEAD < U(size):
             prefetch(*_value(listing, i + ROWS_AHEAD, addresses, condition))
         column, offset = _value(listing, i, addresses, condition)
         values[i] = column[offset]
-    for i in range(U(listed)):
+    for i in range(U(size)):
         part, offset = listing.parts[i], listing.offsets[i]
         listing.parts[left], listing.offsets[left] = part, offset
         left += U(matches(values[i], condition) == condition.wanted)
@@ -168,13 +168,11 @@ def _value(listing: Listing, i: Any, addresses: NDArray[np.uint64], condition: C
 
 
 @kernel
-def take_listed(
-    parts: Parts, queries: Words, listing: Listing, listed: int, nearest: GroupedTopK, results: Results
-) -> None:
+def take_listed(parts: Parts, queries: Words, listing: Listing, size: int, top_k: TopK, results: Results) -> None:
     """Add the rows of a list that may be among the nearest to the results, which must have room for all of it."""
-    distances, threshold = np.empty(listed, np.int64), nearest.top_k.threshold
-    for i in range(U(listed)):
-        if i + ROWS_AHEAD < U(listed):
+    distances, threshold = np.empty(size, np.int64), top_k.threshold
+    for i in range(U(size)):
+        if i + ROWS_AHEAD < U(size):
             ahead = U(listing.parts[i + ROWS_AHEAD])
             prefetch(carray(at(parts.codes[ahead], NO_WORDS), (1,)), U(listing.offsets[i + ROWS_AHEAD]))
         p, row = U(listing.parts[i]), U(listing.offsets[i])
@@ -184,54 +182,28 @@ def take_listed(
             prefetch(carray(at(parts.flags[p], NO_FLAGS), (1,)), row)
             if parts.groups.size:
                 prefetch(carray(at(parts.groups[p], NO_GROUPS), (1,)), row)
-    for i in range(U(listed)):
+    for i in range(U(size)):
         if distances[i] <= threshold[0]:
-            _take(parts, listing.parts[i], U(listing.offsets[i]), distances[i], nearest, results)
+            _take(parts, listing.parts[i], U(listing.offsets[i]), distances[i], top_k, results)
 
 
 @inlined
-def _take(parts: Parts, p: Any, row: Any, distance: int, nearest: GroupedTopK, results: Results) -> None:
+def _take(parts: Parts, p: Any, row: Any, distance: int, top_k: TopK, results: Results) -> None:
     """Add one row to the results, unless it is deleted or its group has a nearer one."""
     n, grouped, size = parts.counts[p], parts.groups.size > 0, results.size[0]
     deleted = carray(at(parts.flags[p], NO_FLAGS), (n,))[row] & DELETED
     group = carray(at(parts.groups[p], NO_GROUPS), (n,))[row] if grouped else np.uint32(0)
     if not deleted:
-        more = _more_groups(nearest, group, distance) if grouped else 1
+        more = more_groups(top_k, group, distance) if grouped else 1
         if more >= 0:
-            count(nearest.top_k, distance, more)
+            count(top_k, distance, more)
             results.rows[size], results.distances[size] = parts.rows[p] + np.int64(row), distance
             results.groups[size] = group
             results.size[0] = size + 1
 
 
-@inlined
-def _more_groups(nearest: GroupedTopK, group: Any, distance: int) -> int:
-    """How many more groups are within the threshold by a row at a distance; -1 if its group has a nearer row."""
-    by_table, before = nearest.best.size > 0, np.int64(UNSEEN)
-    if by_table:
-        before = np.int64(nearest.best[group])
-    elif nearest.last[0] == group:
-        before = nearest.last[1]
-    counted = before <= nearest.top_k.threshold[0]
-    if counted and distance > before:
-        return -1
-    if counted:
-        nearest.top_k.counts[before] -= 1
-    if by_table:
-        nearest.best[group] = distance
-    nearest.last[0], nearest.last[1] = group, distance
-    return 0 if counted else 1
-
-
 @kernel
-def select(
-    parts: Parts,
-    queries: Words,
-    nearest: GroupedTopK,
-    listing: Listing,
-    results: Results,
-    position: NDArray[np.int64],
-) -> None:
+def select(parts: Parts, queries: Words, top_k: TopK, results: Results, position: NDArray[np.int64]) -> None:
     """Add the rows that may be among the k nearest to any query to the results.
 
     Parameters
@@ -239,6 +211,7 @@ def select(
     position : (2,)
         As for `list_near`; it is no more than the parts if the results are full, with room for fewer than MIN_LISTED.
     """
+    listing = new_listing()
     while position[0] < parts.rows.size and results.size[0] + MIN_LISTED <= results.rows.size:
-        listed = list_near(parts, queries, nearest.top_k.threshold[0], MIN_LISTED, listing, position)
-        take_listed(parts, queries, listing, listed, nearest, results)
+        size = list_near(parts, queries, top_k.threshold[0], MIN_LISTED, listing, position)
+        take_listed(parts, queries, listing, size, top_k, results)

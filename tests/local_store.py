@@ -1,13 +1,27 @@
-"""Rows of an index as instances of the database: what `LocalIndex.append` stores."""
+"""A local index that takes rows, as the contract's suite gives them: it stores them in its database."""
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 import numpy as np
 
-from storage.database.append import Item
-from storage.record import Record
+from storage.item import Item
+from storage.record import Level, Record
 from storage.search.index import IndexRow
+from storage.search.local import LocalIndex
+
+
+class LocalStore(LocalIndex):
+    """A `CodeStore` over a database, whose instances have nothing but their rows."""
+
+    def append(self, rows: Sequence[IndexRow]) -> None:
+        clashes = self.database.append(items_of(rows)).clashing
+        contradictions = [clash.record.sop_instance_uid for clash in clashes if clash.level != Level.IMAGE]
+        if contradictions:
+            raise ValueError(f"{len(contradictions)} instances contradict the series or study kept")
+
+    def remove(self, sop_instance_uids: Sequence[str]) -> None:
+        self.database.remove(sop_instance_uids)
 
 
 def items_of(rows: Iterable[IndexRow]) -> list[Item]:

@@ -1,10 +1,10 @@
-// Where the reader was: each entry of the history keeps its scroll and focus; the list that was left last can be returned to.
+// The reader's position (scroll and focus): each entry of the history stores its own, and the last list can be returned to.
 
 const LIST = "lookalike-list"; // key in sessionStorage: one tab, one reader
 
 const focusables = (root) => [...root.querySelectorAll("a, button, input, select, summary")];
 
-/** Keep scroll and focus in the present entry of the history; of a list also for links that lead back to it. */
+/** Store scroll and focus in the present entry of the history; for a list, also for links that lead back to it. */
 export function remember(content, isList) {
   const position = { scroll: window.scrollY, focus: focusables(content).indexOf(document.activeElement) };
   history.replaceState(position, "");

@@ -1,0 +1,139 @@
+"""Table of DIMSE statuses for the conformance statement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from node.conformance.markdown import markdown_table
+from node.dicom.sop_classes import Service
+from node.errors import Status
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUse:
+    """The meaning of a status in the responses of one service.
+
+    Attributes
+    ----------
+    meaning
+        Condition under which the status is returned.
+    offending
+        Element that Offending Element names; empty if none.
+    """
+
+    status: Status
+    meaning: str
+    offending: str = ""
+
+
+NOT_HERE: Final = (
+    StatusUse(
+        Status.SOP_CLASS_NOT_SUPPORTED, "the presentation context was not accepted for this SOP class or service"
+    ),
+    StatusUse(Status.UNRECOGNIZED_OPERATION, "no service of the node has this operation"),
+)
+UNREADABLE: Final = (
+    StatusUse(Status.OUT_OF_RESOURCES, "the Identifier is too long"),
+    StatusUse(Status.CANNOT_UNDERSTAND, "the Identifier is not a data set, or ends within an element"),
+)
+INTERNAL: Final = StatusUse(Status.INTERNAL_ERROR, "internal error, which the node logs")
+RETRIEVAL: Final = (
+    StatusUse(Status.SUCCESS, "all sub-operations succeeded, as the source PACS says"),
+    StatusUse(Status.PENDING, "sub-operations continue, as the source PACS says"),
+    StatusUse(Status.WARNING, "some sub-operations failed or warned, as the source PACS says"),
+    StatusUse(Status.CANCEL, "the retrieval was cancelled"),
+    StatusUse(
+        Status.SUBOPERATIONS_NOT_PERFORMED,
+        "the source PACS does not answer, rejects the association, lacks the service, or is gone; what remained failed",
+    ),
+    *UNREADABLE,
+    INTERNAL,
+)
+
+STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
+    Service.VERIFICATION: (StatusUse(Status.SUCCESS, "the node answers"), *NOT_HERE),
+    Service.STORAGE: (
+        StatusUse(Status.SUCCESS, "the instance is durable on disk; it is not decoded yet"),
+        StatusUse(Status.OUT_OF_RESOURCES, "spool, disk or memory is full: send again later"),
+        StatusUse(Status.NOT_AUTHORIZED, "a rejection note of a caller that `corrections_from` does not name"),
+        StatusUse(
+            Status.DATA_SET_MISMATCH,
+            "SOP Class or SOP Instance UID is missing, is no UID, or differs between command and data set",
+            "the UID",
+        ),
+        StatusUse(
+            Status.CANNOT_UNDERSTAND,
+            "the bytes are no data set, or end within one of the elements that begin in the first 64 KiB",
+        ),
+        StatusUse(Status.NOT_AUTHORIZED, "a rejection note of a caller that is not in `corrections_from`"),
+        StatusUse(
+            Status.OUT_OF_RESOURCES,
+            "a rejection note is stored but not in force after `correction_limit_s`, or is too large: send it again",
+        ),
+        StatusUse(
+            Status.DATA_SET_MISMATCH,
+            "a rejection note references nothing",
+            "Current Requested Procedure Evidence Sequence",
+        ),
+        StatusUse(Status.CANNOT_UNDERSTAND, "a key object document cannot be read, or a reference in it is no UID"),
+        INTERNAL,
+        *NOT_HERE,
+    ),
+    Service.FIND: (
+        StatusUse(Status.SUCCESS, "all matches were returned"),
+        StatusUse(Status.PENDING, "a match; every key is matched and returned"),
+        StatusUse(Status.PENDING_WITH_UNSUPPORTED_KEYS, "a match; a key of the request is not matched or not returned"),
+        StatusUse(Status.RESPONSE_LIMIT_REACHED, "Repository Query only: the page is full, and more records match"),
+        StatusUse(Status.INVALID_RECORD_KEY, "the Prior Record Key is of nothing here", "Prior Record Key"),
+        StatusUse(Status.CANCEL, "the query was cancelled"),
+        StatusUse(Status.OUT_OF_RESOURCES, "too many matches, or too long an Identifier: narrow the query"),
+        StatusUse(Status.DATA_SET_MISMATCH, "a key is contradictory, missing or unusable", "the key"),
+        StatusUse(Status.EXAMPLE_UNKNOWN, "the example was never received here", "the example key"),
+        StatusUse(Status.EXAMPLE_WITHOUT_PIXELS, "the example has no pixel data", "the example key"),
+        StatusUse(
+            Status.EXAMPLE_NOT_HASHABLE,
+            "the example could not be decoded, or its frame is not indexed",
+            "the example key or Example Frame Number",
+        ),
+        StatusUse(Status.MODEL_UNKNOWN, "the node has another model", "Model Identifier"),
+        StatusUse(
+            Status.EXAMPLE_NOT_READY, "the example is received and not yet indexed: ask again", "the example key"
+        ),
+        StatusUse(Status.SNAPSHOT_GONE, "the snapshot is gone", "Index Snapshot"),
+        UNREADABLE[1],
+        *NOT_HERE,
+        INTERNAL,
+    ),
+    Service.MOVE: (
+        *RETRIEVAL,
+        StatusUse(
+            Status.MOVE_DESTINATION_UNKNOWN,
+            "the Move Destination is no entry of `peers` that may receive, or is unknown to the source PACS",
+        ),
+        *NOT_HERE,
+    ),
+    Service.GET: (
+        *RETRIEVAL,
+        StatusUse(Status.SUBOPERATIONS_NOT_PERFORMED, "the caller proposed no storage SOP class with the role of SCP"),
+        *NOT_HERE,
+    ),
+}
+"""Statuses of each service, with the conditions under which the node returns them."""
+
+
+def status_table(service: Service) -> str:
+    """Statuses of the responses of a service."""
+    uses = sorted(STATUS_USES.get(service, ()), key=lambda use: (_is_failure(use.status), use.status))
+    rows = ((f"{use.status:04X}", use.meaning, use.offending) for use in uses)
+    return markdown_table(("status", "meaning", "Offending Element"), rows)
+
+
+def other_status_table() -> str:
+    """Statuses that no table of a service explains, by their names; a header alone where there are none."""
+    explained = {use.status for uses in STATUS_USES.values() for use in uses}
+    rows = ((f"{s:04X}", s.name.replace("_", " ").lower()) for s in sorted(set(Status) - explained))
+    return markdown_table(("status", "meaning"), rows)
+
+
+def _is_failure(status: Status) -> bool:
+    return status != Status.SUCCESS and status & 0xFF00 not in (0xFF00, 0xFE00, 0xB000)

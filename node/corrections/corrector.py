@@ -1,0 +1,93 @@
+"""Orders are carried out one after the other by the process that writes the database."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from threading import Event, Lock
+from typing import Any, Final
+
+import lmdb
+
+from node.corrections.eraser import Eraser
+from node.corrections.order_book import Answer, OrderBook, OrderKind
+from storage.corrections.erasing import ErasureTarget
+from storage.corrections.rejecting import RejectionNote, reject, restore
+from storage.database.database import Database
+from storage.database.rejections import Title
+from storage.errors import StorageError
+from storage.spool.queue import Spool
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.02
+"""Interval at which the writer looks for orders, seconds."""
+RETRY_S: Final = 1.0
+"""Pause after an order that the machine, such as a full disk, did not let through, seconds."""
+PASSING: Final = (OSError, StorageError, lmdb.Error)
+"""Errors that are no order's fault: it waits, and is tried again."""
+
+
+class Corrector:
+    """Carries out the orders of an order book; one process at a time does, the writer of the database.
+
+    Parameters
+    ----------
+    writing
+        Lock of the thread that stores instances, if there is one.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        orders: OrderBook,
+        spool: Spool,
+        writing: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self._database, self._orders = database, orders
+        self._eraser = Eraser(database, spool, writing or Lock())
+        self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
+            OrderKind.REJECT: self._reject,
+            OrderKind.RESTORE: self._restore,
+            OrderKind.FORGET: self._forget,
+        }
+
+    def run(self, stop: Event) -> None:
+        """Carry out what comes until `stop` is set."""
+        self._orders.sweep()
+        while not stop.wait(LOOK_S):
+            if not self.carry_out_all(stop):
+                stop.wait(RETRY_S)
+
+    def carry_out_all(self, stop: Event) -> bool:
+        """Carry out every waiting order; False if one could not be now, and waits with those behind it."""
+        for name in self._orders.waiting():
+            if stop.is_set():
+                return True
+            try:
+                self._carry_out(name)
+            except PASSING as error:
+                logger.error("order %s waits: %s", name, error)
+                return False
+        return True
+
+    def _carry_out(self, name: str) -> None:
+        try:
+            order = self._orders.read(name)
+            answer, failed = self._kinds[order["kind"]](order), False
+        except PASSING:
+            raise
+        except Exception as error:  # an order that no release of ours wrote must not keep the others waiting
+            logger.exception("order %s cannot be carried out", name)
+            answer, failed = {"error": type(error).__name__}, True
+        self._orders.close(name, answer, failed=failed)
+
+    def _reject(self, order: Mapping[str, Any]) -> Answer:
+        note = RejectionNote(order["note"], Title(order["title"]), order["references"], order["received_ns"])
+        return {"instances": reject(self._database, note)}
+
+    def _restore(self, order: Mapping[str, Any]) -> Answer:
+        return asdict(restore(self._database, order["uid"]))
+
+    def _forget(self, order: Mapping[str, Any]) -> Answer:
+        return asdict(self._eraser.erase(ErasureTarget(order["study"], order["patient_id"], order["issuer"])))

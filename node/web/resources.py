@@ -1,0 +1,56 @@
+"""What the endpoints of the page and of DICOMweb work with, opened once for a process."""
+
+from dataclasses import dataclass
+
+from node.home import Reading
+from node.ingest.pressure import Pressure
+from node.ingest.receiver import Receiver
+from node.ingest.refusals import Refusals
+from node.query.find import Finder
+from node.retrieve.fetch import ExampleFetcher
+from node.retrieve.source import SourceArchive
+from node.settings import Settings
+from node.web.example_encoder import ExampleEncoder
+
+WEB_NUMBER = 0
+"""Number under which the page's process counts refusals; receivers count from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebResources:
+    """Everything that an endpoint needs.
+
+    Attributes
+    ----------
+    finder
+        Answers searches as it does those of C-FIND.
+    examples
+        Decodes and encodes posted examples.
+    receiver
+        Takes instances into the spool as it does those of C-STORE.
+    source
+        The PACS that holds the images; None if none is set.
+    """
+
+    settings: Settings
+    reading: Reading
+    finder: Finder
+    examples: ExampleEncoder
+    receiver: Receiver
+    source: SourceArchive | None
+
+    @classmethod
+    def of(cls, settings: Settings, reading: Reading) -> "WebResources":
+        """Return the resources over an open database."""
+        spool = reading.retriever.spool
+        receiver = Receiver(spool, Pressure(spool, settings), Refusals(settings.run_path, WEB_NUMBER))
+        source = SourceArchive(settings, receiver) if settings.source_peer else None
+        fetches = source is not None and settings.fetch_missing_example
+        fetch = ExampleFetcher(settings, source, spool).fetch if source is not None and fetches else None
+        finder = Finder(settings, reading.database, reading.retriever, fetch)
+        return cls(settings, reading, finder, ExampleEncoder(settings), receiver, source)
+
+    def close(self) -> None:
+        """End what runs beside the endpoints, and write what was counted."""
+        self.examples.stop()
+        self.receiver.refusals.write()

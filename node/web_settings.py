@@ -1,0 +1,49 @@
+"""Settings of the HTTP services: who may use DICOMweb, and how much one request may cost."""
+
+import ipaddress
+import re
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ORIGIN = r"https?://[A-Za-z0-9.\-\[\]:]+"
+
+
+class WebSettings(BaseSettings):
+    """The part of `node.settings.Settings` that concerns HTTP."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    dicomweb_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Address ranges of clients that DICOMweb serves, which returns names and IDs; the default is this machine."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web viewers that may read DICOMweb, such as https://viewer.hospital; none by default."""
+    web_requests: int = Field(16, ge=1)
+    """Number of DICOMweb requests served at once; further ones get 503 and try again."""
+    web_timeout_s: float = Field(30, gt=0)
+    """Seconds that a DICOMweb request may search, decode, or wait for the next bytes of its client."""
+    max_example_bytes: int = Field(256 << 20, gt=0)
+    """Size in bytes above which a file posted as an example is refused."""
+
+    max_stored_part_bytes: int = Field(4 << 30, gt=0)
+    """Size in bytes above which an instance is refused that is stored by DICOMweb."""
+    max_stored_request_bytes: int = Field(64 << 30, gt=0)
+    """Size in bytes above which a whole request is refused that stores by DICOMweb."""
+
+    @field_validator("dicomweb_networks")
+    @classmethod
+    def _valid_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"{network!r} is no address range: write one as 10.1.0.0/16") from error
+        return networks
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _valid_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(ORIGIN, origin):
+                raise ValueError(f"{origin!r} is no origin: write one as https://viewer.hospital")
+        return origins
