@@ -19,7 +19,7 @@ def graph_gain(one: Comparison) -> Iterator[str]:
     yield f"### {one.experiment.title}, {DETAIL_TASK}: MAP that the graph of labels adds"
     yield (
         f"`{GRAPH}` differ from {BASE} by label smoothing and by the graph; `{SMOOTHED}` have the smoothing alone. The "
-        "graph's share is given where the gain is above zero."
+        "graph's share is given where the gain is above zero and smoothing takes nothing from it."
     )
     lines = ["| bits | gain over OrthoHash | by smoothing | by the graph | graph's share |", "| --- " * 5 + "|"]
     for length in one.experiment.code_lengths:
@@ -27,7 +27,7 @@ def graph_gain(one: Comparison) -> Iterator[str]:
         gain = resampling.difference(values[GRAPH], values[BASE])
         smoothing = resampling.difference(values[SMOOTHED], values[BASE])
         graph = resampling.difference(values[GRAPH], values[SMOOTHED])
-        share = f"{graph.value / gain.value:.0%}" if gain.low > 0 else "-"
+        share = f"{graph.value / gain.value:.0%}" if gain.low > 0 and smoothing.value >= 0 else "-"
         lines.append(f"| {length} | {_cell(gain)} | {_cell(smoothing)} | {_cell(graph)} | {share} |")
     yield "\n".join(lines)
 
