@@ -80,6 +80,13 @@ def test_a_series_finds_those_of_its_label_and_patient_but_not_itself() -> None:
     assert found["section", "label", "distance"].queries == 7
 
 
+def test_where_nothing_is_alike_no_query_counts() -> None:
+    found = list(evaluate_series([series("a", "chest", 0, 1), series("b", "head", 15, 16)]))
+
+    assert {row.queries for row in found} == {0}
+    assert all(np.isnan(row.precision) for row in found)
+
+
 def test_one_command_scores_the_series_of_a_folder(tmp_path: Path) -> None:
     for patient in ("P1", "P2"):
         for collection in ("HEAD", "CHEST"):

@@ -204,5 +204,7 @@ def _result(unit: str, relevance: str, score: str, truth: GroundTruth, distances
 
     ours, chance = by_distance(lambda query, images: distances[query, images]), by_chance(len(rows))
     queries = int((~np.isnan(judge(asked, chance, codes=False)["MAP"])).sum())
+    if not queries:
+        return SeriesResult(unit, relevance, score, 0, len(rows), *[float("nan")] * 4)
     values = (mean(ranker, measure) for ranker in (ours, chance) for measure in ("P@1", "MAP"))
     return SeriesResult(unit, relevance, score, queries, len(rows), *values)
