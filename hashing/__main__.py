@@ -157,6 +157,37 @@ def explain(
     typer.echo(f"{out}: query and match with {kind}, by {explainer.model.identifier}")
 
 
+@app.command(epilog="Example: python -m hashing maps my-model.safetensors --data ~/images")
+def maps(
+    model: Path,
+    data: Data,
+    output: Output = Path("runs"),
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Print how well maps find the boxes of held-back ChestX-ray14 images, and what hiding their highest part does."""
+    from hashing.evaluation import map_evaluation as judging
+    from hashing.model.encoder import Encoder
+    from hashing.model.explain import Explainer
+
+    encoder, explainer = Encoder.load(model, code_length), Explainer.load(model, code_length)
+    judge = judging.load_judge(encoder, explainer, data, output / "cache")
+    typer.echo(judging.table(*judging.evaluate_maps(judge)))
+
+
+@app.command(epilog="Example: python -m hashing series my-model.safetensors ~/images/tcia")
+def series(
+    model: Path,
+    folder: Annotated[Path, typer.Argument(help="DICOM files, with or without labels.csv, as for manifest.")],
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Print how well scores of series find series of the same label and of the same patient, beside chance."""
+    from hashing.evaluation import series_scores as scoring
+    from hashing.model.encoder import Encoder
+
+    read = scoring.read_series(Encoder.load(model, code_length), folder)
+    typer.echo(scoring.table(list(scoring.evaluate_series(read)), scoring.mean_level_agreement(read)))
+
+
 @app.command(epilog="Example: python -m hashing compare hashing/experiments/nih_logits.toml --data ~/images")
 def compare(
     experiments: Annotated[list[Path], typer.Argument(help="TOML files, as in hashing/experiments.")],

@@ -12,6 +12,7 @@ from hashing.__main__ import app
 from hashing.bench import comparison, report
 from hashing.bench.comparison import Comparison, compare, health, rows
 from hashing.bench.experiment import Experiment
+from hashing.bench.graph_gain import graph_gain
 from hashing.bench.method_run import Run
 from hashing.evaluation.protocol import reported_tasks
 from hashing.methods.catalogue import METHODS
@@ -152,3 +153,19 @@ def test_another_setting_is_another_result(tmp_path: Path) -> None:
 
 def test_a_schedule_of_an_experiment_is_what_its_file_says(tmp_path: Path) -> None:
     assert Experiment.read(experiment(tmp_path, "imagenet", ["ITQ"])).schedule == Schedule(2, 5e-3, 0.1, 0.0, 0)
+
+
+def test_the_share_of_the_graph_is_what_it_adds_to_smoothing_alone(compared: Comparison) -> None:
+    worth = {"OrthoHash": 0.3, "orthogonal targets": 0.32, "co-occurrence targets": 0.38}
+    values = compared.judgements["DPSH", 16, "P-A DB-unseen"]["MAP"]
+    judged = {
+        (method, length, "P-A DB-unseen"): {"MAP": np.full(len(values), value)}
+        for method, value in worth.items()
+        for length in (16, 32)
+    }
+    one = replace(compared, judgements=judged, experiment=replace(compared.experiment, methods=tuple(worth)))
+
+    *_, table = graph_gain(one)
+
+    assert "| 16 | 0.080 (0.080 to 0.080) | 0.020 (0.020 to 0.020) | 0.060 (0.060 to 0.060) | 75% |" in table
+    assert list(graph_gain(compared)) == []

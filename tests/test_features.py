@@ -27,6 +27,18 @@ def test_maps_are_kept_and_average_to_the_features(nih: Path, tmp_path: Path) ->
     assert np.array_equal(last, pyramid[2])
 
 
+def test_the_pass_that_makes_the_last_maps_leaves_the_features_behind(
+    nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(Experiment.read(experiment(tmp_path, "imagenet", ["LSH"])), views=2)
+    alone = features.load(one, nih, tmp_path / "alone")
+    features.load_maps(one, (8, 32), nih, tmp_path / "runs")
+
+    monkeypatch.delattr(features, "_encoded")  # a second pass would fail
+
+    assert np.allclose(features.load(one, nih, tmp_path / "runs").views, alone.views, atol=1e-3)
+
+
 def test_views_are_of_training_images_at_other_resolutions_and_repeat_the_first_elsewhere(
     nih: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """Who asks whom: databases, relevance, and the patients that are left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,27 @@ def test_a_set_without_no_finding_has_one_relevance_and_may_be_cut_by_kind(truth
     assert {one.relevance for one in reported_tasks(plain, by_kind=True)} == {"P-A", "P-A CT", "P-A MR"}
     cut = next(one for one in reported_tasks(plain, by_kind=True) if one.relevance == "P-A CT")
     assert set(truth.kinds[cut.queries]) | set(truth.kinds[cut.images]) == {"CT"}
+
+
+def test_across_sources_a_query_searches_images_of_other_sources_that_can_be_relevant(truth: GroundTruth) -> None:
+    hospital = np.where(np.arange(300) // 3 % 2 == 0, "north", "south")
+    hospital[240:270:3] = "north"  # of ten patients of the test part, five have been in both
+    labels = truth.labels.copy()
+    labels[hospital == "south", 2] = False  # Edema occurs in the north alone
+    known = replace(truth, labels=labels, sources=hospital)
+
+    tasks = {one.name: one for one in reported_tasks(known)}
+
+    across = tasks["P-A across sources DB-seen"]
+    rows = across.queries
+    assert 0 < len(rows) < len(tasks["P-A DB-seen"].queries)
+    assert labels[rows][:, :2].any(axis=1).all()
+    patients = {name: set(truth.groups[hospital == name]) for name in ("north", "south")}
+    assert not set(truth.groups[rows]) & patients["north"] & patients["south"]
+    for number, query in enumerate(rows):
+        assert np.array_equal(across.grades.of_query(number)[1], hospital[across.images] != hospital[query])
+    assert not any("across" in one.name for one in reported_tasks(replace(known, sources=np.repeat("north", 300))))
+    assert not any("across" in one.name for one in reported_tasks(truth))
 
 
 def test_validation_asks_validation(truth: GroundTruth) -> None:

@@ -12,6 +12,7 @@ from hashing.data.datasets import Dataset
 from hashing.evaluation.judgement import truth_of
 from hashing.evaluation.protocol import GroundTruth
 from hashing.methods.catalogue import TRAINED
+from hashing.model.network import LAST_STRIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class BenchData:
     truth: GroundTruth
     views: NDArray[np.float32] | None
     dataset: Dataset | None
-    maps: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    maps: dict[int, NDArray[np.floating]] = field(default_factory=dict)
     mean: NDArray[np.float32] | None = None
     deviation: NDArray[np.float32] | None = None
     key: str = ""
@@ -49,11 +50,14 @@ class BenchData:
         if experiment.trunk == "own":
             dataset = features.joined(experiment, root, output)
             return cls(truth_of(dataset), None, dataset, key=dataset.digest)
-        loaded = features.load(experiment, root, output)
         methods = [TRAINED[name] for name in experiment.methods if name in TRAINED]
         strides = tuple(sorted({stride for method in methods for stride in method.head.strides}))
-        maps = features.load_maps(experiment, strides, root, output) if strides else ()
-        of_stride = dict(zip(strides, maps, strict=True))
+        of_stride: dict[int, NDArray[np.floating]] = {}
+        if strides and experiment.trunk != "given":  # first: the pass that makes maps leaves the features behind
+            of_stride |= zip(strides, features.load_maps(experiment, strides, root, output), strict=True)
+        loaded = features.load(experiment, root, output)
+        if experiment.trunk == "given":
+            of_stride |= given_maps(experiment, strides, loaded.views)
         return cls(loaded.truth, loaded.views, None, of_stride, loaded.mean, loaded.deviation, loaded.key)
 
     def cached(self, strides: tuple[int, ...]) -> tuple[NDArray[np.floating], ...]:
@@ -72,3 +76,26 @@ class BenchData:
     def features(self) -> NDArray[np.float32]:
         """Standardised pooled features (n, n_features) of the images as they are; errors as for `cached`."""
         return np.asarray(self.cached(())[0][0])
+
+
+def given_maps(
+    experiment: Experiment, strides: tuple[int, ...], views: NDArray[np.float32]
+) -> dict[int, NDArray[np.floating]]:
+    """Given features as last maps of a single position, for heads that take a mean over positions.
+
+    Heads that attend to positions find nothing to choose from there: experiments do not name them.
+
+    Parameters
+    ----------
+    views : (views, n, n_features)
+
+    Raises
+    ------
+    ValueError
+        A method reads maps of several depths: there are no images to make them of.
+    """
+    if not set(strides) <= {LAST_STRIDE}:
+        raise ValueError(
+            f"{experiment.title} has features but no images: maps of several depths need a set with images"
+        )
+    return dict.fromkeys(strides, views[:, :, :, None, None])

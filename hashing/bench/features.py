@@ -19,7 +19,7 @@ from hashing.data.datasets import FINDINGS, NO_FINDING, Dataset
 from hashing.data.examples import with_validation
 from hashing.evaluation.judgement import truth_of
 from hashing.evaluation.protocol import GroundTruth
-from hashing.model.network import FEATURES, EfficientNetLite0, channels_of
+from hashing.model.network import FEATURES, LAST_STRIDE, EfficientNetLite0, channels_of
 from hashing.progress import progress
 from hashing.training.augmentation import VARIATION, degrade
 from hashing.training.batches import ENCODING_BATCH, scaled
@@ -118,9 +118,13 @@ def load_maps(
 
 
 def _write_maps(experiment: Experiment, paths: dict[int, Path], dataset: Dataset, output: Path) -> None:
-    """One pass over the images writes the maps of all strides; each file is complete or not there."""
+    """One pass over the images writes the maps of all strides, and the pooled features where the last maps are made.
+
+    Each file is complete or not there.
+    """
     (output / experiment.name).mkdir(parents=True, exist_ok=True)
     strides = tuple(sorted(paths))
+    pooled = np.empty((experiment.views, len(dataset.images), FEATURES), np.float32) if LAST_STRIDE in paths else None
     partial = {stride: paths[stride].with_suffix(".partial") for stride in strides}
     written = {}
     for stride, (channels,) in ((stride, channels_of((stride,))) for stride in strides):
@@ -130,6 +134,10 @@ def _write_maps(experiment: Experiment, paths: dict[int, Path], dataset: Dataset
     for view, rows, maps in _encoded(experiment, strides, dataset, output):
         for stride, of_stride in zip(strides, maps, strict=True):
             written[stride][view, rows] = of_stride
+        if pooled is not None:
+            pooled[view:, rows] = maps[-1].mean(axis=(2, 3))  # later views repeat view 0 until their own features come
+    if pooled is not None:
+        save_file({"features": pooled}, _features_path(experiment, dataset, output))
     for stride in strides:
         written[stride].flush()
         partial[stride].rename(paths[stride])
@@ -192,16 +200,19 @@ def _given(root: Path, name: str) -> tuple[NDArray[np.float32], GroundTruth]:
 
 def _cached(experiment: Experiment, dataset: Dataset, output: Path) -> NDArray[np.float32]:
     """Raw features (views, n, 1280)."""
-    folder = output / experiment.name
-    path = folder / f"features-{features_key(experiment, dataset)}.safetensors"
+    path = _features_path(experiment, dataset, output)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         values = np.empty((experiment.views, len(dataset.images), FEATURES), np.float32)
         for view, rows, (pooled,) in _encoded(experiment, (), dataset, output):
             values[view:, rows] = pooled  # later views repeat view 0 until their own features come
         save_file({"features": values}, path)
     features: NDArray[np.float32] = load_file(path)["features"]
     return features
+
+
+def _features_path(experiment: Experiment, dataset: Dataset, output: Path) -> Path:
+    return output / experiment.name / f"features-{features_key(experiment, dataset)}.safetensors"
 
 
 def _encoded(

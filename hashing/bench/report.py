@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hashing.bench.comparison import CHANCE, DETAIL_TASK, Comparison, Row, collapsed, rows, write_csv
+from hashing.bench.graph_gain import graph_gain
 from hashing.evaluation.uncertainty import Difference, Resampling, holm
 from hashing.methods.catalogue import (
     LOWER_REFERENCES,
@@ -83,6 +84,7 @@ def section(comparison: Comparison, results: list[Row]) -> Iterator[str]:
     yield f"### {experiment.title}: code health (test images)"
     yield health_table(results, len(comparison.truth.part("test")))
     yield from differences(comparison)
+    yield from graph_gain(comparison)
 
 
 def method_table(results: list[Row], best: dict[int, str]) -> str:

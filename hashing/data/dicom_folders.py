@@ -121,8 +121,16 @@ def write_manifest(folder: Path) -> Counter[str]:
     return outcomes
 
 
-def labelled_sections(folder: Path) -> tuple[list[tuple[Section, tuple[str, ...]]], Counter[str]]:
-    """The files of the set with their labels, by series and position; and the number of files left out, by reason."""
+def labelled_sections(
+    folder: Path, per_series: int = SECTIONS_PER_SERIES
+) -> tuple[list[tuple[Section, tuple[str, ...]]], Counter[str]]:
+    """The files of the set with their labels, by series and position; and the number of files left out, by reason.
+
+    Parameters
+    ----------
+    per_series
+        Number of sections of a series that are taken at most; 0 takes all.
+    """
     labels, left_out = LabelMap.read(folder / LABEL_MAP), Counter[str]()
     sections: dict[str, Section] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in ("", ".dcm")):
@@ -139,7 +147,7 @@ def labelled_sections(folder: Path) -> tuple[list[tuple[Section, tuple[str, ...]
     chosen = [
         section
         for _, series in groupby(ordered, key=lambda section: section.series_uid)
-        for section in capped(list(series))
+        for section in capped(list(series), per_series)
     ]
     if len(chosen) < len(ordered):
         left_out["more sections of a series than are taken"] = len(ordered) - len(chosen)
@@ -147,8 +155,8 @@ def labelled_sections(folder: Path) -> tuple[list[tuple[Section, tuple[str, ...]
 
 
 def capped(series: Sequence[Section], number: int = SECTIONS_PER_SERIES) -> list[Section]:
-    """At most `number` sections of a series, evenly spaced, the first and the last among them."""
-    chosen = np.unique(np.linspace(0, len(series) - 1, min(len(series), number)).astype(int))
+    """At most `number` sections of a series, evenly spaced, the first and the last among them; all where it is 0."""
+    chosen = np.unique(np.linspace(0, len(series) - 1, min(len(series), number or len(series))).astype(int))
     return [series[index] for index in chosen]
 
 

@@ -1,7 +1,7 @@
 """Protocols: which queries search which images, and which images are relevant. They are never mixed."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from hashing.codes import Codes
 from hashing.data.examples import NO_FINDING
 from hashing.evaluation.ranking import Grades, Levels, by_hamming_distance, by_score, grade
 
+ACROSS = "across sources"
 Rows = NDArray[np.int64]
 Ranker = Callable[["Task"], Iterator[Levels]]
 
@@ -69,7 +70,8 @@ class Task:
     relevance
         "P-A": queries and images have a finding, and an image is relevant if it shares one. "P-B": all images take
         part, and No Finding is a label. "P-C": queries have a finding, all images are searched, and No Finding is never
-        relevant. A kind may follow ("P-A CT"): queries and images are of that kind only.
+        relevant. A kind may follow ("P-A CT"): queries and images are of that kind only. "P-A across sources": a query
+        searches images of other sources only, where no source can be recognised instead of a label.
     database
         "DB-seen": the training images, as is usual in the literature. "DB-unseen": one half of the test patients, which
         the other half searches; it is the honest one, since training labels could be looked up.
@@ -100,7 +102,8 @@ def reported_tasks(truth: GroundTruth, *, by_kind: bool = False) -> Iterator[Tas
 
     Notes
     -----
-    A set without "No Finding" has one relevance only, since there the three agree.
+    A set without "No Finding" has one relevance only, since there the three agree. Where a finding occurs in several
+    sources, "P-A across sources" follows.
     """
     test = truth.part("test")
     odd = _every_second(truth.groups[test])
@@ -112,6 +115,10 @@ def reported_tasks(truth: GroundTruth, *, by_kind: bool = False) -> Iterator[Tas
         for kind in _mixed_kinds(truth) if by_kind else ():
             of_kind = truth.kinds == kind
             yield task(truth, f"P-A {kind}", database, queries[of_kind[queries]], images[of_kind[images]])
+        asking = _across_sources(truth, queries, images)
+        if len(asking):
+            assert truth.sources is not None
+            yield task(replace(truth, groups=truth.sources), f"P-A {ACROSS}", database, asking, images)
 
 
 def validation_task(truth: GroundTruth, limit: int = 1000) -> Task:
@@ -172,6 +179,20 @@ def by_distance(distance: Callable[[int, Rows], NDArray[np.number]]) -> Ranker:
 def by_chance(n_images: int) -> Ranker:
     """A random order: all images have the same code, and measures are expectations over the order of ties."""
     return by_codes(np.zeros((n_images, 1), np.uint64))
+
+
+def _across_sources(truth: GroundTruth, queries: Rows, images: Rows) -> Rows:
+    """The queries that have a finding which images of another source have, too, and whose patient is in one source."""
+    if truth.sources is None:
+        return queries[:0]
+    names, source = np.unique(truth.sources, return_inverse=True)
+    findings = truth.labels[:, truth.positive]
+    having = np.stack([findings[images[source[images] == number]].any(axis=0) for number in range(len(names))])
+    elsewhere = having.sum(axis=0)[None] - having > 0  # (sources, findings)
+    _, patient = np.unique(truth.groups, return_inverse=True)
+    sources_of_patient = np.bincount(np.unique(np.stack([patient, source]), axis=1)[0])
+    found = (findings[queries] & elsewhere[source[queries]]).any(axis=1)
+    return np.asarray(queries[found & (sources_of_patient[patient[queries]] == 1)])
 
 
 def _every_second(groups: NDArray[np.str_]) -> NDArray[np.bool_]:

@@ -18,11 +18,9 @@ from hashing.methods.base import Head, HeadOutputs
 from hashing.methods.semantic_attention import attention, gate
 from hashing.model.encoder import device_named
 from hashing.model.model_file import DEFAULT_MODEL, Model, ModelError
-from hashing.model.network import INPUT_SIZE, HashNetwork, resized
+from hashing.model.network import INPUT_SIZE, LAST_STRIDE, HashNetwork, resized
 from hashing.model.weights import load_network
 
-LAST_STRIDE = 32
-"""Stride of the maps whose positions explanations speak of."""
 HIDDEN_GREY = 127
 """Grey value that hides a part of an image: the one that the network's normalisation turns into 0."""
 

@@ -45,6 +45,8 @@ STEM_CHANNELS = 32
 MAPS = {8: (5, 40), 16: (11, 112), 32: (16, FEATURES)}
 """By stride: blocks after which its maps are taken, and their channels. Those of stride 32 have passed the last
 convolution, too."""
+LAST_STRIDE = 32
+"""Stride of the last maps, whose mean over positions is the pooled feature."""
 
 
 class HashNetwork(nn.Module):

@@ -25,10 +25,15 @@ def overlaid(image: NDArray[np.uint8], relevance: NDArray[np.float32]) -> NDArra
     (height, width, 3) uint8
         Red, green, blue. The image in grey if no value of the map is positive.
     """
-    positive = np.maximum(relevance, 0).astype(np.float32)
-    height, width = image.shape
-    smooth = np.asarray(Image.fromarray(positive).resize((width, height), Image.Resampling.BILINEAR))
+    smooth = enlarged(np.maximum(relevance, 0), image.shape)
     highest = float(smooth.max())
     opacity = MAX_OPACITY * smooth[:, :, None] / (highest or 1.0)  # (height, width, 1)
     coloured = (1 - opacity) * image[:, :, None] + opacity * np.array(COLOUR, np.float32)
     return np.rint(coloured).astype(np.uint8)
+
+
+def enlarged(relevance: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A map (rows, columns) at the resolution of an image (height, width), smooth between the centres of its cells."""
+    height, width = shape
+    picture = Image.fromarray(relevance.astype(np.float32))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
