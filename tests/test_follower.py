@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
 from node.corrections.order_book import OrderBook, OrderKind
+from node.corrections.rejection_note import TITLES
 from node.dicom.private import Element
 from node.errors import Status
 from storage.corrections.rejecting import restore
@@ -56,7 +57,7 @@ def images(node: Node) -> set[str]:
     return {str(found.SOPInstanceUID).removeprefix("2.25.") for found in node.found(request)}
 
 
-@pytest.mark.parametrize("title", Title)
+@pytest.mark.parametrize("title", sorted(TITLES))
 def test_an_acknowledged_note_holds_in_the_next_answer_of_every_kind(node: Node, title: Title) -> None:
     assert send(node, rejecting(title, "1.1.1", "3.1.1", "3.2.1")).Status == Status.SUCCESS
 

@@ -17,7 +17,8 @@ from tests.databases import create, stored
 from tests.invented import item, record
 
 LATER_NS = 1_800_000_000_000_000_000
-HIDING, REMOVING = (Title.QUALITY, Title.PATIENT_SAFETY), (Title.WORKLIST_ENTRY, Title.RETENTION_EXPIRED)
+HIDING = (Title.QUALITY, Title.PATIENT_SAFETY, Title.UNAVAILABLE)
+REMOVING = (Title.WORKLIST_ENTRY, Title.RETENTION_EXPIRED)
 
 
 @pytest.fixture
@@ -88,14 +89,14 @@ def test_a_note_that_comes_first_rejects_what_was_sent_before_it(database: Datab
 
 
 @pytest.mark.parametrize("title", Title)
-def test_only_expired_retention_lets_a_later_copy_in(database: Database, title: Title) -> None:
+def test_only_what_was_not_retained_or_available_may_come_again(database: Database, title: Title) -> None:
     database.append([item(0)])
     reject(database, note(title, 0))
 
     appended = database.append([item(0, received_ns=LATER_NS + 1)])
     reject(database, note(title, 0))  # the note comes again, as senders do: it is known
 
-    assert (appended.new, appended.rejected) == ((1, 0) if title is Title.RETENTION_EXPIRED else (0, 1))
+    assert (appended.new, appended.rejected) == ((0, 1) if title.rejects_later_copies else (1, 0))
     assert len(names(database)) == appended.new
     assert database.verify() == []
 

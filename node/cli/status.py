@@ -13,6 +13,7 @@ from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
+from storage.corrections.announcing import Settlement, settlement
 from storage.record import LEVELS
 from storage.record import Level as RecordLevel
 from storage.segments.builder import faults
@@ -40,6 +41,8 @@ class NodeStatus:
         How many of their files retention has deleted.
     rejected, restorable
         Instances that rejection notes keep out of every answer, and those of them that `lookalike restore` brings back.
+    announced
+        Studies that the PACS announced by Instance Availability Notifications.
     refused
         What callers were refused since the home folder was made, the latest first.
     pressure
@@ -58,6 +61,7 @@ class NodeStatus:
     set_aside_deleted: int
     rejected: int
     restorable: int
+    announced: Settlement
     refused: Sequence[Refused]
     pressure: Fullness
     roles: Mapping[str, int | None]
@@ -75,9 +79,10 @@ def read_status(settings: Settings) -> NodeStatus:
     """
     reading = open_for_reading(settings)
     with reading.database, reading.database.snapshot() as snapshot:
+        rejected, restorable = snapshot.rejections.count()
+        settled = settlement(snapshot, lambda uid: reading.retriever.spool.is_set_aside(uid) is not None)
         entries = snapshot.segment_entries
         wrong = faults(reading.database, entries)
-        rejected, restorable = snapshot.rejections.count()
         return NodeStatus(
             entities={level: snapshot.count(level) for level in LEVELS},
             rows=snapshot.rows,
@@ -88,16 +93,21 @@ def read_status(settings: Settings) -> NodeStatus:
             set_aside_deleted=reading.retriever.spool.set_aside_deleted(),
             rejected=rejected,
             restorable=restorable,
+            announced=settled,
             refused=read_refusals(settings.run_path),
             pressure=Pressure(reading.retriever.spool, settings).spool_level(),
-            roles={
-                title(role, number): running_pid(settings, role, number)
-                for role in Role
-                for number in processes(settings, role)
-            },
+            roles=_roles(settings),
             model=snapshot.model,
             code_length=snapshot.code_length,
         )
+
+
+def _roles(settings: Settings) -> dict[str, int | None]:
+    return {
+        title(role, number): running_pid(settings, role, number)
+        for role in Role
+        for number in processes(settings, role)
+    }
 
 
 def status_table(status: NodeStatus) -> Table:
@@ -133,3 +143,6 @@ def _add_kept_out(table: Table, status: NodeStatus) -> None:
     if status.set_aside_deleted:
         table.add_row("set aside: objects deleted by retention", f"{status.set_aside_deleted:,}")
     table.add_row("rejected by a note", f"{status.rejected:,}, of which {status.restorable:,} can be restored")
+    found = status.announced
+    sentence = f"{found.settled:,} of {found.announced:,}, {len(found.missing):,} instances missing"
+    table.add_row("announced studies that are settled", sentence)

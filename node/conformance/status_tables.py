@@ -117,6 +117,22 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(Status.SUBOPERATIONS_NOT_PERFORMED, "the caller proposed no storage SOP class with the role of SCP"),
         *NOT_HERE,
     ),
+    Service.AVAILABILITY: (
+        StatusUse(Status.SUCCESS, "what the notification says holds in every answer"),
+        StatusUse(Status.INVALID_ATTRIBUTE_VALUE, "an attribute has a value that the standard does not allow"),
+        StatusUse(
+            Status.PROCESSING_FAILURE, "the attribute list is no data set, or an internal error, which is logged"
+        ),
+        StatusUse(Status.INVALID_SOP_INSTANCE, "Affected SOP Instance UID is no UID"),
+        StatusUse(Status.MISSING_ATTRIBUTE, "an attribute of type 1 or 2 is missing"),
+        StatusUse(Status.MISSING_ATTRIBUTE_VALUE, "an attribute of type 1 is empty"),
+        StatusUse(Status.NOT_AUTHORIZED, "the caller is not in `corrections_from`"),
+        StatusUse(
+            Status.RESOURCE_LIMITATION,
+            "stored but not in force after `correction_limit_s`, the disk is full, or more than 8 MiB: send it again",
+        ),
+        *NOT_HERE,
+    ),
 }
 """Statuses of each service, with the conditions under which the node returns them."""
 

@@ -11,6 +11,7 @@ import lmdb
 
 from node.corrections.eraser import Eraser
 from node.corrections.order_book import Answer, OrderBook, OrderKind
+from storage.corrections.announcing import announce
 from storage.corrections.erasing import ErasureTarget
 from storage.corrections.rejecting import RejectionNote, reject, restore
 from storage.database.database import Database
@@ -50,6 +51,7 @@ class Corrector:
             OrderKind.REJECT: self._reject,
             OrderKind.RESTORE: self._restore,
             OrderKind.FORGET: self._forget,
+            OrderKind.ANNOUNCE: self._announce,
         }
 
     def run(self, stop: Event) -> None:
@@ -91,3 +93,7 @@ class Corrector:
 
     def _forget(self, order: Mapping[str, Any]) -> Answer:
         return asdict(self._eraser.erase(ErasureTarget(order["study"], order["patient_id"], order["issuer"])))
+
+    def _announce(self, order: Mapping[str, Any]) -> Answer:
+        given = (order[name] for name in ("study", "available", "unavailable", "received_ns"))
+        return asdict(announce(self._database, *given))

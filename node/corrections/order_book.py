@@ -25,6 +25,7 @@ class OrderKind(StrEnum):
     REJECT = "reject"
     RESTORE = "restore"
     FORGET = "forget"
+    ANNOUNCE = "announce"
 
 
 class OrderBook:

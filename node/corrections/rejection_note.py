@@ -15,6 +15,7 @@ from storage.database.rejections import Title
 MAX_NOTE_BYTES: Final = 8 << 20
 """Largest key object document that is read: about fifty thousand references."""
 UID_FORM: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
+TITLES: Final = frozenset(Title) - {Title.UNAVAILABLE}
 EVIDENCE: Final = "CurrentRequestedProcedureEvidenceSequence"
 
 
@@ -54,7 +55,7 @@ def read_rejection_note(path: Path) -> tuple[str, Title, dict[str, str]] | None:
 def _title(dataset: Dataset) -> Title | None:
     names = dataset.get("ConceptNameCodeSequence") or [Dataset()]
     value, scheme = (str(names[0].get(keyword, "")).strip() for keyword in ("CodeValue", "CodingSchemeDesignator"))
-    return Title(value) if scheme == "DCM" and value in set(Title) else None
+    return Title(value) if scheme == "DCM" and value in TITLES else None
 
 
 def _references(dataset: Dataset) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from node.dicom.command_set import (
     C_STORE_RQ,
     COMMAND,
     LAST,
+    N_CREATE_RQ,
     Request,
     has_data_set,
     read_command,
@@ -35,6 +36,7 @@ SERVICE_OF_COMMAND: Final = {
     C_MOVE_RQ: Service.MOVE,
     C_GET_RQ: Service.GET,
     C_STORE_RQ: Service.STORAGE,
+    N_CREATE_RQ: Service.AVAILABILITY,
 }
 """Which service a request belongs to; every other request is refused as not recognized."""
 

@@ -28,6 +28,8 @@ PATIENT_ROOT_GET: Final = UID("1.2.840.10008.5.1.4.1.2.1.3")
 STUDY_ROOT_GET: Final = UID("1.2.840.10008.5.1.4.1.2.2.3")
 GET_CLASSES: Final = (STUDY_ROOT_GET, PATIENT_ROOT_GET)
 
+AVAILABILITY_NOTIFICATION: Final = UID("1.2.840.10008.5.1.4.33")
+
 DICOM_ROOT: Final = "1.2.840.10008."
 STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."
 """Below it lie the storage SOP classes of PS3.4 table B.5-1, retired ones and those of DICOS and DICONDE."""
@@ -78,6 +80,7 @@ class Service(Enum):
     FIND = "find"
     MOVE = "move"
     GET = "get"
+    AVAILABILITY = "availability"
     STORAGE = "storage"
 
 
@@ -126,6 +129,7 @@ TRANSFER_SYNTAXES: Final = {
     Service.FIND: (Explicit, Implicit),
     Service.MOVE: (Explicit, Implicit),
     Service.GET: (Explicit, Implicit),
+    Service.AVAILABILITY: (Explicit, Implicit),
 }
 """What is accepted, in order of preference; for storage it is whichever the sender proposes first."""
 SERVICES: Final = {
@@ -133,6 +137,7 @@ SERVICES: Final = {
     **dict.fromkeys(FIND_CLASSES, Service.FIND),
     **dict.fromkeys(MOVE_CLASSES, Service.MOVE),
     **dict.fromkeys(GET_CLASSES, Service.GET),
+    AVAILABILITY_NOTIFICATION: Service.AVAILABILITY,
 }
 """Service of each SOP class that is not one of storage."""
 

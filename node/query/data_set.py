@@ -83,7 +83,7 @@ def read_data_set(encoded: bytes, transfer_syntax: UID, assume_charset: str = ""
         raise Refusal(Status.CANNOT_UNDERSTAND, "the identifier is not a data set, or is cut short") from error
 
 
-def check_structure(encoded: bytes, *, implicit: bool) -> slice:
+def check_structure(encoded: bytes, *, implicit: bool, max_elements: int = MAX_ELEMENTS) -> slice:
     """Refuse bytes that are not data elements from the first to the last (PS3.5 section 7.1).
 
     Returns
@@ -96,7 +96,7 @@ def check_structure(encoded: bytes, *, implicit: bool) -> slice:
     StructureError
         An element ends behind its data set, has no VR of the standard, or stands where none may.
     """
-    walk = _Walk(encoded)
+    walk = _Walk(encoded, max_elements)
     walk.elements(0, len(encoded), implicit=implicit, depth=0)
     return walk.character_set
 
@@ -104,8 +104,8 @@ def check_structure(encoded: bytes, *, implicit: bool) -> slice:
 class _Walk:
     """One pass over the elements of a data set."""
 
-    def __init__(self, encoded: bytes) -> None:
-        self._encoded, self._count = encoded, 0
+    def __init__(self, encoded: bytes, max_elements: int) -> None:
+        self._encoded, self._count, self._max_elements = encoded, 0, max_elements
         self.character_set = slice(0, 0)
 
     def elements(self, start: int, end: int, *, implicit: bool, depth: int, delimited: bool = False) -> int:
@@ -115,7 +115,7 @@ class _Walk:
             if tag == ITEM_END and delimited:
                 return value
             self._count += 1
-            if self._count > MAX_ELEMENTS or tag >> 16 == 0xFFFE:
+            if self._count > self._max_elements or tag >> 16 == 0xFFFE:
                 raise StructureError("an element that no data set may hold", start)
             if length == UNDEFINED:
                 within_implicit = implicit or vr == b"UN"  # PS3.5 section 6.2.2, note 2

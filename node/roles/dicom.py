@@ -9,9 +9,10 @@ from typing import Final
 
 from pydicom import config as pydicom_config
 from pynetdicom import AE, _config
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
 
 from node.corrections.follower import CorrectionFollower
+from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
@@ -168,11 +169,17 @@ class ApplicationEntity:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
 
+    def _notification_service(self) -> NotificationService:
+        return NotificationService(CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path)))
+
     def _services(self) -> dict[type, Serve]:
-        """What serves C-FIND and, where a source PACS is set, C-MOVE and C-GET."""
-        find: dict[type, Serve] = {C_FIND: self.find_service.serve}
+        """What serves C-FIND, N-CREATE and, where a source PACS is set, C-MOVE and C-GET."""
+        always: dict[type, Serve] = {
+            C_FIND: self.find_service.serve,
+            N_CREATE: self._notification_service().serve,
+        }
         if not self.settings.source_peer:
-            return find
+            return always
         source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.find_service.finder.database)
         move, get = MoveRelay(self.settings, source, hidden), GetRelay(self.settings, source, hidden)
-        return find | {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
+        return always | {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}

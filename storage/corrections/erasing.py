@@ -96,8 +96,11 @@ def erase(database: Database, target: ErasureTarget) -> Erased:
         rows = remove_instances(tables, instances)
         _blank(tables, rows)
         rejected = list(_rejections(tables, target, studies))
+        for uid in {*studies, target.study_instance_uid}:
+            tables.rejections.expect(uid, [])
         for uid, study in rejected:
             tables.rejections.delete(uid)
+            tables.rejections.expect(study, [])
             studies.add(study)
     return Erased(frozenset(studies), len(series), len(instances), rows.size, len(rejected))
 

@@ -57,19 +57,36 @@ def reject(database: Database, note: RejectionNote) -> int:
     The same note again changes nothing. Instances that are not here yet are rejected when they come.
     """
     with database.writing() as tables:
-        gone = []
-        for uid, study in note.references.items():
-            before = tables.rejections.find(uid) or RejectedInstance(study)
-            rejection = before.with_note(note.sop_instance_uid, note.title, note.received_ns)
-            tables.rejections.put(uid, rejection)
-            ordinal = tables.ordinal(Level.IMAGE, uid)
-            node = None if ordinal is None else tables.node(Level.IMAGE, ordinal)
-            if ordinal is None or node is None or not rejection.holds(node.received_ns):
-                continue
-            if rejection.hides:
-                tables.rejections.withhold(stored_item(tables, ordinal, database.header.code_length))
-            gone.append(ordinal)
-        remove_instances(tables, gone)
+        return reject_references(
+            tables, note.references, note.sop_instance_uid, note.title, note.received_ns, database.header.code_length
+        )
+
+
+def reject_references(
+    tables: Tables, references: Mapping[str, str], note_uid: str, title: Title, received_ns: int, code_length: int
+) -> int:
+    """Reject instances inside a transaction; return how many of them were in the answers.
+
+    Parameters
+    ----------
+    references
+        Study Instance UID by SOP Instance UID.
+    code_length
+        Bits of a code.
+    """
+    gone = []
+    for uid, study in references.items():
+        before = tables.rejections.find(uid) or RejectedInstance(study)
+        rejected = before.with_note(note_uid, title, received_ns)
+        tables.rejections.put(uid, rejected)
+        ordinal = tables.ordinal(Level.IMAGE, uid)
+        node = None if ordinal is None else tables.node(Level.IMAGE, ordinal)
+        if ordinal is None or node is None or not rejected.holds(node.received_ns):
+            continue
+        if rejected.hides:
+            tables.rejections.withhold(stored_item(tables, ordinal, code_length))
+        gone.append(ordinal)
+    remove_instances(tables, gone)
     return len(gone)
 
 
@@ -82,25 +99,39 @@ def restore(database: Database, uid: str) -> Restored:
         SOP Instance UID of a rejection note, whose rejections are lifted; or the UID of an instance or a study, of
         which all rejections are lifted.
     """
-    lifted, items = 0, []
     with database.writing() as tables:
-        rejections = tables.rejections
-        for instance, rejection in list(rejections.all()):
-            left = {} if uid in (instance, rejection.study_instance_uid) else dict(rejection.notes)
-            left.pop(uid, None)
-            if len(left) == len(rejection.notes):
-                continue
-            item, lifted = rejections.withheld(instance), lifted + 1
-            rejections.delete(instance)
-            if left:
-                rejections.put(instance, RejectedInstance(rejection.study_instance_uid, left))
-            if item is not None:
-                items.append(item)
-        appender = Appender(tables)
-        for item in items:
-            appender.add(item)  # it is withheld again where another note still rejects it
-        appended = appender.finish()
-    return Restored(appended.new, lifted)
+        whole = {
+            instance: "" if uid in (instance, rejected.study_instance_uid) else uid
+            for instance, rejected in tables.rejections.all()
+            if uid in (instance, rejected.study_instance_uid, *rejected.notes)
+        }
+        return lift(tables, whole)
+
+
+def lift(tables: Tables, notes: Mapping[str, str]) -> Restored:
+    """Lift rejections inside a transaction, and store again what no other note rejects.
+
+    Parameters
+    ----------
+    notes
+        UID of the note whose rejection is lifted, by SOP Instance UID; "" for every note.
+    """
+    lifted, items, rejections = 0, [], tables.rejections
+    for instance, note_uid in notes.items():
+        rejected = rejections.find(instance)
+        if rejected is None or (note_uid and note_uid not in rejected.notes):
+            continue
+        item, lifted = rejections.withheld(instance), lifted + 1
+        rejections.delete(instance)
+        left = {uid: note for uid, note in rejected.notes.items() if note_uid and uid != note_uid}
+        if left:
+            rejections.put(instance, RejectedInstance(rejected.study_instance_uid, left))
+        if item is not None:
+            items.append(item)
+    appender = Appender(tables)
+    for item in items:
+        appender.add(item)  # it is withheld again where another note still rejects it
+    return Restored(appender.finish().new, lifted)
 
 
 def stored_item(tables: Tables, ordinal: int, code_length: int) -> Item:

@@ -1,7 +1,7 @@
-"""Rejected instances: who rejected them and why, and what is kept of those that may be restored."""
+"""What the archive says of instances: which are rejected, what is kept of these, and which are announced."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -11,22 +11,33 @@ import lmdb
 from storage.item import Item
 
 REJECTED, WITHHELD = "rejected", "withheld"
+EXPECTED: Final = b"expected:"
+"""Prefix of keys in the table `meta`."""
 TABLES: Final = (REJECTED, WITHHELD)
 """Tables by SOP Instance UID: rejections, and what is kept of instances that are hidden."""
 
 
 class Title(StrEnum):
-    """Document title of a rejection note, a DCM code (PS3.16 CID 7011; IHE RAD TF-3 4.66)."""
+    """Why an instance is rejected: the title of a note, a DCM code (PS3.16 CID 7011; IHE RAD TF-3 4.66), or its loss.
+
+    UNAVAILABLE is Instance Availability of a notification (PS3.4 annex R).
+    """
 
     QUALITY = "113001"
     PATIENT_SAFETY = "113037"
     WORKLIST_ENTRY = "113038"
     RETENTION_EXPIRED = "113039"
+    UNAVAILABLE = "UNAVAILABLE"
 
     @property
     def hides(self) -> bool:
         """True if rejected instances are kept, and can be restored."""
-        return self in (Title.QUALITY, Title.PATIENT_SAFETY)
+        return self in (Title.QUALITY, Title.PATIENT_SAFETY, Title.UNAVAILABLE)
+
+    @property
+    def rejects_later_copies(self) -> bool:
+        """True if also a copy is rejected that arrives later."""
+        return self not in (Title.RETENTION_EXPIRED, Title.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +64,9 @@ class RejectedInstance:
     def holds(self, received_ns: int) -> bool:
         """True if an instance that arrived at this time is rejected.
 
-        A note of expired retention says nothing of a copy that arrives after it; all others reject later copies too.
+        What is not retained or not available says nothing of a copy that arrives after it; all others reject it too.
         """
-        return any(
-            title is not Title.RETENTION_EXPIRED or received_ns < noted_ns for title, noted_ns in self.notes.values()
-        )
+        return any(title.rejects_later_copies or received_ns < noted_ns for title, noted_ns in self.notes.values())
 
     def with_note(self, note_uid: str, title: Title, received_ns: int) -> "RejectedInstance":
         """Return the rejection with one more note; a note that is known changes nothing."""
@@ -128,6 +137,27 @@ class Rejections:
         """Yield the SOP Instance UID of every instance that can be restored."""
         for key in self._transaction.cursor(db=self._handles[WITHHELD]).iternext(values=False):
             yield bytes(key).decode()
+
+    def expected(self, study_instance_uid: str) -> list[str]:
+        """SOP Instance UIDs that the archive announced of a study."""
+        found = self._transaction.get(EXPECTED + study_instance_uid.encode(), db=self._handles["meta"])
+        return [] if found is None else list(json.loads(bytes(found)))
+
+    def expect(self, study_instance_uid: str, sop_instance_uids: Sequence[str]) -> None:
+        """Store what the archive announced of a study; nothing takes the study off the list."""
+        key, value = EXPECTED + study_instance_uid.encode(), json.dumps(sop_instance_uids).encode("ascii")
+        if sop_instance_uids:
+            self._transaction.put(key, value, db=self._handles["meta"])
+        else:
+            self._transaction.delete(key, db=self._handles["meta"])
+
+    def all_expected(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield each study that the archive announced, with the SOP Instance UIDs."""
+        cursor = self._transaction.cursor(db=self._handles["meta"])
+        for key, value in cursor if cursor.set_range(EXPECTED) else ():
+            if not bytes(key).startswith(EXPECTED):
+                return
+            yield bytes(key)[len(EXPECTED) :].decode(), json.loads(bytes(value))
 
     def count(self) -> tuple[int, int]:
         """Count the rejected instances, and those among them that can be restored."""
