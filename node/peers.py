@@ -24,6 +24,11 @@ class RemoteEntity(BaseModel):
     maximum_pdu_size: int = Field(131072, ge=4096)
     """Size in bytes of the largest PDU that the peer may send to us."""
 
+    dicomweb_url: str = Field("", pattern=r"^(https?://[^\s?#]+)?$")
+    """Address of its DICOMweb, as in http://pacs:8042/dicom-web; retrievals over HTTP go there; empty: by C-GET."""
+    dicomweb_redirect: bool = False
+    """True: web clients are redirected to `dicomweb_url`, which they must reach; False: the node passes data on."""
+
     @field_validator("assume_charset")
     @classmethod
     def _known_character_set(cls, name: str) -> str:

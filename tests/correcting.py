@@ -30,7 +30,7 @@ def correcting_node(home: Path, **chosen: Any) -> Iterator[Node]:
 def correcting(node: Node) -> Iterator[None]:
     """The writer of the database at work."""
     stop, orders = Event(), OrderBook(node.settings.corrections_path)
-    thread = Thread(target=Corrector(node.finder.database, orders).run, args=[stop])
+    thread = Thread(target=Corrector(node.finder.database, orders, node.receiver.spool).run, args=[stop])
     thread.start()
     try:
         yield

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import WORD_BITS, CodeLengthError, Codes, hamming_distance, words
+from hashing.codes import WORD_BITS, CodeLengthError, Codes, unpack, words
 from storage.record import Level
 from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow, Range
 
+Pair = tuple[int, int]
+"""Distance and weighted distance of a frame from a query."""
 UID = {
     Level.PATIENT: "patient_key",
     Level.STUDY: "study_instance_uid",
@@ -43,31 +45,39 @@ class NaiveView:
         *,
         maximum_distance: int | None = None,
         aggregation: Aggregation = Aggregation.BEST,
+        outputs: NDArray[np.int8] | None = None,
         count: bool = True,
     ) -> Hits:
-        check(queries, k, self.code_length)
+        check(queries, outputs, k, self.code_length)
         rows = [row for row in self.rows if passes(row, where)]
-        codes = np.array([row.code for row in rows], np.uint64).reshape(-1, words(self.code_length))
-        distances = np.min([hamming_distance(query, codes) for query in queries], axis=0)
+        pairs = [[self._pair(row, queries, outputs, q) for q in range(len(queries))] for row in rows]
         uids = np.array([getattr(row, UID[level]) for row in rows], object)
-        hits = [self._hit(uid, level, rows, distances, uids == uid, aggregation) for uid in set(uids)]
+        by_image = Aggregation.BEST if level == Level.IMAGE else aggregation
+        hits = [_hit(uid, rows, pairs, np.flatnonzero(uids == uid), by_image) for uid in set(uids)]
         near = [hit for hit in hits if maximum_distance is None or hit.distance <= maximum_distance]
-        first = sorted(near, key=lambda hit: (hit.distance, hit.uid))[:k]
+        first = sorted(near, key=lambda hit: (hit.distance, hit.weighted_distance, hit.uid))[:k]
         return Hits(tuple(first), len({row.sop_instance_uid for row in rows}) if count else None)
 
-    def _hit(
-        self,
-        uid: str,
-        level: Level,
-        rows: list[IndexRow],
-        distances: NDArray[np.uint16],
-        here: NDArray[np.bool_],
-        aggregation: Aggregation,
-    ) -> Hit:
-        frames = [(int(distances[i]), rows[i].sop_instance_uid, rows[i].frame) for i in np.flatnonzero(here)]
-        nearest, sop_instance_uid, frame = min(frames)
-        mean = aggregation == Aggregation.MEAN and level != Level.IMAGE
-        return Hit(uid, float(distances[here].mean()) if mean else nearest, sop_instance_uid, frame)
+    def _pair(self, row: IndexRow, queries: Codes, outputs: NDArray[np.int8] | None, q: int) -> Pair:
+        """Distance and weighted distance of a frame from one query."""
+        bits = unpack(row.code[None] ^ queries[q], self.code_length)[0]
+        weights = np.zeros(self.code_length, int) if outputs is None else np.abs(outputs[q].astype(int))
+        return int(bits.sum()), int(weights[: self.code_length][bits].sum())
+
+
+def _hit(
+    uid: str, rows: list[IndexRow], pairs: list[list[Pair]], here: NDArray[np.int64], aggregation: Aggregation
+) -> Hit:
+    """Aggregate the pairs of an entity's frames and the queries."""
+    frames = [(min(pairs[i]), rows[i].sop_instance_uid, rows[i].frame) for i in here]
+    nearest, sop_instance_uid, frame = min(frames)
+    averaged = {
+        Aggregation.BEST: [nearest],
+        Aggregation.MEAN: [pair for pair, _, _ in frames],
+        Aggregation.LATE: [min(pairs[i][q] for i in here) for q in range(len(pairs[here[0]]))],
+    }[aggregation]
+    distance, weighted = (sum(part) / len(averaged) for part in zip(*averaged, strict=True))
+    return Hit(uid, distance, sop_instance_uid, frame, weighted)
 
 
 @dataclass
@@ -107,8 +117,10 @@ def within(value: int, least: int, ends: Range | None) -> bool:
     return value >= least and (low is None or value >= low) and (high is None or value <= high)
 
 
-def check(queries: Codes, k: int, code_length: int) -> None:
+def check(queries: Codes, outputs: NDArray[np.int8] | None, k: int, code_length: int) -> None:
     if queries.ndim != 2 or queries.shape[1] != words(code_length):
         raise CodeLengthError(queries.shape[-1] * WORD_BITS, code_length)
     if not len(queries) or k < 1:
         raise ValueError("a search needs a query and a k of at least 1")
+    if outputs is not None and outputs.shape[1] < code_length:
+        raise CodeLengthError(outputs.shape[1], code_length)

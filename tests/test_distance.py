@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
+from storage.search.kernels.aggregate import aggregate, new_totals
 from storage.search.kernels.distance import BLOCK
-from storage.search.kernels.mean import Totals, total
 from storage.search.kernels.select import MIN_LISTED, select
 from storage.segments.top_k import UNSEEN, TopK, lower, new_results
 from tests.invented import codes
@@ -99,15 +99,19 @@ def test_totals_add_up_by_group(masked: bool, apart: int) -> None:
     allowed, deleted = generator.random(1500) < 0.5, generator.random(1500) < (0.001 if apart else 0.1)
     allowed[:400] |= bool(apart)
     kept = ~deleted & (allowed if masked else True)
-    totals, laid = Totals(np.zeros(20, np.int64), np.zeros(20, np.int64)), Laid(stored, sizes, deleted, groups)
+    sums, nearest_each, laid = new_totals(20, 0), new_totals(20, 2), Laid(stored, sizes, deleted, groups)
 
-    total(laid.parts(), queries, packed_bits(allowed, sizes) if masked else None, totals)
+    for totals in (sums, nearest_each):
+        aggregate(laid.parts(), queries, packed_bits(allowed, sizes) if masked else None, totals)
 
     expected = twin(stored, queries)
-    assert totals.sums.tolist() == [int(expected[kept & (groups == g)].sum()) for g in range(20)]
-    assert totals.counts.tolist() == [int((kept & (groups == g)).sum()) for g in range(20)]
+    assert sums.sums.tolist() == [int(expected[kept & (groups == g)].sum()) for g in range(20)]
+    assert sums.counts.tolist() == [int((kept & (groups == g)).sum()) for g in range(20)]
+    for query, nearest_of_groups in zip(queries, nearest_each.nearest, strict=True):
+        own = hamming_distance(query, stored)
+        assert nearest_of_groups.tolist() == [min(own[kept & (groups == g)], default=UNSEEN) for g in range(20)]
 
 
-@pytest.mark.parametrize("loop", [select, total])
+@pytest.mark.parametrize("loop", [select, aggregate])
 def test_other_threads_run_while_a_kernel_does(loop: object) -> None:
     assert loop.targetoptions["nogil"]  # type: ignore[attr-defined]

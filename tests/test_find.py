@@ -150,6 +150,17 @@ def test_look_alikes_come_in_rank_order_with_their_similarity(node: Node, model:
     }
 
 
+def test_one_study_of_each_patient_comes_where_that_is_asked_for(node: Node) -> None:
+    keys = {**EXAMPLE, Element.DISTINCT: "PATIENT", Element.DUPLICATES: "", Element.EXCLUDE: ""}
+
+    found = node.found(identifier("STUDY", keys, StudyInstanceUID="", PatientID=""))
+
+    assert [place(response.StudyInstanceUID) for response in found] == ["5", "2", "3"]
+    assert len({response.PatientID for response in found}) == 3
+    assert [ours(response)[Element.DUPLICATES] for response in found] == ["0"] * 3
+    assert {ours(response)[Element.DISTINCT] for response in found} == {"PATIENT"}
+
+
 def test_keys_below_the_level_filter_and_come_from_the_nearest_image(node: Node) -> None:
     counts = dict.fromkeys(("NumberOfSeriesRelatedInstances", "NumberOfStudyRelatedInstances"), "")
     keys = {"StudyInstanceUID": "", "Modality": "PT", "SOPInstanceUID": "", "Rows": None}
@@ -199,6 +210,7 @@ def test_the_question_comes_back_as_it_was_understood(node: Node) -> None:
         Element.AGGREGATION: "BEST",
         Element.INDEX_SNAPSHOT: answered[Element.INDEX_SNAPSHOT],
         Element.RANKING: "HAMMING",
+        Element.DISTINCT: "NONE",
     }
 
 

@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 from hashing.ranking_scores import Ranking
 from node.dicom.private import GROUP, Element, PrivateBlock
 from node.errors import COMMENT_LENGTH, Refusal, Status
-from node.query.question import MAX_EXAMPLES, MAX_MATCHES, Exclusion, Question, read_question
+from node.query.question import MAX_EXAMPLES, MAX_MATCHES, Distinct, Exclusion, Question, read_question
 from storage.record import Level
 from storage.search.index import Aggregation
 from tests.archive import identifier
@@ -34,6 +34,7 @@ EVERY_KEY: Ours = {
     Element.AGGREGATION: "MEAN",
     Element.INDEX_SNAPSHOT: "state",
     Element.RANKING: "HAMMING",
+    Element.DISTINCT: "PATIENT",
 }
 
 
@@ -72,6 +73,7 @@ def test_every_key_is_read() -> None:
         model="model",
         snapshot="state",
         ranking=Ranking.HAMMING,
+        distinct=Distinct.PATIENT,
         block=0x33,
     )
 
@@ -106,6 +108,8 @@ def test_without_example_it_is_an_ordinary_query(ours: Ours) -> None:
         ({IMAGE: "1.2", Element.EXCLUDE: ["SELF", "HOSPITAL"]}, Element.EXCLUDE),
         ({IMAGE: "1.2", Element.AGGREGATION: "MEDIAN"}, Element.AGGREGATION),
         ({IMAGE: "1.2", Element.AGGREGATION: ["BEST", "MEAN"]}, Element.AGGREGATION),
+        ({IMAGE: "1.2", Element.DISTINCT: "IMAGE"}, Element.DISTINCT),
+        ({IMAGE: "1.2", Element.DISTINCT: ["SERIES", "STUDY"]}, Element.DISTINCT),
         ({IMAGE: "1.2", Element.RANKING: "asymmetric"}, Element.RANKING),
         ({IMAGE: "1.2", Element.RANKING: "EUCLIDEAN"}, Element.RANKING),
         ({IMAGE: "1.2", Element.RANKING: ["HAMMING", "ASYMMETRIC"]}, Element.RANKING),

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -115,3 +116,32 @@ def store_all(node: RunningNode, paths: list[Path]) -> None:
         except PeerError:
             wait_until(node.is_ready, "the roles to be ready again")
     node.wait_indexed()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("trial", range(3))
+def test_what_is_forgotten_stays_away_whatever_was_killed(trial: int, phantoms: Path, tmp_path: Path) -> None:
+    node, rng, paths = RunningNode(tmp_path / "home"), random.Random(trial), list(files(phantoms))
+    studies: dict[str, set[str]] = {}
+    for path in paths:
+        image = dcmread(path, stop_before_pixels=True)
+        studies.setdefault(str(image.StudyInstanceUID), set()).add(str(image.SOPInstanceUID))
+    everything, forgotten = set().union(*studies.values()), set()
+    node.start()
+    try:
+        store_all(node, paths)
+        for study in list(studies)[:4]:
+            command = [sys.executable, "-m", "node", "forget", "--study", study, "--yes"]
+            running = subprocess.Popen([*command, "--home", str(node.settings.home)], cwd=REPOSITORY)
+            time.sleep(rng.uniform(0, 3))
+            kill(node, rng.choice(VICTIMS))
+            assert running.wait(300) == 0
+            forgotten |= studies[study]
+            assert listed(node) == everything - forgotten
+        wait_until(node.is_ready, "the roles to be ready again")
+    finally:
+        node.stop()
+
+    with Database.open(node.settings.database_path) as database:
+        assert database.verify() == []

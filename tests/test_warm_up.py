@@ -8,8 +8,9 @@ import pytest
 from storage.database.database import Database
 from storage.record import LEVELS
 from storage.search.index import Aggregation, Filter
+from storage.search.kernels.aggregate import aggregate
 from storage.search.kernels.bitset import every, keep, rows_of
-from storage.search.kernels.mean import total
+from storage.search.kernels.order import order_keys
 from storage.search.kernels.select import keep_listed, list_candidates, list_near, select, take_listed
 from storage.search.local import LocalIndex
 from storage.search.local_snapshot import read
@@ -40,6 +41,6 @@ def test_a_search_after_it_compiles_nothing(tmp_path: Path, code_length: int) ->
 
 
 def signatures() -> list[int]:
-    loops: tuple[Any, ...] = (every, keep, lower, rows_of, select, total)
+    loops: tuple[Any, ...] = (every, keep, lower, rows_of, select, aggregate, order_keys)
     loops += (ascending, read, keep_listed, list_near, list_candidates, take_listed)
     return [len(loop.signatures) for loop in loops]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from node.cli import correct as correct_command
 from node.cli import index as index_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.terminal import console_for, plain, print_json
@@ -33,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(index_command.app)
+app.add_typer(correct_command.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
@@ -148,22 +150,6 @@ def status(home: Home = None, as_json: Json = False) -> None:
         print_json(asdict(found))
     else:
         console.print(status_table(found))
-
-
-@app.command(epilog="Example: lookalike restore 1.2.3.4 --home /srv/lookalike")
-def restore(
-    uid: Annotated[str, typer.Argument(help="UID of a rejection note, or of a rejected instance or its study.")],
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Lift rejections, and bring the instances back that they hid."""
-    from node.cli.correct import restore_rejected
-
-    restored = restore_rejected(load_settings(home=home), uid)
-    if as_json:
-        print_json(asdict(restored))
-    else:
-        console.print(restored.sentence, highlight=False)
 
 
 @app.command(epilog="Example: lookalike send ~/studies --server LOOKALIKE@127.0.0.1:11112")

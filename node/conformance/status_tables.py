@@ -65,6 +65,18 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
             Status.CANNOT_UNDERSTAND,
             "the bytes are no data set, or end within one of the elements that begin in the first 64 KiB",
         ),
+        StatusUse(Status.NOT_AUTHORIZED, "a rejection note of a caller that is not in `corrections_from`"),
+        StatusUse(
+            Status.OUT_OF_RESOURCES,
+            "a rejection note is stored but not in force after `correction_limit_s`, or is too large: send it again",
+        ),
+        StatusUse(
+            Status.DATA_SET_MISMATCH,
+            "a rejection note references nothing",
+            "Current Requested Procedure Evidence Sequence",
+        ),
+        StatusUse(Status.CANNOT_UNDERSTAND, "a key object document cannot be read, or a reference in it is no UID"),
+        INTERNAL,
         *NOT_HERE,
     ),
     Service.FIND: (

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
-from threading import Event
+from threading import Event, Lock
 from typing import Any, Final
 
 import lmdb
 
+from node.corrections.eraser import Eraser
 from node.corrections.order_book import Answer, OrderBook, OrderKind
+from storage.corrections.erasing import ErasureTarget
 from storage.corrections.rejecting import RejectionNote, reject, restore
 from storage.database.database import Database
 from storage.database.rejections import Title
 from storage.errors import StorageError
+from storage.spool.queue import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +29,27 @@ PASSING: Final = (OSError, StorageError, lmdb.Error)
 
 
 class Corrector:
-    """Carries out the orders of an order book; one at a time has it, as the writer of the database."""
+    """Carries out the orders of an order book; one process at a time does, the writer of the database.
 
-    def __init__(self, database: Database, orders: OrderBook) -> None:
+    Parameters
+    ----------
+    writing
+        Lock of the thread that stores instances, if there is one.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        orders: OrderBook,
+        spool: Spool,
+        writing: AbstractContextManager[object] | None = None,
+    ) -> None:
         self._database, self._orders = database, orders
+        self._eraser = Eraser(database, spool, writing or Lock())
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             OrderKind.REJECT: self._reject,
             OrderKind.RESTORE: self._restore,
+            OrderKind.FORGET: self._forget,
         }
 
     def run(self, stop: Event) -> None:
@@ -70,3 +88,6 @@ class Corrector:
 
     def _restore(self, order: Mapping[str, Any]) -> Answer:
         return asdict(restore(self._database, order["uid"]))
+
+    def _forget(self, order: Mapping[str, Any]) -> Answer:
+        return asdict(self._eraser.erase(ErasureTarget(order["study"], order["patient_id"], order["issuer"])))

@@ -24,6 +24,7 @@ class OrderKind(StrEnum):
 
     REJECT = "reject"
     RESTORE = "restore"
+    FORGET = "forget"
 
 
 class OrderBook:

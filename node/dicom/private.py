@@ -43,6 +43,7 @@ class Element(IntEnum):
     AGGREGATION = 0x0A
     INDEX_SNAPSHOT = 0x0B
     RANKING = 0x0C
+    DISTINCT = 0x0D
     SIMILARITY_RANK = 0x20
     SIMILARITY_SCORE = 0x21
     HAMMING_DISTANCE = 0x22
@@ -53,6 +54,7 @@ class Element(IntEnum):
     COVERAGE = 0x27
     INDEXED_INSTANCES = 0x28
     RANKING_SCORE = 0x29
+    DUPLICATES = 0x2B
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ DEFINITIONS: dict[Element, Definition] = {
     Element.AGGREGATION: Definition("CS", "1", "Aggregation"),
     Element.INDEX_SNAPSHOT: Definition("LO", "1", "Index Snapshot"),
     Element.RANKING: Definition("CS", "1", "Ranking"),
+    Element.DISTINCT: Definition("CS", "1", "Distinct"),
     Element.SIMILARITY_RANK: Definition("IS", "1", "Similarity Rank"),
     Element.SIMILARITY_SCORE: Definition("DS", "1", "Similarity Score"),
     Element.HAMMING_DISTANCE: Definition("IS", "1", "Hamming Distance"),
@@ -87,6 +90,7 @@ DEFINITIONS: dict[Element, Definition] = {
     Element.COVERAGE: Definition("CS", "1", "Coverage"),
     Element.INDEXED_INSTANCES: Definition("IS", "1", "Indexed Instances"),
     Element.RANKING_SCORE: Definition("DS", "1", "Ranking Score"),
+    Element.DUPLICATES: Definition("IS", "1", "Duplicates"),
 }
 
 add_private_dict_entries(

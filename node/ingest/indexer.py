@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from threading import Event
+from threading import Event, Lock
 
 import numpy as np
 
@@ -26,10 +26,17 @@ LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a 
 
 
 class Indexer:
-    """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside."""
+    """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside.
+
+    Attributes
+    ----------
+    writing
+        Held while a batch becomes part of the database: whoever holds it erases nothing that comes back a moment later.
+    """
 
     def __init__(self, settings: Settings, spool: Spool, database: Database, encoder: Encoder) -> None:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
+        self.writing = Lock()
         self._policy = Policy(settings.other_content)
 
     def run(self, stop: Event, progress: Callable[[], object] = lambda: None) -> None:
@@ -46,12 +53,14 @@ class Indexer:
                     stop.wait(IDLE_S)
                 elif outcomes := decoding.batch(batch_size, IDLE_S, delay_s):
                     progress()
-                    self._index(outcomes)
+                    with self.writing:
+                        self._index(outcomes)
                     decoding.forget([entry for entry, _ in outcomes])
                     progress()
 
-    def _index(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
+    def _index(self, finished: Sequence[tuple[Entry, Outcome]]) -> None:
         started = time.monotonic()
+        outcomes = [(entry, outcome) for entry, outcome in finished if not self.spool.was_erased(entry)]
         prepared = [(entry, outcome) for entry, outcome in outcomes if isinstance(outcome, Prepared)]
         if prepared:
             items = self._items([outcome for _, outcome in prepared])

@@ -82,7 +82,7 @@ class IncomingInstance:
             if receiver.pressure.is_out_of_memory():
                 raise Refusal(Status.OUT_OF_RESOURCES, BUSY)
             self._arrival = receiver.spool.begin(request.sop_instance_uid)
-            self._arrival.write(PREAMBLE + _file_meta(request, transfer_syntax, sending_ae_title))
+            self._arrival.write(PREAMBLE + file_meta(request, transfer_syntax, sending_ae_title))
         except (Refusal, SpoolFull, OSError) as error:
             self._refuse(error)
 
@@ -152,7 +152,7 @@ def _refusal(error: Refusal | SpoolFull | OSError) -> Refusal:
     return Refusal(Status.OUT_OF_RESOURCES, f"storage failed: {error.strerror}")
 
 
-def _file_meta(request: Request, transfer_syntax: UID, calling_ae_title: str) -> bytes:
+def file_meta(request: Request, transfer_syntax: UID, calling_ae_title: str) -> bytes:
     """File meta information (PS3.10 section 7.1)."""
     body = b"\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01"
     body += _meta_element(0x02, b"UI", request.sop_class_uid) + _meta_element(0x03, b"UI", request.sop_instance_uid)

@@ -223,6 +223,7 @@ class Finder:
             Element.MODEL_IDENTIFIER: self.retriever.model,
             Element.INDEX_SNAPSHOT: snapshot.identifier,
             Element.RANKING: str(found.ranking),
+            Element.DISTINCT: str(question.distinct),
             Element.CODE_LENGTH: str(snapshot.code_length),
             Element.COVERAGE: self._coverage() if Element.COVERAGE in query.returned else "",
             Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
@@ -282,6 +283,7 @@ def _similarity(level: Level, match: Match) -> dict[Element, str]:
         Element.SIMILARITY_SCORE: _decimal(match.score),
         Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
         Element.HAMMING_DISTANCE: str(round(match.distance)),
+        Element.DUPLICATES: "" if match.duplicates is None else str(match.duplicates),
         Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
         **(best if level != Level.IMAGE else {}),
     }

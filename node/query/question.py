@@ -31,6 +31,15 @@ class Exclusion(StrEnum):
     DUPLICATE = "DUPLICATE"
 
 
+class Distinct(StrEnum):
+    """The entities of which each gives at most one answer; NONE leaves every answer."""
+
+    NONE = "NONE"
+    SERIES = "SERIES"
+    STUDY = "STUDY"
+    PATIENT = "PATIENT"
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A query by example.
@@ -51,6 +60,8 @@ class Question:
         Identifiers that must be those of the node and of the state of its index; "" for any.
     ranking
         Order of the matches; None for the order that the node is set to.
+    distinct
+        Entities that give at most one match each, with near-duplicates folded.
     block
         Private block of the request, for naming the element at fault.
     """
@@ -65,6 +76,7 @@ class Question:
     model: str = ""
     snapshot: str = ""
     ranking: Ranking | None = None
+    distinct: Distinct = Distinct.NONE
     block: int = FIRST_BLOCK
 
 
@@ -108,6 +120,7 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
         model="".join(block.values(Element.MODEL_IDENTIFIER)),
         snapshot="".join(block.values(Element.INDEX_SNAPSHOT)),
         ranking=_ranking(block),
+        distinct=_distinct(block),
         block=block.block or FIRST_BLOCK,
     )
 
@@ -151,7 +164,7 @@ def _exclusions(block: PrivateBlock) -> frozenset[Exclusion]:
 def _aggregation(block: PrivateBlock) -> Aggregation:
     values = block.values(Element.AGGREGATION) or [Aggregation.BEST]
     if len(values) > 1 or values[0] not in set(Aggregation):
-        raise _refusal(f"aggregation takes {' or '.join(Aggregation)}", block, Element.AGGREGATION)
+        raise _refusal(f"aggregation takes {', '.join(Aggregation)}", block, Element.AGGREGATION)
     return Aggregation(values[0])
 
 
@@ -160,9 +173,16 @@ def _ranking(block: PrivateBlock) -> Ranking | None:
     if len(values) > 1 or not set(values) <= set(Ranking):
         raise _refusal(f"ranking takes {', '.join(Ranking)}", block, Element.RANKING)
     stage = Ranking(values[0]) if values else None
-    if stage not in (None, Ranking.HAMMING) and _aggregation(block) == Aggregation.MEAN:  # their scores are of an image
-        raise _refusal(f"ranking {stage} goes by the BEST image, not by the MEAN", block, Element.RANKING)
+    if stage not in (None, Ranking.HAMMING) and _aggregation(block) != Aggregation.BEST:  # their scores are of an image
+        raise _refusal(f"ranking {stage} goes by the BEST image, not by {_aggregation(block)}", block, Element.RANKING)
     return stage
+
+
+def _distinct(block: PrivateBlock) -> Distinct:
+    values = block.values(Element.DISTINCT) or [Distinct.NONE]
+    if len(values) > 1 or values[0] not in set(Distinct):
+        raise _refusal(f"distinct takes {', '.join(Distinct)}", block, Element.DISTINCT)
+    return Distinct(values[0])
 
 
 def _refusal(comment: str, block: PrivateBlock, element: Element) -> Refusal:

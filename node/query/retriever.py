@@ -9,16 +9,17 @@ import numpy as np
 from pydicom.tag import Tag
 
 from hashing.codes import Codes
-from hashing.ranking_scores import Outputs, Ranking
+from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
 from node.query.catalog import Check, descendants, go_on
+from node.query.distinct import distinct
 from node.query.question import MAX_EXAMPLES, Exclusion, Question
 from storage.database.database import Snapshot
 from storage.record import LEVELS, Entity, Level, Record
 from storage.search.index import Aggregation, Filter, Hit, IndexView
-from storage.search.rerank import rerank, shortlist
+from storage.search.rerank import rerank
 from storage.spool.queue import Spool
 
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
@@ -40,6 +41,8 @@ class Match:
         The matching study, series or image; `image` is its nearest image and `frame` the 0-based frame in it.
     ranking_score
         0 to 1: the score by which ASYMMETRIC or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
+    duplicates
+        Number of near-duplicates folded into the match; None if the question did not ask for distinct matches.
     """
 
     rank: int
@@ -49,6 +52,7 @@ class Match:
     image: Entity
     frame: int
     ranking_score: float | None = None
+    duplicates: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +154,18 @@ class Retriever:
             search = partial(
                 view.search,
                 queries,
-                level=level,
                 where=where,
                 maximum_distance=question.maximum_distance,
                 aggregation=question.aggregation,
+                outputs=None if outputs is None else outputs.relaxed,
+                count=count,
             )
-            found = shortlist(search, question.maximum_matches, outputs, ranking, count=count)
-        ranked = rerank(snapshot, found.hits, outputs, ranking, question.maximum_matches)
+            k = question.maximum_matches
+            size = k if ranking == Ranking.HAMMING else shortlist_length(k)
+            found, duplicates = distinct(snapshot, search, question, level, size)
+        ranked = rerank(snapshot, found.hits, outputs, ranking, k)
         matches = tuple(
-            _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score)
+            _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
             for rank, hit, score in ranked
         )
         return LookAlikes(matches, found.candidates, ranking)
@@ -228,12 +235,14 @@ def _frame_indices(question: Question, record: Record) -> list[int]:
     return [record.frames.index(frame - 1) for frame in question.frames]
 
 
-def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None) -> Match:
+def _match(
+    snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None, duplicates: int | None
+) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length
-    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score)
+    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates)
 
 
 def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, level: Level, where: Filter) -> Filter:

@@ -20,8 +20,9 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     database = open_for_writing(settings)  # first, since it refuses sooner than the network is loaded
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
-    indexer = Indexer(settings, open_spool(settings), database, encoder)
-    corrector = Corrector(database, OrderBook(settings.corrections_path))
+    spool = open_spool(settings)
+    indexer = Indexer(settings, spool, database, encoder)
+    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
     heartbeat.renew()
     with (
         vital_thread("segments", stop, partial(keep_built, database, stop)),

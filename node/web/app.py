@@ -22,6 +22,8 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 
 from node.errors import Refusal, Status
@@ -30,7 +32,7 @@ from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Questio
 from node.version import __version__, program
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.service import BASE, build_dicomweb
-from node.web.problems import ANSWERS, Call, guard
+from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
@@ -82,19 +84,26 @@ def build(resources: WebResources) -> FastAPI:
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
     if _is_loopback(resources.settings.host):  # or a foreign site could read the page by a name that leads here
-        app.middleware("http")(_refuse_foreign_hosts)
-    app.middleware("http")(guard)
+        app.add_middleware(_OwnHosts)
+    app.add_middleware(Guard)
     return app
 
 
-async def _refuse_foreign_hosts(request: Request, call: Call) -> Response:
-    try:
-        name = urlsplit(f"//{request.headers.get('host', '')}").hostname  # an IPv6 address stands in brackets
-    except ValueError:
-        name = None
-    if name is None or not _is_loopback(name):
-        return PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)
-    return await call(request)
+class _OwnHosts:
+    """Middleware that refuses requests by other names than those of this machine (ASGI)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname  # an IPv6 address stands in brackets
+        except ValueError:
+            name = None
+        if name is None or not _is_loopback(name):
+            await PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _is_loopback(host: str) -> bool:

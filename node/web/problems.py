@@ -1,13 +1,15 @@
 """Error responses of the page as problem details (RFC 9457), and the headers of every response."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from node.errors import HTTP_STATUS, Refusal, Status
 from storage.errors import StorageError
@@ -23,21 +25,46 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-Call = Callable[[Request], Awaitable[Response]]
+
+class Guard:
+    """Middleware that answers any error that nothing else caught, and adds the headers of every response (ASGI).
+
+    A body that breaks off after it has begun stays cut: the client must see that it is not whole.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        has_begun = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                _add_headers(MutableHeaders(scope=message), scope["path"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_guarded)
+        except Exception:
+            if has_begun:
+                raise
+            place = scope["route"].path if "route" in scope else "a path"
+            logger.exception("internal error at %s", place)
+            await internal_error()(scope, receive, send_guarded)
 
 
-async def guard(request: Request, call: Call) -> Response:
-    """Pass a request on, answer any error that nothing else caught, and add the headers of every response."""
-    try:
-        response = await call(request)
-    except Exception:
-        logger.exception("internal error at %s", request.scope["route"].path if "route" in request.scope else "a path")
-        response = problem(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node"))
+def internal_error(*_: object) -> Response:
+    """The answer to an error of ours; an exception handler, too."""
+    return problem(Refusal(Status.INTERNAL_ERROR, "internal error: see the log of the node"))
+
+
+def _add_headers(headers: MutableHeaders, path: str) -> None:
     for name, value in HEADERS.items():
-        response.headers[name] = value
-    fresh = "no-store" if request.url.path.startswith(("/api/", "/dicom-web/")) else "no-cache"
-    response.headers.setdefault("Cache-Control", fresh)
-    return response
+        headers[name] = value
+    headers.setdefault("Cache-Control", "no-store" if path.startswith(("/api/", "/dicom-web/")) else "no-cache")
 
 
 def _refused(_: Request, error: Exception) -> Response:

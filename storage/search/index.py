@@ -26,11 +26,14 @@ Range = tuple[int | None, int | None]
 class Aggregation(StrEnum):
     """How the distance of a series, study or patient follows from its frames.
 
-    BEST is the distance of the nearest frame, MEAN the average over all frames that pass the filter.
+    BEST is the distance of the nearest frame from the nearest query. MEAN is the average, over all frames that pass the
+    filter, of the distance from the nearest query. LATE (late interaction) is the average, over the queries, of the
+    distance of the nearest frame: it asks whether the entity has something for each query.
     """
 
     BEST = "BEST"
     MEAN = "MEAN"
+    LATE = "LATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +135,17 @@ class Hit:
     distance
         Hamming distance in bits of the nearest frame, or the mean over frames.
     sop_instance_uid, frame
-        The nearest frame; of equally near frames, the one of the smallest SOP Instance UID, then the lowest number.
+        The frame of the nearest pair of a frame and a query; of equally near frames, the one of the smallest SOP
+        Instance UID, then the lowest number.
+    weighted_distance
+        The weighted distance, aggregated as `distance` is; 0 without outputs.
     """
 
     uid: str
     distance: float
     sop_instance_uid: str
     frame: int
+    weighted_distance: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,7 @@ class Hits:
     Attributes
     ----------
     hits
-        In ascending (distance, UID).
+        In ascending (distance, weighted distance, UID).
     candidates
         Number of instances that passed the filter; None if they were not to be counted.
     """
@@ -172,14 +179,19 @@ class IndexView(Protocol):
         *,
         maximum_distance: int | None = None,
         aggregation: Aggregation = Aggregation.BEST,
+        outputs: NDArray[np.int8] | None = None,
         count: bool = True,
     ) -> Hits:
         """Find the k nearest entities of a level, exactly.
 
-        The distance of a frame is its Hamming distance from the nearest query. The distance of an entity is aggregated
-        over those of its frames that pass the filter; an image always counts by its nearest frame. Entities come in
-        ascending (distance, UID), and of entities that tie at the cut, those with the smallest UIDs are hits. UIDs and
-        patient keys are compared character by character.
+        The distance of a frame from a query is the Hamming distance of their codes. Their weighted distance is the sum
+        of |output| over the bits in which the codes differ: it decides between equal distances, for a bit of which the
+        network was unsure says less. Both are aggregated, as `Aggregation` says, over the frames that pass the filter;
+        of several queries or frames, the nearest is that of the least (distance, weighted distance). An image always
+        counts by its nearest frame.
+
+        Entities come in ascending (distance, weighted distance, UID), and of entities that tie at the cut, those with
+        the smallest UIDs are hits. UIDs and patient keys are compared character by character.
 
         Parameters
         ----------
@@ -189,13 +201,16 @@ class IndexView(Protocol):
             At least 1.
         maximum_distance
             In bits, inclusive; None for no limit.
+        outputs : (queries, code_length or more)
+            Outputs of the network for the queries, as `hashing.ranking_scores.in_whole_numbers` makes them; None for
+            weighted distances of 0.
         count
             False to leave the candidates uncounted, which may save reading columns.
 
         Raises
         ------
         hashing.codes.CodeLengthError
-            The queries have another length than the codes of the index.
+            The queries have another length than the codes of the index, or fewer outputs came than bits.
         ValueError
             No query came, or k is less than 1.
         storage.errors.StorageError

@@ -3,21 +3,29 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
+from storage.database.columns import LEVEL_COLUMN
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.database.tables import key_bytes
 from storage.record import Level
-from storage.search.entities import best_rows, mean_groups, nearest_groups
+from storage.search.entities import (
+    Entities,
+    aggregated,
+    nearest_groups,
+    nearest_ordinals,
+    order,
+    rows_of_entities,
+    weigh,
+)
 from storage.search.filter import Candidates, count_instances
 from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits
 from storage.search.local_snapshot import CommitCache, LocalSnapshot
-from storage.search.scan import ScanResult
 from storage.segments.registry import SegmentRegistry
 
 
@@ -79,6 +87,7 @@ class LocalView:
         *,
         maximum_distance: int | None = None,
         aggregation: Aggregation = Aggregation.BEST,
+        outputs: NDArray[np.int8] | None = None,
         count: bool = True,
     ) -> Hits:
         """Find the k nearest entities of a level, as `IndexView.search` says."""
@@ -86,19 +95,18 @@ class LocalView:
         _check(queries, k, snapshot.code_length)
         k = min(k, max(1, snapshot.rows))  # a search has room for k results
         limit = snapshot.code_length if maximum_distance is None else maximum_distance
-        candidates = Candidates(where, snapshot)
+        candidates, weights = Candidates(where, snapshot), weigh(queries, outputs, snapshot.code_length)
         if aggregation == Aggregation.BEST or level == Level.IMAGE:
-            near = nearest_groups(snapshot, queries, k, level, candidates, limit)
-            groups, first = np.unique(near.groups, return_index=True)
-            chosen = _cut(snapshot.records, level, groups, near.distances[first], k)
+            aggregation, near = Aggregation.BEST, nearest_groups(snapshot, queries, k, level, candidates, limit)
+            rows, groups = near.rows, near.groups
         else:
-            means = mean_groups(snapshot, queries, level, candidates)
-            groups = np.flatnonzero(means <= limit).astype(np.uint32)
-            chosen = _cut(snapshot.records, level, groups, means[groups], k)
-            ordinals = np.array([entity.ordinal for entity in chosen], np.uint32)
-            near = best_rows(snapshot, queries, level, ordinals, candidates)
-        frames = _nearest_frames(snapshot.records, near, chosen)
-        hits = tuple(Hit(entity.uid, entity.distance, *frames[entity.ordinal]) for entity in chosen)
+            distances = aggregated(snapshot, queries, level, candidates, aggregation)
+            rows = rows_of_entities(snapshot, level, nearest_ordinals(distances, k, limit), candidates)
+            groups = snapshot.values(LEVEL_COLUMN[level], rows)
+        is_nearest, entities = order(snapshot.codes(rows), groups, weights, aggregation)
+        chosen = _cut(snapshot.records, level, entities, k)
+        frames = _nearest_frames(snapshot, rows[is_nearest], groups[is_nearest], chosen)
+        hits = tuple(Hit(each.uid, each.distance, *frames[each.ordinal], each.weight) for each in chosen)
         return Hits(hits, count_instances(snapshot, candidates) if count else None)
 
 
@@ -116,19 +124,22 @@ class _Chosen(NamedTuple):
     uid: str
     ordinal: int
     distance: float
+    weight: float
 
 
-def _cut(records: Snapshot, level: Level, groups: NDArray[np.uint32], distances: NDArray[Any], k: int) -> list[_Chosen]:
-    """First k entities in ascending (distance, UID)."""
-    if groups.size > k:
-        farthest = np.partition(distances, k - 1)[k - 1]
-        nearer, tied = groups[distances < farthest], groups[distances == farthest]
-        chosen = np.concatenate([nearer, _first_by_key(records, level, tied, k - nearer.size)])
-        here = np.isin(groups, chosen)
-        groups, distances = groups[here], distances[here]
-    pairs = zip(groups.tolist(), distances.tolist(), strict=True)
-    entities = [_Chosen(records.uid(level, ordinal), ordinal, distance) for ordinal, distance in pairs]
-    return sorted(entities, key=lambda entity: (entity.distance, key_bytes(entity.uid)))
+def _cut(records: Snapshot, level: Level, entities: Entities, k: int) -> list[_Chosen]:
+    """First k entities in ascending (distance, weighted distance, UID)."""
+    ordinals, distances, weights = entities
+    if ordinals.size > k:
+        last = np.lexsort((weights, distances))[k - 1]
+        nearer = (distances < distances[last]) | (distances == distances[last]) & (weights < weights[last])
+        tied = (distances == distances[last]) & (weights == weights[last])
+        first = _first_by_key(records, level, ordinals[tied], k - int(nearer.sum()))
+        here = nearer | tied & np.isin(ordinals, first)
+        ordinals, distances, weights = ordinals[here], distances[here], weights[here]
+    columns = zip(ordinals.tolist(), distances.tolist(), weights.tolist(), strict=True)
+    chosen = [_Chosen(records.uid(level, ordinal), ordinal, *rest) for ordinal, *rest in columns]
+    return sorted(chosen, key=lambda entity: (entity.distance, entity.weight, key_bytes(entity.uid)))
 
 
 def _first_by_key(records: Snapshot, level: Level, ordinals: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
@@ -139,15 +150,19 @@ def _first_by_key(records: Snapshot, level: Level, ordinals: NDArray[np.uint32],
     return np.array(list(islice((i for i in records.ordinals_by_key(level) if i in wanted), n)), np.uint32)
 
 
-def _nearest_frames(records: Snapshot, near: ScanResult, chosen: list[_Chosen]) -> dict[int, tuple[str, int]]:
+def _nearest_frames(
+    snapshot: LocalSnapshot,
+    rows: NDArray[np.int64],
+    groups: NDArray[np.uint32],
+    chosen: list[_Chosen],
+) -> dict[int, tuple[str, int]]:
     """(SOP Instance UID, frame) of the first of each chosen entity's nearest rows, by the entity's ordinal."""
-    here = np.isin(near.groups, [entity.ordinal for entity in chosen])
-    rows, groups = near.rows[here], near.groups[here]
-    frames = records.gather("frame", rows)
-    instances = records.levels_of(rows, Level.IMAGE).tolist()
-    uids = {instance: records.uid(Level.IMAGE, instance) for instance in set(instances)}
+    here = np.isin(groups, [entity.ordinal for entity in chosen])
+    rows, groups = rows[here], groups[here]
+    instances, frames = (snapshot.values(name, rows).tolist() for name in (LEVEL_COLUMN[Level.IMAGE], "frame"))
+    uids = {instance: snapshot.records.uid(Level.IMAGE, instance) for instance in set(instances)}
     nearest: dict[int, tuple[str, int]] = {}
-    for group, instance, frame in zip(groups.tolist(), instances, frames.tolist(), strict=True):
+    for group, instance, frame in zip(groups.tolist(), instances, frames, strict=True):
         candidate = (uids[instance], frame)
         nearest[group] = min(nearest.get(group, candidate), candidate)
     return nearest

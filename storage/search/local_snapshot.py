@@ -9,6 +9,7 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
+from hashing.codes import Codes, words
 from storage.database.blocks import CODES, Array
 from storage.database.columns import COLUMNS
 from storage.database.snapshot import Snapshot
@@ -82,8 +83,8 @@ class LocalSnapshot:
         self.records, self._registry = records, registry
         self.rows, self.code_length = records.rows, records.code_length
         self._computed = cache.of(records.commit)
-        bounds = self.computed("bounds", lambda: records.layout.bounds(self.rows))
-        self._starts, self._ends = bounds[:-1], bounds[1:]
+        self._bounds = self.computed("bounds", lambda: records.layout.bounds(self.rows))
+        self._starts, self._ends = self._bounds[:-1], self._bounds[1:]
 
     @property
     def segments(self) -> list[Segment]:
@@ -125,9 +126,15 @@ class LocalSnapshot:
 
     def values(self, name: str, rows: NDArray[np.int64]) -> Array:
         """(rows,) values of a column at some rows."""
-        values = np.empty(rows.size, COLUMNS[name])
-        read(rows, self._starts, self._column(name)[0], values)
-        return values
+        values = np.empty((1, rows.size), COLUMNS[name])
+        read(rows, self._bounds, self._column(name)[0], values)
+        return cast("Array", values[0])
+
+    def codes(self, rows: NDArray[np.int64]) -> Codes:
+        """(words, rows) codes at some rows."""
+        codes = np.empty((words(self.code_length), rows.size), np.uint64)
+        read(rows, self._bounds, self._column(CODES)[0], codes)
+        return codes
 
     def _cut(self, size: int, first_row: int, columns: Iterable[str]) -> list[Chunk]:
         ends = np.append(np.arange(first_row, self.rows, max(size, 1)), self.rows)
@@ -158,17 +165,21 @@ class LocalSnapshot:
 
 
 @kernel
-def read(rows: NDArray[np.int64], starts: NDArray[np.int64], addresses: Addresses, values: Array) -> None:
-    """Read one value for each row.
+def read(rows: NDArray[np.int64], bounds: NDArray[np.int64], addresses: Addresses, values: Array) -> None:
+    """Read the values of a column, or the words of the codes, at some rows.
 
     Parameters
     ----------
-    starts, addresses : (blocks,)
-        First row of each block, and address of its first value.
-    values : (rows,)
+    bounds : (blocks + 1,)
+        First row of each block, and the end of the last.
+    addresses : (blocks,)
+        Address of the first value of each block.
+    values : (width, rows)
         Receives the values; its dtype is that of the column.
     """
     for i in range(rows.size):
-        block = np.searchsorted(starts, rows[i], side="right") - 1
-        offset = rows[i] - starts[block]
-        values[i] = carray(at(addresses[block], values), (offset + 1,))[offset]
+        block = np.searchsorted(bounds, rows[i], side="right") - 1
+        stride, offset = bounds[block + 1] - bounds[block], rows[i] - bounds[block]
+        column = carray(at(addresses[block], values), (stride * values.shape[0],))
+        for plane in range(values.shape[0]):
+            values[plane, i] = column[plane * stride + offset]

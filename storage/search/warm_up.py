@@ -86,5 +86,4 @@ def _search_in_every_way(view: LocalView, codes: Codes) -> None:
     no_rows = np.empty(0, np.int64)
     lower(new_top_k(1, 1, 64), 0)
     ascending(no_rows, np.empty(0, np.uint16), NO_GROUPS, 0)
-    for dtype in (np.uint8, np.uint32):
-        read(no_rows, no_rows, np.empty(0, np.uint64), np.empty(0, dtype))
+    read(no_rows, no_rows, np.empty(0, np.uint64), np.empty((1, 0), np.uint8))

@@ -98,6 +98,16 @@ class NoteTable:
         with self._connected() as connection:
             self._forget_bytes(connection, note)
 
+    def erase(self, note: Note) -> None:
+        """Erase a note whose file is gone, so that nothing of it can be read from the disk; it stays counted."""
+        with self._connected() as connection:
+            erased = connection.execute("DELETE FROM notes WHERE number = ?", (note.number,))
+            if erased.rowcount:
+                connection.execute(
+                    "UPDATE totals SET notes = notes - 1, bytes = bytes - ? WHERE reason = ?",
+                    (note.size_bytes or 0, note.reason),
+                )
+
     def remove(self, note: Note) -> None:
         """Remove a note; it stays counted in `counts`."""
         with self._connected() as connection:
@@ -166,6 +176,7 @@ class NoteTable:
         path = self._path if self.exists() else ":memory:"
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
             connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
+            connection.execute("PRAGMA secure_delete = ON")  # deleted notes become zeros
             connection.executescript(SCHEMA)
             with connection:
                 yield connection

@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -93,6 +93,7 @@ class Spool:
         self._sync = FolderSync(self._incoming)
         self._aside = Aside(path / "aside", self._incoming, retention)
         self._serial = count()
+        self._erased: set[str] = set()  # file names of entries that this process erased
         self._listed: dict[str, None] = {}  # file names of waiting instances, oldest first
         self._lock = Lock()
         self._counted, self._counted_at, self._count_age_s = 0, 0.0, 0.0
@@ -168,6 +169,24 @@ class Spool:
         note = self._aside.add(entry.path, entry.received_ns, reason, detail, uids, keep=keep)
         self._forget(entry)
         return note
+
+    def erase(self, is_meant: Callable[[Path], bool]) -> int:
+        """Erase waiting entries for good; return how many went."""
+        meant = [entry for entry in self if is_meant(entry.path)]
+        with self._lock:
+            self._erased.update(entry.path.name for entry in meant)
+        self.remove(meant)
+        sync_folder(self._incoming)  # none comes back after a loss of power
+        return len(meant)
+
+    def was_erased(self, entry: Entry) -> bool:
+        """Whether this process has erased an entry, which may still be under way elsewhere in it."""
+        with self._lock:
+            return entry.path.name in self._erased
+
+    def erase_set_aside(self, is_meant: Callable[[SetAside], bool]) -> int:
+        """Erase notes about what was set aside, with the bytes kept beside them; return how many notes went."""
+        return self._aside.erase(is_meant)
 
     def depth(self) -> int:
         """Number of waiting instances, at most half a second old where listing is quick."""

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -105,6 +105,14 @@ class Aside:
     def deleted(self) -> int:
         """Number of kept files that retention has deleted."""
         return self._notes.deleted()
+
+    def erase(self, is_meant: Callable[[SetAside], bool]) -> int:
+        """Erase notes with the bytes kept beside them; return how many notes went."""
+        meant = [note for note in self._notes.all() if is_meant(self._described(note))]
+        for note in meant:
+            self._kept_path(note.name).unlink(missing_ok=True)
+            self._notes.erase(note)
+        return len(meant)
 
     def find(self, sop_instance_uid: str) -> SetAside | None:
         """Latest note on an instance."""

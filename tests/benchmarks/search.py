@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.record import Level
-from storage.search.entities import mean_groups, nearest_groups
+from storage.search.entities import aggregated, nearest_groups
 from storage.search.filter import Candidates, count_instances
-from storage.search.index import Filter
+from storage.search.index import Aggregation, Filter
 from storage.search.local import LocalIndex
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.planner import find
@@ -148,7 +148,7 @@ def groups(bench: Bench) -> Iterator[Row]:
             "rows": partial(sweep, snapshot, ScanQuery(query, K, 64), threads=1),
             "SERIES BEST": partial(found, snapshot, query, Filter(), Level.SERIES),
             "STUDY BEST": partial(found, snapshot, query, Filter(), Level.STUDY),
-            "STUDY MEAN": partial(mean_groups, snapshot, query, Level.STUDY, everything, 1),
+            "STUDY MEAN": partial(aggregated, snapshot, query, Level.STUDY, everything, Aggregation.MEAN, 1),
         }
         times = bench.times(runs, time.thread_time)
         plain = times.pop("rows")

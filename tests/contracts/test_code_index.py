@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hashing.codes import CodeLengthError, Codes
 from storage.record import LEVELS, Level
@@ -29,6 +30,11 @@ def at(*distances: int) -> Codes:
 QUERY = at(0)
 
 
+def signed(n: int, code_length: int, most: int) -> NDArray[np.int8]:
+    """Outputs of so many queries, between -`most` and `most`."""
+    return np.random.default_rng(3).integers(-most, most, (n, code_length), np.int8, endpoint=True)
+
+
 def fill(index: CodeStore, case: Case) -> None:
     """Give an index everything in about three batches, then remove what is to be removed."""
     instances = sorted({row.sop_instance_uid for row in case.rows})
@@ -47,16 +53,32 @@ def numbers(hits: Hits) -> list[int]:
 
 
 @every_index
-@given(cases(), st.integers(1, 3), ks, levels, st.none() | st.integers(-1, 256), st.sampled_from(Aggregation))
-@some
+@given(
+    cases(),
+    st.integers(1, 3),
+    ks,
+    levels,
+    st.none() | st.integers(-1, 256),
+    st.sampled_from(Aggregation),
+    st.sampled_from([None, 1, 127]),
+)
+@settings(some, max_examples=60)
 def test_it_finds_what_the_naive_index_finds(
-    opened: Open, case: Case, n: int, k: int, level: Level, maximum_distance: int | None, aggregation: Aggregation
+    opened: Open,
+    case: Case,
+    n: int,
+    k: int,
+    level: Level,
+    maximum_distance: int | None,
+    aggregation: Aggregation,
+    most: int | None,
 ) -> None:
     queries, twin = codes(n, case.code_length, seed=7), NaiveIndex(case.code_length)
+    outputs = None if most is None else signed(n, case.code_length, most)
     fill(twin, case)
     with opened(case.code_length) as index:
         fill(index, case)
-        options = {"maximum_distance": maximum_distance, "aggregation": aggregation}
+        options = {"maximum_distance": maximum_distance, "aggregation": aggregation, "outputs": outputs}
 
         assert found(index, queries, k, level, **options) == found(twin, queries, k, level, **options)
 
@@ -235,6 +257,8 @@ def test_searches_and_rows_that_make_no_sense_are_refused(opened: Open) -> None:
                 found(index, codes(0), 5, Level.STUDY, aggregation=aggregation)
             with pytest.raises(ValueError, match="least"):
                 found(index, QUERY, 0, Level.STUDY, aggregation=aggregation)
+            with pytest.raises(CodeLengthError):
+                found(index, QUERY, 5, Level.STUDY, aggregation=aggregation, outputs=np.zeros((1, 63), np.int8))
         with pytest.raises(CodeLengthError):
             index.append(rows(1, codes(1, 128)))
 

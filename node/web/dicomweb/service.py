@@ -8,30 +8,29 @@ from node.version import __version__
 from node.web.dicomweb.gatekeeper import Gatekeeper
 from node.web.dicomweb.qido import SearchService
 from node.web.dicomweb.query_by_example import ExampleService
+from node.web.dicomweb.rendered import RenderedService
 from node.web.dicomweb.stow import StoreService
-from node.web.problems import ANSWERS
+from node.web.dicomweb.wado import RetrieveService
+from node.web.problems import ANSWERS, internal_error
 from node.web.resources import WebResources
 
 BASE = "/dicom-web"
+ABOUT = "Search (QIDO-RS), search by example, storage (STOW-RS) and retrieval (WADO-RS)."
 
 
 def build_dicomweb(resources: WebResources) -> FastAPI:
     """The application to mount at `BASE`."""
     settings = resources.settings
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
-    app = FastAPI(
-        title="Lookalike DICOMweb",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        description="Searches (QIDO-RS), searches by example, and storage (STOW-RS).",
-    )
+    app = FastAPI(title="Lookalike DICOMweb", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     search = SearchService(settings, resources.finder)
     example = ExampleService(settings, resources.finder, resources.examples, search)
-    for router in (search.router, example.router, StoreService(settings, resources.receiver).router):
-        app.include_router(router)
+    store = StoreService(settings, resources.receiver)
+    for service in (search, example, store, RenderedService(resources), RetrieveService(resources)):
+        app.include_router(service.router)
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
+    app.add_exception_handler(Exception, internal_error)
     app.add_middleware(Gatekeeper, settings=settings)
     app.add_middleware(
         CORSMiddleware,

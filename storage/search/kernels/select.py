@@ -121,11 +121,11 @@ def list_candidates(
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
         here = bits[position[2] : position[2] + words]
         for w in range(position[1], words):
-            if w + WORDS_AHEAD < words and count_ones(here[w + WORDS_AHEAD]) > FEW:
-                ask_for(codes, stride, queries.shape[1], (w + WORDS_AHEAD) * WORD, WORD)
-            mask = here[w]
-            if not mask:
+            mask, ahead = here[w], here[w + WORDS_AHEAD] if w + WORDS_AHEAD < words else U(0)
+            if not mask | ahead:
                 continue
+            if count_ones(ahead) > FEW:
+                ask_for(codes, stride, queries.shape[1], (w + WORDS_AHEAD) * WORD, WORD)
             if size + U(WORD) > U(max_rows):
                 position[0], position[1] = p, w
                 return np.int64(size)

@@ -1,0 +1,106 @@
+"""Rendered images and thumbnails, from the previews that the node keeps (PS3.18 sections 10.4.1.1.3 and 10.4.1.1.5)."""
+
+import io
+import re
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from PIL import Image
+from starlette.exceptions import HTTPException
+
+from node.errors import Refusal, Status
+from node.query import catalog
+from node.web.dicomweb.responses import Uid, deadline
+from node.web.dicomweb.wado import FrameList
+from node.web.media_types import choose
+from node.web.resources import WebResources
+from storage.record import Level
+
+FORMATS: Final = {"image/jpeg": "JPEG", "image/png": "PNG"}
+QUALITY: Final = 90
+MAX_SIDE: Final = 4096
+VIEWPORT: Final = re.compile(r"([0-9]{1,5}),([0-9]{1,5})(,.*)?")
+
+
+class RenderedService:
+    """Answers requests for pictures; of a study or series that of its middle instance.
+
+    Attributes
+    ----------
+    router
+        Its endpoints.
+    """
+
+    def __init__(self, resources: WebResources) -> None:
+        self._resources = resources
+        self.router = APIRouter(tags=["WADO-RS, rendered"])
+        study, series = "/studies/{study}", "/studies/{study}/series/{series}"
+        instance = series + "/instances/{instance}"
+        for path, endpoint in (
+            (study, self.study),
+            (series, self.series),
+            (instance, self.instance),
+            (instance + "/frames/{frame_list}", self.frame),
+        ):
+            for kind in ("/rendered", "/thumbnail"):
+                name = f"{endpoint.__name__}_{kind[1:]}"
+                self.router.add_api_route(path + kind, endpoint, methods=["GET"], operation_id=name)
+
+    def study(self, request: Request, study: Uid) -> Response:
+        """Picture of the middle instance of a study."""
+        return self._picture(request, {Level.STUDY: study})
+
+    def series(self, request: Request, study: Uid, series: Uid) -> Response:
+        """Picture of the middle instance of a series."""
+        return self._picture(request, {Level.STUDY: study, Level.SERIES: series})
+
+    def instance(self, request: Request, study: Uid, series: Uid, instance: Uid) -> Response:
+        """Picture of the middle one of the frames of an instance that are indexed."""
+        return self._picture(request, {Level.STUDY: study, Level.SERIES: series, Level.IMAGE: instance})
+
+    def frame(self, request: Request, study: Uid, series: Uid, instance: Uid, frame_list: FrameList) -> Response:
+        """Picture of one frame."""
+        if "," in frame_list:
+            raise HTTPException(400, "pictures are of one frame each")
+        target = {Level.STUDY: study, Level.SERIES: series, Level.IMAGE: instance}
+        return self._picture(request, target, int(frame_list))
+
+    def _picture(self, request: Request, target: dict[Level, str], frame: int | None = None) -> Response:
+        media_type, size = choose(request, tuple(FORMATS)), _viewport(request)
+        level, check = list(target)[-1], deadline(self._resources.settings)
+        with self._resources.reading.database.snapshot() as snapshot:
+            entity = snapshot.entity(level, target[level])
+            if entity is None or any(entity.uids[each] != uid for each, uid in target.items()):
+                raise Refusal(Status.EXAMPLE_UNKNOWN, f"no such {level.lower()} here")
+            instances = list(catalog.descendants(snapshot, level, target[level], Level.IMAGE, check))
+            record = snapshot.record(instances[len(instances) // 2])
+            assert record is not None, "it is below an entity"
+            middle = record.frames[len(record.frames) // 2] if record.frames else 0
+            index = middle if frame is None else frame - 1
+            pixels = snapshot.preview(record.sop_instance_uid, index)
+        if pixels is None:
+            raise Refusal(Status.EXAMPLE_UNKNOWN, "no preview of this frame was kept")
+        return Response(encoded(Image.fromarray(pixels), media_type, size), media_type=media_type)
+
+
+def encoded(picture: Image.Image, media_type: str, size: tuple[int, int] | None = None) -> bytes:
+    """A picture as a file, fitted into a size if one is given."""
+    if size is not None:
+        scale = min(size[0] / picture.width, size[1] / picture.height)
+        sides = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(sides, Image.Resampling.LANCZOS)
+    octets = io.BytesIO()
+    options = {"quality": QUALITY} if media_type == "image/jpeg" else {"compress_level": 1}
+    picture.save(octets, FORMATS[media_type], **options)
+    return octets.getvalue()
+
+
+def _viewport(request: Request) -> tuple[int, int] | None:
+    text = request.query_params.get("viewport")
+    if text is None:
+        return None
+    found = VIEWPORT.fullmatch(text)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise HTTPException(400, f"viewport takes width and height, at most {MAX_SIDE} each")
+    return width, height
