@@ -220,8 +220,8 @@ Computation = Callable[[Snapshot, Entity, Check], str]
 
 def _distinct(level: Level, keyword: str) -> Computation:
     def distinct(snapshot: Snapshot, entity: Entity, check: Check) -> str:
-        uids = descendants(snapshot, Level.STUDY, entity.uids[Level.STUDY], level, check)
-        found = {_entity(snapshot, level, uid).attributes.get(keyword, "") for uid in uids}
+        ordinals = _ordinals_below(snapshot, Level.STUDY, _ordinal(snapshot, Level.STUDY, entity), level, check)
+        found = {snapshot.entity_at(level, ordinal).attributes.get(keyword, "") for ordinal in ordinals}
         return "\\".join(sorted(found - {""}))
 
     return distinct
@@ -229,9 +229,29 @@ def _distinct(level: Level, keyword: str) -> Computation:
 
 def _count(owner: Level, level: Level) -> Computation:
     def count(snapshot: Snapshot, entity: Entity, check: Check) -> str:
-        return str(sum(1 for _ in descendants(snapshot, owner, entity.uids[owner], level, check)))
+        ordinals = _ordinals_below(snapshot, owner, _ordinal(snapshot, owner, entity), level, check)
+        return str(sum(1 for _ in ordinals))
 
     return count
+
+
+def _ordinal(snapshot: Snapshot, level: Level, entity: Entity) -> int:
+    """Ordinal of the entity of a level that an entity is, or lies in."""
+    ordinal = entity.ordinal if level == entity.level else snapshot.ordinal(level, entity.uids[level])
+    assert ordinal is not None, f"no {level} of this UID, though its child is there"
+    return ordinal
+
+
+def _ordinals_below(snapshot: Snapshot, level: Level, ordinal: int, wanted: Level, check: Check) -> Iterator[int]:
+    """Ordinals of the entities of a lower (or the same) level under one entity."""
+    check()
+    if level == wanted:
+        yield ordinal
+        return
+    lower = below(level)
+    assert lower is not None
+    for child in snapshot.child_ordinals(level, ordinal):
+        yield from _ordinals_below(snapshot, lower, child, wanted, check)
 
 
 COMPUTATIONS: dict[str, Computation] = {
