@@ -161,7 +161,7 @@ def test_a_caller_that_names_no_character_set_is_read_and_answered_in_the_one_it
 ) -> None:
     latin = RemoteEntity(host="127.0.0.1", port=104, assume_charset="ISO_IR 100")
     changed = node.settings.model_copy(update={"peers": {"CLIENT": latin}})
-    monkeypatch.setattr(node.entity, "settings", changed)
+    monkeypatch.setattr(node.entity.find_service, "settings", changed)
     request = identifier("STUDY", StudyInstanceUID="")
     request[0x00100010] = RawDataElement(Tag(0x00100010), "PN", 8, "Müller^*".encode("latin-1"), 0, False, True)
 

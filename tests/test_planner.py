@@ -86,7 +86,7 @@ def test_segments_give_the_rows_of_the_scan_in_its_order(
             found = by_index(snapshot, query)
 
             assert (served > 0) == (n >= BLOCK_ROWS)
-            assert found is not None or served == 0 or asked
+            assert found is not None or served == 0 or asked or level not in (None, Level.IMAGE)
             if found is not None:
                 assert answer(found, query) == answer(sweep(snapshot, query), query)
                 assert (np.diff(found.rows) > 0).all()
