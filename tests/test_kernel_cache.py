@@ -44,6 +44,15 @@ print(sum(one.stats.cache_hits.values()))
 """
 
 
+def test_a_process_finds_every_kernel_in_the_cache() -> None:
+    warm_up(64)  # compiles what the cache lacks
+    command = [sys.executable, "-c", "from storage.search.warm_up import load; print(load(64))"]
+
+    found = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+
+    assert found.stdout.strip() == "True"
+
+
 @pytest.mark.slow
 def test_a_role_compiles_nothing_though_the_cache_is_empty(tmp_path: Path) -> None:
     command = [sys.executable, "-c", READY, str(tmp_path)]

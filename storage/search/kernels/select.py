@@ -50,7 +50,7 @@ class Listing(NamedTuple):
     offsets: NDArray[np.int64]
 
 
-@inlined
+@kernel
 def new_listing() -> Listing:
     """Return a list with room for MAX_LISTED rows."""
     return Listing(np.empty(MAX_LISTED, np.int64), np.empty(MAX_LISTED, np.int64))
