@@ -9,7 +9,6 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.dicom.client import Peer
-from node.settings import Settings
 from tests.running import RunningNode
 
 KEY_OBJECTS, PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.88.59", "1.2.840.10008.5.1.4.1.1.11.1"
@@ -25,7 +24,6 @@ def asked_node(home: Path, port: int, title: str = "PACS", **settings: str) -> I
     peer = f'[peers.{title}]\nhost = "127.0.0.1"\nport = {port}\n'
     (home / "settings.toml").write_text("\n".join([f'source_peer = "{title}"', *lines, peer]))
     node = RunningNode(home)
-    node.settings = Settings(home=home, port=node.settings.port, http_port=node.settings.http_port)
     node.start()
     try:
         yield node

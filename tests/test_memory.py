@@ -13,7 +13,7 @@ from tests.wire import Wire, pdv
 
 BYTES = 2_000_000_000
 PIECE = 131_060
-MOST_RESIDENT_BYTES = 200_000_000
+MOST_RESIDENT_BYTES = 250_000_000
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ class SeriesCodes:
 
 @dataclass(frozen=True, slots=True)
 class SeriesResult:
-    """How well one score ranks.
+    """Precision and average precision of rankings by one score of series.
 
     Attributes
     ----------

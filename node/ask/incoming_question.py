@@ -12,7 +12,7 @@ TOO_MANY: Final = f"a question has at most {MAX_EXAMPLES} objects"
 
 
 class IncomingQuestion:
-    """Where the objects of an association that asks arrive (an `ArrivalSpool`); used by one thread.
+    """The `ArrivalSpool` of one association that asks: its objects form one question. One thread uses it.
 
     Parameters
     ----------

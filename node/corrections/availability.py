@@ -24,7 +24,7 @@ AVAILABILITIES: Final = ("ONLINE", "NEARLINE", "OFFLINE", UNAVAILABLE)
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityNotification:
-    """What the sender says of the instances of one study.
+    """The instances of one study that a sender declares available or unavailable.
 
     Attributes
     ----------

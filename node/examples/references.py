@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Final
 
 from pydicom.dataset import Dataset
+from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from node.examples.regions import bounding_box
 from node.ingest.outcome import ReferencedImage
 
-KEY_OBJECTS: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."
 PRESENTATION_STATES: Final = "1.2.840.10008.5.1.4.1.1.11."
 MAX_ITEMS: Final = 10_000
@@ -17,14 +17,14 @@ MAX_ITEMS: Final = 10_000
 
 
 def refers(sop_class_uid: str) -> bool:
-    """Whether objects of a SOP class are read for what they refer to."""
+    """True if objects of a SOP class ask about the images that they reference, not about themselves."""
     return sop_class_uid.startswith((REPORTS, PRESENTATION_STATES))
 
 
 def referenced_images(dataset: Dataset) -> tuple[ReferencedImage, ...]:
     """Images that an object refers to: all of a key object selection; of others those with an outline, each once."""
     sop_class_uid = str(dataset.get("SOPClassUID", ""))
-    if sop_class_uid == KEY_OBJECTS:
+    if sop_class_uid == KeyObjectSelectionDocumentStorage:
         found = _located(dataset, (image for item in _tree(dataset) for image in _images(item)))
     elif sop_class_uid.startswith(REPORTS):
         found = _located(dataset, _outlined_in_report(dataset))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, KeyObjectSelectionDocumentStorage
 
 from node.dicom.command_set import Request
 from node.errors import Refusal, Status
@@ -26,12 +26,11 @@ logger = logging.getLogger(__name__)
 
 PREAMBLE: Final = b"\0" * 128 + b"DICM"
 UID_PATTERN: Final = re.compile(r"[0-9.]{1,64}")
-KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 BUSY, DISK_FULL = "busy, retry", "disk full, retry later"
 
 
 class ArrivalSpool(Protocol):
-    """Where instances arrive: the queue of those to be indexed, or a question."""
+    """A destination of received instances: the queue of instances to be indexed, or a question."""
 
     def begin(self, sop_instance_uid: str = "") -> Arrival:
         """Let one instance arrive.
@@ -144,7 +143,7 @@ class IncomingInstance:
     def _is_followed(self, arrival: Arrival) -> bool:
         """True if the instance is a correction that holds from now on; nothing else of it is kept."""
         follow = self._receiver.follow
-        if follow is None or self._request.sop_class_uid != KEY_OBJECT_SELECTION:
+        if follow is None or self._request.sop_class_uid != KeyObjectSelectionDocumentStorage:
             return False
         is_followed = follow(arrival.temporary, self._sending_ae_title)
         if is_followed:

@@ -77,7 +77,7 @@ class SimilarCase:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the result objects of one question tell.
+    """The content of the result objects of one question.
 
     Attributes
     ----------

@@ -10,10 +10,10 @@ from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Final
 
-from hashing.images.frames import Limits
 from hashing.model.model_file import DEFAULT_MODEL
 from node.errors import NO_PIXELS, Refusal, Status
 from node.ingest.decode_worker import WorkerLimits, prepare_file
+from node.ingest.decoding import pixel_limits_of
 from node.ingest.outcome import Outcome, Prepared
 from node.ingest.worker_pool import WorkerPool, WorkersFailed
 from node.query.catalog import Check, go_on
@@ -172,10 +172,9 @@ class ExampleEncoder:
 
     def _new_pool(self) -> WorkerPool:
         s = self._settings
-        pixel_limits = Limits(s.max_pixels, s.max_announced_frames, s.max_inflated_bytes, s.max_decoded_bytes)
         seconds = s.web_timeout_s / 2  # what fails for time is tried twice
         limits = WorkerLimits(seconds, seconds, s.decode_memory_bytes, s.decode_kept_bytes)
-        work = partial(prepare_file, prepare_example, size=SIDE, max_frames=s.max_frames, limits=pixel_limits)
+        work = partial(prepare_file, prepare_example, size=SIDE, max_frames=s.max_frames, limits=pixel_limits_of(s))
         return WorkerPool(work, limits, WORKERS, self._deliver, patience_s=0)
 
     def _deliver(self, entry: Entry, outcome: Outcome) -> None:

@@ -17,7 +17,7 @@ from storage.record import Level, names_a_patient, patient_id_and_issuer, patien
 
 @dataclass(frozen=True, slots=True)
 class ErasureTarget:
-    """What is erased: one study, or a patient with every study.
+    """The study, or the patient with every study, that an order erases.
 
     Attributes
     ----------

@@ -119,7 +119,7 @@ class Rejections:
             self._put(WITHHELD, uid, item.to_bytes())
 
     def withheld(self, sop_instance_uid: str) -> Item | None:
-        """What is kept of a rejected instance, None if nothing is."""
+        """Return the item that is kept of a hidden instance, so that it can be restored; None if none is kept."""
         found = self._get(WITHHELD, sop_instance_uid)
         return None if found is None else Item.from_bytes(found)
 

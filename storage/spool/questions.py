@@ -166,7 +166,7 @@ class QuestionSpool:
                 shutil.rmtree(self.temporary / name, ignore_errors=True)
 
     def depth(self) -> int:
-        """How many questions wait, with those that are still open."""
+        """Number of questions that wait for an answer, including questions that are still arriving."""
         return len(folder_names(self.waiting_path))
 
     def finish(self, question: StoredQuestion) -> None:

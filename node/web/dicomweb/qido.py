@@ -14,7 +14,15 @@ from node.query.identifier import Query, read_query
 from node.query.rules import QueryRules
 from node.settings import Settings
 from node.web.dicomweb.dicom_json import JsonObject, json_object
-from node.web.dicomweb.responses import Uid, data_sets_response, deadline, entity_url
+from node.web.dicomweb.responses import (
+    INSTANCE_PATH,
+    SERIES_PATH,
+    STUDY_PATH,
+    Uid,
+    data_sets_response,
+    deadline,
+    entity_url,
+)
 from node.web.dicomweb.search_request import SearchRequest, read_search
 from storage.record import Level
 
@@ -66,10 +74,10 @@ class SearchService:
             ("/studies", self.studies),
             ("/series", self.series),
             ("/instances", self.instances),
-            ("/studies/{study}/series", self.series_of_study),
-            ("/studies/{study}/instances", self.instances_of_study),
-            ("/studies/{study}/series/{series}/instances", self.instances_of_series),
-            ("/studies/{study}/series/{series}/instances/{instance}/similar", self.similar),
+            (STUDY_PATH + "/series", self.series_of_study),
+            (STUDY_PATH + "/instances", self.instances_of_study),
+            (SERIES_PATH + "/instances", self.instances_of_series),
+            (INSTANCE_PATH + "/similar", self.similar),
         ):
             self.router.add_api_route(path, endpoint, methods=["GET"], openapi_extra=DOCUMENTED)
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from node.errors import Refusal, Status
 from node.query import catalog
-from node.web.dicomweb.responses import Uid, deadline
+from node.web.dicomweb.responses import INSTANCE_PATH, SERIES_PATH, STUDY_PATH, Uid, deadline
 from node.web.dicomweb.wado import FrameList
 from node.web.media_types import choose
 from node.web.resources import WebResources
@@ -34,13 +34,11 @@ class RenderedService:
     def __init__(self, resources: WebResources) -> None:
         self._resources = resources
         self.router = APIRouter(tags=["WADO-RS, rendered"])
-        study, series = "/studies/{study}", "/studies/{study}/series/{series}"
-        instance = series + "/instances/{instance}"
         for path, endpoint in (
-            (study, self.study),
-            (series, self.series),
-            (instance, self.instance),
-            (instance + "/frames/{frame_list}", self.frame),
+            (STUDY_PATH, self.study),
+            (SERIES_PATH, self.series),
+            (INSTANCE_PATH, self.instance),
+            (INSTANCE_PATH + "/frames/{frame_list}", self.frame),
         ):
             for kind in ("/rendered", "/thumbnail"):
                 name = f"{endpoint.__name__}_{kind[1:]}"

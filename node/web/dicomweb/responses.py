@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Path, Request, Response
 
@@ -14,6 +14,10 @@ from node.web.dicomweb.dicom_xml import xml_body, xml_document
 from node.web.media_types import JSON, XML, accepted, choose
 
 Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$", examples=["1.2.840.1"])]
+STUDY_PATH: Final = "/studies/{study}"
+SERIES_PATH: Final = STUDY_PATH + "/series/{series}"
+INSTANCE_PATH: Final = SERIES_PATH + "/instances/{instance}"
+"""Resources of entities by their UIDs (PS3.18 section 10.1)."""
 """A UID in a path (PS3.5 section 9.1)."""
 
 

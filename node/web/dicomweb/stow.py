@@ -13,7 +13,7 @@ from node.errors import Refusal, Status
 from node.ingest.receiver import Receiver
 from node.settings import Settings
 from node.web.dicomweb.dicom_json import JsonObject, json_object, sequence
-from node.web.dicomweb.responses import Uid, data_set_response, entity_url
+from node.web.dicomweb.responses import STUDY_PATH, Uid, data_set_response, entity_url
 from node.web.dicomweb.stored_part import StoredPart
 from node.web.media_types import MULTIPART, media_types
 from node.web.problems import RETRY_AFTER_S
@@ -146,7 +146,7 @@ class StoreService:
         self._settings, self._receiver = settings, receiver
         self.router = APIRouter(tags=["STOW-RS"])
         self.router.add_api_route("/studies", self.store, methods=["POST"], openapi_extra=BODY)
-        self.router.add_api_route("/studies/{study}", self.store_in_study, methods=["POST"], openapi_extra=BODY)
+        self.router.add_api_route(STUDY_PATH, self.store_in_study, methods=["POST"], openapi_extra=BODY)
 
     async def store(self, request: Request) -> Response:
         """Store instances; each that is named as stored is durable."""

@@ -16,7 +16,15 @@ from node.retrieve.collect import Collector
 from node.retrieve.hidden import HiddenInstances
 from node.web.dicomweb.dicom_json import JsonObject, json_object
 from node.web.dicomweb.instance_files import DICOM, OCTETS, file_pieces, frames, multipart_files, new_boundary
-from node.web.dicomweb.responses import Uid, data_sets_response, deadline, entity_url
+from node.web.dicomweb.responses import (
+    INSTANCE_PATH,
+    SERIES_PATH,
+    STUDY_PATH,
+    Uid,
+    data_sets_response,
+    deadline,
+    entity_url,
+)
 from node.web.dicomweb.upstream import Upstream
 from node.web.media_types import MULTIPART, accepted
 from node.web.resources import WebResources
@@ -43,16 +51,14 @@ class RetrieveService:
         self._resources, self._settings = resources, resources.settings
         self._upstream = Upstream.of(resources.settings)
         self.router = APIRouter(tags=["WADO-RS"])
-        study, series = "/studies/{study}", "/studies/{study}/series/{series}"
-        instance = series + "/instances/{instance}"
         for path, endpoint in (
-            (study, self.study),
-            (series, self.series),
-            (instance, self.instance),
-            (study + "/metadata", self.study_metadata),
-            (series + "/metadata", self.series_metadata),
-            (instance + "/metadata", self.instance_metadata),
-            (instance + "/frames/{frame_list}", self.frames),
+            (STUDY_PATH, self.study),
+            (SERIES_PATH, self.series),
+            (INSTANCE_PATH, self.instance),
+            (STUDY_PATH + "/metadata", self.study_metadata),
+            (SERIES_PATH + "/metadata", self.series_metadata),
+            (INSTANCE_PATH + "/metadata", self.instance_metadata),
+            (INSTANCE_PATH + "/frames/{frame_list}", self.frames),
         ):
             self.router.add_api_route(path, endpoint, methods=["GET"])
 
@@ -198,9 +204,9 @@ def _attributes(request: Request, snapshot: Snapshot, sop_instance_uid: str) -> 
 
 
 def _file_types(request: Request, *, is_instance: bool) -> tuple[bool, list[str]]:
-    """Whether a client wants one file without parts, and the transfer syntaxes that it takes; none for any."""
+    """True if a client wants one file without parts, and the transfer syntaxes that it accepts; none for any."""
     for media in accepted(request):
-        whole = media.name in (DICOM, "application/*") and is_instance and media.name == DICOM
+        whole = is_instance and media.name == DICOM
         if whole or media.part == DICOM or media.name == "*/*" or (media.name == MULTIPART and not media.part):
             syntax = media.parameters.get("transfer-syntax", "*")
             return whole, [] if syntax == "*" else [syntax]
