@@ -54,10 +54,16 @@ def _signals_and_umask_as_before() -> Iterator[None]:
 
 def pid(settings: Settings, role: Role) -> int:
     """Process number of a role that gives signs of life, once it does."""
-    wait_until(lambda: role_state(settings, role).silence_s is not None, f"{role} to be ready", WAIT_S)
-    found = role_state(settings, role).pid
-    assert found is not None
-    return found
+    seen: list[int] = []
+
+    def alive() -> bool:
+        state = role_state(settings, role)  # read once: a second look may find it dead
+        if state.silence_s is not None and state.pid is not None:
+            seen.append(state.pid)
+        return bool(seen)
+
+    wait_until(alive, f"{role} to be ready", WAIT_S)
+    return seen[0]
 
 
 def supervise(settings: Settings, then: Callable[[], None], roles: tuple[Role, ...] = (Role.WEB,)) -> None:
