@@ -87,6 +87,8 @@ class Settings(WebSettings):
     start_limit_s: float = Field(300, ge=30)
     """Seconds after its start by which a role must be ready; otherwise it is restarted."""
 
+    example_limit_s: float = Field(30, gt=0)
+    """Seconds in which the example of a query must be decoded, where it is posted or a region of an image."""
     ask_matches: int = Field(6, ge=1, le=60)
     """Number of similar cases in the answer to a question that was sent; one of each patient."""
     ask_capacity: int = Field(1000, ge=1)

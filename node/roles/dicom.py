@@ -12,6 +12,7 @@ from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
 
 from node.ask.incoming_question import IncomingQuestion
+from node.ask.region_queries import region_searcher
 from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
@@ -62,7 +63,11 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     refusals = Refusals(settings.run_path, number)
     follower = CorrectionFollower(settings, OrderBook(settings.corrections_path))
     receiver = Receiver(spool, Pressure(spool, settings), refusals, follower.follow_key_objects)
-    finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver, spool))
+    by_region = region_searcher(
+        settings, reading.database, reading.retriever, refusals, settings.run_path / f"originals-{number}"
+    )
+    fetch = fetcher(settings, receiver, spool)
+    finder = Finder(settings, reading.database, reading.retriever, fetch, by_region)
     entity = ApplicationEntity(settings, receiver, finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
