@@ -1,4 +1,4 @@
-"""Queries by a region: of an indexed image by C-FIND and DICOMweb, and of a posted one; from original pixels or preview."""
+"""Queries by a region: of an indexed image by C-FIND and DICOMweb, and of a posted one, from pixels or preview."""
 
 import json
 from pathlib import Path

@@ -17,10 +17,10 @@ from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.answers import expectations
-from node.query.identifier import Query, read_query
+from node.query.identifier import COMMENTS, Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
-from node.query.response import ResponseEncoder, similarity_elements
+from node.query.response import ResponseEncoder, comment, similarity_elements
 from node.query.retriever import LookAlikes, Match, Retriever
 from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
@@ -200,14 +200,17 @@ class Finder:
     ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
         counting = (Element.INDEXED_INSTANCES, Element.CHANCE_EXPECTATION)  # counting may read further columns
-        count = any(element in query.returned for element in counting)
+        count = query.has_comments or any(element in query.returned for element in counting)
         found = search(snapshot, question, query.level, where, count=count, check=check)
         common = self._common(snapshot, query, question, found)
         pairs = None if found.candidates is None else found.candidates * found.queries
         expected = expectations(self.database.path, snapshot, question, where, pairs)
         for match in found.matches:
             common[Element.CHANCE_EXPECTATION] = expected(match.distance)
-            yield self._look_alike(snapshot, query, match, common, check)
+            values = self._values(snapshot, query, match, check)
+            if query.has_comments:
+                values[COMMENTS] = comment(match, snapshot.code_length, common[Element.CHANCE_EXPECTATION])
+            yield values, self._retrieve_ae_title, common | similarity_elements(query.level, match)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses
@@ -219,16 +222,13 @@ class Finder:
             values = catalog.values(snapshot, entity, query.keys, check)
             yield values, self._retrieve_ae_title, {}
 
-    def _look_alike(
-        self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str], check: catalog.Check
-    ) -> Row:
-        """Keys of the level and above come from the entity, keys below it from its nearest image."""
+    def _values(self, snapshot: Snapshot, query: Query, match: Match, check: catalog.Check) -> dict[str, str]:
+        """Values of keys of the level and above come from the entity, of keys below it from its nearest image."""
         upper = LEVELS.index(query.level)
         own = [keyword for keyword in query.keys if LEVELS.index(LEVEL_OF[keyword]) <= upper]
         lower = [keyword for keyword in query.keys if keyword not in own]
         values = catalog.values(snapshot, match.entity, own, check)
-        values |= catalog.values(snapshot, match.image, lower, check)
-        return values, self._retrieve_ae_title, common | similarity_elements(query.level, match)
+        return values | catalog.values(snapshot, match.image, lower, check)
 
     def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
         """Elements that are the same in every response: the question as understood, and the state of the index."""

@@ -12,7 +12,7 @@ from pydicom.valuerep import VR
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
-from node.query.identifier import RETRIEVE_AE_TITLE, Query
+from node.query.identifier import COMMENTS, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
 from node.query.retriever import Match
 from storage.record import Level
@@ -108,6 +108,13 @@ class ResponseEncoder:
         return field.head[:4] + b"UN\0\0" + LENGTH_32.pack(len(value)) + value
 
 
+def comment(match: Match, code_length: int, expectation: str) -> str:
+    """A look-alike's rank and distance as a text for people, which sorts by rank; `expectation` is that of chance."""
+    chance = " No closer than chance." if expectation and float(expectation) >= 1 else ""
+    apart = f"{match.distance:g} of {code_length} bits apart"
+    return f"Look-alike {match.rank:03d}, {apart}: not the examination asked about.{chance}"
+
+
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
     """Private elements that tell of one look-alike, in a response of a level."""
     best = {
@@ -128,7 +135,8 @@ def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
 def _elements(query: Query) -> Iterable[tuple[BaseTag, str | Element, VR]]:
     """Tag, name and VR of each element that responses to a query may hold."""
     record_key = (RECORD_KEY,) if query.page is not None and query.page.returns_keys else ()
-    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key):
+    comments = (COMMENTS,) if query.has_comments else ()
+    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *comments):
         yield tag_of(keyword), keyword, VR(dictionary_VR(tag_of(keyword)))
     yield Tag(GROUP, query.block), CREATOR, VR.LO
     for element in query.returned:
