@@ -16,7 +16,7 @@ from node.dicom.hierarchy import LEVEL_OF
 from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
-from node.query.answers import expectations
+from node.query.answers import chance_expectation
 from node.query.identifier import COMMENTS, Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
@@ -154,7 +154,7 @@ class Finder:
         """
         if search is None:
             self._fetch_missing(query.question, check)
-            search = self._search(query.question, check)
+            search = self.search_by(query.question, check)
         with self.database.snapshot() as snapshot:
             if query.question is None:
                 rows = self._ordinary(snapshot, query, check, window)
@@ -162,8 +162,8 @@ class Finder:
                 rows = self._similar(snapshot, query, query.question, check, search)
             return list(_bounded(rows))
 
-    def _search(self, question: Question | None, check: catalog.Check) -> Search:
-        """What finds the look-alikes of an example that the request names; no snapshot is open meanwhile."""
+    def search_by(self, question: Question | None, check: catalog.Check) -> Search:
+        """What finds the look-alikes of an indexed example; no snapshot should be open: a region is encoded first."""
         if question is None or question.region is None:
             return self.retriever.similar
         if self._by_region is None:
@@ -203,13 +203,13 @@ class Finder:
         count = query.has_comments or any(element in query.returned for element in counting)
         found = search(snapshot, question, query.level, where, count=count, check=check)
         common = self._common(snapshot, query, question, found)
-        pairs = None if found.candidates is None else found.candidates * found.queries
-        expected = expectations(self.database.path, snapshot, question, where, pairs)
+        expected = chance_expectation(self.database.path, snapshot, found.modality, found.pairs, where.modalities)
         for match in found.matches:
-            common[Element.CHANCE_EXPECTATION] = expected(match.distance)
+            chance = expected(match.distance)
+            common[Element.CHANCE_EXPECTATION] = "" if chance is None else f"{chance:.3g}"
             values = self._values(snapshot, query, match, check)
             if query.has_comments:
-                values[COMMENTS] = comment(match, snapshot.code_length, common[Element.CHANCE_EXPECTATION])
+                values[COMMENTS] = comment(match, snapshot.code_length, chance)
             yield values, self._retrieve_ae_title, common | similarity_elements(query.level, match)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:

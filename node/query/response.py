@@ -108,9 +108,9 @@ class ResponseEncoder:
         return field.head[:4] + b"UN\0\0" + LENGTH_32.pack(len(value)) + value
 
 
-def comment(match: Match, code_length: int, expectation: str) -> str:
+def comment(match: Match, code_length: int, expectation: float | None) -> str:
     """A look-alike's rank and distance as a text for people, which sorts by rank; `expectation` is that of chance."""
-    chance = " No closer than chance." if expectation and float(expectation) >= 1 else ""
+    chance = " No closer than chance." if expectation is not None and expectation >= 1 else ""
     apart = f"{match.distance:g} of {code_length} bits apart"
     return f"Look-alike {match.rank:03d}, {apart}: not the examination asked about.{chance}"
 

@@ -14,6 +14,7 @@ from node.examples.search import ENCODING_S, ExampleSearch
 from node.query.question import Question
 from node.query.retriever import Retriever
 from node.settings import Settings
+from storage.database import columns
 
 SUFFIXES: Final = {"application/dicom": ".dcm", "image/png": ".png", "image/jpeg": ".jpg"}
 """Suffix of the file by the media type that its sender names."""
@@ -62,5 +63,5 @@ class PostedExamples:
             raise Refusal(Status.OUT_OF_RESOURCES, f"example cannot be encoded: {error}") from error
         assert reply.prepared is not None, "it was a file"
         record, digest = reply.prepared.record, None if region else reply.prepared.pixel_digest
-        source = str(PixelSource.ORIGINAL) if region else ""
-        return ExampleSearch(self._retriever, record, reply.codes, reply.outputs, digest, source)
+        own, source = columns.modality(record.series) or modality or None, str(PixelSource.ORIGINAL) if region else ""
+        return ExampleSearch(self._retriever, record, reply.codes, reply.outputs, digest, own, source)
