@@ -18,7 +18,7 @@ from pynetdicom import sop_class as tables
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from node.conformance.statement import CONSTANTS, FIELD, TABLES, TEMPLATE, conformance_statement
-from node.dicom.sop_classes import FIND_CLASSES, MOVE_CLASSES, STORAGE_CLASSES, VERIFICATION
+from node.dicom.sop_classes import FIND_CLASSES, MOVE_CLASSES, STORAGE_CLASSES, STORAGE_COMMITMENT, VERIFICATION
 from node.settings import Settings
 from tests.answering import Node, answering_node
 from tests.documents import DOCS, rows
@@ -63,9 +63,9 @@ def stated(node: Node, syntaxes: list[UID]) -> dict[str, UID]:
     header = ("SOP class", "UID", "role", "transfer syntaxes, preferred first", "extended negotiation", "offered if")
     found = {uid: syntaxes[0] for _, uid, _ in rows("conformance.md", "SOP class", "UID", "state")}
     for _, uid, role, preferred, _, condition in rows("conformance.md", *header):
-        assert role == "SCP"
+        assert role == ("SCU" if uid == STORAGE_COMMITMENT else "SCP")
         usable = [SYNTAX_NAMES[name] for name in preferred.split(", ") if uid and SYNTAX_NAMES[name] in syntaxes]
-        holds = condition == "" or ("`source_peer` is set" in condition and bool(node.settings.source_peer))
+        holds = condition == "" or ("`source_peer`" in condition and bool(node.settings.source_peer))
         found |= {uid: usable[0]} if holds and usable else {}
     return found
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from rich.table import Table
 
 from node.cli.terminal import plain
-from node.home import open_for_reading
+from node.home import open_for_reading, open_outbox, open_questions
 from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
@@ -17,6 +17,7 @@ from storage.corrections.announcing import Settlement, settlement
 from storage.record import LEVELS
 from storage.record import Level as RecordLevel
 from storage.segments.builder import faults
+from storage.spool.outbox import OutboxState
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class NodeStatus:
         Instances that rejection notes keep out of every answer, and those of them that `lookalike restore` brings back.
     announced
         Studies that the PACS announced by Instance Availability Notifications.
+    questions
+        Questions that were sent and wait for an answer.
+    answers
+        Objects of answers: waiting for their destination, sent, given up, and committed by it.
     refused
         What callers were refused since the home folder was made, the latest first.
     pressure
@@ -62,6 +67,8 @@ class NodeStatus:
     rejected: int
     restorable: int
     announced: Settlement
+    questions: int
+    answers: OutboxState
     refused: Sequence[Refused]
     pressure: Fullness
     roles: Mapping[str, int | None]
@@ -77,7 +84,7 @@ def read_status(settings: Settings) -> NodeStatus:
     storage.errors.StorageError
         There is no database yet, or it cannot be read.
     """
-    reading = open_for_reading(settings)
+    reading, (questions, answers) = open_for_reading(settings), asked(settings)
     with reading.database, reading.database.snapshot() as snapshot:
         rejected, restorable = snapshot.rejections.count()
         settled = settlement(snapshot, lambda uid: reading.retriever.spool.is_set_aside(uid) is not None)
@@ -94,12 +101,21 @@ def read_status(settings: Settings) -> NodeStatus:
             rejected=rejected,
             restorable=restorable,
             announced=settled,
+            questions=questions,
+            answers=answers,
             refused=read_refusals(settings.run_path),
             pressure=Pressure(reading.retriever.spool, settings).spool_level(),
             roles=_roles(settings),
             model=snapshot.model,
             code_length=snapshot.code_length,
         )
+
+
+def asked(settings: Settings) -> tuple[int, OutboxState]:
+    """Number of questions that wait, and the state of the answers on their way."""
+    if not settings.ask_path.is_dir():
+        return 0, OutboxState(0, 0, 0, 0)
+    return open_questions(settings).depth(), open_outbox(settings).state()
 
 
 def _roles(settings: Settings) -> dict[str, int | None]:
@@ -124,6 +140,7 @@ def status_table(status: NodeStatus) -> Table:
     table.add_row("model", plain(status.model))
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
     _add_kept_out(table, status)
+    _add_questions(table, status.questions, status.answers)
     table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
     for refused in status.refused:
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))
@@ -132,6 +149,15 @@ def status_table(status: NodeStatus) -> Table:
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
     return table
+
+
+def _add_questions(table: Table, questions: int, answers: OutboxState) -> None:
+    """Add what was asked by sending, and what became of the answers."""
+    table.add_row("questions that wait for an answer", f"{questions:,}")
+    sent = f"{answers.sent:,} sent, of which {answers.committed:,} committed"
+    table.add_row("objects of answers", f"{answers.waiting:,} waiting, {sent}")
+    if answers.given_up:
+        table.add_row("objects of answers given up", f"{answers.given_up:,}")
 
 
 def _add_kept_out(table: Table, status: NodeStatus) -> None:

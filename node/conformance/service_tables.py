@@ -84,7 +84,8 @@ def acceptance_table() -> str:
     header = ("SOP class", "UID", "role", "transfer syntaxes, preferred first", "extended negotiation", "offered if")
     rows = [
         (
-            sop_class_name(uid), uid, "SCP", _syntaxes(TRANSFER_SYNTAXES[service]),
+            sop_class_name(uid), uid, "SCU" if service is Service.COMMITMENT else "SCP",
+            _syntaxes(TRANSFER_SYNTAXES[service]),
             "yes" if uid in FIND_CLASSES else "none", condition(service),
         )
         for uid, service in SERVICES.items()
@@ -99,11 +100,17 @@ def overview_table() -> str:
         (
             sop_class_name(uid),
             "yes" if uid in used else "no",
-            f"yes, if {text}" if (text := condition(service)) else "yes",
+            _provided(service),
         )
         for uid, service in SERVICES.items()
     ]
     return markdown_table(("SOP class", "user (SCU)", "provider (SCP)"), [*rows, (ANY_STORAGE, "yes", "yes")])
+
+
+def _provided(service: Service) -> str:
+    if service is Service.COMMITMENT:
+        return "no"
+    return f"yes, if {text}" if (text := condition(service)) else "yes"
 
 
 def initiation_table() -> str:

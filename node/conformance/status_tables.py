@@ -138,6 +138,13 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         ),
         *NOT_HERE,
     ),
+    Service.COMMITMENT: (
+        StatusUse(Status.SUCCESS, "the report is noted"),
+        StatusUse(Status.NO_SUCH_EVENT_TYPE, "the Event Type ID is neither 1 nor 2"),
+        StatusUse(Status.PROCESSING_FAILURE, "internal error, which the node logs"),
+        *UNREADABLE,
+        *NOT_HERE,
+    ),
 }
 """Statuses of each service, with the conditions under which the node returns them."""
 

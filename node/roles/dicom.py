@@ -9,9 +9,10 @@ from typing import Final
 
 from pydicom import config as pydicom_config
 from pynetdicom import AE, _config
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE, N_EVENT_REPORT
 from pynetdicom.presentation import PresentationContext
 
+from node.ask.commitment import CommitmentService
 from node.ask.incoming_question import IncomingQuestion
 from node.ask.region_queries import region_searcher
 from node.ask.view import ViewFinder
@@ -30,7 +31,7 @@ from node.dicom.negotiation import (
 )
 from node.dicom.quotas import Quotas
 from node.dicom.sop_classes import ASK, Service, offered_services
-from node.home import open_for_reading, open_questions
+from node.home import open_for_reading, open_outbox, open_questions
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
@@ -210,9 +211,10 @@ class ApplicationEntity:
         (self._view if is_view else self.find_service).serve(association, context, request)
 
     def _services(self) -> dict[type, Serve]:
-        """What serves C-FIND, N-CREATE and, where a source PACS is set, C-MOVE and C-GET."""
+        """What serves C-FIND, N-CREATE, N-EVENT-REPORT and, where a source PACS is set, C-MOVE and C-GET."""
         follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
         always: dict[type, Serve] = {C_FIND: self._serve_find, N_CREATE: NotificationService(follower).serve}
+        always[N_EVENT_REPORT] = CommitmentService(partial(open_outbox, self.settings)).serve
         if not self.settings.source_peer:
             return always
         source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.find_service.finder.database)
