@@ -1,6 +1,7 @@
 """The conformance statement is what the code's tables say, and what a running node negotiates and answers."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from pydicom._uid_dict import UID_dictionary as UIDS
@@ -35,9 +36,10 @@ PROPOSED = {uid for uid, entry in UIDS.items() if entry[1] in ("SOP Class", "Met
 SYNTAX_NAMES = {syntax.name: syntax for syntax in AllTransferSyntaxes}
 
 
-@pytest.fixture(scope="module", params=["alone", "before a PACS"])
+@pytest.fixture(scope="module", params=["alone", "before a PACS", "as an archive"])
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    settings = PACS if request.param == "before a PACS" else {}
+    choices: dict[str, dict[str, Any]] = {"before a PACS": PACS, "as an archive": {"retain": "all"}, "alone": {}}
+    settings = choices[request.param]
     with answering_node(tmp_path_factory.mktemp("node"), items=[], **settings) as node:
         yield node
 
@@ -65,7 +67,11 @@ def stated(node: Node, syntaxes: list[UID]) -> dict[str, UID]:
     for _, uid, role, preferred, _, condition in rows("conformance.md", *header):
         assert role == "SCP"
         usable = [SYNTAX_NAMES[name] for name in preferred.split(", ") if uid and SYNTAX_NAMES[name] in syntaxes]
-        holds = condition == "" or ("`source_peer` is set" in condition and bool(node.settings.source_peer))
+        conditions = {
+            "`source_peer` is set": bool(node.settings.source_peer),
+            "`retain` is all": node.settings.retain == "all",
+        }
+        holds = condition == "" or any(conditions[each] for each in condition.split(" or "))
         found |= {uid: usable[0]} if holds and usable else {}
     return found
 

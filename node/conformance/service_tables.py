@@ -45,8 +45,18 @@ INITIATIONS: Final = (
     ("`lookalike check`", (VERIFICATION, *FIND_CLASSES, *MOVE_CLASSES, *GET_CLASSES), "proposed, C-ECHO only"),
     ("`lookalike send`", (), "storage SOP classes of the files, in their transfer syntaxes"),
     ("`lookalike similar --server`", (STUDY_ROOT_FIND,), "query by example"),
-    ("C-MOVE of a caller", MOVE_CLASSES, "to `source_peer`"),
-    ("C-GET of a caller", GET_CLASSES, "to `source_peer`, with the storage SOP classes of the caller (SCP role)"),
+    ("C-MOVE of a caller", MOVE_CLASSES, "to `source_peer`, for what is not kept here"),
+    (
+        "C-MOVE of kept objects",
+        (),
+        "storage SOP classes of the objects, to the destination, in their transfer syntaxes, and in Explicit and "
+        "Implicit VR Little Endian if they are in one of these",
+    ),
+    (
+        "C-GET of a caller",
+        GET_CLASSES,
+        "to `source_peer`, for what is not kept here, with the storage SOP classes of the caller (SCP role)",
+    ),
     (
         "unknown example of a query",
         (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE),

@@ -38,13 +38,18 @@ UNREADABLE: Final = (
 )
 INTERNAL: Final = StatusUse(Status.INTERNAL_ERROR, "internal error, which the node logs")
 RETRIEVAL: Final = (
-    StatusUse(Status.SUCCESS, "all sub-operations succeeded, as the source PACS says"),
-    StatusUse(Status.PENDING, "sub-operations continue, as the source PACS says"),
-    StatusUse(Status.WARNING, "some sub-operations failed or warned, as the source PACS says"),
+    StatusUse(Status.SUCCESS, "all sub-operations succeeded, or nothing kept was named"),
+    StatusUse(Status.PENDING, "sub-operations continue"),
+    StatusUse(Status.WARNING, "some sub-operations failed or warned"),
     StatusUse(Status.CANCEL, "the retrieval was cancelled"),
     StatusUse(
         Status.SUBOPERATIONS_NOT_PERFORMED,
-        "the source PACS does not answer, rejects the association, lacks the service, or is gone; what remained failed",
+        "the source PACS, or the destination of kept objects, does not answer, rejects the association, lacks the "
+        "service, or is gone; what remained failed",
+    ),
+    StatusUse(Status.SUBOPERATIONS_NOT_PERFORMED, "no kept object that is named could be sent"),
+    StatusUse(
+        Status.DATA_SET_MISMATCH, "with `retain` all: no level, no value of its unique key, or a wild card", "the key"
     ),
     *UNREADABLE,
     INTERNAL,

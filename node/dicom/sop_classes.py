@@ -110,9 +110,10 @@ class OfferCondition:
 
 ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
 """Services of the AE title under which received objects are questions."""
+KEEPS_OBJECTS: Final = OfferCondition("retain", ("all",))
 CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
-    Service.MOVE: (OfferCondition("source_peer"),),
-    Service.GET: (OfferCondition("source_peer"),),
+    Service.MOVE: (OfferCondition("source_peer"), KEEPS_OBJECTS),
+    Service.GET: (OfferCondition("source_peer"), KEEPS_OBJECTS),
 }
 """Conditions of which one must hold for a service to be offered; services that are not named here always are."""
 

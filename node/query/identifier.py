@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 CONTROL = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel"})
 """Elements that say how a request is to be read; they are no keys."""
 RETRIEVE_AE_TITLE = "RetrieveAETitle"
-"""Attribute of no level, returned and not matched. Instance Availability is not even returned: the node holds no
-objects to be retrieved."""
+INSTANCE_AVAILABILITY = "InstanceAvailability"
+"""Attributes of no level, returned and not matched; the second only where the node keeps objects to be retrieved."""
 
 MAX_KEY_BYTES = 1 << 15
 """Longest value of a key that is no list of UIDs."""
@@ -58,6 +58,8 @@ class Query:
         Number of the private block that the caller used.
     page
         The page that is wanted of a Repository Query, None in any other.
+    returns_availability
+        True if Instance Availability is returned.
     """
 
     level: Level
@@ -68,6 +70,7 @@ class Query:
     character_set: str
     block: int
     page: RecordPage | None = None
+    returns_availability: bool = False
 
 
 def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
@@ -95,7 +98,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     page = _page(identifier, question, block, rules)
     levels = LEVELS if question is not None else at_or_above(level)
     supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
-    texts, unsupported = _texts(identifier, supported, page)
+    texts, unsupported = _texts(identifier, supported, page, rules)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
@@ -109,6 +112,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
         page=page,
+        returns_availability=rules.returns_availability and INSTANCE_AVAILABILITY in identifier,
     )
 
 
@@ -167,14 +171,17 @@ def _names_one(text: str) -> bool:
     return text.strip(PADDING) != "" and {*"*?\\"}.isdisjoint(text)
 
 
-def _texts(identifier: Dataset, supported: set[str], page: RecordPage | None) -> tuple[dict[str, str], list[BaseTag]]:
+def _texts(
+    identifier: Dataset, supported: set[str], page: RecordPage | None, rules: QueryRules
+) -> tuple[dict[str, str], list[BaseTag]]:
     """Texts of the supported keys, and tags of the standard keys that are not matched or not returned.
 
     What is only returned has no text: it is no condition. A sequence is never looked into, for none is kept.
     """
-    texts, unsupported = {}, []
     ignored = CONTROL if page is None else CONTROL | PAGING
-    returned = {*supported, RETRIEVE_AE_TITLE} if page is None else {*supported, RETRIEVE_AE_TITLE, RECORD_KEY}
+    returned = {*supported, RETRIEVE_AE_TITLE, *((RECORD_KEY,) if page else ())}
+    returned |= {INSTANCE_AVAILABILITY} if rules.returns_availability else set()
+    texts, unsupported = {}, []
     for tag in list(identifier.keys()):
         if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ignored:
             continue

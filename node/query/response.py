@@ -12,8 +12,12 @@ from pydicom.valuerep import VR
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
-from node.query.identifier import RETRIEVE_AE_TITLE, Query
+from node.query.identifier import INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
+from node.query.question import EXAMPLE_KINDS, Question
+from node.query.retriever import LookAlikes, Match, Retriever
+from storage.database.snapshot import Snapshot
+from storage.record import Level
 
 UTF_8: Final = "ISO_IR 192"
 WHOLE_UNICODE: Final = {UTF_8: "utf-8", "GB18030": "gb18030"}
@@ -106,10 +110,64 @@ class ResponseEncoder:
         return field.head[:4] + b"UN\0\0" + LENGTH_32.pack(len(value)) + value
 
 
+def common_elements(
+    snapshot: Snapshot, query: Query, question: Question, found: LookAlikes, retriever: Retriever
+) -> dict[Element, str]:
+    """Elements that are the same in every response: the question as understood, and the state of the index."""
+    distance = question.maximum_distance
+    examples = {
+        element: "\\".join(question.examples) if level == question.example_level else ""
+        for element, level in EXAMPLE_KINDS.items()
+    }
+    return examples | {
+        Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
+        Element.EXAMPLE_REGION: "",
+        Element.MAXIMUM_MATCHES: str(question.maximum_matches),
+        Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
+        Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
+        Element.AGGREGATION: str(question.aggregation),
+        Element.MODEL_IDENTIFIER: retriever.model,
+        Element.INDEX_SNAPSHOT: snapshot.identifier,
+        Element.RANKING: str(found.ranking),
+        Element.DISTINCT: str(question.distinct),
+        Element.CODE_LENGTH: str(snapshot.code_length),
+        Element.COVERAGE: _coverage(retriever) if Element.COVERAGE in query.returned else "",
+        Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
+    }
+
+
+def _coverage(retriever: Retriever) -> str:
+    """COMPLETE if every received instance is indexed; this looks through the spool."""
+    return "BACKFILLING" if retriever.spool.depth() else "COMPLETE"
+
+
+def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
+    """Elements of one match."""
+    best = {
+        Element.BEST_MATCH_SOP_INSTANCE_UID: match.image.uids[Level.IMAGE],
+        Element.BEST_MATCH_SERIES_INSTANCE_UID: match.image.uids[Level.SERIES],
+    }
+    return {
+        Element.SIMILARITY_RANK: str(match.rank),
+        Element.SIMILARITY_SCORE: _decimal(match.score),
+        Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
+        Element.HAMMING_DISTANCE: str(round(match.distance)),
+        Element.DUPLICATES: "" if match.duplicates is None else str(match.duplicates),
+        Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
+        **(best if level != Level.IMAGE else {}),
+    }
+
+
+def _decimal(score: float) -> str:
+    """VR DS (PS3.5 section 6.2)."""
+    return f"{score:.6f}".rstrip("0").rstrip(".")
+
+
 def _elements(query: Query) -> Iterable[tuple[BaseTag, str | Element, VR]]:
     """Tag, name and VR of each element that responses to a query may hold."""
     record_key = (RECORD_KEY,) if query.page is not None and query.page.returns_keys else ()
-    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key):
+    availability = (INSTANCE_AVAILABILITY,) if query.returns_availability else ()
+    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *availability):
         yield tag_of(keyword), keyword, VR(dictionary_VR(tag_of(keyword)))
     yield Tag(GROUP, query.block), CREATOR, VR.LO
     for element in query.returned:

@@ -28,6 +28,8 @@ class QueryRules:
         True if an empty stored value of a Required key matches any key (PS3.4 C.2.2.1.2).
     refuses_unsupported
         True to refuse a query with a key that is not matched or not returned, instead of flagging its responses.
+    returns_availability
+        True if Instance Availability is a key that is returned.
     """
 
     patient_root: bool = False
@@ -39,6 +41,7 @@ class QueryRules:
     matches_all_values: bool = False
     empty_matches: bool = True
     refuses_unsupported: bool = False
+    returns_availability: bool = False
 
 
 STUDY_ROOT = QueryRules()

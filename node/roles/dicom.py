@@ -20,7 +20,7 @@ from node.dicom.listener import Listener
 from node.dicom.negotiation import CALLER_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection, Serve
 from node.dicom.quotas import Quotas
 from node.dicom.sop_classes import ASK, Service, offered_services
-from node.home import open_for_reading, open_questions
+from node.home import open_for_reading, open_objects, open_questions
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
@@ -30,6 +30,8 @@ from node.query.find_service import FindService
 from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.get import GetRelay
 from node.retrieve.hidden import HiddenInstances
+from node.retrieve.kept import KeptObjects
+from node.retrieve.local import LocalRetrieval
 from node.retrieve.move import MoveRelay
 from node.retrieve.relay import serve
 from node.retrieve.source import SourceArchive
@@ -184,11 +186,19 @@ class ApplicationEntity:
         return ae
 
     def _services(self) -> dict[type, Serve]:
-        """What serves C-FIND, N-CREATE and, where a source PACS is set, C-MOVE and C-GET."""
+        """What serves C-FIND, N-CREATE and retrievals."""
         follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
         always: dict[type, Serve] = {C_FIND: self.find_service.serve, N_CREATE: NotificationService(follower).serve}
-        if not self.settings.source_peer:
-            return always
-        source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.find_service.finder.database)
-        move, get = MoveRelay(self.settings, source, hidden), GetRelay(self.settings, source, hidden)
-        return always | {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
+        return always | self._retrievals()
+
+    def _retrievals(self) -> dict[type, Serve]:
+        """What serves C-MOVE and C-GET: the kept objects, the source PACS, or both; nothing if neither is set."""
+        settings, database = self.settings, self.find_service.finder.database
+        move, get = None, None
+        if settings.source_peer:
+            source, hidden = SourceArchive(settings, self.receiver), HiddenInstances(database)
+            move, get = MoveRelay(settings, source, hidden).relay, GetRelay(settings, source, hidden).relay
+        if settings.retain == "all":
+            local = LocalRetrieval(settings, KeptObjects(settings, database, open_objects(settings)), move, get)
+            move, get = local.move, local.get
+        return {C_MOVE: partial(serve, move), C_GET: partial(serve, get)} if move and get else {}

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderBook
-from node.home import Reading
+from node.home import Reading, open_objects
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.query.find import Finder
 from node.retrieve.fetch import ExampleFetcher
+from node.retrieve.kept import KeptObjects
 from node.retrieve.source import SourceArchive
 from node.settings import Settings
 from node.web.example_encoder import ExampleEncoder
@@ -32,6 +33,8 @@ class WebResources:
         Takes instances into the spool as it does those of C-STORE.
     source
         The PACS that holds the images; None if none is set.
+    kept
+        Objects that the node keeps itself.
     """
 
     settings: Settings
@@ -40,6 +43,7 @@ class WebResources:
     examples: ExampleEncoder
     receiver: Receiver
     source: SourceArchive | None
+    kept: KeptObjects
 
     @classmethod
     def of(cls, settings: Settings, reading: Reading) -> "WebResources":
@@ -51,7 +55,8 @@ class WebResources:
         fetches = source is not None and settings.fetch_missing_example
         fetch = ExampleFetcher(settings, source, spool).fetch if source is not None and fetches else None
         finder = Finder(settings, reading.database, reading.retriever, fetch)
-        return cls(settings, reading, finder, ExampleEncoder(settings), receiver, source)
+        kept = KeptObjects(settings, reading.database, open_objects(settings))
+        return cls(settings, reading, finder, ExampleEncoder(settings), receiver, source, kept)
 
     def close(self) -> None:
         """End what runs beside the endpoints, and write what was counted."""

@@ -133,7 +133,10 @@ class SearchService:
         Refusal, HTTPException
             It cannot be answered, or not as strictly as the client demands.
         """
-        rules = QueryRules(relational=True, empty_matches=self._settings.empty_matches)
+        settings = self._settings
+        rules = QueryRules(
+            relational=True, empty_matches=settings.empty_matches, returns_availability=settings.retain == "all"
+        )
         query = read_query(wanted.identifier(), rules)
         warnings = [*wanted.ignored, *_unsupported(query)]
         if wanted.is_strict and warnings:
