@@ -130,6 +130,8 @@ class Settings(WebSettings):
     """AE titles of the callers whose corrections are followed; empty: those of every caller."""
     retain: Literal["none", "preview", "all"] = "preview"
     """What stays of images after indexing: none; preview: 224 x 224 pixels; all: the objects, too, to be retrieved."""
+    commitment_limit_s: float = Field(86_400, gt=0)
+    """Seconds for which a report of storage commitment waits for its instances and is offered to its peer."""
     correction_limit_s: float = Field(10, gt=0)
     """Seconds after which a correction that is not in force yet is answered with A700."""
     set_aside_notes: int = Field(100_000, ge=1)
@@ -232,6 +234,11 @@ class Settings(WebSettings):
     def objects_path(self) -> Path:
         """Folder of the original objects that are kept."""
         return self.home / "objects"
+
+    @property
+    def commitments_path(self) -> Path:
+        """Folder of requests for storage commitment that are not reported yet."""
+        return self.home / "commitments"
 
     @property
     def ask_path(self) -> Path:

@@ -1,9 +1,11 @@
 """A node that keeps objects is the archive of real programs: DCMTK and Orthanc get back what was stored."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -12,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from node.cli.send import files
 from tests.clients import OrthancUser
 from tests.orthanc import Orthanc, running_orthanc
-from tests.running import RunningNode, free_port, program, run_peer
+from tests.running import RunningNode, free_port, program, run_peer, wait_until
 from tests.test_retrieve_peers import images_of, syntax_of
 
 pytestmark = pytest.mark.peers
@@ -55,7 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Iterator[S
         yield Site(node, orthanc, view, paths)
 
 
-def contents(paths: Iterator[Path] | list[Path]) -> dict[str, object]:
+def contents(paths: Iterator[Path] | list[Path]) -> dict[str, Any]:
     """Data sets by SOP Instance UID."""
     return {dataset.SOPInstanceUID: dataset for dataset in map(dcmread, paths)}
 
@@ -106,3 +108,16 @@ def test_orthanc_moves_every_study_to_itself_compressed_ones_too(site: Site) -> 
         for name in site.orthanc.call("/instances")
     }
     assert found == set().union(*whole.values())
+
+
+def test_orthanc_is_told_which_of_its_images_the_node_commits_itself_to(site: Site) -> None:
+    known = [(str(each.SOPClassUID), uid) for uid, each in contents(site.paths[:3]).items()]
+    request = {"DicomInstances": [*known, (known[0][0], "2.25.404")]}
+
+    path = site.orthanc.call("/modalities/node/storage-commitment", json.dumps(request).encode())["Path"]
+    wait_until(lambda: site.orthanc.call(path)["Status"] != "Pending", "the report", 60)
+
+    report = site.orthanc.call(path)
+    assert report["Status"] == "Failure"
+    assert sorted(each["SOPInstanceUID"] for each in report["Success"]) == sorted(uid for _, uid in known)
+    assert [(each["SOPInstanceUID"], each["FailureReason"]) for each in report["Failures"]] == [("2.25.404", 0x0112)]

@@ -18,6 +18,7 @@ from node.dicom.sop_classes import (
     MOVE_CLASSES,
     SERVICES,
     STORAGE_CLASSES,
+    STORAGE_COMMITMENT,
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
@@ -38,7 +39,7 @@ RESULT_CLASSES: Final = (
     UID("1.2.840.10008.5.1.4.1.1.88.33"),
     UID("1.2.840.10008.5.1.4.1.1.7"),
     UID("1.2.840.10008.5.1.4.1.1.88.59"),
-    UID("1.2.840.10008.1.20.1"),
+    STORAGE_COMMITMENT,
 )
 """SOP classes of answers to questions that were sent, and Storage Commitment."""
 INITIATIONS: Final = (
@@ -67,6 +68,7 @@ INITIATIONS: Final = (
         (STUDY_ROOT_FIND, STUDY_ROOT_GET),
         "to `source_peer`, if the image is not indexed, or its original pixels are needed",
     ),
+    ("report of storage commitment", (STORAGE_COMMITMENT,), "to the requester, by its entry in `peers` (SCP role)"),
     ("answer to a question", RESULT_CLASSES, "to `answers_to` of the caller, or else `source_peer`"),
 )
 """Activities for which the node requests associations: their SOP classes, and remarks."""

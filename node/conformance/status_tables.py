@@ -138,6 +138,19 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         ),
         *NOT_HERE,
     ),
+    Service.COMMITMENT: (
+        StatusUse(Status.SUCCESS, "the request is durable, and will be reported"),
+        StatusUse(
+            Status.PROCESSING_FAILURE, "the action information is no data set, or an internal error, which is logged"
+        ),
+        StatusUse(Status.NO_SUCH_INSTANCE, "Requested SOP Instance UID is not the well-known one"),
+        StatusUse(Status.INVALID_ARGUMENT_VALUE, "an attribute is missing or empty, or is no UID or sequence"),
+        StatusUse(Status.NO_SUCH_ACTION, "Action Type ID is not 1"),
+        StatusUse(
+            Status.RESOURCE_LIMITATION, "the disk is full, too many requests wait, or this one has more than 8 MiB"
+        ),
+        *NOT_HERE,
+    ),
 }
 """Statuses of each service, with the conditions under which the node returns them."""
 

@@ -15,6 +15,7 @@ from node.dicom.command_set import (
     C_STORE_RQ,
     COMMAND,
     LAST,
+    N_ACTION_RQ,
     N_CREATE_RQ,
     Request,
     has_data_set,
@@ -37,6 +38,7 @@ SERVICE_OF_COMMAND: Final = {
     C_GET_RQ: Service.GET,
     C_STORE_RQ: Service.STORAGE,
     N_CREATE_RQ: Service.AVAILABILITY,
+    N_ACTION_RQ: Service.COMMITMENT,
 }
 """Which service a request belongs to; every other request is refused as not recognized."""
 

@@ -29,6 +29,7 @@ STUDY_ROOT_GET: Final = UID("1.2.840.10008.5.1.4.1.2.2.3")
 GET_CLASSES: Final = (STUDY_ROOT_GET, PATIENT_ROOT_GET)
 
 AVAILABILITY_NOTIFICATION: Final = UID("1.2.840.10008.5.1.4.33")
+STORAGE_COMMITMENT: Final = UID("1.2.840.10008.1.20.1")
 
 DICOM_ROOT: Final = "1.2.840.10008."
 STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."
@@ -81,6 +82,7 @@ class Service(Enum):
     MOVE = "move"
     GET = "get"
     AVAILABILITY = "availability"
+    COMMITMENT = "commitment"
     STORAGE = "storage"
 
 
@@ -114,6 +116,7 @@ KEEPS_OBJECTS: Final = OfferCondition("retain", ("all",))
 CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
     Service.MOVE: (OfferCondition("source_peer"), KEEPS_OBJECTS),
     Service.GET: (OfferCondition("source_peer"), KEEPS_OBJECTS),
+    Service.COMMITMENT: (KEEPS_OBJECTS,),
 }
 """Conditions of which one must hold for a service to be offered; services that are not named here always are."""
 
@@ -133,6 +136,7 @@ TRANSFER_SYNTAXES: Final = {
     Service.MOVE: (Explicit, Implicit),
     Service.GET: (Explicit, Implicit),
     Service.AVAILABILITY: (Explicit, Implicit),
+    Service.COMMITMENT: (Explicit, Implicit),
 }
 """What is accepted, in order of preference; for storage it is whichever the sender proposes first."""
 SERVICES: Final = {
@@ -141,6 +145,7 @@ SERVICES: Final = {
     **dict.fromkeys(MOVE_CLASSES, Service.MOVE),
     **dict.fromkeys(GET_CLASSES, Service.GET),
     AVAILABILITY_NOTIFICATION: Service.AVAILABILITY,
+    STORAGE_COMMITMENT: Service.COMMITMENT,
 }
 """Service of each SOP class that is not one of storage."""
 

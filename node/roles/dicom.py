@@ -4,14 +4,18 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final
 
 from pydicom import config as pydicom_config
 from pynetdicom import AE, _config
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION, N_CREATE
 
 from node.ask.incoming_question import IncomingQuestion
+from node.commitment.reporter import CommitmentReporter
+from node.commitment.service import CommitmentService
+from node.commitment.verdict import Judge
 from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
@@ -37,6 +41,7 @@ from node.retrieve.relay import serve
 from node.retrieve.source import SourceArchive
 from node.roles.kernel_cache import load_kernels
 from node.roles.probe import answers
+from node.roles.threads import vital_thread
 from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.spool.queue import Spool
@@ -71,12 +76,20 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     if entity.is_alive():
         heartbeat.renew()  # ready
     logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
-    while not stop.wait(WRITE_EVERY_S):
-        if entity.is_alive():
-            heartbeat.renew()
-        refusals.write()
+    with _reporting(settings, entity.judge(), stop, number):
+        while not stop.wait(WRITE_EVERY_S):
+            if entity.is_alive():
+                heartbeat.renew()
+            refusals.write()
     entity.stop()
     refusals.write()
+
+
+def _reporting(settings: Settings, judge: Judge, stop: threading.Event, number: int) -> AbstractContextManager[None]:
+    """Have the first receiver report storage commitment, where objects are kept."""
+    if settings.retain != "all" or number != 1:
+        return nullcontext()
+    return vital_thread("commitment", stop, partial(CommitmentReporter(settings, judge).run, stop))
 
 
 def fetcher(settings: Settings, receiver: Receiver, spool: Spool) -> Fetch | None:
@@ -189,7 +202,18 @@ class ApplicationEntity:
         """What serves C-FIND, N-CREATE and retrievals."""
         follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
         always: dict[type, Serve] = {C_FIND: self.find_service.serve, N_CREATE: NotificationService(follower).serve}
-        return always | self._retrievals()
+        return always | self._retrievals() | self._commitments()
+
+    def _commitments(self) -> dict[type, Serve]:
+        """What serves requests for storage commitment; nothing if no objects are kept."""
+        if self.settings.retain != "all":
+            return {}
+        return {N_ACTION: CommitmentService(self.settings, self.judge()).serve}
+
+    def judge(self) -> Judge:
+        """What decides about storage commitment."""
+        finder = self.find_service.finder
+        return Judge(finder.database, open_objects(self.settings), finder.retriever.spool)
 
     def _retrievals(self) -> dict[type, Serve]:
         """What serves C-MOVE and C-GET: the kept objects, the source PACS, or both; nothing if neither is set."""
