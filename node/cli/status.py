@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from rich.filesize import decimal
 from rich.table import Table
 
 from node.cli.terminal import plain
-from node.home import open_for_reading, open_outbox, open_questions
+from node.home import open_for_reading, open_objects, open_outbox, open_questions
 from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
 from storage.corrections.announcing import Settlement, settlement
+from storage.database.database import Database
+from storage.objects.size_table import ObjectUsage
 from storage.record import LEVELS
 from storage.record import Level as RecordLevel
 from storage.segments.builder import faults
@@ -53,6 +56,10 @@ class NodeStatus:
     pressure
         How close the fullest limit of the spool is: above the settings `busy_share` and `closed_share` senders wait,
         and are rejected.
+    kept_bytes
+        Disk space by what is kept there: records, codes, previews, outputs and objects.
+    objects
+        Number of original objects that are kept.
     roles
         Process numbers by role, and from the second process of a role on its number; None where it is not running.
     """
@@ -71,6 +78,8 @@ class NodeStatus:
     answers: OutboxState
     refused: Sequence[Refused]
     pressure: Fullness
+    kept_bytes: Mapping[str, int]
+    objects: int
     roles: Mapping[str, int | None]
     model: str
     code_length: int
@@ -85,9 +94,9 @@ def read_status(settings: Settings) -> NodeStatus:
         There is no database yet, or it cannot be read.
     """
     reading, (questions, answers) = open_for_reading(settings), asked(settings)
+    spool, objects = reading.retriever.spool, open_objects(settings).usage()
     with reading.database, reading.database.snapshot() as snapshot:
         rejected, restorable = snapshot.rejections.count()
-        settled = settlement(snapshot, lambda uid: reading.retriever.spool.is_set_aside(uid) is not None)
         entries = snapshot.segment_entries
         wrong = faults(reading.database, entries)
         return NodeStatus(
@@ -95,16 +104,18 @@ def read_status(settings: Settings) -> NodeStatus:
             rows=snapshot.rows,
             segment_rows=sum(entry.rows for entry in takewhile(lambda entry: entry.name not in wrong, entries)),
             segment_faults=tuple(wrong.values()),
-            waiting=reading.retriever.spool.depth(),
-            set_aside=dict(reading.retriever.spool.reasons()),
-            set_aside_deleted=reading.retriever.spool.set_aside_deleted(),
+            waiting=spool.depth(),
+            set_aside=dict(spool.reasons()),
+            set_aside_deleted=spool.set_aside_deleted(),
             rejected=rejected,
             restorable=restorable,
-            announced=settled,
+            announced=settlement(snapshot, lambda uid: spool.is_set_aside(uid) is not None),
             questions=questions,
             answers=answers,
             refused=read_refusals(settings.run_path),
-            pressure=Pressure(reading.retriever.spool, settings).spool_level(),
+            pressure=Pressure(spool, settings).spool_level(),
+            kept_bytes=_kept_bytes(reading.database, objects),
+            objects=objects.objects,
             roles=_roles(settings),
             model=snapshot.model,
             code_length=snapshot.code_length,
@@ -116,6 +127,14 @@ def asked(settings: Settings) -> tuple[int, OutboxState]:
     if not settings.ask_path.is_dir():
         return 0, OutboxState(0, 0, 0, 0)
     return open_questions(settings).depth(), open_outbox(settings).state()
+
+
+def _kept_bytes(database: Database, objects: ObjectUsage) -> dict[str, int]:
+    of_codes = {"rows": "codes", "previews": "previews", "outputs": "outputs"}
+    sizes = dict.fromkeys(("records", *of_codes.values()), 0)
+    for table, size_bytes in database.size_bytes().items():
+        sizes[of_codes.get(table, "records")] += size_bytes
+    return sizes | {"objects": objects.size_bytes}
 
 
 def _roles(settings: Settings) -> dict[str, int | None]:
@@ -141,6 +160,9 @@ def status_table(status: NodeStatus) -> Table:
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
     _add_kept_out(table, status)
     _add_questions(table, status.questions, status.answers)
+    for kind, size_bytes in status.kept_bytes.items():
+        number = f"{status.objects:,}, " if kind == "objects" else ""
+        table.add_row(f"disk: {kind}", f"{number}{decimal(size_bytes)}")
     table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
     for refused in status.refused:
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))

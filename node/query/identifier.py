@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 CONTROL = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel"})
 """Elements that say how a request is to be read; they are no keys."""
 RETRIEVE_AE_TITLE = "RetrieveAETitle"
-"""Attribute of no level, returned and not matched. Instance Availability is not even returned: the node holds no
-objects to be retrieved."""
+INSTANCE_AVAILABILITY = "InstanceAvailability"
+"""Attributes of no level, returned and not matched; the second only where the node keeps objects to be retrieved."""
 
 COMMENTS = "PatientComments"
 """Attribute in which look-alikes have their rank, for clients that drop private elements. The node keeps no value of
@@ -64,6 +64,8 @@ class Query:
         The page that is wanted of a Repository Query, None in any other.
     has_comments
         True if look-alikes are to say their rank in Patient Comments.
+    returns_availability
+        True if Instance Availability is returned.
     """
 
     level: Level
@@ -75,6 +77,7 @@ class Query:
     block: int
     page: RecordPage | None = None
     has_comments: bool = False
+    returns_availability: bool = False
 
 
 def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
@@ -102,7 +105,9 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     page = _page(identifier, question, block, rules)
     levels = LEVELS if question is not None else at_or_above(level)
     commented = (COMMENTS,) if question is not None or rules.is_view else ()
-    texts, unsupported = _texts(identifier, levels, commented, page)
+    availability = (INSTANCE_AVAILABILITY,) if rules.returns_availability else ()
+    supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
+    texts, unsupported = _texts(identifier, supported, {*commented, *availability}, page)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
@@ -117,6 +122,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         block=block.block or FIRST_BLOCK,
         page=page,
         has_comments=bool(commented) and tag_of(COMMENTS) in identifier,
+        returns_availability=bool(availability) and INSTANCE_AVAILABILITY in identifier,
     )
 
 
@@ -176,16 +182,15 @@ def _names_one(text: str) -> bool:
 
 
 def _texts(
-    identifier: Dataset, levels: Iterable[Level], commented: Iterable[str], page: RecordPage | None
+    identifier: Dataset, supported: set[str], returned_only: set[str], page: RecordPage | None
 ) -> tuple[dict[str, str], list[BaseTag]]:
     """Texts of the supported keys, and tags of the standard keys that are not matched or not returned.
 
     What is only returned has no text: it is no condition. A sequence is never looked into, for none is kept.
     """
-    texts, unsupported = {}, []
-    supported = {keyword for level in levels for keyword in (*ATTRIBUTES[level], *COMPUTED[level])}
     ignored = CONTROL if page is None else CONTROL | PAGING
-    returned = {*supported, RETRIEVE_AE_TITLE, *commented, *([] if page is None else [RECORD_KEY])}
+    returned = {*supported, RETRIEVE_AE_TITLE, *returned_only, *((RECORD_KEY,) if page else ())}
+    texts, unsupported = {}, []
     for tag in list(identifier.keys()):
         if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ignored:
             continue
