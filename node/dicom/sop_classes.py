@@ -30,8 +30,8 @@ GET_CLASSES: Final = (STUDY_ROOT_GET, PATIENT_ROOT_GET)
 
 AVAILABILITY_NOTIFICATION: Final = UID("1.2.840.10008.5.1.4.33")
 STORAGE_COMMITMENT: Final = UID("1.2.840.10008.1.20.1")
-"""Storage Commitment Push Model: the node is SCP for what it keeps, and SCU of destinations, whose reports it takes over
-their associations, too (PS3.4 J.3.3)."""
+"""Storage Commitment Push Model: the node is SCP for what it keeps, and SCU of destinations, whose reports it takes
+over associations of theirs, too (PS3.4 J.3.3)."""
 
 DICOM_ROOT: Final = "1.2.840.10008."
 STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."

@@ -18,7 +18,7 @@ from node.ask.incoming_question import IncomingQuestion
 from node.ask.region_queries import region_searcher
 from node.ask.view import ViewFinder
 from node.commitment.reporter import CommitmentReporter
-from node.commitment.service import CommitmentService
+from node.commitment.service import CommitmentService, refuse
 from node.commitment.verdict import Judge
 from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
@@ -236,9 +236,9 @@ class ApplicationEntity:
         return always | self._retrievals() | self._commitments()
 
     def _commitments(self) -> dict[type, Serve]:
-        """What serves requests for storage commitment; nothing if no objects are kept."""
+        """What serves requests for storage commitment, or refuses them if no objects are kept."""
         if self.settings.retain != "all":
-            return {}
+            return {N_ACTION: refuse}
         return {N_ACTION: CommitmentService(self.settings, self.judge()).serve}
 
     def judge(self) -> Judge:
