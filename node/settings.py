@@ -102,8 +102,8 @@ class Settings(WebSettings):
     burned_in: Literal["mask", "omit"] = "mask"
     """Cases on a contact sheet whose picture may show a name: mask: without the picture; omit: left out."""
 
-    ranking: Literal["HAMMING", "ASYMMETRIC", "CLASSES"] = "HAMMING"
-    """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC or CLASSES."""
+    ranking: Literal["HAMMING", "ASYMMETRIC", "OUTPUTS", "CLASSES"] = "HAMMING"
+    """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC, OUTPUTS or CLASSES."""
 
     model_path: Path | None = None
     """File of the hash model (.safetensors); None: the model that comes with the node."""

@@ -182,7 +182,9 @@ def similar(
     level: Annotated[str, typer.Option(help="IMAGE, SERIES or STUDY.")] = "IMAGE",
     modality: Annotated[str, typer.Option(help="Only images of this modality, as CT or CT\\\\MR.")] = "",
     other_patients: Annotated[bool, typer.Option(help="Leave out the example's own patient.")] = False,
-    ranking: Annotated[str, typer.Option(help="HAMMING, ASYMMETRIC or CLASSES.  [default: as the node is set]")] = "",
+    ranking: Annotated[
+        str, typer.Option(help="HAMMING, ASYMMETRIC, OUTPUTS or CLASSES.  [default: as the node is set]")
+    ] = "",
     distinct: Annotated[str, typer.Option(help="One case of each SERIES, STUDY or PATIENT, or NONE.")] = "NONE",
     server: Server = None,
     home: Home = None,
