@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +31,7 @@ def job_of(progress: Progress) -> Job:
     return progress.add_job("history", {"source": "PACS"}, {"newest": "2026-01-01"})
 
 
-def study(number: int, **values: object) -> StudyEntry:
+def study(number: int, **values: Any) -> StudyEntry:
     return replace(StudyEntry(f"2.25.{number}", f"2020{1 + number % 12:02d}01", ("CT",), announced=4), **values)
 
 
@@ -118,7 +119,7 @@ def test_a_cancelled_job_leaves_nothing_but_its_name_and_others_keep_theirs(prog
 
     progress.remove_studies(job)
 
-    assert progress.entries(job) == progress.coverage(job) == progress.parked(job) == []
+    assert (progress.entries(job), progress.coverage(job), progress.parked(job)) == ([], [], [])
     assert progress.counts(job) == JobCounts()
     assert len(progress.entries(other)) == 2
     assert progress.jobs()[0].notes == {"why": "by command"}

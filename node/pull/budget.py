@@ -10,7 +10,7 @@ BURST_S: Final = 0.5
 NAP_S: Final = 0.5
 """Longest sleep before whoever waits looks whether to stop."""
 
-Check = Callable[[], None]
+Check = Callable[[], object]
 
 
 class Budget:

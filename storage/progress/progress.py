@@ -65,6 +65,11 @@ class Progress:
         """The job of a name that was planned last, None if there is none."""
         return next((job for job in reversed(self.jobs()) if job.name == name), None)
 
+    def job_at(self, number: int) -> Job:
+        """The job of a number, which must be there."""
+        with self._reading() as reading:
+            return Job.from_bytes(reading.get("jobs", NUMBER.pack(number)) or b"")
+
     def add_job(self, name: str, definition: Definition, walk: Definition) -> Job:
         """Store a new job, which nobody runs yet."""
         with self._writing() as writing:
@@ -82,6 +87,14 @@ class Progress:
             job = replace(job, **changes)
             writing.put("jobs", job.key, job.to_bytes())
         return job
+
+    def change_job_if(self, number: int, state: JobState, wanted: JobState) -> bool:
+        """Change the state of a job, unless another process has changed it meanwhile; True if it was changed."""
+        with self._writing() as writing:
+            job = Job.from_bytes(writing.get("jobs", NUMBER.pack(number)) or b"")
+            if job.state is state:
+                writing.put("jobs", job.key, replace(job, state=wanted).to_bytes())
+        return job.state is state
 
     def record(self, job: Job, entries: Sequence[StudyEntry], walk: Definition | None = None) -> int:
         """Store what one query found, and how far the search is now, all or nothing; return how many are new.
