@@ -44,8 +44,6 @@ class PullJob(BaseModel):
     """True: take only the series with most images of each study."""
     follow: bool = True
     """True: the job looks for new and changed studies once history is in."""
-    reconcile: bool = True
-    """True: what is indexed is compared with the archive every night."""
     studies_per_hour: float = Field(0, ge=0)
     """Number of studies to begin in an hour; 0: no limit."""
     megabytes_per_s: float = Field(0, ge=0)
@@ -106,5 +104,3 @@ class PullSettings(BaseSettings):
     """Seconds between searches for new studies in the archive."""
     pull_follow_days: int = Field(3, ge=1)
     """Number of latest days that these searches cover."""
-    pull_reconcile_at: str = Field("02:30", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    """Time of day, in the job's time zone, at which what is indexed is compared with the archive."""

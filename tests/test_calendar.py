@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from node.pull.calendar import Calendar
+from node.pull.politeness.calendar import Calendar
 from node.pull_settings import PullJob
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.pull.budget import BURST_S, Budget
-from node.pull.patience import LEARN, Patience
+from node.pull.politeness.budget import BURST_S, Budget
+from node.pull.politeness.patience import LEARN, Patience
 
 
 class Clock:

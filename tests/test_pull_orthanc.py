@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     if not Path(PLUGIN).exists():
         pytest.skip("the DICOMweb plug-in of Orthanc is not installed: apt-get install orthanc-dicomweb")
     ours = free_port()
-    options = {"Plugins": [PLUGIN], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+    options: dict[str, Any] = {"Plugins": [PLUGIN], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
     with running_orthanc(tmp_path_factory.mktemp("pacs") / "db", {"node": ("LOOKALIKE", ours)}, **options) as orthanc:
         studies = [study_of(number, 5, StudyDate=f"20{10 + number}0101") for number in range(STUDIES - 2)]
         studies += [study_of(90, 3, StudyDate=""), study_of(91, 3, StudyDate="20991231")]

@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.pull.walk import Walk
-from node.pull.windows import KeyRange, Window
+from node.pull.search.walk import ArchiveWalk
+from node.pull.search.windows import KeyRange, Window
 
 FIRST, LAST = date(2019, 12, 1), date(2021, 2, 3)
 
@@ -39,9 +39,11 @@ def answer(archive: list[Filed], asked: Window | KeyRange, limit: int, says_so: 
     return matches[:limit], says_so and len(matches) > limit
 
 
-def find_all(archive: list[Filed], limit: int, *, undated: bool, says_so: bool = False) -> tuple[set[int], int, Walk]:
+def find_all(
+    archive: list[Filed], limit: int, *, undated: bool, says_so: bool = False
+) -> tuple[set[int], int, ArchiveWalk]:
     """Numbers of the studies that a walk finds, how many queries it took, and the walk at its end."""
-    walk = Walk.of(FIRST, None, LAST, undated=undated)
+    walk = ArchiveWalk.of(FIRST, None, LAST, undated=undated)
     found, queries = set(), 0
     while (asked := walk.query) is not None:
         matches, is_cut = answer(archive, asked, limit, says_so)
@@ -49,7 +51,7 @@ def find_all(archive: list[Filed], limit: int, *, undated: bool, says_so: bool =
         walk = walk.after(len(matches), is_cut=is_cut)
         queries += 1
         if queries % 32 == 0:  # as after a restart
-            walk = Walk.from_json(json.loads(json.dumps(walk.to_json())))
+            walk = ArchiveWalk.from_json(json.loads(json.dumps(walk.to_json())))
     return found, queries, walk
 
 
@@ -94,7 +96,7 @@ def test_an_archive_that_does_not_cut_costs_few_queries() -> None:
 
 
 def test_the_newest_studies_are_found_first() -> None:
-    walk, asked_for = Walk.of(FIRST, LAST, LAST, undated=False), []
+    walk, asked_for = ArchiveWalk.of(FIRST, LAST, LAST, undated=False), []
     while isinstance(asked := walk.query, Window):
         asked_for.append(asked)
         walk = walk.after(0, is_cut=False)

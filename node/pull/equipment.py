@@ -7,14 +7,14 @@ from threading import Event
 
 from node.dicom.message_reader import InstanceStore
 from node.errors import SettingsError
-from node.pull.archive import Archive
-from node.pull.budget import Budget
-from node.pull.calendar import Calendar
 from node.pull.fetching import StudyFetcher
-from node.pull.gate import Gate
 from node.pull.holdings import Holdings
-from node.pull.lister import RangeLister, WorkLister, lister_of
-from node.pull.patience import Patience
+from node.pull.politeness.budget import Budget
+from node.pull.politeness.calendar import Calendar
+from node.pull.politeness.gate import Gate
+from node.pull.politeness.patience import Patience
+from node.pull.search.archive import Archive
+from node.pull.search.lister import RangeLister, WorkLister, lister_of
 from node.pull.transports.get import GetTransport
 from node.pull.transports.move import MoveTransport
 from node.pull.transports.transport import Transport

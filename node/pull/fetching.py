@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from node.errors import PeerError
-from node.pull.archive import Archive
 from node.pull.holdings import Holdings
-from node.pull.listing import ListedInstance, StudyListing, choose, list_study
+from node.pull.search.archive import Archive
+from node.pull.search.listing import ListedInstance, StudyListing, choose, list_study
 from node.pull.transports.transport import Delivery, Transport, batches_of
 from node.pull_settings import PullJob
 from node.settings import Settings

@@ -9,9 +9,9 @@ from threading import Event, Lock, Thread
 from typing import Any, Final
 
 from node.errors import NodeError, PeerError
-from node.pull.archive import PullStoppedError
 from node.pull.equipment import Equipment
-from node.pull.lister import RangeLister
+from node.pull.search.archive import PullStoppedError
+from node.pull.search.lister import RangeLister
 from node.settings import Settings
 from storage.progress.entry import StudyEntry
 from storage.progress.job import Job, JobState

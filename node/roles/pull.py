@@ -13,8 +13,8 @@ from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.processes import Heartbeat
 from node.pull.equipment import equip
-from node.pull.gate import ACTIVE
 from node.pull.jobs import open_progress, start_jobs_of_settings
+from node.pull.politeness.gate import ACTIVE
 from node.pull.runner import JobRunner
 from node.settings import Settings
 from storage.database.database import Database

@@ -9,8 +9,8 @@ from pynetdicom.presentation import StoragePresentationContexts
 
 from node.dicom.message_reader import InstanceStore
 from node.dicom.sop_classes import STUDY_ROOT_GET
-from node.pull.archive import Archive
-from node.pull.budget import Budget
+from node.pull.politeness.budget import Budget
+from node.pull.search.archive import Archive
 from node.pull.transports.transport import Batch, CountedStore, Delivery, problem_of
 from node.retrieve.caller import SubOperations
 from node.retrieve.source import MESSAGE_ID

@@ -8,9 +8,9 @@ from pynetdicom import build_context
 
 from node.dicom.sop_classes import STUDY_ROOT_MOVE
 from node.errors import Status
-from node.pull.archive import Archive
-from node.pull.budget import Budget
 from node.pull.holdings import Holdings
+from node.pull.politeness.budget import Budget
+from node.pull.search.archive import Archive
 from node.pull.transports.transport import Batch, Delivery, problem_of
 from node.retrieve.caller import SubOperations
 from node.retrieve.source import MESSAGE_ID

@@ -12,8 +12,8 @@ from node.dicom.command_set import Request
 from node.dicom.message_reader import InstanceStore
 from node.dicom.message_sink import DataSink
 from node.errors import Refusal, Status, printable
-from node.pull.budget import Budget
-from node.pull.listing import ListedInstance
+from node.pull.politeness.budget import Budget
+from node.pull.search.listing import ListedInstance
 from node.retrieve.caller import SubOperations
 
 UIDS_AT_ONCE: Final = 100

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from node.errors import SettingsError
-from node.pull.responses import UID, text
+from node.pull.search.responses import UID, text
 from storage.durable import write_durably
 
 HEADINGS: Final = frozenset({"studyinstanceuid", "studyuid", "uid"})

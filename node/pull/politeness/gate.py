@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from threading import Event, Lock
 from typing import Final
 
-from node.pull.archive import PullStoppedError
-from node.pull.calendar import Calendar
+from node.pull.politeness.calendar import Calendar
+from node.pull.search.archive import PullStoppedError
 from storage.progress.job import Job, JobState
 from storage.progress.progress import Progress
 from storage.spool.queue import Spool

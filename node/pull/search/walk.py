@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Final, Self
 
-from node.pull.windows import KeyRange, Window
+from node.pull.search.windows import KeyRange, Window
 
 SHOWN_AT_FIRST: Final = 21
 """No archive is known to return fewer matches of a larger number."""
@@ -47,7 +47,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class ArchiveWalk:
     """How far an archive is searched. `query` says what to ask; `after` returns the walk after the answer.
 
     Attributes
@@ -105,7 +105,7 @@ class Walk:
             return Window(self.newest - timedelta(days=days - 1), self.newest)
         return KeyRange(*self.key_texts[-1]) if self.key_texts else None
 
-    def after(self, count: int, *, is_cut: bool) -> "Walk":
+    def after(self, count: int, *, is_cut: bool) -> "ArchiveWalk":
         """Return the walk after the answer to `query`.
 
         Parameters
@@ -129,7 +129,7 @@ class Walk:
             return replace(rest, probes=(*rest.probes[:-1], earlier))
         return rest._verified(probe, count, is_cut)
 
-    def _stepped(self, window: Window, count: int, is_cut: bool) -> "Walk":
+    def _stepped(self, window: Window, count: int, is_cut: bool) -> "ArchiveWalk":
         """Go on before a window, with larger steps where studies are few."""
         step = self.step_days
         if is_cut or count > self.target:
@@ -138,7 +138,7 @@ class Walk:
             step = min(2 * step, MAX_STEP_DAYS)
         return replace(self, newest=window.first - timedelta(days=1), step_days=step)
 
-    def _judged(self, window: Window, count: int, is_cut: bool) -> "Walk":
+    def _judged(self, window: Window, count: int, is_cut: bool) -> "ArchiveWalk":
         """Believe a count, or put the halves of its window on the list."""
         halves = window.halves()
         if halves is None or (count < self._believed and not is_cut):
@@ -149,7 +149,7 @@ class Walk:
         verifying = Probe(earlier, window, count), Probe(later, window, count)
         return replace(self, probes=(*self.probes, *verifying))
 
-    def _verified(self, earlier: Probe, count: int, is_cut: bool) -> "Walk":
+    def _verified(self, earlier: Probe, count: int, is_cut: bool) -> "ArchiveWalk":
         """Compare two halves with their whole, and judge each half."""
         assert earlier.whole is not None
         assert earlier.sibling is not None
@@ -163,7 +163,7 @@ class Walk:
         assert halves is not None
         return walk._judged(earlier.window, count, is_cut)._judged(halves[0], later_count, later_cut)
 
-    def _after_keys(self, asked: KeyRange, count: int, is_cut: bool) -> "Walk":
+    def _after_keys(self, asked: KeyRange, count: int, is_cut: bool) -> "ArchiveWalk":
         """Divide a range of keys whose count is not believed; there is nothing to verify it by but its parts."""
         parts = asked.parts() if is_cut or count >= self._believed else []
         texts = [(part.text, part.is_whole) for part in reversed(parts)]

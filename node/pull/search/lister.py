@@ -6,10 +6,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from node.pull.archive import Archive, ArchiveQueries
-from node.pull.listing import list_range, list_studies, wanted_studies
-from node.pull.walk import Walk
-from node.pull.work_list import work_list_uids
+from node.pull.search.archive import Archive, ArchiveQueries
+from node.pull.search.listing import list_range, list_studies, wanted_studies
+from node.pull.search.walk import ArchiveWalk
+from node.pull.search.work_list import work_list_uids
 from node.pull_settings import PullJob
 from storage.progress.entry import StudyEntry, StudyState
 from storage.progress.job import Job
@@ -36,9 +36,9 @@ class RangeLister:
         self._progress, self._number, self._definition, self._most = progress, job.number, definition, most
 
     @property
-    def walk(self) -> Walk:
+    def walk(self) -> ArchiveWalk:
         """How far the archive is searched."""
-        return Walk.from_json(self._progress.job_at(self._number).walk)
+        return ArchiveWalk.from_json(self._progress.job_at(self._number).walk)
 
     @property
     def is_finished(self) -> bool:
@@ -48,7 +48,7 @@ class RangeLister:
     def step(self, queries: ArchiveQueries) -> bool:
         """Ask for one range."""
         job = self._progress.job_at(self._number)
-        walk = Walk.from_json(job.walk)
+        walk = ArchiveWalk.from_json(job.walk)
         if walk.query is None:
             return False
         entries, found = list_range(queries, self._definition, walk.query, self._most)
@@ -59,7 +59,7 @@ class RangeLister:
         """List the latest dates once more; return how many studies are new."""
         job, known, new = self._progress.job_at(self._number), self.walk, 0
         last = self._definition.last_date
-        walk = Walk.of(max(first, self._definition.first_date), last and min(last, today), today, undated=False)
+        walk = ArchiveWalk.of(max(first, self._definition.first_date), last and min(last, today), today, undated=False)
         walk = replace(walk, shown=known.shown, limit=known.limit, step_days=(today - first).days + 1)
         while (asked := walk.query) is not None:
             entries, found = list_range(queries, self._definition, asked, self._most)
@@ -102,7 +102,7 @@ def first_position(definition: PullJob, today: date, target: int) -> dict[str, A
         return _position(0, is_finished=False)
     last = definition.last_date
     undated = definition.undated and last is None
-    return Walk.of(definition.first_date, last, today, undated=undated, target=target).to_json()
+    return ArchiveWalk.of(definition.first_date, last, today, undated=undated, target=target).to_json()
 
 
 def lister_of(progress: Progress, job: Job, definition: PullJob, folder: Path, most: int) -> RangeLister | WorkLister:

@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from node.dicom.message_reader import InstanceStore
 from node.dicom.sop_classes import STUDY_ROOT_FIND
 from node.errors import PeerError, Refusal, Status, printable
-from node.pull.patience import Patience
+from node.pull.politeness.patience import Patience
 from node.query.data_set import read_data_set
 from node.retrieve.source import MESSAGE_ID, SourceArchive
 from node.settings import Settings
