@@ -15,6 +15,7 @@ from pydantic_settings import (
 )
 
 from node.peers import RemoteEntity
+from node.pull_settings import PullSettings
 from node.web_settings import WebSettings
 
 DEFAULT_HOME = Path("var")
@@ -26,7 +27,7 @@ Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, 
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(WebSettings):
+class Settings(PullSettings, WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -268,6 +269,16 @@ class Settings(WebSettings):
     def corrections_path(self) -> Path:
         """Folder of orders to the process that writes the database."""
         return self.home / "corrections"
+
+    @property
+    def pull_path(self) -> Path:
+        """Folder of the progress of jobs that bring in studies."""
+        return self.home / "pull"
+
+    @property
+    def pulls(self) -> bool:
+        """True if there are such jobs, in the settings or by command: then the role `pull` runs."""
+        return bool(self.pull_jobs) or (self.pull_path / "data.mdb").is_file()
 
     @property
     def run_path(self) -> Path:
