@@ -14,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from node.access_settings import AE_TITLE, AccessSettings, is_loopback
 from node.peers import RemoteEntity
 from node.web_settings import WebSettings
 
@@ -21,12 +22,11 @@ DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 PREFIX = "LOOKALIKE_"
 """What the environment variable of a setting begins with."""
-AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
 Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(WebSettings):
+class Settings(AccessSettings, WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -258,6 +258,16 @@ class Settings(WebSettings):
         return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property
+    def is_for_this_machine(self) -> bool:
+        """True if only programs of this machine reach the node."""
+        return is_loopback(self.host)
+
+    @property
+    def plain_dicom_host(self) -> str:
+        """Address on which DICOM without TLS is offered: `host`, or that of this machine."""
+        return self.host if self.allow_plain_dicom or self.is_for_this_machine else "127.0.0.1"
+
+    @property
     def address_family(self) -> socket.AddressFamily:
         """Family of sockets that listen on `host`."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -266,4 +276,4 @@ class Settings(WebSettings):
     def url(self) -> str:
         """Address of the web page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.http_port}/"
+        return f"http{'s' if self.https else ''}://{host}:{self.http_port}/"

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from node.access_settings import Right
 from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, RETURN_ONLY, UNIQUE, at_or_above, tag_of
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
@@ -83,12 +84,14 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     Raises
     ------
     Refusal
-        A900: level missing or not of this model, contradictory or missing keys, a value that cannot be read. By the
-        rules also a query that needs relational queries, or has a key that is not supported.
+        0124: the caller has no right to it. A900: level missing or not of this model, contradictory or missing keys, a
+        value that cannot be read. By the rules also a query that needs relational queries, or has a key that is not
+        supported.
     """
     block = _readable_block(identifier)
     level = _level(identifier, patient_root=rules.patient_root)
     question = read_question(block)
+    rules.caller.check(Right.FIND if question is None else Right.SIMILAR)
     if question is None and rules.example_mandatory:
         example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
         raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)

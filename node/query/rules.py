@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from node.access.callers import OWN_PROGRAMS, Caller
+
 
 @dataclass(frozen=True, slots=True)
 class QueryRules:
@@ -28,6 +30,8 @@ class QueryRules:
         True if an empty stored value of a Required key matches any key (PS3.4 C.2.2.1.2).
     refuses_unsupported
         True to refuse a query with a key that is not matched or not returned, instead of flagging its responses.
+    caller
+        Who sent it: what it may ask for, and what its answers may hold.
     """
 
     patient_root: bool = False
@@ -39,6 +43,7 @@ class QueryRules:
     matches_all_values: bool = False
     empty_matches: bool = True
     refuses_unsupported: bool = False
+    caller: Caller = OWN_PROGRAMS
 
 
 STUDY_ROOT = QueryRules()

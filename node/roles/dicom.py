@@ -11,6 +11,9 @@ from pydicom import config as pydicom_config
 from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
 
+from node.access.callers import Callers, Origin, UnknownCallerError
+from node.access.tls import dicom_context
+from node.access_settings import Right
 from node.ask.incoming_question import IncomingQuestion
 from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
@@ -101,10 +104,12 @@ class ApplicationEntity:
         self.find_service = FindService(settings, finder)
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
         self.services: Mapping[str, frozenset[Service]] = services_by_title(settings)
+        self._callers = Callers(settings)
         self._questions = open_questions(settings)
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
+        self._tls_listener: Listener | None = None
         self._probed_s, self._answered = -PROBE_EVERY_S, False
 
     def start(self) -> None:
@@ -119,15 +124,20 @@ class ApplicationEntity:
         _config.LOG_REQUEST_IDENTIFIERS = False  # patients first: identifiers stay out of the log
         _config.LOG_RESPONSE_IDENTIFIERS = False
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
-        address = (self.settings.host, self.settings.port)
-        shared, services = self.settings.receivers > 1, self._services()
-        self._listener = Listener(self._ae(), address, self.receiver, self, shared=shared, services=services)
+        settings, services = self.settings, self._services()
+        listen = partial(Listener, shared=settings.receivers > 1, services=services)
+        plain = (settings.plain_dicom_host, settings.port)
+        self._listener = listen(self._ae(), plain, self.receiver, self)
+        if settings.tls_port:
+            secure = (settings.host, settings.tls_port)
+            self._tls_listener = listen(self._ae(), secure, self.receiver, self, tls=dicom_context(settings))
 
     def stop(self) -> None:
         """Stop listening and close what is open."""
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
+        for listener in (self._listener, self._tls_listener):
+            if listener is not None:
+                listener.stop()
+        self._listener = self._tls_listener = None
 
     def is_alive(self) -> bool:
         """True if the entity still answers: every few seconds it asks itself for an association and a C-ECHO.
@@ -138,7 +148,8 @@ class ApplicationEntity:
             The thread that accepts connections has ended: the role must end, too, to be started again.
         """
         listener = self._listener
-        if listener is None or not listener.is_running:
+        secure = self._tls_listener
+        if listener is None or not listener.is_running or (secure is not None and not secure.is_running):
             raise RuntimeError("the thread that accepts connections has ended")
         now = time.monotonic()
         if now - self._probed_s >= PROBE_EVERY_S:
@@ -148,15 +159,19 @@ class ApplicationEntity:
                 logger.error("this receiver does not answer itself within %.0f s", PROBE_TIMEOUT_S)
         return self._answered
 
-    def admit(self, request: AssociationRequest, *, stores: bool) -> Admission:
+    def admit(self, request: AssociationRequest, origin: Origin, *, stores: bool) -> Admission:
         """Take a slot for an association; if it asks by sending, begin a question.
 
         Raises
         ------
         Rejection
-            For now: a limit is near, or all slots are taken (PS3.8 9.3.4, local limit exceeded). For ever: a caller
-            asks by sending, and there is no peer to send the answer to.
+            For now: a limit is near, or all slots are taken (PS3.8 9.3.4, local limit exceeded). For ever: nothing in
+            the settings admits the caller, or it asks by sending and there is no peer to send the answer to.
         """
+        try:
+            caller = self._callers.of_association(request.calling_ae_title, origin)
+        except UnknownCallerError as error:
+            raise Rejection(CALLER_NOT_RECOGNIZED, f"unknown caller: {error}") from error
         title, asks = request.calling_ae_title, request.called_ae_title == self.settings.ask_ae_title.strip()
         if asks and not self.settings.answers_to(title):
             raise Rejection(CALLER_NOT_RECOGNIZED, "no destination is set for answers to this caller")
@@ -167,9 +182,10 @@ class ApplicationEntity:
         if slot is None:
             raise Rejection(LOCAL_LIMIT_EXCEEDED, f"{TRY_LATER}: too many associations")
         if not asks:
-            return Admission(slot.release)
+            return Admission(slot.release, caller)
         question = IncomingQuestion(self._questions.open(title), slot.release)
-        return Admission(question.close, Receiver(question, self.receiver.pressure, self.receiver.refusals))
+        receiver = Receiver(question, self.receiver.pressure, self.receiver.refusals)
+        return Admission(question.close, caller, receiver, Right.ASK)
 
     def note(self, reason: str, calling_ae_title: str) -> None:
         """Count what was refused or mended."""

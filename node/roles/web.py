@@ -3,9 +3,10 @@
 import http.client
 import ipaddress
 import logging
+import ssl
 import threading
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from node.home import open_for_reading
 from node.processes import Heartbeat
@@ -44,7 +45,11 @@ def _renew_while_answering(resources: WebResources, stop: threading.Event, heart
 
 
 def _answers(settings: Settings) -> bool:
-    connection = http.client.HTTPConnection(_reachable(settings.host), settings.http_port, timeout=PROBE_TIMEOUT_S)
+    address: Any = {"host": _reachable(settings.host), "port": settings.http_port, "timeout": PROBE_TIMEOUT_S}
+    if settings.https:
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(**address, context=_to_itself())
+    else:
+        connection = http.client.HTTPConnection(**address)
     try:
         connection.request("GET", HEALTH_PATH)
         return connection.getresponse().status == http.client.OK
@@ -52,6 +57,13 @@ def _answers(settings: Settings) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _to_itself() -> ssl.SSLContext:
+    """Context that checks no certificate: the role asks itself, by an address that no certificate names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _reachable(host: str) -> str:

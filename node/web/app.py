@@ -1,14 +1,13 @@
 """The web page of the node: it shows the indexed cases, and the look-alikes of each.
 
-The page has no login, so it shows no name and no ID; but text burned into the pixels of an image can be read in its
-preview. Let the page listen beyond this machine only behind a proxy that authenticates its users.
+It shows no name and no ID; but text burned into the pixels of an image can be read in its preview.
 """
 
 import io
-import ipaddress
 import logging
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,13 +25,16 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 
+from node.access.callers import Callers
+from node.access.tls import https_context
+from node.access_settings import Disclosure, is_loopback
 from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
 from node.version import __version__, program
+from node.web.caller_gate import CallerGate, caller_of
 from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
-from node.web.dicomweb.gatekeeper import may_see_identity
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.problems import ANSWERS, Guard
@@ -65,7 +67,7 @@ def serve(resources: WebResources, stop: Event) -> None:
     """
     settings = resources.settings
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        server = Server(_config(build(resources)))
+        server = Server(_config(build(resources), https_context(settings) if settings.https else None))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -88,7 +90,8 @@ def build(resources: WebResources) -> FastAPI:
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    if _is_loopback(resources.settings.host):  # or a foreign site could read the page by a name that leads here
+    app.add_middleware(CallerGate, callers=Callers(resources.settings))
+    if resources.settings.is_for_this_machine:  # or a foreign site could read the page by a name that leads here
         app.add_middleware(_OwnHosts)
     app.add_middleware(Guard)
     return app
@@ -105,17 +108,10 @@ class _OwnHosts:
             name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname  # an IPv6 address stands in brackets
         except ValueError:
             name = None
-        if name is None or not _is_loopback(name):
+        if name is None or not is_loopback(name):
             await PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host.lower() == "localhost"
 
 
 class Page:
@@ -203,7 +199,7 @@ class Page:
         limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
         """One page of the indexed cases, from which the user chooses an example; `find` as in `find_series`."""
-        check, by_patient = deadline(self.settings), may_see_identity(self.settings, request.scope)
+        check, by_patient = deadline(self.settings), caller_of(request.scope).disclosure is Disclosure.FULL
         with self.database.snapshot() as snapshot:
             among = find_series(snapshot, find, check, by_patient=by_patient) if find.strip() else None
             value = list_cases(snapshot, _named(modality), offset, limit, among)
@@ -273,9 +269,9 @@ def _named(modalities: Sequence[str]) -> frozenset[str]:
     return frozenset(modality for modality in modalities if modality)
 
 
-def _config(app: FastAPI) -> Config:
+def _config(app: FastAPI, tls: ssl.SSLContext | None) -> Config:
     """Configuration of a server that writes no access log: query strings name images."""
-    return Config(
+    config = Config(
         app,
         access_log=False,
         log_config=None,
@@ -287,3 +283,8 @@ def _config(app: FastAPI) -> Config:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    config.load()
+    config.ssl = (
+        tls  # a context of ours: uvicorn's own options leave suites of TLS 1.2 open that BCP 195 advises against
+    )
+    return config

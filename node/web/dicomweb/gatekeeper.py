@@ -1,32 +1,30 @@
 """Who may use DICOMweb, and how many requests are served at once."""
 
-import ipaddress
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from node.access_settings import Disclosure
 from node.settings import Settings
+from node.web.caller_gate import caller_of
 from node.web.problems import RETRY_AFTER_S, status_problem
 
-FOREIGN: Final = "this address may not use DICOMweb: see dicomweb_networks in the settings"
+FOREIGN: Final = "this client may not use DICOMweb: see callers and dicomweb_networks in the settings"
 BUSY: Final = "too many requests at once: try again"
 
 
 class Gatekeeper:
-    """Middleware that lets in clients of some networks, and so many requests at a time (ASGI).
-
-    DICOMweb returns names and IDs, and there is no login: what is not listed stays out.
-    """
+    """Middleware that lets in callers that may see names and IDs, and so many requests at a time (ASGI)."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._settings, self._slots = settings, settings.web_requests
+        self._slots = settings.web_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or answer 403 or 503."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif not may_see_identity(self._settings, scope):
+        elif caller_of(scope).disclosure is not Disclosure.FULL:
             await status_problem(403, FOREIGN)(scope, receive, send)
         elif self._slots == 0:
             await status_problem(503, BUSY, {"Retry-After": str(RETRY_AFTER_S)})(scope, receive, send)
@@ -36,14 +34,3 @@ class Gatekeeper:
                 await self._app(scope, receive, send)
             finally:
                 self._slots += 1
-
-
-def may_see_identity(settings: Settings, scope: Scope) -> bool:
-    """True if a client may have names and IDs: its address lies in a network of `dicomweb_networks`."""
-    try:
-        address = ipaddress.ip_address((scope.get("client") or ("",))[0])
-    except ValueError:  # no network at all
-        return False
-    mapped = getattr(address, "ipv4_mapped", None) or address  # how IPv4 clients look on a socket of IPv6
-    networks = map(ipaddress.ip_network, settings.dicomweb_networks)
-    return any(mapped in network for network in networks if network.version == mapped.version)

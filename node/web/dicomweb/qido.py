@@ -13,6 +13,7 @@ from node.query.find import Finder, Row, Search
 from node.query.identifier import Query, read_query
 from node.query.rules import QueryRules
 from node.settings import Settings
+from node.web.caller_gate import caller_of
 from node.web.dicomweb.dicom_json import JsonObject, json_object
 from node.web.dicomweb.responses import (
     INSTANCE_PATH,
@@ -133,7 +134,8 @@ class SearchService:
         Refusal, HTTPException
             It cannot be answered, or not as strictly as the client demands.
         """
-        rules = QueryRules(relational=True, empty_matches=self._settings.empty_matches)
+        caller = caller_of(request.scope)
+        rules = QueryRules(relational=True, empty_matches=self._settings.empty_matches, caller=caller)
         query = read_query(wanted.identifier(), rules)
         warnings = [*wanted.ignored, *_unsupported(query)]
         if wanted.is_strict and warnings:
