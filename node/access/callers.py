@@ -18,6 +18,10 @@ COUNTED: Final = frozenset({Right.FIND, Right.SIMILAR, Right.RETRIEVE, Right.ASK
 """Rights whose use counts against `requests_per_minute`; back-pressure holds senders of images."""
 
 
+NAMING: Final = frozenset({Right.RETRIEVE, Right.ASK})
+"""Rights of no use to a caller from whom identity is kept: images of the PACS and answers by sending hold it."""
+
+
 class UnknownCallerError(NodeError):
     """Nothing in the settings admits this caller."""
 
@@ -81,6 +85,11 @@ class Caller:
 
     def check(self, *needed: Right) -> None:
         """Raise a refusal (0124) unless the caller has one of some rights."""
+        if self.disclosure is not Disclosure.FULL:
+            usable = [right for right in needed if right not in NAMING]
+            if needed and not usable:
+                raise Refusal(Status.NOT_AUTHORIZED, "what this would send names patients: FULL only")
+            needed = tuple(usable)
         if self.rights.isdisjoint(needed):
             names = " or ".join(needed)
             raise Refusal(Status.NOT_AUTHORIZED, f"{names}: this caller has not the right to")

@@ -6,7 +6,7 @@ transaction, which would keep the database from reusing old pages, and a partial
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -17,6 +17,7 @@ from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.answers import expectations
+from node.query.disclosing import Row, disclosed
 from node.query.identifier import Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
@@ -33,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 Response = tuple[Status, bytes | None]
 """A status, and the identifier of a pending response as bytes."""
-Row = tuple[dict[str, str], str, dict[Element, str]]
-"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
 
 CHECK_S = 0.05
 """Longest time between two checks that the caller still waits, seconds."""
@@ -150,7 +149,7 @@ class Finder:
                 rows = self._ordinary(snapshot, query, check, window)
             else:
                 rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
-            return list(_bounded(rows))
+            return list(_bounded(disclosed(rows, query.disclosure, snapshot.code_length)))
 
     def _page(self, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
         """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
@@ -254,7 +253,7 @@ def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool],
         yield encoder.encode(*row)
 
 
-def _bounded(rows: Iterator[Row]) -> Iterator[Row]:
+def _bounded(rows: Iterable[Row]) -> Iterator[Row]:
     """The rows, up to the limit of their text; A700 beyond it."""
     size = 0
     for row in rows:

@@ -11,10 +11,11 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from node.access_settings import Right
+from node.access_settings import Disclosure, Right
 from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, RETURN_ONLY, UNIQUE, at_or_above, tag_of
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
+from node.query.disclosing import check_key, check_query
 from node.query.matching import Key, read_keys
 from node.query.paging import PAGING, RECORD_KEY, RecordPage, read_page
 from node.query.question import EXAMPLE_KINDS, KEYS, Question, read_question
@@ -59,6 +60,8 @@ class Query:
         Number of the private block that the caller used.
     page
         The page that is wanted of a Repository Query, None in any other.
+    disclosure
+        What the caller may see of patients.
     """
 
     level: Level
@@ -69,6 +72,7 @@ class Query:
     character_set: str
     block: int
     page: RecordPage | None = None
+    disclosure: Disclosure = Disclosure.FULL
 
 
 def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
@@ -84,14 +88,15 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     Raises
     ------
     Refusal
-        0124: the caller has no right to it. A900: level missing or not of this model, contradictory or missing keys, a
-        value that cannot be read. By the rules also a query that needs relational queries, or has a key that is not
-        supported.
+        0124: the caller has no right to it, or would learn from it what it may not see. A900: level missing or not of
+        this model, contradictory or missing keys, a value that cannot be read. By the rules also a query that needs
+        relational queries, or has a key that is not supported.
     """
     block = _readable_block(identifier)
     level = _level(identifier, patient_root=rules.patient_root)
     question = read_question(block)
     rules.caller.check(Right.FIND if question is None else Right.SIMILAR)
+    check_query(rules, question, block)
     if question is None and rules.example_mandatory:
         example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
         raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
@@ -99,6 +104,8 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     levels = LEVELS if question is not None else at_or_above(level)
     supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
     texts, unsupported = _texts(identifier, supported, page)
+    for keyword in (keyword for keyword, text in texts.items() if text.strip("* ")):
+        check_key(rules.caller.disclosure, keyword)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
@@ -112,6 +119,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
         page=page,
+        disclosure=rules.caller.disclosure,
     )
 
 

@@ -26,8 +26,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 
 from node.access.callers import Callers
+from node.access.disclosure import Discloser
 from node.access.tls import https_context
-from node.access_settings import Disclosure, is_loopback
+from node.access_settings import is_loopback
 from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
@@ -37,8 +38,10 @@ from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.pictures import check_picture
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
+from storage.database.snapshot import Snapshot
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
 from storage.search.index import Filter
@@ -199,22 +202,23 @@ class Page:
         limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
         """One page of the indexed cases, from which the user chooses an example; `find` as in `find_series`."""
-        check, by_patient = deadline(self.settings), caller_of(request.scope).disclosure is Disclosure.FULL
+        check, disclosure = deadline(self.settings), caller_of(request.scope).disclosure
         with self.database.snapshot() as snapshot:
-            among = find_series(snapshot, find, check, by_patient=by_patient) if find.strip() else None
-            value = list_cases(snapshot, _named(modality), offset, limit, among)
+            among = find_series(snapshot, find, check, disclosure) if find.strip() else None
+            value = list_cases(snapshot, _named(modality), offset, limit, _discloser(request, snapshot), among)
         return JSONResponse(value)
 
-    def series(self, series_instance_uid: str) -> Response:
+    def series(self, request: Request, series_instance_uid: str) -> Response:
         """The indexed frames of a series in the order of Instance Number."""
         with self.database.snapshot() as snapshot:
-            images = series_images(snapshot, series_instance_uid)
+            images = series_images(snapshot, series_instance_uid, _discloser(request, snapshot))
         if not images:
             raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SeriesInstanceUID here: store it first")
         return JSONResponse({"images": images})
 
     def similar(
         self,
+        request: Request,
         sop_instance_uid: str,
         frame: Annotated[int | None, Query(ge=1)] = None,
         k: Annotated[int, Query(ge=1, le=MAX_MATCHES)] = DEFAULT_MATCHES,
@@ -234,7 +238,7 @@ class Page:
         with self.database.snapshot() as snapshot:
             answer = self.retriever.similar(snapshot, question, Level(level), where)
             elapsed_ms = 1000 * (time.perf_counter() - started)
-            value = answer_value(snapshot, question, answer)
+            value = answer_value(snapshot, question, answer, _discloser(request, snapshot))
         return JSONResponse({**value, "level": level, "elapsed_ms": round(elapsed_ms, 2)})
 
     def preview(
@@ -245,6 +249,7 @@ class Page:
             record = snapshot.record(sop_instance_uid)
             if record is None:
                 raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SOPInstanceUID here: store it first")
+            check_picture(snapshot, record.sop_instance_uid, caller_of(request.scope).disclosure)
             number = frame or (record.frames[0] + 1 if record.frames else 1)
             pixels = snapshot.preview(sop_instance_uid, number - 1)
         if pixels is None:
@@ -256,6 +261,10 @@ class Page:
         png = io.BytesIO()
         Image.fromarray(pixels).save(png, "PNG", compress_level=1)
         return Response(png.getvalue(), media_type="image/png", headers=headers)
+
+
+def _discloser(request: Request, snapshot: Snapshot) -> Discloser:
+    return Discloser(caller_of(request.scope).disclosure, snapshot.code_length)
 
 
 def _exclusions(text: str) -> frozenset[Exclusion]:

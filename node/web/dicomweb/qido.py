@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 
 from node.dicom.hierarchy import UNIQUE
 from node.errors import Refusal, Status
-from node.query.find import Finder, Row, Search
+from node.query.disclosing import Row
+from node.query.find import Finder, Search
 from node.query.identifier import Query, read_query
 from node.query.rules import QueryRules
 from node.settings import Settings
