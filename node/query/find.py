@@ -17,11 +17,10 @@ from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.answers import expectations
-from node.query.disclosing import Row, disclosed
 from node.query.identifier import Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
-from node.query.response import ResponseEncoder
+from node.query.response import ResponseEncoder, Row, disclosed
 from node.query.retriever import LookAlikes, Match, Retriever
 from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings

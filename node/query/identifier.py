@@ -11,15 +11,14 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from node.access_settings import Disclosure, Right
+from node.access_settings import Disclosure
 from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, RETURN_ONLY, UNIQUE, at_or_above, tag_of
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
-from node.query.disclosing import check_key, check_query
 from node.query.matching import Key, read_keys
 from node.query.paging import PAGING, RECORD_KEY, RecordPage, read_page
 from node.query.question import EXAMPLE_KINDS, KEYS, Question, read_question
-from node.query.rules import STUDY_ROOT, QueryRules
+from node.query.rules import STUDY_ROOT, QueryRules, permitted_question, permitted_texts
 from storage.folding import PADDING
 from storage.record import LEVELS, Level
 
@@ -94,9 +93,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     """
     block = _readable_block(identifier)
     level = _level(identifier, patient_root=rules.patient_root)
-    question = read_question(block)
-    rules.caller.check(Right.FIND if question is None else Right.SIMILAR)
-    check_query(rules, question, block)
+    question = permitted_question(read_question(block), block, rules)
     if question is None and rules.example_mandatory:
         example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
         raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
@@ -104,15 +101,13 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     levels = LEVELS if question is not None else at_or_above(level)
     supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
     texts, unsupported = _texts(identifier, supported, page)
-    for keyword in (keyword for keyword, text in texts.items() if text.strip("* ")):
-        check_key(rules.caller.disclosure, keyword)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
         raise Refusal(Status.DATA_SET_MISMATCH, "this key is not matched or not returned here", unsupported[0])
     return Query(
         level=level,
-        keys=read_keys(texts, rules),
+        keys=read_keys(permitted_texts(texts, rules), rules),
         returned=tuple(element for element in Element if element in block) if question else (),
         question=question,
         unsupported=tuple(unsupported),

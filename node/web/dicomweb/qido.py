@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 
 from node.dicom.hierarchy import UNIQUE
 from node.errors import Refusal, Status
-from node.query.disclosing import Row
 from node.query.find import Finder, Search
 from node.query.identifier import Query, read_query
+from node.query.response import Row
 from node.query.rules import QueryRules
 from node.settings import Settings
 from node.web.caller_gate import caller_of
