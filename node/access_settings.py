@@ -118,3 +118,7 @@ class AccessSettings(BaseSettings):
     """File of the private key of `tls_certificate` (PEM, not encrypted)."""
     tls_authorities: Path | None = None
     """File of the certificates (PEM) by which certificates of others are checked; none of the system counts."""
+    audit_collector: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
+    """Collector of audit messages, as HOST:PORT of syslog over TLS; empty: they stay in the folder `audit`."""
+    audit_files: int = Field(100_000, ge=1)
+    """Number of files of audit messages that may wait or stay; beyond it the oldest are deleted."""

@@ -22,7 +22,7 @@ from storage.spool.queue import Retention, Spool
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "ask", "corrections", "database", "run", "spool")
+NAMES: Final = (FILE_NAME, "ask", "audit", "corrections", "database", "run", "spool")
 """Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")

@@ -242,6 +242,11 @@ class Settings(AccessSettings, WebSettings):
         return bool(self.source_peer) or any(peer.answers_to for peer in self.peers.values())
 
     @property
+    def audit_path(self) -> Path:
+        """Folder of audit messages."""
+        return self.home / "audit"
+
+    @property
     def corrections_path(self) -> Path:
         """Folder of orders to the process that writes the database."""
         return self.home / "corrections"

@@ -32,7 +32,7 @@ class Everybody:
     def admit(self, request: AssociationRequest, origin: Origin, *, stores: bool) -> Any:
         return Admission(lambda: None, OWN_PROGRAMS)
 
-    def note(self, reason: str, calling_ae_title: str) -> None:
+    def note(self, reason: str, calling_ae_title: str, address: str = "") -> None:
         self.noted.append(reason)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from node.access.audit_trail import AuditTrail
 from node.access.callers import NOBODY, OWN_PROGRAMS, Caller, Callers, Origin, UnknownCallerError, has_right_by_title
 from node.access.rates import RateLimits
 from node.access_settings import CallerEntry, Disclosure, Right
@@ -28,7 +29,8 @@ ENTRIES: dict[str, Any] = {
 
 
 def callers(tmp_path: Path, **entries: Any) -> Callers:
-    return Callers(Settings(home=tmp_path, callers=entries))
+    settings = Settings(home=tmp_path, callers=entries)
+    return Callers(settings, AuditTrail(settings, "test"))
 
 
 @pytest.mark.parametrize(

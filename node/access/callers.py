@@ -3,10 +3,12 @@
 import ipaddress
 import socket
 import ssl
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Protocol
 
+from node.access.audit_trail import AuditTrail
 from node.access.rates import RateLimits
 from node.access_settings import THIS_MACHINE, CallerEntry, Disclosure, Right
 from node.certificate_names import Attributes, peer_attributes, subject_attributes
@@ -76,23 +78,31 @@ class Caller:
         Name of its table in the settings.
     allowance
         Counts its requests; None: they are not limited.
+    on_denial
+        Called with the reason when it wants what it may not have.
     """
 
     name: str
     rights: frozenset[Right] = frozenset()
     disclosure: Disclosure = Disclosure.BLIND
     allowance: Allowance | None = field(default=None, compare=False)
+    on_denial: Callable[[str], None] | None = field(default=None, compare=False)
 
     def check(self, *needed: Right) -> None:
         """Raise a refusal (0124) unless the caller has one of some rights."""
         if self.disclosure is not Disclosure.FULL:
             usable = [right for right in needed if right not in NAMING]
             if needed and not usable:
-                raise Refusal(Status.NOT_AUTHORIZED, "what this would send names patients: FULL only")
+                raise self._denial("what this would send names patients: FULL only")
             needed = tuple(usable)
         if self.rights.isdisjoint(needed):
             names = " or ".join(needed)
-            raise Refusal(Status.NOT_AUTHORIZED, f"{names}: this caller has not the right to")
+            raise self._denial(f"{names}: this caller has not the right to")
+
+    def _denial(self, reason: str) -> Refusal:
+        if self.on_denial is not None:
+            self.on_denial(reason)
+        return Refusal(Status.NOT_AUTHORIZED, reason)
 
     def begin(self, *needed: Right) -> None:
         """Check that the caller may begin a request that needs one of some rights, and count the request.
@@ -118,14 +128,19 @@ OWN_PROGRAMS: Final = Caller("this machine", frozenset(Right), Disclosure.FULL)
 class Callers:
     """The callers of the settings.
 
+    Attributes
+    ----------
+    trail
+        Records who was not let in, and who wanted what it may not have.
+
     Raises
     ------
     OSError
         The file in which requests are counted cannot be made.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, trail: AuditTrail) -> None:
+        self._settings, self.trail = settings, trail
         limits = {name: entry.requests_per_minute for name, entry in settings.callers.items()}
         limits = {name: limit for name, limit in limits.items() if limit}
         self._rates = RateLimits(settings.run_path / RATES_FILE, limits) if limits else None
@@ -138,6 +153,28 @@ class Callers:
         UnknownCallerError
             No entry fits its AE title, address and certificate.
         """
+        return self._watched(calling_ae_title, origin.address, lambda: self._associating(calling_ae_title, origin))
+
+    def of_request(self, address: str) -> Caller:
+        """Return the caller that sends an HTTP request.
+
+        Raises
+        ------
+        UnknownCallerError
+            No entry that may use the web fits its address.
+        """
+        return self._watched("HTTP client", address, lambda: self._requesting(address))
+
+    def _watched(self, name: str, address: str, find: Callable[[], Caller]) -> Caller:
+        """A caller whose denials become audit messages, as an unknown one becomes one now."""
+        try:
+            caller = find()
+        except UnknownCallerError as error:
+            self.trail.rejected(name, address, str(error))
+            raise
+        return replace(caller, on_denial=partial(self.trail.denied, caller.name, address))
+
+    def _associating(self, calling_ae_title: str, origin: Origin) -> Caller:
         if not self._settings.callers:
             if is_within(origin.address, THIS_MACHINE):
                 return OWN_PROGRAMS
@@ -149,14 +186,7 @@ class Callers:
                 return NOBODY  # `lookalike check` sends a C-ECHO
             raise
 
-    def of_request(self, address: str) -> Caller:
-        """Return the caller that sends an HTTP request.
-
-        Raises
-        ------
-        UnknownCallerError
-            No entry that may use the web fits its address.
-        """
+    def _requesting(self, address: str) -> Caller:
         if not self._settings.callers:
             if is_within(address, self._settings.dicomweb_networks):
                 return OWN_PROGRAMS

@@ -46,12 +46,23 @@ def peer_context(settings: Settings, peer: RemoteEntity) -> tuple[ssl.SSLContext
     SettingsError
         A file is not set, or cannot be used.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and name
+    return client_context(settings), peer.tls_name or peer.host
+
+
+def client_context(settings: Settings) -> ssl.SSLContext:
+    """Context of connections that the node makes; it checks the certificate and the name of the other side.
+
+    Raises
+    ------
+    SettingsError
+        A file is not set, or cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context)
     _trust(context, settings)
     if settings.tls_certificate is not None:
         _identify(context, settings.tls_certificate, settings.tls_key)
-    return context, peer.tls_name or peer.host
+    return context
 
 
 def _server(settings: Settings, needed_by: str) -> ssl.SSLContext:

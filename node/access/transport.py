@@ -1,6 +1,6 @@
 """What may leave this machine unencrypted: nothing, unless the settings say so."""
 
-from node.access.tls import TRY_IT, dicom_context, https_context, peer_context
+from node.access.tls import TRY_IT, client_context, dicom_context, https_context, peer_context
 from node.errors import SettingsError
 from node.settings import Settings
 
@@ -28,6 +28,8 @@ def check_transport(settings: Settings) -> None:
         dicom_context(settings)
     if settings.https:
         https_context(settings)
+    if settings.audit_collector:
+        client_context(settings)
     for peer in settings.peers.values():
         if peer.tls:
             peer_context(settings, peer)

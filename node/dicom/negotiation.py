@@ -101,7 +101,7 @@ class AssociationPolicy(Protocol):
             It is not admitted. Any other exception rejects it, too.
         """
 
-    def note(self, reason: str, calling_ae_title: str) -> None:
+    def note(self, reason: str, calling_ae_title: str, address: str = "") -> None:
         """Count what was refused or mended. Never raises."""
 
 

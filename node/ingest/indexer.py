@@ -14,6 +14,7 @@ from node.ingest.decoding import Decoding
 from node.ingest.outcome import Outcome, Prepared, Unusable
 from node.settings import Settings
 from storage.database.database import Appended, Database, Item
+from storage.record import Record
 from storage.spool.queue import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -28,14 +29,27 @@ LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a 
 class Indexer:
     """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside.
 
+    Parameters
+    ----------
+    note
+        Called with the records of each batch, once it is part of the database.
+
     Attributes
     ----------
     writing
         Held while a batch becomes part of the database: whoever holds it erases nothing that comes back a moment later.
     """
 
-    def __init__(self, settings: Settings, spool: Spool, database: Database, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        database: Database,
+        encoder: Encoder,
+        note: Callable[[Sequence[Record]], None] = lambda _: None,
+    ) -> None:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
+        self._note = note
         self.writing = Lock()
         self._policy = Policy(settings.other_content)
 
@@ -94,6 +108,7 @@ class Indexer:
             if clash := clashes.get(id(item.record)):
                 self._set_aside(entry, clash_outcome(self.database, clash, self._policy))
         self.spool.remove([entry for entry, item in items if id(item.record) not in clashes])
+        self._note([item.record for item in batch if id(item.record) not in clashes])
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:

@@ -11,6 +11,7 @@ from pydicom import config as pydicom_config
 from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
 
+from node.access.audit_trail import AuditTrail
 from node.access.callers import Callers, Origin, UnknownCallerError
 from node.access.tls import dicom_context
 from node.access_settings import Right
@@ -19,7 +20,8 @@ from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
-from node.dicom.listener import Listener
+from node.dicom.auditing import audited
+from node.dicom.listener import NO_HANDSHAKE, Listener
 from node.dicom.negotiation import CALLER_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection, Serve
 from node.dicom.quotas import Quotas
 from node.dicom.sop_classes import ASK, Service, offered_services
@@ -99,12 +101,13 @@ class ApplicationEntity:
     It is the `AssociationPolicy` of its listener.
     """
 
-    def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
+    def __init__(self, settings: Settings, receiver: Receiver, finder: Finder, trail: AuditTrail | None = None) -> None:
         self.settings, self.receiver = settings, receiver
+        self._trail = trail or AuditTrail(settings, "dicom")
         self.find_service = FindService(settings, finder)
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
         self.services: Mapping[str, frozenset[Service]] = services_by_title(settings)
-        self._callers = Callers(settings)
+        self._callers = Callers(settings, self._trail)
         self._questions = open_questions(settings)
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
@@ -138,6 +141,7 @@ class ApplicationEntity:
             if listener is not None:
                 listener.stop()
         self._listener = self._tls_listener = None
+        self._trail.close()
 
     def is_alive(self) -> bool:
         """True if the entity still answers: every few seconds it asks itself for an association and a C-ECHO.
@@ -187,8 +191,10 @@ class ApplicationEntity:
         receiver = Receiver(question, self.receiver.pressure, self.receiver.refusals)
         return Admission(question.close, caller, receiver, Right.ASK)
 
-    def note(self, reason: str, calling_ae_title: str) -> None:
-        """Count what was refused or mended."""
+    def note(self, reason: str, calling_ae_title: str, address: str = "") -> None:
+        """Count what was refused or mended, and have an audit message of it where that was for good reason."""
+        if reason == NO_HANDSHAKE:
+            self._trail.rejected(calling_ae_title, address, reason)
         self.receiver.refusals.add(reason, calling_ae_title)
 
     def _ae(self) -> AE:
@@ -202,9 +208,11 @@ class ApplicationEntity:
     def _services(self) -> dict[type, Serve]:
         """What serves C-FIND, N-CREATE and, where a source PACS is set, C-MOVE and C-GET."""
         follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
-        always: dict[type, Serve] = {C_FIND: self.find_service.serve, N_CREATE: NotificationService(follower).serve}
+        find = audited(self.find_service.serve, self._trail)
+        always: dict[type, Serve] = {C_FIND: find, N_CREATE: NotificationService(follower).serve}
         if not self.settings.source_peer:
             return always
         source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.find_service.finder.database)
         move, get = MoveRelay(self.settings, source, hidden), GetRelay(self.settings, source, hidden)
-        return always | {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
+        relays: dict[type, Serve] = {C_MOVE: partial(serve, move.relay), C_GET: partial(serve, get.relay)}
+        return always | {kind: audited(relay, self._trail) for kind, relay in relays.items()}

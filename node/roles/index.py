@@ -5,6 +5,7 @@ from functools import partial
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
+from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
@@ -23,7 +24,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
     spool = open_spool(settings)
-    indexer = Indexer(settings, spool, database, encoder)
+    trail = AuditTrail(settings, "index")
+    indexer = Indexer(settings, spool, database, encoder, trail.transferred)
     corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
@@ -34,3 +36,4 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("examples", stop, partial(service.run, stop)),
     ):
         indexer.run(stop, progress=heartbeat.renew)
+    trail.close()

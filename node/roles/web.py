@@ -5,9 +5,11 @@ import ipaddress
 import logging
 import ssl
 import threading
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
 
+from node.access.audit_sender import AuditSender
 from node.home import open_for_reading
 from node.processes import Heartbeat
 from node.roles.kernel_cache import load_kernels
@@ -27,7 +29,11 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     reading = open_for_reading(settings)
     resources = WebResources.of(settings, reading)
     load_kernels(settings.run_path, reading.database.header.code_length)
-    with vital_thread("heartbeat", stop, partial(_renew_while_answering, resources, stop, heartbeat)):
+    with ExitStack() as threads:
+        renewing = partial(_renew_while_answering, resources, stop, heartbeat)
+        threads.enter_context(vital_thread("heartbeat", stop, renewing))
+        if settings.audit_collector:
+            threads.enter_context(vital_thread("audit sender", stop, partial(AuditSender(settings).run, stop)))
         serve(resources, stop)
 
 

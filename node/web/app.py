@@ -15,20 +15,17 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 
+from node.access.audit_trail import AuditTrail
 from node.access.callers import Callers
 from node.access.disclosure import Discloser
 from node.access.tls import https_context
-from node.access_settings import is_loopback
 from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
@@ -38,6 +35,7 @@ from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.own_hosts import OwnHosts
 from node.web.pictures import check_picture
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
@@ -70,7 +68,8 @@ def serve(resources: WebResources, stop: Event) -> None:
     """
     settings = resources.settings
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        server = Server(_config(build(resources), https_context(settings) if settings.https else None))
+        app = build(resources)
+        server = Server(_config(app, https_context(settings) if settings.https else None))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -81,6 +80,7 @@ def serve(resources: WebResources, stop: Event) -> None:
                 server.should_exit = True
                 resources.close()
         running.result()
+        app.state.trail.close()
 
 
 def build(resources: WebResources) -> FastAPI:
@@ -93,28 +93,12 @@ def build(resources: WebResources) -> FastAPI:
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    app.add_middleware(CallerGate, callers=Callers(resources.settings))
+    app.state.trail = AuditTrail(resources.settings, "web")
+    app.add_middleware(CallerGate, callers=Callers(resources.settings, app.state.trail))
     if resources.settings.is_for_this_machine:  # or a foreign site could read the page by a name that leads here
-        app.add_middleware(_OwnHosts)
+        app.add_middleware(OwnHosts)
     app.add_middleware(Guard)
     return app
-
-
-class _OwnHosts:
-    """Middleware that refuses requests by other names than those of this machine (ASGI)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname  # an IPv6 address stands in brackets
-        except ValueError:
-            name = None
-        if name is None or not is_loopback(name):
-            await PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 class Page:

@@ -1,6 +1,7 @@
 """Who sends an HTTP request, and whether it may: checked before any endpoint sees the request."""
 
 import logging
+import re
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,7 @@ OPEN: Final = frozenset({"/healthz", "/readyz"})
 DICOMWEB: Final = "/dicom-web"
 SEARCHES: Final = frozenset({"studies", "series", "instances"})
 PICTURES: Final = frozenset({"rendered", "thumbnail"})
+STUDY: Final = re.compile(r"/dicom-web/studies/([0-9.]{1,64})(?:/.*)?")
 KEY: Final = "lookalike.caller"
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ class CallerGate:
             await self._app(scope, receive, send)
             return
         try:
-            caller = self._callers.of_request((scope.get("client") or ("",))[0])
+            address = (scope.get("client") or ("",))[0]
+            caller = self._callers.of_request(address)
             rights, is_counted = needed_rights(scope["method"], scope["path"])
             if is_counted:
                 caller.begin(*rights)
@@ -46,7 +49,19 @@ class CallerGate:
         except Refusal as refusal:
             await problem(refusal)(scope, receive, send)
         else:
+            if is_counted:
+                self._record(caller, address, scope)
             await self._app({**scope, KEY: caller}, receive, send)
+
+    def _record(self, caller: Caller, address: str, scope: Scope) -> None:
+        """Have an audit message of a search, or of a retrieval of a study's images."""
+        path = scope["path"]
+        study = STUDY.fullmatch(path)
+        if study and path.rpartition("/")[2] not in SEARCHES | {"similar"}:
+            self._callers.trail.accessed(caller.name, address, study[1])
+        else:
+            query = f"{path}?{scope['query_string'].decode('latin-1')}".encode()
+            self._callers.trail.queried(caller.name, address, "", query)
 
 
 def caller_of(scope: Scope) -> Caller:
