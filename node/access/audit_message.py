@@ -9,7 +9,7 @@ from typing import Final
 from xml.etree import ElementTree as Xml
 
 
-class Outcome(IntEnum):
+class EventOutcome(IntEnum):
     """Outcome of an event (PS3.15 A.5.1)."""
 
     SUCCESS = 0
@@ -107,7 +107,7 @@ class AuditEvent:
     action: Action
     participants: Sequence[Participant]
     subjects: Sequence[Subject] = ()
-    outcome: Outcome = Outcome.SUCCESS
+    outcome: EventOutcome = EventOutcome.SUCCESS
     type: Code | None = None
     comment: str = ""
     time: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -17,7 +17,7 @@ from threading import Event, Lock, Thread
 from typing import Final
 
 from node.access import audit_message as terms
-from node.access.audit_message import Action, AuditEvent, Outcome, Participant, Subject, audit_message
+from node.access.audit_message import Action, AuditEvent, EventOutcome, Participant, Subject, audit_message
 from node.settings import Settings
 from storage.durable import folder_names, make_private_folder, write_durably
 from storage.record import Record
@@ -79,11 +79,11 @@ class AuditTrail:
 
     def rejected(self, calling_ae_title: str, address: str, reason: str) -> None:
         """Record that somebody was not let in."""
-        self._alert(terms.NODE_AUTHENTICATION, calling_ae_title, address, reason, Outcome.MINOR_FAILURE)
+        self._alert(terms.NODE_AUTHENTICATION, calling_ae_title, address, reason, EventOutcome.MINOR_FAILURE)
 
     def denied(self, caller: str, address: str, reason: str) -> None:
         """Record that a known caller wanted what it has no right to."""
-        self._alert(terms.RESTRICTED_FUNCTION, caller, address, reason, Outcome.MINOR_FAILURE)
+        self._alert(terms.RESTRICTED_FUNCTION, caller, address, reason, EventOutcome.MINOR_FAILURE)
 
     def queried(self, caller: str, address: str, sop_class_uid: str, query: bytes) -> None:
         """Record a query with its identifier, or its address of DICOMweb."""
@@ -119,7 +119,7 @@ class AuditTrail:
         operator = Participant(f"user {os.getuid()}", terms.APPLICATION, is_requestor=True)
         self.record(AuditEvent(terms.STUDY_DELETED, Action.DELETE, [operator], subjects))
 
-    def _alert(self, kind: terms.Code, caller: str, address: str, reason: str, outcome: Outcome) -> None:
+    def _alert(self, kind: terms.Code, caller: str, address: str, reason: str, outcome: EventOutcome) -> None:
         node = Subject(caller, terms.NODE_ID, terms.SYSTEM_OBJECT, terms.RESOURCE_ROLE)
         participants = [self._node, _source(caller, address)]
         alert = AuditEvent(
