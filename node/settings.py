@@ -15,10 +15,9 @@ from pydantic_settings import (
 )
 
 from node.peers import RemoteEntity
-from node.pull_settings import PullSettings
+from node.pull_settings import DEFAULT_HOME, PullSettings
 from node.web_settings import WebSettings
 
-DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 PREFIX = "LOOKALIKE_"
 """What the environment variable of a setting begins with."""
@@ -34,8 +33,6 @@ class Settings(PullSettings, WebSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
     )
 
-    home: Path = DEFAULT_HOME
-    """Folder that holds settings.toml, the database and the spool."""
     host: str = "127.0.0.1"
     """Address to listen on; the default admits programs of this machine only."""
     port: int = Field(11112, ge=1, le=65535)
@@ -46,6 +43,8 @@ class Settings(PullSettings, WebSettings):
     """Application entity title of this node."""
     ask_ae_title: str = "LOOKALIKE_ASK"
     """AE title under which received objects are questions: answered by objects sent back, and never indexed."""
+    view_ae_title: str = "LOOKALIKE_VIEW"
+    """AE title under which queries for a study are answered with its look-alikes, for peers with `views`."""
     retrieve_ae_title: str = ""
     """AE title of the archive that holds the images, returned in responses; empty: no archive is named."""
     peers: dict[str, RemoteEntity] = Field({})
@@ -88,6 +87,8 @@ class Settings(PullSettings, WebSettings):
     start_limit_s: float = Field(300, ge=30)
     """Seconds after its start by which a role must be ready; otherwise it is restarted."""
 
+    example_limit_s: float = Field(30, gt=0)
+    """Seconds in which the example of a query must be decoded, where it is posted or a region of an image."""
     ask_matches: int = Field(6, ge=1, le=60)
     """Number of similar cases in the answer to a question that was sent; one of each patient."""
     ask_capacity: int = Field(1000, ge=1)
@@ -129,6 +130,10 @@ class Settings(PullSettings, WebSettings):
     """Policy for a known SOP Instance UID with other content: keep_first, replace or quarantine."""
     corrections_from: tuple[str, ...] = ()
     """AE titles of the callers whose corrections are followed; empty: those of every caller."""
+    retain: Literal["none", "preview", "all"] = "preview"
+    """What stays of images after indexing: none; preview: 224 x 224 pixels; all: the objects, too, to be retrieved."""
+    commitment_limit_s: float = Field(86_400, gt=0)
+    """Seconds for which a report of storage commitment waits for its instances and is offered to its peer."""
     correction_limit_s: float = Field(10, gt=0)
     """Seconds after which a correction that is not in force yet is answered with A700."""
     set_aside_notes: int = Field(100_000, ge=1)
@@ -174,7 +179,7 @@ class Settings(PullSettings, WebSettings):
             raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 and so on")
         return device
 
-    @field_validator("ae_title", "ask_ae_title", "retrieve_ae_title")
+    @field_validator("ae_title", "ask_ae_title", "view_ae_title", "retrieve_ae_title")
     @classmethod
     def _valid_ae_title(cls, title: str, info: ValidationInfo) -> str:
         if not re.fullmatch(AE_TITLE, title) and (title or info.field_name != "retrieve_ae_title"):
@@ -228,6 +233,16 @@ class Settings(PullSettings, WebSettings):
         return self.home / "spool"
 
     @property
+    def objects_path(self) -> Path:
+        """Folder of the original objects that are kept."""
+        return self.home / "objects"
+
+    @property
+    def commitments_path(self) -> Path:
+        """Folder of requests for storage commitment that are not reported yet."""
+        return self.home / "commitments"
+
+    @property
     def ask_path(self) -> Path:
         """Folder of questions that were sent, and of their answers on the way."""
         return self.home / "ask"
@@ -243,19 +258,14 @@ class Settings(PullSettings, WebSettings):
         return bool(self.source_peer) or any(peer.answers_to for peer in self.peers.values())
 
     @property
+    def offers_view(self) -> bool:
+        """True if anybody may query `view_ae_title`."""
+        return any(peer.views for peer in self.peers.values())
+
+    @property
     def corrections_path(self) -> Path:
         """Folder of orders to the process that writes the database."""
         return self.home / "corrections"
-
-    @property
-    def pull_path(self) -> Path:
-        """Folder of the progress of jobs that bring in studies."""
-        return self.home / "pull"
-
-    @property
-    def pulls(self) -> bool:
-        """True if there are such jobs, in the settings or by command: then the role `pull` runs."""
-        return bool(self.pull_jobs) or (self.pull_path / "data.mdb").is_file()
 
     @property
     def run_path(self) -> Path:
@@ -264,8 +274,8 @@ class Settings(PullSettings, WebSettings):
 
     @property
     def retrieve_ae_titles(self) -> tuple[str, ...]:
-        """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we relay retrievals."""
-        ours = self.ae_title if self.source_peer else ""
+        """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we serve retrievals."""
+        ours = self.ae_title if self.source_peer or self.retain == "all" else ""
         return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property

@@ -65,7 +65,8 @@ class OddArchive:
         """Answer at a level by dates, times, UIDs and Patient ID."""
         self.asked.append(time.monotonic())
         request = event.identifier
-        keyword, found = LEVELS[request.QueryRetrieveLevel], {}
+        keyword = LEVELS[request.QueryRetrieveLevel]
+        found: dict[str, list[Dataset]] = {}
         for dataset in self.datasets:
             if matches(dataset, request):
                 found.setdefault(dataset[keyword].value, []).append(dataset)

@@ -1,6 +1,8 @@
 """Archives that misbehave: every study ends done or parked with a reason, and nothing is fetched twice without need."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,9 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from storage.progress.entry import StudyState
-from storage.progress.job import Job
+from storage.progress.entry import JobCounts, StudyEntry, StudyState
 from tests.odd_archive import OddArchive, running_archive
-from tests.pulling import Site, site, study_of
+from tests.pulling import site, study_of
 from tests.running import wait_until
 
 
@@ -19,18 +20,25 @@ def archive_of(studies: int, images: int = 4, **faults: Any) -> OddArchive:
     return OddArchive([one for number in range(studies) for one in study_of(number, images)], **faults)
 
 
-def uids_of(datasets: list[Dataset]) -> list[str]:
+def uids_of(datasets: Sequence[Dataset]) -> list[str]:
     return sorted(dataset.SOPInstanceUID for dataset in datasets)
 
 
-def pulled(folder: Path, archive: OddArchive, **definition: Any) -> tuple[Site, Job]:
-    """Bring in everything; the site is closed, and its folders can still be read."""
+@dataclass(frozen=True)
+class Pulled:
+    """What a job came to."""
+
+    counts: JobCounts
+    came: list[str]
+    given_up: list[StudyEntry]
+
+
+def pulled(folder: Path, archive: OddArchive, **definition: Any) -> Pulled:
+    """Bring in everything."""
     with running_archive(archive), site(folder / "home", archive.port) as ours:
         job = ours.begin(**{"undated": False, "follow": False, **definition})
         ours.run(job, 120)
-        found = ours.progress.counts(job), ours.received, ours.progress.parked(job)
-    ours.counts, ours.came, ours.given_up = found  # type: ignore[attr-defined]
-    return ours, job
+        return Pulled(ours.progress.counts(job), ours.received, ours.progress.parked(job))
 
 
 def test_lists_that_are_silently_cut_at_every_level_are_found_out(tmp_path: Path) -> None:
@@ -40,7 +48,7 @@ def test_lists_that_are_silently_cut_at_every_level_are_found_out(tmp_path: Path
     ]
     archive = OddArchive([*datasets, *study_of(900, 60)], cuts_at=22)
 
-    ours, _ = pulled(tmp_path, archive, associations=2)
+    ours = pulled(tmp_path, archive, associations=2)
 
     assert ours.counts.done == 61
     assert ours.came == uids_of(archive.datasets)
@@ -52,7 +60,7 @@ def test_half_of_the_images_is_no_success_whatever_the_status_and_only_the_rest_
 ) -> None:
     archive = archive_of(4, 6, halves=4, silent=silent)
 
-    ours, _ = pulled(tmp_path, archive)
+    ours = pulled(tmp_path, archive)
 
     assert ours.counts.done == 4
     assert ours.came == uids_of(archive.datasets)
@@ -82,7 +90,7 @@ def test_an_image_that_never_comes_parks_its_study_with_the_reason_and_a_retry_b
 def test_refused_associations_are_waited_for_and_cost_no_study_an_attempt(tmp_path: Path) -> None:
     archive = archive_of(3, refuses=4)
 
-    ours, _ = pulled(tmp_path, archive)
+    ours = pulled(tmp_path, archive)
 
     assert ours.counts.done == 3
     assert max(Counter(archive.sent).values()) == 1
@@ -105,7 +113,7 @@ def test_out_of_its_hours_nothing_is_asked_and_a_paused_job_stands_still(tmp_pat
 def test_a_sample_is_the_middle_of_the_largest_series_and_the_study_is_done_with_it(tmp_path: Path) -> None:
     archive = archive_of(2, 9)
 
-    ours, _ = pulled(tmp_path, archive, one_series=True, middle=3)
+    ours = pulled(tmp_path, archive, one_series=True, middle=3)
 
     assert ours.counts.done == 2
     assert [uid.rsplit(".", 1)[1] for uid in ours.came] == ["2", "4", "6"] * 2  # of 0, 2, 4, 6, 8
@@ -117,7 +125,7 @@ def test_a_work_list_brings_in_what_it_names_and_parks_what_the_archive_lacks(tm
     listed = tmp_path / "list.csv"
     listed.write_text("who,Study Instance UID\n" + "".join(f"x,{uid}\n" for uid in named))
 
-    ours, _ = pulled(tmp_path, archive, work_list=listed)
+    ours = pulled(tmp_path, archive, work_list=listed)
 
     assert ours.came == uids_of([one for one in archive.datasets if one.StudyInstanceUID in named])
     assert [(one.study_instance_uid, one.reason) for one in ours.given_up] == [

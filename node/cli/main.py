@@ -185,6 +185,7 @@ def similar(
     modality: Annotated[str, typer.Option(help="Only images of this modality, as CT or CT\\\\MR.")] = "",
     other_patients: Annotated[bool, typer.Option(help="Leave out the example's own patient.")] = False,
     ranking: Annotated[str, typer.Option(help="HAMMING, ASYMMETRIC or CLASSES.  [default: as the node is set]")] = "",
+    distinct: Annotated[str, typer.Option(help="One case of each SERIES, STUDY or PATIENT, or NONE.")] = "NONE",
     server: Server = None,
     home: Home = None,
     as_json: Json = False,
@@ -192,7 +193,7 @@ def similar(
     """Print the cases that look most like an image, from the database of --home or from a running node."""
     from node.cli.similar import WARNING, Asking, ask_database, ask_node, ranked_table
 
-    asking = Asking.of(example, k, level, modality, other_patients=other_patients, ranking=ranking)
+    asking = Asking.of(example, k, level, modality, other_patients=other_patients, ranking=ranking, distinct=distinct)
     if server is not None:
         cases = ask_node(_peer(server, home), asking)
     else:
