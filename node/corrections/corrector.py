@@ -13,6 +13,7 @@ from node.corrections.eraser import Eraser
 from node.corrections.order_book import Answer, OrderBook, OrderKind
 from storage.corrections.announcing import announce
 from storage.corrections.erasing import ErasureTarget
+from storage.corrections.refiling import Refiling, refile
 from storage.corrections.rejecting import RejectionNote, may_return, reject, restore
 from storage.database.database import Database
 from storage.database.rejections import Title
@@ -55,6 +56,7 @@ class Corrector:
             OrderKind.RESTORE: self._restore,
             OrderKind.FORGET: self._forget,
             OrderKind.ANNOUNCE: self._announce,
+            OrderKind.REFILE: self._refile,
         }
 
     def run(self, stop: Event) -> None:
@@ -109,3 +111,7 @@ class Corrector:
     def _announce(self, order: Mapping[str, Any]) -> Answer:
         given = (order[name] for name in ("study", "available", "unavailable", "received_ns"))
         return asdict(announce(self._database, *given))
+
+    def _refile(self, order: Mapping[str, Any]) -> Answer:
+        refilings = [Refiling(**fields) for fields in order["refilings"]]
+        return {"instances": refile(self._database, refilings, order["received_ns"])}
