@@ -14,6 +14,7 @@ from rich.text import Text
 
 from node.cli import correct as correct_command
 from node.cli import index as index_command
+from node.cli import model as model_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(index_command.app)
 app.add_typer(correct_command.app)
+app.add_typer(model_command.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
