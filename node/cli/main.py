@@ -15,6 +15,7 @@ from rich.text import Text
 from node.cli import cert as cert_command
 from node.cli import correct as correct_command
 from node.cli import index as index_command
+from node.cli import model as model_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.pull import commands as pull_commands
 from node.cli.terminal import console_for, plain, print_json
@@ -39,6 +40,7 @@ app.add_typer(index_command.app)
 app.add_typer(cert_command.app)
 app.add_typer(correct_command.app)
 app.add_typer(pull_commands.app)
+app.add_typer(model_command.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
