@@ -242,6 +242,11 @@ class Settings(AccessSettings, WebSettings):
         return bool(self.source_peer) or any(peer.answers_to for peer in self.peers.values())
 
     @property
+    def metrics_path(self) -> Path:
+        """Folder in which processes count for `/metrics`."""
+        return self.run_path / "metrics"
+
+    @property
     def audit_path(self) -> Path:
         """Folder of audit messages."""
         return self.home / "audit"

@@ -46,12 +46,13 @@ class Corrector:
         writing: AbstractContextManager[object] | None = None,
     ) -> None:
         self._database, self._orders = database, orders
-        self._eraser = Eraser(database, spool, writing or Lock())
+        self._eraser, self._spool = Eraser(database, spool, writing or Lock()), spool
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             OrderKind.REJECT: self._reject,
             OrderKind.RESTORE: self._restore,
             OrderKind.FORGET: self._forget,
             OrderKind.ANNOUNCE: self._announce,
+            OrderKind.PURGE: self._purge,
         }
 
     def run(self, stop: Event) -> None:
@@ -97,3 +98,8 @@ class Corrector:
     def _announce(self, order: Mapping[str, Any]) -> Answer:
         given = (order[name] for name in ("study", "available", "unavailable", "received_ns"))
         return asdict(announce(self._database, *given))
+
+    def _purge(self, order: Mapping[str, Any]) -> Answer:
+        """Delete objects that were set aside, with their notes."""
+        names = frozenset(order["names"])
+        return {"purged": self._spool.erase_set_aside(lambda note: note.name in names)}

@@ -26,6 +26,7 @@ class OrderKind(StrEnum):
     RESTORE = "restore"
     FORGET = "forget"
     ANNOUNCE = "announce"
+    PURGE = "purge"
 
 
 class OrderBook:
