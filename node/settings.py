@@ -132,6 +132,10 @@ class Settings(WebSettings):
     """Policy for a known SOP Instance UID with other content: keep_first, replace or quarantine."""
     corrections_from: tuple[str, ...] = ()
     """AE titles of the callers whose corrections are followed; empty: those of every caller."""
+    retain: Literal["none", "preview", "all"] = "preview"
+    """What stays of images after indexing: none; preview: 224 x 224 pixels; all: the objects, too, to be retrieved."""
+    commitment_limit_s: float = Field(86_400, gt=0)
+    """Seconds for which a report of storage commitment waits for its instances and is offered to its peer."""
     correction_limit_s: float = Field(10, gt=0)
     """Seconds after which a correction that is not in force yet is answered with A700."""
     set_aside_notes: int = Field(100_000, ge=1)
@@ -231,6 +235,16 @@ class Settings(WebSettings):
         return self.home / "spool"
 
     @property
+    def objects_path(self) -> Path:
+        """Folder of the original objects that are kept."""
+        return self.home / "objects"
+
+    @property
+    def commitments_path(self) -> Path:
+        """Folder of requests for storage commitment that are not reported yet."""
+        return self.home / "commitments"
+
+    @property
     def ask_path(self) -> Path:
         """Folder of questions that were sent, and of their answers on the way."""
         return self.home / "ask"
@@ -262,8 +276,8 @@ class Settings(WebSettings):
 
     @property
     def retrieve_ae_titles(self) -> tuple[str, ...]:
-        """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we relay retrievals."""
-        ours = self.ae_title if self.source_peer else ""
+        """Retrieve AE Titles of responses: that of the archive if it is set, and ours if we serve retrievals."""
+        ours = self.ae_title if self.source_peer or self.retain == "all" else ""
         return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property

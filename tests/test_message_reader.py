@@ -40,7 +40,7 @@ REQUEST = associate_rq(
         (CTImageStorage, (EXPLICIT,)),
     ]
 )
-C_GET_RQ, C_MOVE_RQ, N_ACTION_RQ, N_EVENT_REPORT_RQ, UNKNOWN_RQ = 0x0010, 0x0021, 0x0130, 0x0100, 0x0077
+C_GET_RQ, C_MOVE_RQ, N_SET_RQ, N_EVENT_REPORT_RQ, UNKNOWN_RQ = 0x0010, 0x0021, 0x0120, 0x0100, 0x0077
 DATA = octets_of(picture())
 
 
@@ -96,7 +96,7 @@ def test_a_request_in_the_context_of_another_class_is_not_supported(
 
 
 @pytest.mark.parametrize("context_id", [STORING, VERIFYING, FINDING])
-@pytest.mark.parametrize("field", [N_ACTION_RQ, UNKNOWN_RQ])
+@pytest.mark.parametrize("field", [N_SET_RQ, UNKNOWN_RQ])
 def test_an_operation_that_is_not_offered_is_not_recognized(context_id: int, field: int, wire: Wire) -> None:
     wire.send(p_data(context_id, COMMAND | LAST, command(field, SECONDARY_CAPTURE, data_set=NO_DATA_SET)))
 

@@ -28,7 +28,7 @@ def committed_uids(event_type: int | None, information: Dataset) -> list[str]:
     return [str(item.get("ReferencedSOPInstanceUID", "")) for item in information.get("ReferencedSOPSequence") or []]
 
 
-class CommitmentService:
+class CommitmentReportService:
     """Serves N-EVENT-REPORT of the Storage Commitment Push Model: notes in the outbox what a destination confirms.
 
     Parameters

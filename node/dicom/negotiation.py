@@ -228,7 +228,7 @@ def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> lis
     """Answer role selection, and set the roles of the accepted contexts (PS3.7 D.3.3.4).
 
     The peer may be SCU, which is also the default, and SCP of storage classes beside a C-GET class: there we send. Of
-    storage commitment it is SCP only: it reports.
+    storage commitment it may be both: it asks for commitment, or reports on what we asked for.
     """
     accepted = [context for context in contexts if context.result == ACCEPTED]
     gets = any(service_of(context.abstract_syntax or "") is Service.GET for context in accepted)
@@ -251,11 +251,11 @@ def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> lis
 def _reporting(
     sop_class_uid: UID, role: Any, accepted: list[PresentationContext]
 ) -> list[SCP_SCU_RoleSelectionNegotiation]:
-    """The answer to the roles of storage commitment: the peer is SCP, whose reports we take (PS3.4 J.3.3)."""
+    """The answer to the roles of storage commitment: as SCP the peer reports, and we take reports (PS3.4 J.3.3)."""
     if not role.scp_role or all(context.abstract_syntax != sop_class_uid for context in accepted):
         return []
     answer = SCP_SCU_RoleSelectionNegotiation()
-    answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, False, True
+    answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, bool(role.scu_role), True
     return [answer]
 
 

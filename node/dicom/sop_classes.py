@@ -30,7 +30,8 @@ GET_CLASSES: Final = (STUDY_ROOT_GET, PATIENT_ROOT_GET)
 
 AVAILABILITY_NOTIFICATION: Final = UID("1.2.840.10008.5.1.4.33")
 STORAGE_COMMITMENT: Final = UID("1.2.840.10008.1.20.1")
-"""Storage Commitment Push Model: as SCU, whose peer reports over an association that it requests (PS3.4 J.3.3)."""
+"""Storage Commitment Push Model: the node is SCP for what it keeps, and SCU of destinations, whose reports it takes
+over associations of theirs, too (PS3.4 J.3.3)."""
 
 DICOM_ROOT: Final = "1.2.840.10008."
 STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."
@@ -116,10 +117,12 @@ class OfferCondition:
 
 ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
 """Services of the AE title under which received objects are questions."""
+KEEPS_OBJECTS: Final = OfferCondition("retain", ("all",))
 CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
-    Service.MOVE: (OfferCondition("source_peer"),),
-    Service.GET: (OfferCondition("source_peer"),),
+    Service.MOVE: (OfferCondition("source_peer"), KEEPS_OBJECTS),
+    Service.GET: (OfferCondition("source_peer"), KEEPS_OBJECTS),
     Service.COMMITMENT: (
+        KEEPS_OBJECTS,
         OfferCondition("answers_questions", words="`source_peer`, or `answers_to` of a peer, is set"),
     ),
 }

@@ -12,9 +12,11 @@ from pydicom.valuerep import VR
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
-from node.query.identifier import COMMENTS, RETRIEVE_AE_TITLE, Query
+from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
-from node.query.retriever import Match
+from node.query.question import EXAMPLE_KINDS, Question
+from node.query.retriever import LookAlikes, Match, Retriever
+from storage.database.snapshot import Snapshot
 from storage.record import Level
 
 UTF_8: Final = "ISO_IR 192"
@@ -115,6 +117,38 @@ def comment(match: Match, code_length: int, expectation: float | None) -> str:
     return f"Look-alike {match.rank:03d}, {apart}: not the examination asked about.{chance}"
 
 
+def common_elements(
+    snapshot: Snapshot, query: Query, question: Question, found: LookAlikes, retriever: Retriever
+) -> dict[Element, str]:
+    """Elements that are the same in every response: the question as understood, and the state of the index."""
+    distance = question.maximum_distance
+    examples = {
+        element: "\\".join(question.examples) if level == question.example_level else ""
+        for element, level in EXAMPLE_KINDS.items()
+    }
+    return examples | {
+        Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
+        Element.EXAMPLE_REGION: "\\".join(map(str, question.region or ())),
+        Element.REGION_SOURCE: found.region_source,
+        Element.MAXIMUM_MATCHES: str(question.maximum_matches),
+        Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
+        Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
+        Element.AGGREGATION: str(question.aggregation),
+        Element.MODEL_IDENTIFIER: retriever.model,
+        Element.INDEX_SNAPSHOT: snapshot.identifier,
+        Element.RANKING: str(found.ranking),
+        Element.DISTINCT: str(question.distinct),
+        Element.CODE_LENGTH: str(snapshot.code_length),
+        Element.COVERAGE: _coverage(retriever) if Element.COVERAGE in query.returned else "",
+        Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
+    }
+
+
+def _coverage(retriever: Retriever) -> str:
+    """COMPLETE if every received instance is indexed; this looks through the spool."""
+    return "BACKFILLING" if retriever.spool.depth() else "COMPLETE"
+
+
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
     """Private elements that tell of one look-alike, in a response of a level."""
     best = {
@@ -136,7 +170,8 @@ def _elements(query: Query) -> Iterable[tuple[BaseTag, str | Element, VR]]:
     """Tag, name and VR of each element that responses to a query may hold."""
     record_key = (RECORD_KEY,) if query.page is not None and query.page.returns_keys else ()
     comments = (COMMENTS,) if query.has_comments else ()
-    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *comments):
+    availability = (INSTANCE_AVAILABILITY,) if query.returns_availability else ()
+    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *availability, *comments):
         yield tag_of(keyword), keyword, VR(dictionary_VR(tag_of(keyword)))
     yield Tag(GROUP, query.block), CREATOR, VR.LO
     for element in query.returned:

@@ -30,6 +30,8 @@ class QueryRules:
         True for the view, which answers queries for a study with its look-alikes.
     refuses_unsupported
         True to refuse a query with a key that is not matched or not returned, instead of flagging its responses.
+    returns_availability
+        True if Instance Availability is a key that is returned.
     """
 
     patient_root: bool = False
@@ -42,6 +44,7 @@ class QueryRules:
     empty_matches: bool = True
     is_view: bool = False
     refuses_unsupported: bool = False
+    returns_availability: bool = False
 
 
 STUDY_ROOT = QueryRules()

@@ -16,7 +16,7 @@ from node.dicom.client import Peer, send_at_once
 from node.dicom.message_reader import InstanceStore
 from node.dicom.upper_layer import StreamingEntity, UpperLayer
 from node.errors import PeerError, Status
-from node.retrieve.caller import RetrieveCall
+from node.retrieve.caller import CallerGoneError, RetrievalCancelledError, RetrieveCall
 from node.settings import Settings
 
 CHECK_S: Final = 0.02
@@ -129,14 +129,6 @@ class SourceArchive:
                 raise PeerError(f"association with source PACS {self.peer.ae_title} lost")
             status = response.Status
             yield response
-
-
-class CallerGoneError(Exception):
-    """Nobody awaits the response any more."""
-
-
-class RetrievalCancelledError(Exception):
-    """The caller cancelled, and the source PACS did not end in time."""
 
 
 class CancelWatch:

@@ -8,7 +8,7 @@ from hashing.model.model_file import DEFAULT_MODEL
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
-from node.home import open_for_writing, open_spool
+from node.home import open_for_writing, open_objects, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.roles.threads import vital_thread
@@ -23,8 +23,11 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
     spool = open_spool(settings)
-    indexer = Indexer(settings, spool, database, encoder)
-    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
+    objects = open_objects(settings)
+    if not objects.is_counted:
+        objects.repair()
+    indexer = Indexer(settings, spool, database, encoder, objects)
+    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, objects, indexer.writing)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()

@@ -72,7 +72,9 @@ class SearchService:
 
     def __init__(self, settings: Settings, finder: Finder) -> None:
         self._settings, self._finder = settings, finder
-        self.rules = QueryRules(relational=True, empty_matches=settings.empty_matches)
+        self.rules = QueryRules(
+            relational=True, empty_matches=settings.empty_matches, returns_availability=settings.retain == "all"
+        )
         self.router = APIRouter(tags=["QIDO-RS"])
         for path, endpoint in (
             ("/studies", self.studies),
