@@ -13,7 +13,7 @@ DICOM_SETTINGS: Final = (
     "fetch_missing_example", "fetch_limit_s", "max_relayed_bytes", "max_associations", "max_associations_each",
     "maximum_pdu_size", "network_timeout_s", "accept_unknown_sop_classes", "max_find_responses", "ranking",
     "spool_capacity", "spool_free_bytes", "receiver_memory_bytes", "busy_share", "closed_share", "longest_delay_s",
-    "other_content",
+    "other_content", "retain", "commitment_limit_s",
 )  # fmt: skip
 """Settings that change how the node behaves towards other application entities."""
 

@@ -38,13 +38,18 @@ UNREADABLE: Final = (
 )
 INTERNAL: Final = StatusUse(Status.INTERNAL_ERROR, "internal error, which the node logs")
 RETRIEVAL: Final = (
-    StatusUse(Status.SUCCESS, "all sub-operations succeeded, as the source PACS says"),
-    StatusUse(Status.PENDING, "sub-operations continue, as the source PACS says"),
-    StatusUse(Status.WARNING, "some sub-operations failed or warned, as the source PACS says"),
+    StatusUse(Status.SUCCESS, "all sub-operations succeeded, or nothing kept was named"),
+    StatusUse(Status.PENDING, "sub-operations continue"),
+    StatusUse(Status.WARNING, "some sub-operations failed or warned"),
     StatusUse(Status.CANCEL, "the retrieval was cancelled"),
     StatusUse(
         Status.SUBOPERATIONS_NOT_PERFORMED,
-        "the source PACS does not answer, rejects the association, lacks the service, or is gone; what remained failed",
+        "the source PACS, or the destination of kept objects, does not answer, rejects the association, lacks the "
+        "service, or is gone; what remained failed",
+    ),
+    StatusUse(Status.SUBOPERATIONS_NOT_PERFORMED, "no kept object that is named could be sent"),
+    StatusUse(
+        Status.DATA_SET_MISMATCH, "with `retain` all: no level, no value of its unique key, or a wild card", "the key"
     ),
     *UNREADABLE,
     INTERNAL,
@@ -99,6 +104,11 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(
             Status.EXAMPLE_NOT_READY, "the example is received and not yet indexed: ask again", "the example key"
         ),
+        StatusUse(
+            Status.REGION_OUTSIDE,
+            "the region is not within the image, is empty, or is too small for the pixels that are there",
+            "Example Region",
+        ),
         StatusUse(Status.SNAPSHOT_GONE, "the snapshot is gone", "Index Snapshot"),
         UNREADABLE[1],
         *NOT_HERE,
@@ -131,6 +141,21 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
             Status.RESOURCE_LIMITATION,
             "stored but not in force after `correction_limit_s`, the disk is full, or more than 8 MiB: send it again",
         ),
+        *NOT_HERE,
+    ),
+    Service.COMMITMENT: (
+        StatusUse(Status.SUCCESS, "the request is durable and will be reported, or the report is noted"),
+        StatusUse(
+            Status.PROCESSING_FAILURE, "the information is no data set, or an internal error, which the node logs"
+        ),
+        StatusUse(Status.NO_SUCH_INSTANCE, "Requested SOP Instance UID is not the well-known one"),
+        StatusUse(Status.NO_SUCH_EVENT_TYPE, "the Event Type ID of a report is neither 1 nor 2"),
+        StatusUse(Status.INVALID_ARGUMENT_VALUE, "an attribute is missing or empty, or is no UID or sequence"),
+        StatusUse(Status.NO_SUCH_ACTION, "Action Type ID is not 1"),
+        StatusUse(
+            Status.RESOURCE_LIMITATION, "the disk is full, too many requests wait, or this one has more than 8 MiB"
+        ),
+        *UNREADABLE,
         *NOT_HERE,
     ),
 }

@@ -6,27 +6,28 @@ transaction, which would keep the database from reusing old pages, and a partial
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
 from pydicom.dataset import Dataset
 
-from node.dicom.hierarchy import LEVEL_OF
+from node.dicom.hierarchy import LEVEL_OF, at_or_above
 from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
-from node.query.answers import expectations
-from node.query.identifier import Query, read_query
+from node.query.answers import chance_expectation
+from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
-from node.query.question import EXAMPLE_KINDS, Question
-from node.query.response import ResponseEncoder
-from node.query.retriever import LookAlikes, Match, Retriever
+from node.query.question import Question
+from node.query.response import ResponseEncoder, comment, common_elements, similarity_elements
+from node.query.retriever import LookAlikes, Retriever
 from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
-from storage.record import LEVELS, Level
+from storage.objects.object_store import ObjectStore
+from storage.record import LEVELS, Entity, Level
 from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class _CancelledError(Exception):
 
 Fetch = Callable[[Sequence[str], catalog.Check], object]
 """Function that fetches instances from another node by their SOP Instance UIDs, as far as it can."""
+RegionSearch = Callable[[Question, catalog.Check], "Search"]
+"""Function that encodes the region of a question's example, and returns what searches by it."""
 
 
 class Search(Protocol):
@@ -73,12 +76,22 @@ class Finder:
     ----------
     fetch
         Fetches examples that are unknown here before a query by them is answered; None to answer at once.
+    by_region
+        Encodes regions of examples; None to refuse queries by a region.
     """
 
     def __init__(
-        self, settings: Settings, database: Database, retriever: Retriever, fetch: Fetch | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        retriever: Retriever,
+        fetch: Fetch | None = None,
+        by_region: RegionSearch | None = None,
     ) -> None:
-        self.settings, self.database, self.retriever, self._fetch = settings, database, retriever, fetch
+        self.settings, self.database, self.retriever = settings, database, retriever
+        self._fetch, self._by_region = fetch, by_region
+        objects, has_source = ObjectStore(settings.objects_path), bool(settings.source_peer)
+        self._availability = catalog.Availability(objects, has_source=has_source)
 
     def find(
         self,
@@ -88,16 +101,16 @@ class Finder:
         implicit: bool,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[Response]:
+        """Responses to a request of an identifier, which is read by its rules; see `answer`."""
+        yield from self.answer(read_query(identifier, rules), implicit=implicit, is_cancelled=is_cancelled)
+
+    def answer(self, query: Query, *, implicit: bool, is_cancelled: Callable[[], bool]) -> Iterator[Response]:
         """Pending responses, each with its identifier; then another final status than Success, if there is one.
 
         That is Cancel if the caller cancelled, and B001 if a page of a Repository Query is not the last.
 
         Parameters
         ----------
-        identifier
-            Identifier of the request, read by `node.query.data_set.read_data_set`.
-        rules
-            What is known of the request beside its identifier.
         implicit
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
@@ -109,7 +122,6 @@ class Finder:
             Before the first response: the request cannot be answered.
         """
         started_s, count = time.monotonic(), 0
-        query = read_query(identifier, rules)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         try:
             check = _watch(is_cancelled)
@@ -145,22 +157,31 @@ class Finder:
         """
         if search is None:
             self._fetch_missing(query.question, check)
+            search = self.search_by(query.question, check)
         with self.database.snapshot() as snapshot:
             if query.question is None:
                 rows = self._ordinary(snapshot, query, check, window)
             else:
-                rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
+                rows = self._similar(snapshot, query, query.question, check, search)
             return list(_bounded(rows))
+
+    def search_by(self, question: Question | None, check: catalog.Check) -> Search:
+        """What finds the look-alikes of an indexed example; no snapshot should be open: a region is encoded first."""
+        if question is None or question.region is None:
+            return self.retriever.similar
+        if self._by_region is None:
+            raise Refusal(Status.OUT_OF_RESOURCES, "regions cannot be encoded here")
+        return self._by_region(question, check)
 
     def _page(self, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
         """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
         most, size, rows = self.settings.max_find_responses, 0, list[Row]()
         with self.database.snapshot() as snapshot:
-            first = page.first_ordinal(snapshot, query.level)
+            first, values_of = page.first_ordinal(snapshot, query.level), self._values(snapshot, query, check)
             for entity in entities_from(snapshot, query.level, query.keys, first, check):
                 if len(rows) == min(page.most or most, most) or size > MAX_CHARACTERS:
                     return rows, True
-                values = catalog.values(snapshot, entity, query.keys, check)
+                values = values_of(entity)
                 values[RECORD_KEY] = record_key(snapshot, entity).decode("latin-1") if page.returns_keys else ""
                 rows.append((values, self._retrieve_ae_title, {}))
                 size += sum(map(len, values.values()))
@@ -182,14 +203,20 @@ class Finder:
     ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
         counting = (Element.INDEXED_INSTANCES, Element.CHANCE_EXPECTATION)  # counting may read further columns
-        count = any(element in query.returned for element in counting)
+        count = query.has_comments or any(element in query.returned for element in counting)
         found = search(snapshot, question, query.level, where, count=count, check=check)
-        common = self._common(snapshot, query, question, found)
-        pairs = None if found.candidates is None else found.candidates * found.queries
-        expected = expectations(self.database.path, snapshot, question, where, pairs)
+        common = common_elements(snapshot, query, question, found, self.retriever)
+        expected = chance_expectation(self.database.path, snapshot, found.modality, found.pairs, where.modalities)
+        values_of = self._values(snapshot, query, check)
+        lower = _keys_of(query, LEVELS[len(at_or_above(query.level)) :])
         for match in found.matches:
-            common[Element.CHANCE_EXPECTATION] = expected(match.distance)
-            yield self._look_alike(snapshot, query, match, common, check)
+            chance = expected(match.distance)
+            common[Element.CHANCE_EXPECTATION] = "" if chance is None else f"{chance:.3g}"
+            of_nearest = catalog.values(snapshot, match.image, lower, check)
+            values = values_of(match.entity) | of_nearest
+            if query.has_comments:
+                values[COMMENTS] = comment(match, snapshot.code_length, chance)
+            yield values, self._retrieve_ae_title, common | similarity_elements(query.level, match)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses
@@ -197,52 +224,28 @@ class Finder:
         entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), part.start, part.stop))
         if window is None and len(entities) > most:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
+        values_of = self._values(snapshot, query, check)
         for entity in entities:
-            values = catalog.values(snapshot, entity, query.keys, check)
-            yield values, self._retrieve_ae_title, {}
+            yield values_of(entity), self._retrieve_ae_title, {}
 
-    def _look_alike(
-        self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str], check: catalog.Check
-    ) -> Row:
-        """Keys of the level and above come from the entity, keys below it from its nearest image."""
-        upper = LEVELS.index(query.level)
-        own = [keyword for keyword in query.keys if LEVELS.index(LEVEL_OF[keyword]) <= upper]
-        lower = [keyword for keyword in query.keys if keyword not in own]
-        values = catalog.values(snapshot, match.entity, own, check)
-        values |= catalog.values(snapshot, match.image, lower, check)
-        return values, self._retrieve_ae_title, common | _similarity(query.level, match)
-
-    def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
-        """Elements that are the same in every response: the question as understood, and the state of the index."""
-        distance = question.maximum_distance
-        examples = {
-            element: "\\".join(question.examples) if level == question.example_level else ""
-            for element, level in EXAMPLE_KINDS.items()
-        }
-        return examples | {
-            Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
-            Element.EXAMPLE_REGION: "",
-            Element.MAXIMUM_MATCHES: str(question.maximum_matches),
-            Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
-            Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
-            Element.AGGREGATION: str(question.aggregation),
-            Element.MODEL_IDENTIFIER: self.retriever.model,
-            Element.INDEX_SNAPSHOT: snapshot.identifier,
-            Element.RANKING: str(found.ranking),
-            Element.DISTINCT: str(question.distinct),
-            Element.CODE_LENGTH: str(snapshot.code_length),
-            Element.COVERAGE: self._coverage() if Element.COVERAGE in query.returned else "",
-            Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
-        }
-
-    def _coverage(self) -> str:
-        """COMPLETE if every received instance is indexed; this looks through the spool."""
-        return "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE"
+    def _values(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Callable[[Entity], dict[str, str]]:
+        """Function that returns the values of an entity for a response: those of its level and of those above."""
+        own = _keys_of(query, at_or_above(query.level))
+        if not query.returns_availability:
+            return lambda entity: catalog.values(snapshot, entity, own, check)
+        availability = self._availability.within(snapshot, check)
+        return lambda entity: (
+            catalog.values(snapshot, entity, own, check) | {INSTANCE_AVAILABILITY: availability(entity)}
+        )
 
     @property
     def _retrieve_ae_title(self) -> str:
         """Values of Retrieve AE Title: never the sender, which may be a modality or a tool that serves no retrieval."""
         return "\\".join(self.settings.retrieve_ae_titles)
+
+
+def _keys_of(query: Query, levels: Collection[Level]) -> list[str]:
+    return [keyword for keyword in query.keys if LEVEL_OF[keyword] in levels]
 
 
 def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool], *, implicit: bool) -> Iterator[bytes]:
@@ -277,24 +280,3 @@ def _watch(is_cancelled: Callable[[], bool]) -> catalog.Check:
                 raise _CancelledError
 
     return check
-
-
-def _similarity(level: Level, match: Match) -> dict[Element, str]:
-    best = {
-        Element.BEST_MATCH_SOP_INSTANCE_UID: match.image.uids[Level.IMAGE],
-        Element.BEST_MATCH_SERIES_INSTANCE_UID: match.image.uids[Level.SERIES],
-    }
-    return {
-        Element.SIMILARITY_RANK: str(match.rank),
-        Element.SIMILARITY_SCORE: _decimal(match.score),
-        Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
-        Element.HAMMING_DISTANCE: str(round(match.distance)),
-        Element.DUPLICATES: "" if match.duplicates is None else str(match.duplicates),
-        Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
-        **(best if level != Level.IMAGE else {}),
-    }
-
-
-def _decimal(score: float) -> str:
-    """VR DS (PS3.5 section 6.2)."""
-    return f"{score:.6f}".rstrip("0").rstrip(".")

@@ -79,6 +79,7 @@ def query_rules(
         matches_all_values=Extension.MULTIPLE_VALUE_MATCHING in extensions,
         empty_matches=settings.empty_matches,
         refuses_unsupported=caller is not None and caller.unsupported_match == "refuse",
+        returns_availability=settings.retain == "all",
     )
 
 

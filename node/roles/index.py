@@ -8,7 +8,7 @@ from hashing.model.model_file import DEFAULT_MODEL
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
-from node.home import open_for_writing, open_spool
+from node.home import open_for_writing, open_objects, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.roles.threads import vital_thread
@@ -23,10 +23,15 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
     spool = open_spool(settings)
-    indexer = Indexer(settings, spool, database, encoder)
-    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
+    objects = open_objects(settings)
+    if not objects.is_counted:
+        objects.repair()
+    indexer = Indexer(settings, spool, database, encoder, objects)
+    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, objects, indexer.writing)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
+    service.warm_up()
+    heartbeat.renew()
     with (
         vital_thread("segments", stop, partial(keep_built, database, stop)),
         vital_thread("chance", stop, partial(keep_computed, database, stop)),
