@@ -16,6 +16,7 @@ from node.query.identifier import INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Quer
 from node.query.paging import RECORD_KEY
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.retriever import LookAlikes, Match, Retriever
+from storage.corrections.announcing import is_settled
 from storage.database.snapshot import Snapshot
 from storage.record import Level
 
@@ -131,14 +132,16 @@ def common_elements(
         Element.RANKING: str(found.ranking),
         Element.DISTINCT: str(question.distinct),
         Element.CODE_LENGTH: str(snapshot.code_length),
-        Element.COVERAGE: _coverage(retriever) if Element.COVERAGE in query.returned else "",
+        Element.COVERAGE: _coverage(snapshot, retriever) if Element.COVERAGE in query.returned else "",
         Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
     }
 
 
-def _coverage(retriever: Retriever) -> str:
-    """COMPLETE if every received instance is indexed; this looks through the spool."""
-    return "BACKFILLING" if retriever.spool.depth() else "COMPLETE"
+def _coverage(snapshot: Snapshot, retriever: Retriever) -> str:
+    """COMPLETE if every received and every announced instance is indexed; this looks through the spool."""
+    spool = retriever.spool
+    is_whole = spool.depth() == 0 and is_settled(snapshot, lambda uid: spool.is_set_aside(uid) is not None)
+    return "COMPLETE" if is_whole else "BACKFILLING"
 
 
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
