@@ -23,7 +23,7 @@ from storage.spool.queue import Retention, Spool
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "ask", "commitments", "corrections", "database", "objects", "run", "spool")
+NAMES: Final = (FILE_NAME, "ask", "commitments", "corrections", "database", "objects", "pull", "run", "spool")
 """Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")

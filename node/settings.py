@@ -14,7 +14,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from node.ask_settings import AskSettings
+from node.ingest_settings import IngestSettings
 from node.peers import RemoteEntity
+from node.pull_settings import PullSettings
 from node.web_settings import WebSettings
 
 DEFAULT_HOME = Path("var")
@@ -26,7 +29,7 @@ Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, 
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(WebSettings):
+class Settings(IngestSettings, AskSettings, PullSettings, WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -45,6 +48,8 @@ class Settings(WebSettings):
     """Application entity title of this node."""
     ask_ae_title: str = "LOOKALIKE_ASK"
     """AE title under which received objects are questions: answered by objects sent back, and never indexed."""
+    view_ae_title: str = "LOOKALIKE_VIEW"
+    """AE title under which queries for a study are answered with its look-alikes, for peers with `views`."""
     retrieve_ae_title: str = ""
     """AE title of the archive that holds the images, returned in responses; empty: no archive is named."""
     peers: dict[str, RemoteEntity] = Field({})
@@ -87,19 +92,8 @@ class Settings(WebSettings):
     start_limit_s: float = Field(300, ge=30)
     """Seconds after its start by which a role must be ready; otherwise it is restarted."""
 
-    ask_matches: int = Field(6, ge=1, le=60)
-    """Number of similar cases in the answer to a question that was sent; one of each patient."""
-    ask_capacity: int = Field(1000, ge=1)
-    """Number of questions that may wait for their answers; senders then get A700."""
-    ask_keep_s: float = Field(86_400, ge=0)
-    """Seconds after its arrival at which the objects of an answered question are erased."""
-    answer_keep_s: float = Field(604_800, ge=3600)
-    """Seconds for which an answer is offered to its destination, and for which a sent one is not sent again."""
-    burned_in: Literal["mask", "omit"] = "mask"
-    """Cases on a contact sheet whose picture may show a name: mask: without the picture; omit: left out."""
-
-    ranking: Literal["HAMMING", "ASYMMETRIC", "CLASSES"] = "HAMMING"
-    """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC or CLASSES."""
+    ranking: Literal["HAMMING", "ASYMMETRIC", "OUTPUTS", "CLASSES"] = "HAMMING"
+    """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC, OUTPUTS or CLASSES."""
 
     model_path: Path | None = None
     """File of the hash model (.safetensors); None: the model that comes with the node."""
@@ -111,57 +105,6 @@ class Settings(WebSettings):
     """Library that encodes: torch, openvino or auto; auto: the fastest that is installed."""
     map_size_bytes: int = Field(1 << 40, gt=0)
     """Upper bound of the database file in bytes; the file is sparse, so the disk is not reserved."""
-
-    spool_capacity: int = Field(100_000, ge=1)
-    """Number of instances that may wait to be indexed; senders then get A700."""
-    spool_free_bytes: int = Field(1 << 30, ge=0)
-    """Free disk space in bytes below which senders get A700."""
-    receiver_memory_bytes: int = Field(1 << 30, gt=0)
-    """Memory of a receiver in bytes, without mapped files, above which senders get A700."""
-    busy_share: float = Field(0.8, gt=0, lt=1)
-    """Fraction of these three limits above which responses to C-STORE are delayed."""
-    closed_share: float = Field(0.95, gt=0)
-    """Fraction of these three limits above which associations for storage are rejected."""
-    longest_delay_s: float = Field(2.0, ge=0, le=10)
-    """Seconds by which a response is delayed when a limit is reached."""
-    other_content: Literal["keep_first", "replace", "quarantine"] = "quarantine"
-    """Policy for a known SOP Instance UID with other content: keep_first, replace or quarantine."""
-    corrections_from: tuple[str, ...] = ()
-    """AE titles of the callers whose corrections are followed; empty: those of every caller."""
-    retain: Literal["none", "preview", "all"] = "preview"
-    """What stays of images after indexing: none; preview: 224 x 224 pixels; all: the objects, too, to be retrieved."""
-    commitment_limit_s: float = Field(86_400, gt=0)
-    """Seconds for which a report of storage commitment waits for its instances and is offered to its peer."""
-    correction_limit_s: float = Field(10, gt=0)
-    """Seconds after which a correction that is not in force yet is answered with A700."""
-    set_aside_notes: int = Field(100_000, ge=1)
-    """Number of notes about instances that were set aside; beyond it the oldest notes are deleted."""
-    set_aside_bytes: int = Field(16 << 30, ge=0)
-    """Disk space in bytes for instances that were set aside; beyond it the oldest are deleted."""
-    batch_size: int = Field(32, ge=1)
-    """Number of instances that one transaction indexes."""
-    batch_delay_s: float = Field(0.05, ge=0)
-    """Seconds that a decoded instance may wait for others of its batch."""
-    decode_workers: int = Field(2, ge=1)
-    """Number of processes that decode pixels."""
-    decode_timeout_s: float = Field(60, gt=0)
-    """Processor seconds for one instance; a decoder that needs more is ended, and the instance set aside."""
-    decode_elapsed_s: float = Field(600, gt=0)
-    """Seconds by the clock for one instance, for a decoder that waits instead of computing."""
-    decode_kept_bytes: int = Field(512 << 20, gt=0)
-    """Memory in bytes that a decode worker may hold after an instance; above it the worker is replaced."""
-    max_decoded_bytes: int = Field(512 << 20, gt=0)
-    """Size in bytes of all sampled frames of an instance, decoded; above it fewer frames are sampled."""
-    decode_memory_bytes: int = Field(4 << 30, gt=0)
-    """Address space in bytes that a decode worker may add to that of its start."""
-    max_frames: int = Field(8, ge=1)
-    """Number of frames that are sampled from a multi-frame instance."""
-    max_announced_frames: int = Field(100_000, ge=1)
-    """Number of Frames above which an instance is set aside."""
-    max_pixels: int = Field(100_000_000, ge=1)
-    """Number of pixels of a frame (rows x columns) above which an instance is set aside."""
-    max_inflated_bytes: int = Field(1 << 30, ge=1)
-    """Size in bytes to which a deflated data set may grow; above it the instance is set aside."""
 
     @field_validator("code_length")
     @classmethod
@@ -177,7 +120,7 @@ class Settings(WebSettings):
             raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 and so on")
         return device
 
-    @field_validator("ae_title", "ask_ae_title", "retrieve_ae_title")
+    @field_validator("ae_title", "ask_ae_title", "view_ae_title", "retrieve_ae_title")
     @classmethod
     def _valid_ae_title(cls, title: str, info: ValidationInfo) -> str:
         if not re.fullmatch(AE_TITLE, title) and (title or info.field_name != "retrieve_ae_title"):
@@ -256,9 +199,24 @@ class Settings(WebSettings):
         return bool(self.source_peer) or any(peer.answers_to for peer in self.peers.values())
 
     @property
+    def offers_view(self) -> bool:
+        """True if anybody may query `view_ae_title`."""
+        return any(peer.views for peer in self.peers.values())
+
+    @property
     def corrections_path(self) -> Path:
         """Folder of orders to the process that writes the database."""
         return self.home / "corrections"
+
+    @property
+    def pull_path(self) -> Path:
+        """Folder of the progress of jobs that bring in studies."""
+        return self.home / "pull"
+
+    @property
+    def pulls(self) -> bool:
+        """True if there are such jobs, in the settings or by command: then the role `pull` runs."""
+        return bool(self.pull_jobs) or (self.pull_path / "data.mdb").is_file()
 
     @property
     def run_path(self) -> Path:

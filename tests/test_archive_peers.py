@@ -69,9 +69,9 @@ def sent(site: Site, uids: set[str]) -> dict[str, object]:
 def test_status_tells_what_the_objects_take(site: Site) -> None:
     status = site.node.status()
 
-    assert status.objects == len(site.paths) - sum(status.set_aside.values())
+    assert status.objects.objects == len(site.paths) - sum(status.set_aside.values())
     size = sum(path.stat().st_size for path in site.paths)
-    assert 0.8 * size < status.kept_bytes["objects"] < 1.2 * size
+    assert 0.8 * size < status.objects.size_bytes < 1.2 * size
     assert all(status.kept_bytes[kind] > 0 for kind in ("records", "codes", "previews", "outputs"))
 
 

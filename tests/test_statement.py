@@ -19,7 +19,7 @@ from pynetdicom import sop_class as tables
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from node.conformance.statement import CONSTANTS, FIELD, TABLES, TEMPLATE, conformance_statement
-from node.dicom.sop_classes import FIND_CLASSES, MOVE_CLASSES, STORAGE_CLASSES, VERIFICATION
+from node.dicom.sop_classes import FIND_CLASSES, MOVE_CLASSES, STORAGE_CLASSES, STORAGE_COMMITMENT, VERIFICATION
 from node.settings import Settings
 from tests.answering import Node, answering_node
 from tests.documents import DOCS, rows
@@ -64,14 +64,14 @@ def stated(node: Node, syntaxes: list[UID]) -> dict[str, UID]:
     """Transfer syntax of each SOP class that the statement lists for this node."""
     header = ("SOP class", "UID", "role", "transfer syntaxes, preferred first", "extended negotiation", "offered if")
     found = {uid: syntaxes[0] for _, uid, _ in rows("conformance.md", "SOP class", "UID", "state")}
+    conditions = {
+        "`source_peer`": bool(node.settings.source_peer),
+        "`retain` is all": node.settings.retain == "all",
+    }
     for _, uid, role, preferred, _, condition in rows("conformance.md", *header):
-        assert role == "SCP"
+        assert role == ("SCP, SCU" if uid == STORAGE_COMMITMENT else "SCP")
         usable = [SYNTAX_NAMES[name] for name in preferred.split(", ") if uid and SYNTAX_NAMES[name] in syntaxes]
-        conditions = {
-            "`source_peer` is set": bool(node.settings.source_peer),
-            "`retain` is all": node.settings.retain == "all",
-        }
-        holds = condition == "" or any(conditions[each] for each in condition.split(" or "))
+        holds = condition == "" or any(holds for words, holds in conditions.items() if words in condition)
         found |= {uid: usable[0]} if holds and usable else {}
     return found
 

@@ -84,6 +84,12 @@ def _is_quiet(association: AcceptedAssociation) -> bool:
     return nothing_came and not association.is_peer_gone
 
 
+def refuse(association: AcceptedAssociation, context: PresentationContext, request: N_ACTION) -> None:
+    """Refuse a request where nothing is kept: the context may have been accepted for reports to the node."""
+    refusal = Refusal(Status.UNRECOGNIZED_OPERATION, "no objects are kept here")
+    _respond(association, context, request, refusal)
+
+
 def _respond(
     association: AcceptedAssociation, context: PresentationContext, request: N_ACTION, refusal: Refusal | None
 ) -> None:

@@ -15,6 +15,7 @@ from node.dicom.sop_classes import (
     CONDITIONS,
     FIND_CLASSES,
     GET_CLASSES,
+    KEEPS_OBJECTS,
     MOVE_CLASSES,
     SERVICES,
     STORAGE_CLASSES,
@@ -96,7 +97,8 @@ def acceptance_table() -> str:
     header = ("SOP class", "UID", "role", "transfer syntaxes, preferred first", "extended negotiation", "offered if")
     rows = [
         (
-            sop_class_name(uid), uid, "SCP", _syntaxes(TRANSFER_SYNTAXES[service]),
+            sop_class_name(uid), uid, "SCP, SCU" if service is Service.COMMITMENT else "SCP",
+            _syntaxes(TRANSFER_SYNTAXES[service]),
             "yes" if uid in FIND_CLASSES else "none", condition(service),
         )
         for uid, service in SERVICES.items()
@@ -111,11 +113,17 @@ def overview_table() -> str:
         (
             sop_class_name(uid),
             "yes" if uid in used else "no",
-            f"yes, if {text}" if (text := condition(service)) else "yes",
+            _provided(service),
         )
         for uid, service in SERVICES.items()
     ]
     return markdown_table(("SOP class", "user (SCU)", "provider (SCP)"), [*rows, (ANY_STORAGE, "yes", "yes")])
+
+
+def _provided(service: Service) -> str:
+    """Whether the node is SCP of a service; of storage commitment only where it keeps objects."""
+    text = str(KEEPS_OBJECTS) if service is Service.COMMITMENT else condition(service)
+    return f"yes, if {text}" if text else "yes"
 
 
 def initiation_table() -> str:

@@ -104,6 +104,11 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(
             Status.EXAMPLE_NOT_READY, "the example is received and not yet indexed: ask again", "the example key"
         ),
+        StatusUse(
+            Status.REGION_OUTSIDE,
+            "the region is not within the image, is empty, or is too small for the pixels that are there",
+            "Example Region",
+        ),
         StatusUse(Status.SNAPSHOT_GONE, "the snapshot is gone", "Index Snapshot"),
         UNREADABLE[1],
         *NOT_HERE,
@@ -139,16 +144,18 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         *NOT_HERE,
     ),
     Service.COMMITMENT: (
-        StatusUse(Status.SUCCESS, "the request is durable, and will be reported"),
+        StatusUse(Status.SUCCESS, "the request is durable and will be reported, or the report is noted"),
         StatusUse(
-            Status.PROCESSING_FAILURE, "the action information is no data set, or an internal error, which is logged"
+            Status.PROCESSING_FAILURE, "the information is no data set, or an internal error, which the node logs"
         ),
         StatusUse(Status.NO_SUCH_INSTANCE, "Requested SOP Instance UID is not the well-known one"),
+        StatusUse(Status.NO_SUCH_EVENT_TYPE, "the Event Type ID of a report is neither 1 nor 2"),
         StatusUse(Status.INVALID_ARGUMENT_VALUE, "an attribute is missing or empty, or is no UID or sequence"),
         StatusUse(Status.NO_SUCH_ACTION, "Action Type ID is not 1"),
         StatusUse(
             Status.RESOURCE_LIMITATION, "the disk is full, too many requests wait, or this one has more than 8 MiB"
         ),
+        *UNREADABLE,
         *NOT_HERE,
     ),
 }

@@ -17,6 +17,7 @@ from node.dicom.command_set import (
     LAST,
     N_ACTION_RQ,
     N_CREATE_RQ,
+    N_EVENT_REPORT_RQ,
     Request,
     has_data_set,
     read_command,
@@ -38,6 +39,7 @@ SERVICE_OF_COMMAND: Final = {
     C_GET_RQ: Service.GET,
     C_STORE_RQ: Service.STORAGE,
     N_CREATE_RQ: Service.AVAILABILITY,
+    N_EVENT_REPORT_RQ: Service.COMMITMENT,
     N_ACTION_RQ: Service.COMMITMENT,
 }
 """Which service a request belongs to; every other request is refused as not recognized."""

@@ -227,13 +227,17 @@ def _stores(abstract_syntax: UID | None) -> bool:
 def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> list[SCP_SCU_RoleSelectionNegotiation]:
     """Answer role selection, and set the roles of the accepted contexts (PS3.7 D.3.3.4).
 
-    The peer may be SCU, which is also the default, and SCP of storage classes beside a C-GET class: there we send.
+    The peer may be SCU, which is also the default, and SCP of storage classes beside a C-GET class: there we send. Of
+    storage commitment it may be both: it asks for commitment, or reports on what we asked for.
     """
     accepted = [context for context in contexts if context.result == ACCEPTED]
     gets = any(service_of(context.abstract_syntax or "") is Service.GET for context in accepted)
     answers = []
     for sop_class_uid, role in proposed.items():
         sends = bool(gets and role.scp_role and _stores(sop_class_uid))
+        if service_of(sop_class_uid) is Service.COMMITMENT:
+            answers += _reporting(sop_class_uid, role, accepted)
+            continue
         for context in accepted:
             if context.abstract_syntax == sop_class_uid and (sends or role.scu_role):
                 context._as_scu, context._as_scp = sends, bool(role.scu_role)
@@ -242,6 +246,17 @@ def _roles(proposed: dict[UID, Any], contexts: list[PresentationContext]) -> lis
             answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, bool(role.scu_role), sends
             answers.append(answer)
     return answers
+
+
+def _reporting(
+    sop_class_uid: UID, role: Any, accepted: list[PresentationContext]
+) -> list[SCP_SCU_RoleSelectionNegotiation]:
+    """The answer to the roles of storage commitment: as SCP the peer reports, and we take reports (PS3.4 J.3.3)."""
+    if not role.scp_role or all(context.abstract_syntax != sop_class_uid for context in accepted):
+        return []
+    answer = SCP_SCU_RoleSelectionNegotiation()
+    answer.sop_class_uid, answer.scu_role, answer.scp_role = sop_class_uid, bool(role.scu_role), True
+    return [answer]
 
 
 def _extended(proposed: dict[UID, bytes]) -> list[SOPClassExtendedNegotiation]:

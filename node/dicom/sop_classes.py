@@ -30,6 +30,8 @@ GET_CLASSES: Final = (STUDY_ROOT_GET, PATIENT_ROOT_GET)
 
 AVAILABILITY_NOTIFICATION: Final = UID("1.2.840.10008.5.1.4.33")
 STORAGE_COMMITMENT: Final = UID("1.2.840.10008.1.20.1")
+"""Storage Commitment Push Model: the node is SCP for what it keeps, and SCU of destinations, whose reports it takes
+over associations of theirs, too (PS3.4 J.3.3)."""
 
 DICOM_ROOT: Final = "1.2.840.10008."
 STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."
@@ -75,7 +77,7 @@ SUPPORTED_EXTENSIONS: Final = frozenset(
 
 
 class Service(Enum):
-    """A service that the node offers as SCP."""
+    """A service whose requests the node answers: as SCP, but for reports of storage commitment."""
 
     VERIFICATION = "verification"
     FIND = "find"
@@ -96,10 +98,13 @@ class OfferCondition:
         Name of the setting.
     values
         Values of the setting with which the service is offered; none: any value but an empty one.
+    words
+        The condition in words, where it is one of several settings.
     """
 
     setting: str
     values: tuple[str, ...] = ()
+    words: str = ""
 
     def holds(self, settings: Settings) -> bool:
         """True if the service is offered under these settings."""
@@ -107,7 +112,7 @@ class OfferCondition:
         return value in self.values if self.values else bool(value)
 
     def __str__(self) -> str:
-        return f"`{self.setting}` is {' or '.join(self.values) or 'set'}"
+        return self.words or f"`{self.setting}` is {' or '.join(self.values) or 'set'}"
 
 
 ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
@@ -116,7 +121,10 @@ KEEPS_OBJECTS: Final = OfferCondition("retain", ("all",))
 CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
     Service.MOVE: (OfferCondition("source_peer"), KEEPS_OBJECTS),
     Service.GET: (OfferCondition("source_peer"), KEEPS_OBJECTS),
-    Service.COMMITMENT: (KEEPS_OBJECTS,),
+    Service.COMMITMENT: (
+        KEEPS_OBJECTS,
+        OfferCondition("answers_questions", words="`source_peer`, or `answers_to` of a peer, is set"),
+    ),
 }
 """Conditions of which one must hold for a service to be offered; services that are not named here always are."""
 

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
+from node.errors import NO_PIXELS, Refusal, Status
 from node.examples.example_reading import ExampleEntry
-from node.examples.regions import Region
+from node.examples.regions import OUTSIDE, Region
 from node.ingest.outcome import Prepared, Referral, Unusable
+from node.query.retriever import NO_PIXELS_COMMENT
 from node.settings import Settings
 
 SOCKET: Final = "examples.sock"
@@ -59,6 +61,24 @@ class EncodedExample:
 
 
 Reply = EncodedExample | Referral | Unusable
+
+
+def usable(reply: Reply) -> EncodedExample:
+    """The reply, if it is an example that can be searched by.
+
+    Raises
+    ------
+    Refusal
+        C102: the object has no image. C106: the region is not within the picture. C103: anything else.
+    """
+    if isinstance(reply, EncodedExample):
+        return reply
+    cause = reply.reason if isinstance(reply, Unusable) else reply.cause or NO_PIXELS
+    if cause == NO_PIXELS:
+        raise Refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT)
+    if cause == OUTSIDE.replace(" ", "-"):
+        raise Refusal(Status.REGION_OUTSIDE, "region is outside the image, or too small")
+    raise Refusal(Status.EXAMPLE_NOT_HASHABLE, f"example cannot be used: {cause}")
 
 
 class ServiceDownError(Exception):

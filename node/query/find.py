@@ -16,11 +16,11 @@ from node.dicom.hierarchy import LEVEL_OF, at_or_above
 from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
-from node.query.answers import expectations
-from node.query.identifier import INSTANCE_AVAILABILITY, Query, read_query
+from node.query.answers import chance_expectation
+from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import Question
-from node.query.response import ResponseEncoder, common_elements, similarity_elements
+from node.query.response import ResponseEncoder, comment, common_elements, similarity_elements
 from node.query.retriever import LookAlikes, Retriever
 from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
@@ -49,6 +49,8 @@ class _CancelledError(Exception):
 
 Fetch = Callable[[Sequence[str], catalog.Check], object]
 """Function that fetches instances from another node by their SOP Instance UIDs, as far as it can."""
+RegionSearch = Callable[[Question, catalog.Check], "Search"]
+"""Function that encodes the region of a question's example, and returns what searches by it."""
 
 
 class Search(Protocol):
@@ -74,12 +76,20 @@ class Finder:
     ----------
     fetch
         Fetches examples that are unknown here before a query by them is answered; None to answer at once.
+    by_region
+        Encodes regions of examples; None to refuse queries by a region.
     """
 
     def __init__(
-        self, settings: Settings, database: Database, retriever: Retriever, fetch: Fetch | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        retriever: Retriever,
+        fetch: Fetch | None = None,
+        by_region: RegionSearch | None = None,
     ) -> None:
-        self.settings, self.database, self.retriever, self._fetch = settings, database, retriever, fetch
+        self.settings, self.database, self.retriever = settings, database, retriever
+        self._fetch, self._by_region = fetch, by_region
         objects, has_source = ObjectStore(settings.objects_path), bool(settings.source_peer)
         self._availability = catalog.Availability(objects, has_source=has_source)
 
@@ -91,16 +101,16 @@ class Finder:
         implicit: bool,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[Response]:
+        """Responses to a request of an identifier, which is read by its rules; see `answer`."""
+        yield from self.answer(read_query(identifier, rules), implicit=implicit, is_cancelled=is_cancelled)
+
+    def answer(self, query: Query, *, implicit: bool, is_cancelled: Callable[[], bool]) -> Iterator[Response]:
         """Pending responses, each with its identifier; then another final status than Success, if there is one.
 
         That is Cancel if the caller cancelled, and B001 if a page of a Repository Query is not the last.
 
         Parameters
         ----------
-        identifier
-            Identifier of the request, read by `node.query.data_set.read_data_set`.
-        rules
-            What is known of the request beside its identifier.
         implicit
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
@@ -112,7 +122,6 @@ class Finder:
             Before the first response: the request cannot be answered.
         """
         started_s, count = time.monotonic(), 0
-        query = read_query(identifier, rules)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         try:
             check = _watch(is_cancelled)
@@ -148,12 +157,21 @@ class Finder:
         """
         if search is None:
             self._fetch_missing(query.question, check)
+            search = self.search_by(query.question, check)
         with self.database.snapshot() as snapshot:
             if query.question is None:
                 rows = self._ordinary(snapshot, query, check, window)
             else:
-                rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
+                rows = self._similar(snapshot, query, query.question, check, search)
             return list(_bounded(rows))
+
+    def search_by(self, question: Question | None, check: catalog.Check) -> Search:
+        """What finds the look-alikes of an indexed example; no snapshot should be open: a region is encoded first."""
+        if question is None or question.region is None:
+            return self.retriever.similar
+        if self._by_region is None:
+            raise Refusal(Status.OUT_OF_RESOURCES, "regions cannot be encoded here")
+        return self._by_region(question, check)
 
     def _page(self, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
         """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
@@ -185,20 +203,19 @@ class Finder:
     ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
         counting = (Element.INDEXED_INSTANCES, Element.CHANCE_EXPECTATION)  # counting may read further columns
-        count = any(element in query.returned for element in counting)
+        count = query.has_comments or any(element in query.returned for element in counting)
         found = search(snapshot, question, query.level, where, count=count, check=check)
         common = common_elements(snapshot, query, question, found, self.retriever)
-        pairs = None if found.candidates is None else found.candidates * found.queries
-        expected = expectations(self.database.path, snapshot, question, where, pairs)
-        values_of, lower = (
-            self._values(snapshot, query, check),
-            _keys_of(query, LEVELS[len(at_or_above(query.level)) :]),
-        )
+        expected = chance_expectation(self.database.path, snapshot, found.modality, found.pairs, where.modalities)
+        values_of = self._values(snapshot, query, check)
+        lower = _keys_of(query, LEVELS[len(at_or_above(query.level)) :])
         for match in found.matches:
-            common[Element.CHANCE_EXPECTATION] = expected(match.distance)
-            values = values_of(match.entity) | catalog.values(
-                snapshot, match.image, lower, check
-            )  # of the nearest image
+            chance = expected(match.distance)
+            common[Element.CHANCE_EXPECTATION] = "" if chance is None else f"{chance:.3g}"
+            of_nearest = catalog.values(snapshot, match.image, lower, check)
+            values = values_of(match.entity) | of_nearest
+            if query.has_comments:
+                values[COMMENTS] = comment(match, snapshot.code_length, chance)
             yield values, self._retrieve_ae_title, common | similarity_elements(query.level, match)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:

@@ -29,6 +29,10 @@ RETRIEVE_AE_TITLE = "RetrieveAETitle"
 INSTANCE_AVAILABILITY = "InstanceAvailability"
 """Attributes of no level, returned and not matched; the second only where the node keeps objects to be retrieved."""
 
+COMMENTS = "PatientComments"
+"""Attribute in which look-alikes have their rank, for clients that drop private elements. The node keeps no value of
+it, clients and gateways pass it on at every level, and people see it as a text."""
+
 MAX_KEY_BYTES = 1 << 15
 """Longest value of a key that is no list of UIDs."""
 
@@ -58,6 +62,8 @@ class Query:
         Number of the private block that the caller used.
     page
         The page that is wanted of a Repository Query, None in any other.
+    has_comments
+        True if look-alikes are to say their rank in Patient Comments.
     returns_availability
         True if Instance Availability is returned.
     """
@@ -70,6 +76,7 @@ class Query:
     character_set: str
     block: int
     page: RecordPage | None = None
+    has_comments: bool = False
     returns_availability: bool = False
 
 
@@ -93,12 +100,11 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     level = _level(identifier, patient_root=rules.patient_root)
     question = read_question(block)
     if question is None and rules.example_mandatory:
-        example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
-        raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
+        raise _no_example(block)
     page = _page(identifier, question, block, rules)
     levels = LEVELS if question is not None else at_or_above(level)
-    supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
-    texts, unsupported = _texts(identifier, supported, page, rules)
+    only_returned = _only_returned(question, page, rules)
+    texts, unsupported = _texts(identifier, levels, only_returned, page)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
@@ -112,8 +118,24 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
         page=page,
-        returns_availability=rules.returns_availability and INSTANCE_AVAILABILITY in identifier,
+        has_comments=COMMENTS in only_returned and COMMENTS in identifier,
+        returns_availability=INSTANCE_AVAILABILITY in only_returned and INSTANCE_AVAILABILITY in identifier,
     )
+
+
+def _no_example(block: PrivateBlock) -> Refusal:
+    example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
+    return Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
+
+
+def _only_returned(question: Question | None, page: RecordPage | None, rules: QueryRules) -> set[str]:
+    """Keywords of no level, which are returned in answer to this request and never matched."""
+    return {
+        RETRIEVE_AE_TITLE,
+        *((RECORD_KEY,) if page is not None else ()),
+        *((COMMENTS,) if question is not None or rules.is_view else ()),
+        *((INSTANCE_AVAILABILITY,) if rules.returns_availability else ()),
+    }
 
 
 def _readable_block(identifier: Dataset) -> PrivateBlock:
@@ -172,16 +194,15 @@ def _names_one(text: str) -> bool:
 
 
 def _texts(
-    identifier: Dataset, supported: set[str], page: RecordPage | None, rules: QueryRules
+    identifier: Dataset, levels: Iterable[Level], only_returned: set[str], page: RecordPage | None
 ) -> tuple[dict[str, str], list[BaseTag]]:
     """Texts of the supported keys, and tags of the standard keys that are not matched or not returned.
 
     What is only returned has no text: it is no condition. A sequence is never looked into, for none is kept.
     """
     ignored = CONTROL if page is None else CONTROL | PAGING
-    returned = {*supported, RETRIEVE_AE_TITLE, *((RECORD_KEY,) if page else ())}
-    returned |= {INSTANCE_AVAILABILITY} if rules.returns_availability else set()
-    texts, unsupported = {}, []
+    supported = {keyword for level in levels for keyword in (*ATTRIBUTES[level], *COMPUTED[level])}
+    returned, texts, unsupported = supported | only_returned, {}, []
     for tag in list(identifier.keys()):
         if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ignored:
             continue

@@ -12,7 +12,7 @@ from pydicom.valuerep import VR
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
-from node.query.identifier import INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Query
+from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.retriever import LookAlikes, Match, Retriever
@@ -111,6 +111,13 @@ class ResponseEncoder:
         return field.head[:4] + b"UN\0\0" + LENGTH_32.pack(len(value)) + value
 
 
+def comment(match: Match, code_length: int, expectation: float | None) -> str:
+    """A look-alike's rank and distance as a text for people, which sorts by rank; `expectation` is that of chance."""
+    chance = " No closer than chance." if expectation is not None and expectation >= 1 else ""
+    apart = f"{match.distance:g} of {code_length} bits apart"
+    return f"Look-alike {match.rank:03d}, {apart}: not the examination asked about.{chance}"
+
+
 def common_elements(
     snapshot: Snapshot, query: Query, question: Question, found: LookAlikes, retriever: Retriever
 ) -> dict[Element, str]:
@@ -122,7 +129,8 @@ def common_elements(
     }
     return examples | {
         Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
-        Element.EXAMPLE_REGION: "",
+        Element.EXAMPLE_REGION: "\\".join(map(str, question.region or ())),
+        Element.REGION_SOURCE: found.region_source,
         Element.MAXIMUM_MATCHES: str(question.maximum_matches),
         Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
         Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
@@ -145,7 +153,7 @@ def _coverage(snapshot: Snapshot, retriever: Retriever) -> str:
 
 
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
-    """Elements of one match."""
+    """Private elements that tell of one look-alike, in a response of a level."""
     best = {
         Element.BEST_MATCH_SOP_INSTANCE_UID: match.image.uids[Level.IMAGE],
         Element.BEST_MATCH_SERIES_INSTANCE_UID: match.image.uids[Level.SERIES],
@@ -161,16 +169,12 @@ def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
     }
 
 
-def _decimal(score: float) -> str:
-    """VR DS (PS3.5 section 6.2)."""
-    return f"{score:.6f}".rstrip("0").rstrip(".")
-
-
 def _elements(query: Query) -> Iterable[tuple[BaseTag, str | Element, VR]]:
     """Tag, name and VR of each element that responses to a query may hold."""
     record_key = (RECORD_KEY,) if query.page is not None and query.page.returns_keys else ()
+    comments = (COMMENTS,) if query.has_comments else ()
     availability = (INSTANCE_AVAILABILITY,) if query.returns_availability else ()
-    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *availability):
+    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *availability, *comments):
         yield tag_of(keyword), keyword, VR(dictionary_VR(tag_of(keyword)))
     yield Tag(GROUP, query.block), CREATOR, VR.LO
     for element in query.returned:
@@ -229,3 +233,8 @@ def _fits(character: str, encoding: str) -> bool:
         return encode(character) != b"\\"  # in JIS X 0201 the yen sign has the code that separates values
     except UnicodeError:
         return False
+
+
+def _decimal(score: float) -> str:
+    """VR DS (PS3.5 section 6.2)."""
+    return f"{score:.6f}".rstrip("0").rstrip(".")

@@ -38,10 +38,12 @@ class SourceArchive:
     ----------
     store
         Counts refused requests, and takes instances where an association has no store of its own.
+    ae_title
+        Another archive of the table of peers; "" for the source PACS.
     """
 
-    def __init__(self, settings: Settings, store: InstanceStore) -> None:
-        self.peer, self._store = Peer.of(settings, settings.source_peer), store
+    def __init__(self, settings: Settings, store: InstanceStore, ae_title: str = "") -> None:
+        self.peer, self._store = Peer.of(settings, ae_title or settings.source_peer), store
         self._answer_s, self._silence_s = settings.peer_timeout_s, settings.retrieve_timeout_s
 
     @contextmanager

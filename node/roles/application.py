@@ -15,6 +15,7 @@ MODULES: Final = {
     Role.DICOM: "node.roles.dicom",
     Role.WEB: "node.roles.web",
     Role.ANSWER: "node.roles.answer",
+    Role.PULL: "node.roles.pull",
 }
 """The index role loads torch and the web role a web server: neither belongs into a receiver's memory."""
 

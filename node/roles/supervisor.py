@@ -110,12 +110,19 @@ class Supervisor:
             if now - self._polled_s > ASLEEP_S:
                 self._awake_since_s = now
             self._polled_s = now
+            self._add_needed()
             for child in self.children:
                 self._keep_running(child, now, first=not ready)
             if not ready and self.is_ready():
                 ready = True
                 welcome.start()
             self.stop.wait(POLL_S)
+
+    def _add_needed(self) -> None:
+        """Add roles that were not needed at the start: the first job that is planned by command needs `pull`."""
+        known = {(child.role, child.number) for child in self.children}
+        needed = ((role, number) for role in self._roles for number in processes(self.settings, role))
+        self.children += [Child(*one) for one in needed if one not in known]
 
     def _keep_running(self, child: Child, now: float, *, first: bool) -> None:
         if child.process is not None and (code := child.process.poll()) is not None:

@@ -28,7 +28,8 @@ from uvicorn import Config, Server
 
 from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
-from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
+from node.query.answers import chance_expectation
+from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Distinct, Exclusion, Question, checked_region
 from node.version import __version__, program
 from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
@@ -47,6 +48,8 @@ WEB = Path(__file__).parent / "static"
 MAX_FIND = 128
 """Characters of a text to find cases by."""
 MAX_CASES = 200
+REGION = "^[0-9]{1,9}(,[0-9]{1,9}){3}$"
+"""Form of a region: first column, first row, last column, last row, counted from 1."""
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
 HEALTH_PATH = "/healthz"
@@ -225,20 +228,26 @@ class Page:
         level: Literal["IMAGE", "SERIES", "STUDY"] = "IMAGE",
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
         exclude: str = "SELF,PATIENT",
+        distinct: Distinct = Distinct.PATIENT,
+        region: Annotated[str, Query(pattern=REGION)] = "",
     ) -> Response:
-        """The cases nearest to an indexed image, in ascending rank."""
+        """The cases nearest to an indexed image, or to a region of it, in ascending rank; one of each patient."""
         question = Question(
             examples=(sop_instance_uid,),
             frames=() if frame is None else (frame,),
             maximum_matches=k,
             exclusions=_exclusions(exclude),
+            distinct=distinct,
+            region=checked_region([int(corner) for corner in region.split(",")]) if region else None,
         )
         where = Filter(modalities=_named(modality) or None)
         started = time.perf_counter()
+        search = self._resources.finder.search_by(question, deadline(self.settings))
         with self.database.snapshot() as snapshot:
-            answer = self.retriever.similar(snapshot, question, Level(level), where)
+            answer = search(snapshot, question, Level(level), where)
             elapsed_ms = 1000 * (time.perf_counter() - started)
-            value = answer_value(snapshot, question, answer)
+            expected = chance_expectation(self.database.path, snapshot, answer.modality, answer.pairs, where.modalities)
+            value = answer_value(snapshot, question, answer, expected)
         return JSONResponse({**value, "level": level, "elapsed_ms": round(elapsed_ms, 2)})
 
     def preview(

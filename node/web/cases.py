@@ -1,6 +1,6 @@
 """Cases as JSON values for the page; they hold no name, no ID and no full date of a patient."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import StrEnum
 
 import numpy as np
@@ -95,8 +95,16 @@ def series_images(snapshot: Snapshot, series_instance_uid: str) -> list[dict[str
     return [{"uid": record.sop_instance_uid, "frame": frame + 1} for _, record in numbered for frame in record.frames]
 
 
-def answer_value(snapshot: Snapshot, question: Question, look_alikes: LookAlikes) -> dict[str, object]:
-    """JSON value of the look-alikes of one indexed image."""
+def answer_value(
+    snapshot: Snapshot, question: Question, look_alikes: LookAlikes, expected: Callable[[float], float | None]
+) -> dict[str, object]:
+    """JSON value of the look-alikes of one indexed image.
+
+    Parameters
+    ----------
+    expected
+        Number of candidates that chance would put within a distance; None where that is not known.
+    """
     example = snapshot.entity(Level.IMAGE, question.examples[0])
     record = snapshot.record(question.examples[0])
     assert example is not None
@@ -109,7 +117,10 @@ def answer_value(snapshot: Snapshot, question: Question, look_alikes: LookAlikes
         "model": snapshot.model,
         "snapshot": snapshot.identifier,
         "ranking": look_alikes.ranking,
-        "matches": [_match(example, match) for match in look_alikes.matches],
+        "distinct": question.distinct,
+        "region": question.region,
+        "region_source": look_alikes.region_source or None,
+        "matches": [_match(example, match, expected(match.distance)) for match in look_alikes.matches],
     }
 
 
@@ -124,13 +135,16 @@ def patient(example: Entity, other: Entity) -> Patient:
     return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
 
 
-def _match(example: Entity, match: Match) -> dict[str, object]:
+def _match(example: Entity, match: Match, expectation: float | None) -> dict[str, object]:
     return {
         **case(match.image, match.frame + 1),
         "rank": match.rank,
         "distance": match.distance,
         "score": round(match.score, 6),
         "ranking_score": None if match.ranking_score is None else round(match.ranking_score, 6),
+        "duplicates": match.duplicates,
+        "expectation": None if expectation is None else float(f"{expectation:.3g}"),
+        "no_closer_than_chance": expectation is not None and expectation >= 1,
         "patient": patient(example, match.image),
     }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from node.ask.region_queries import region_searcher
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderBook
 from node.home import Reading, open_objects
@@ -13,7 +14,7 @@ from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.kept import KeptObjects
 from node.retrieve.source import SourceArchive
 from node.settings import Settings
-from node.web.example_encoder import ExampleEncoder
+from node.web.posted_examples import PostedExamples
 
 WEB_NUMBER = 0
 """Number under which the page's process counts refusals; receivers count from 1."""
@@ -28,7 +29,7 @@ class WebResources:
     finder
         Answers searches as it does those of C-FIND.
     examples
-        Decodes and encodes posted examples.
+        Makes searches of posted files.
     receiver
         Takes instances into the spool as it does those of C-STORE.
     source
@@ -40,7 +41,7 @@ class WebResources:
     settings: Settings
     reading: Reading
     finder: Finder
-    examples: ExampleEncoder
+    examples: PostedExamples
     receiver: Receiver
     source: SourceArchive | None
     kept: KeptObjects
@@ -54,11 +55,12 @@ class WebResources:
         source = SourceArchive(settings, receiver) if settings.source_peer else None
         fetches = source is not None and settings.fetch_missing_example
         fetch = ExampleFetcher(settings, source, spool).fetch if source is not None and fetches else None
-        finder = Finder(settings, reading.database, reading.retriever, fetch)
-        kept = KeptObjects(settings, reading.database, open_objects(settings))
-        return cls(settings, reading, finder, ExampleEncoder(settings), receiver, source, kept)
+        database, retriever, folder = reading.database, reading.retriever, settings.run_path / f"originals-{WEB_NUMBER}"
+        by_region = region_searcher(settings, database, retriever, receiver.refusals, folder)
+        finder = Finder(settings, database, retriever, fetch, by_region)
+        kept = KeptObjects(settings, database, open_objects(settings))
+        return cls(settings, reading, finder, PostedExamples(settings, retriever), receiver, source, kept)
 
     def close(self) -> None:
-        """End what runs beside the endpoints, and write what was counted."""
-        self.examples.stop()
+        """Write what was counted."""
         self.receiver.refusals.write()

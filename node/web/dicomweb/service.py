@@ -24,7 +24,7 @@ def build_dicomweb(resources: WebResources) -> FastAPI:
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
     app = FastAPI(title="Lookalike DICOMweb", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     search = SearchService(settings, resources.finder)
-    example = ExampleService(settings, resources.finder, resources.examples, search)
+    example = ExampleService(settings, resources.examples, search)
     store = StoreService(settings, resources.receiver)
     for service in (search, example, store, RenderedService(resources), RetrieveService(resources)):
         app.include_router(service.router)
