@@ -7,23 +7,26 @@ import pytest
 
 from hashing.phantoms.hospital import write_samples
 from node.cli.send import files
+from tests.besieged import besieged_node
 from tests.running import RunningNode, running_node
 from tests.standin import small_set
 
 pytest_plugins = ["tests.invented_page"]  # its fixtures
 
+SHARED_NODES = ("hospital", "besieged")
+"""Fixtures that start a node for several modules."""
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for processes side by side: module by module, and all that share the hospital in one group.
+    """Group the tests for processes side by side: module by module, and all that share a node in one group.
 
     Modules that start a node come first: a process that began one last would work alone at the end.
     """
-    sharing = {item.path for item in items if "hospital" in getattr(item, "fixturenames", ())}
+    sharing = {item.path: node for item in items for node in SHARED_NODES if node in getattr(item, "fixturenames", ())}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("hospital" if item.path in sharing else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(sharing.get(item.path, item.path.stem)))
     items.sort(key=lambda item: item.path not in sharing and not _starts_a_node(item))
 
 
@@ -65,4 +68,11 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Iterat
         assert outcomes
         assert set(outcomes) == {0}
         node.wait_indexed()
+        yield node
+
+
+@pytest.fixture(scope="session")
+def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    """A running node that hostile peers attack: it gives the silent little time."""
+    with besieged_node(tmp_path_factory.mktemp("hostile")) as node:
         yield node

@@ -229,7 +229,7 @@ def test_training_lowers_the_loss_and_the_codes_rank_better_than_random_ones(nam
     (batch, *_) = source(0)
 
     before = number(learner.objective(learner.eval()(batch.inputs), batch.targets))
-    fit(learner, Schedule(25, 0.02, 0.0, 0.0, 0), source.steps, source, lambda one: 0.0, 0)
+    fit(learner, Schedule(12, 0.02, 0.0, 0.0, 0), source.steps, source, lambda one: 0.0, 0)
 
     after = number(learner.objective(learner(batch.inputs), batch.targets))
     random = mean_average_precision(np.random.default_rng(0).standard_normal((96, 16)), truth)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.besieged import DATA, STORE_COMMAND, STORED, arriving, associated, besieged_node, ends, opened, outlives
+from tests.besieged import DATA, STORE_COMMAND, STORED, arriving, associated, ends, opened, outlives
 from tests.hostile import body, picture, uids
 from tests.running import RunningNode, wait_until
 from tests.wire import (
@@ -44,10 +44,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    with besieged_node(tmp_path_factory.mktemp("hostile")) as running:
-        yield running
+@pytest.fixture
+def node(besieged: RunningNode) -> RunningNode:
+    return besieged
 
 
 @pytest.fixture(autouse=True)

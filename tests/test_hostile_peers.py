@@ -13,7 +13,6 @@ from tests.besieged import (
     answers,
     arriving,
     associated,
-    besieged_node,
     connections,
     ends,
     opened,
@@ -26,10 +25,9 @@ from tests.wire import ABORTION, LAST, RELEASE, STORE, Wire, p_data
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    with besieged_node(tmp_path_factory.mktemp("hostile")) as running:
-        yield running
+@pytest.fixture
+def node(besieged: RunningNode) -> RunningNode:
+    return besieged
 
 
 @pytest.fixture(autouse=True)

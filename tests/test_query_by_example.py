@@ -12,6 +12,8 @@ from pydicom import dcmread
 
 from hashing.images.pixels import network_input
 from node.cli.send import files
+from node.cli.similar import Asking, ask_database, ask_node
+from node.settings import Settings
 from tests.running import RunningNode
 
 DICOM, PNG, JPEG = "application/dicom", "image/png", "image/jpeg"
@@ -110,3 +112,19 @@ def test_an_example_is_not_given_twice(hospital: RunningNode, radiograph: Path) 
     answer = Answer(hospital, "POST", "/similar?similarto=1.2", radiograph.read_bytes(), Content_Type=DICOM)
 
     assert answer.status == 400
+
+
+def test_what_a_node_receives_is_kept_with_class_scores_and_a_file_has_its_own(
+    hospital: RunningNode, radiograph: Path
+) -> None:
+    known = str(dcmread(radiograph, stop_before_pixels=True).SOPInstanceUID)
+    home = Settings(home=hospital.settings.home)
+
+    by_uid = ask_node(hospital.peer, Asking.of(known, 3, "IMAGE", "", other_patients=False, ranking="CLASSES"))
+    by_file = ask_database(home, Asking.of(str(radiograph), 4, "IMAGE", "", other_patients=False, ranking="CLASSES"))
+
+    for cases, expected in ((by_uid, 3), (by_file, 4)):
+        scores = [float(case.ranking_score) for case in cases]
+        assert len(scores) == expected
+        assert scores == sorted(scores, reverse=True)
+        assert 0 < min(scores) <= max(scores) <= 1

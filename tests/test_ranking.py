@@ -10,21 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import dcmread
 from pydicom.uid import UID
 from pynetdicom.dsutils import encode
 from rich.console import Console
 
 from hashing.codes import hamming_distance, pack, unpack
 from hashing.ranking_scores import Ranking, in_eight_bits, in_whole_numbers, shortlist_length
-from node.cli.send import files
-from node.cli.similar import Asking, AskingError, ask_database, ask_node, ranked_table
+from node.cli.similar import Asking, AskingError, ask_node, ranked_table
 from node.dicom.client import Peer
 from node.dicom.private import GROUP, Element
 from node.errors import Status
 from node.query.question import Question
 from node.query.retriever import Retriever
-from node.settings import Settings
 from storage.database.database import Database, Item
 from storage.record import Level
 from storage.search.index import Filter
@@ -32,7 +29,6 @@ from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.answering import SYNTAXES, Node, answering_node, ours
 from tests.archive import identifier, instance, uid
-from tests.running import running_node
 
 K = 30
 EXAMPLE = "1.1.1"
@@ -277,22 +273,3 @@ def test_frames_are_ranked_by_their_own_outputs(tmp_path: Path, stage: Ranking) 
             answer = answering.similar(snapshot, question, Level.STUDY, Filter())
 
     assert [match.entity.uid for match in answer.matches] == [study for *_, study in twin(base, 5, stage)]
-
-
-def test_what_a_node_receives_is_kept_with_class_scores_and_a_file_has_its_own(phantoms: Path, tmp_path: Path) -> None:
-    paths = list(files(phantoms))[:5]
-    with running_node(tmp_path) as node:
-        stored = list(node.peer.store(paths[:4]))
-        node.wait_indexed()
-        known = str(dcmread(stored[0].path, stop_before_pixels=True).SOPInstanceUID)
-
-        by_uid = ask_node(node.peer, Asking.of(known, 3, "IMAGE", "", other_patients=False, ranking="CLASSES"))
-        by_file = ask_database(
-            Settings(home=tmp_path), Asking.of(str(paths[4]), 4, "IMAGE", "", other_patients=False, ranking="CLASSES")
-        )
-
-    for cases, expected in ((by_uid, 3), (by_file, 4)):
-        scores = [float(case.ranking_score) for case in cases]
-        assert len(scores) == expected
-        assert scores == sorted(scores, reverse=True)
-        assert 0 < min(scores) <= max(scores) <= 1
