@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Final
@@ -58,7 +59,44 @@ class EncodedExample:
     outputs: Outputs
 
 
-Reply = EncodedExample | Referral | Unusable
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """Two images whose likeness is to be explained.
+
+    Attributes
+    ----------
+    query, match : (size, size) uint8
+        Network inputs.
+    """
+
+    query: NDArray[np.uint8]
+    match: NDArray[np.uint8]
+
+
+class MapKind(StrEnum):
+    """What a map shows: labels that both images probably have, or what the agreement of their codes rests on."""
+
+    SHARED_ATTENTION = "SHARED_ATTENTION"
+    OCCLUSION = "OCCLUSION"
+
+
+@dataclass(frozen=True, slots=True)
+class PairMaps:
+    """Where two images are alike.
+
+    Attributes
+    ----------
+    query, match : (rows, columns) float32
+        A map over each image (`hashing.model.explain.PairExplanation.reason`).
+    """
+
+    kind: MapKind
+    query: NDArray[np.float32]
+    match: NDArray[np.float32]
+
+
+Request = ExampleEntry | PreviewPart | ImagePair
+Reply = EncodedExample | Referral | Unusable | PairMaps
 
 
 class ServiceDownError(Exception):
@@ -71,9 +109,7 @@ class ExampleClient:
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.run_path
 
-    def encode(
-        self, request: ExampleEntry | PreviewPart, limit_s: float, check: Callable[[], object] = lambda: None
-    ) -> Reply:
+    def encode(self, request: Request, limit_s: float, check: Callable[[], object] = lambda: None) -> Reply:
         """Return what the index role makes of a request.
 
         Parameters

@@ -20,8 +20,18 @@ from hashing.images.pixels import PixelError
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from node.examples.example_reading import ExampleEntry, prepare_example
+from node.examples.explanation import PairExplainer
 from node.examples.regions import cropped
-from node.examples.request import BUSY, SOCKET, EncodedExample, PreviewPart, Reply, socket_address
+from node.examples.request import (
+    BUSY,
+    SOCKET,
+    EncodedExample,
+    ImagePair,
+    PreviewPart,
+    Reply,
+    Request,
+    socket_address,
+)
 from node.ingest.decoding import pixel_limits_of, worker_limits_of
 from node.ingest.outcome import ExampleOutcome, Prepared, Unusable
 from node.ingest.worker_pool import WorkerPool
@@ -51,6 +61,7 @@ class EncodingService:
         self._pool: WorkerPool | None = None
         self._lock = Lock()
         self._waiting: dict[int, SimpleQueue[ExampleOutcome]] = {}
+        self._explainer = PairExplainer(settings)
 
     def run(self, stop: Event) -> None:
         """Accept requests until `stop` is set; it may end a connection later than that."""
@@ -83,7 +94,9 @@ class EncodingService:
         finally:
             self._slots.release()
 
-    def _reply(self, request: ExampleEntry | PreviewPart) -> Reply:
+    def _reply(self, request: Request) -> Reply | str:
+        if isinstance(request, ImagePair):
+            return self._explainer.maps(request)
         if isinstance(request, PreviewPart):
             return self._part_of_preview(request)
         outcome = self._decoded(request)

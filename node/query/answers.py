@@ -74,18 +74,33 @@ def expectations(
     pairs
         Number of candidates times images of the example: each of these is another chance to be near.
     """
-    table = None if pairs is None else read_table(folder)
-    known = _modality(snapshot, question)
-    of_this_database = table is not None and table.identity == snapshot.header.identity
-    if table is None or not of_this_database or pairs is None or known is None:
-        return lambda _distance: ""
+    expected = chance(folder, snapshot, _modality(snapshot, question), where, pairs)
 
     def expectation(distance: float) -> str:
         """Return the expectation of a distance, "" if no pair of such images is known."""
-        value = table.expectation(known, pairs, distance, where.modalities)
+        value = expected(distance)
         return "" if value is None else f"{value:.3g}"
 
     return expectation
+
+
+def chance(
+    folder: Path, snapshot: Snapshot, known: str | None, where: Filter, pairs: int | None
+) -> Callable[[float], float | None]:
+    """Function that gives the Chance Expectation of a distance as a number; None where `expectations` gives no text.
+
+    Parameters
+    ----------
+    known
+        Modality of the example, None if it is unknown.
+    folder, pairs
+        As in `expectations`.
+    """
+    table = None if pairs is None else read_table(folder)
+    of_this_database = table is not None and table.identity == snapshot.header.identity
+    if table is None or not of_this_database or pairs is None or known is None:
+        return lambda _distance: None
+    return lambda distance: table.expectation(known, pairs, distance, where.modalities)
 
 
 def _fold(snapshot: Snapshot, hits: Iterable[Hit], above: Level, size: int) -> tuple[list[tuple[Hit, int]], bool]:

@@ -9,7 +9,6 @@ import ipaddress
 import logging
 import shutil
 import socket
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -28,18 +27,18 @@ from uvicorn import Config, Server
 
 from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
-from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Exclusion, Question
 from node.version import __version__, program
+from node.web.case_lists import list_series, list_studies, series_by_modality, series_images
 from node.web.case_search import find_series
-from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.gatekeeper import may_see_identity
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.look_alikes import LookAlikeService
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
+from node.web.why import WhyService
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
-from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +49,8 @@ MAX_CASES = 200
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
 HEALTH_PATH = "/healthz"
+FILTERED = ("body_part", "manufacturer")
+"""Columns whose terms the page offers as filters, beside modalities."""
 
 Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
 """Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
@@ -84,6 +85,10 @@ def build(resources: WebResources) -> FastAPI:
     page = Page(resources)
     for path, endpoint in page.routes.items():
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+    look_alikes = LookAlikeService(resources)
+    app.add_api_route("/api/similar/{sop_instance_uid}", look_alikes.similar, methods=["GET", "HEAD"])
+    app.add_api_route("/api/similar", look_alikes.similar_to_file, methods=["POST"])
+    app.include_router(WhyService(resources).router, prefix="/api")
     app.mount("/web", StaticFiles(directory=WEB))
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
@@ -137,7 +142,6 @@ class Page:
             "/api/status": self.status,
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
-            "/api/similar/{sop_instance_uid}": self.similar,
             "/preview/{sop_instance_uid}.png": self.preview,
         }
 
@@ -189,6 +193,8 @@ class Page:
                 "waiting": spool.depth(),
                 "set_aside": dict(spool.reasons()),
                 "modalities": {name: series.size for name, series in series_by_modality(snapshot).items()},
+                "terms": {column: [term for term in snapshot.terms(column) if term] for column in FILTERED},
+                "viewers": settings.viewers,
                 "phantoms_only": snapshot.count(Level.STUDY) > 0
                 and all(study.attributes.get("InstitutionName") == PHANTOM_HOSPITAL for study in studies),
             }
@@ -199,10 +205,12 @@ class Page:
         request: Request,
         find: Annotated[str, Query(max_length=MAX_FIND)] = "",
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
+        by: Literal["study", "series"] = "series",
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
         """One page of the indexed cases, from which the user chooses an example; `find` as in `find_series`."""
+        list_cases = list_studies if by == "study" else list_series
         check, by_patient = deadline(self.settings), may_see_identity(self.settings, request.scope)
         with self.database.snapshot() as snapshot:
             among = find_series(snapshot, find, check, by_patient=by_patient) if find.strip() else None
@@ -216,30 +224,6 @@ class Page:
         if not images:
             raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SeriesInstanceUID here: store it first")
         return JSONResponse({"images": images})
-
-    def similar(
-        self,
-        sop_instance_uid: str,
-        frame: Annotated[int | None, Query(ge=1)] = None,
-        k: Annotated[int, Query(ge=1, le=MAX_MATCHES)] = DEFAULT_MATCHES,
-        level: Literal["IMAGE", "SERIES", "STUDY"] = "IMAGE",
-        modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
-        exclude: str = "SELF,PATIENT",
-    ) -> Response:
-        """The cases nearest to an indexed image, in ascending rank."""
-        question = Question(
-            examples=(sop_instance_uid,),
-            frames=() if frame is None else (frame,),
-            maximum_matches=k,
-            exclusions=_exclusions(exclude),
-        )
-        where = Filter(modalities=_named(modality) or None)
-        started = time.perf_counter()
-        with self.database.snapshot() as snapshot:
-            answer = self.retriever.similar(snapshot, question, Level(level), where)
-            elapsed_ms = 1000 * (time.perf_counter() - started)
-            value = answer_value(snapshot, question, answer)
-        return JSONResponse({**value, "level": level, "elapsed_ms": round(elapsed_ms, 2)})
 
     def preview(
         self, request: Request, sop_instance_uid: str, frame: Annotated[int | None, Query(ge=1)] = None
@@ -260,13 +244,6 @@ class Page:
         png = io.BytesIO()
         Image.fromarray(pixels).save(png, "PNG", compress_level=1)
         return Response(png.getvalue(), media_type="image/png", headers=headers)
-
-
-def _exclusions(text: str) -> frozenset[Exclusion]:
-    names = [name for name in text.split(",") if name]
-    if not set(names) <= set(Exclusion):
-        raise Refusal(Status.DATA_SET_MISMATCH, f"exclude takes {', '.join(Exclusion)}")
-    return frozenset(Exclusion(name) for name in names)
 
 
 def _named(modalities: Sequence[str]) -> frozenset[str]:

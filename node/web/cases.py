@@ -1,16 +1,12 @@
 """Cases as JSON values for the page; they hold no name, no ID and no full date of a patient."""
 
-from collections.abc import Collection
+from collections.abc import Callable
 from enum import StrEnum
 
-import numpy as np
-from numpy.typing import NDArray
-
-from node.query.question import Question
 from node.query.retriever import LookAlikes, Match
 from storage.database import columns
 from storage.database.snapshot import Snapshot
-from storage.record import Entity, Level, may_be_one_patient, names_a_patient
+from storage.record import LEVELS, Entity, Level, Record, may_be_one_patient, names_a_patient
 
 SHOWN = {
     "laterality": "Laterality",
@@ -19,6 +15,7 @@ SHOWN = {
     "series_description": "SeriesDescription",
 }
 """Keywords of the attributes that the page shows unchanged, by their names in JSON."""
+SIDES = {"rows": "Rows", "columns": "Columns"}
 
 
 class Patient(StrEnum):
@@ -37,71 +34,33 @@ def case(image: Entity, frame: int) -> dict[str, object]:
         "uid": image.uid,
         "frame": frame,
         "series_uid": image.uids[Level.SERIES],
+        "study_uid": image.uids[Level.STUDY],
         "modality": columns.modality(attributes),
         "body_part": columns.body_part(attributes),
         "sex": columns.SEXES[columns.sex(attributes)],
         "age": None if age < 0 else age,
         "year": day // 10_000 or None,
+        **{name: whole_number(attributes.get(keyword, "")) or None for name, keyword in SIDES.items()},
         **{name: attributes.get(keyword, "") for name, keyword in SHOWN.items()},
     }
 
 
-def list_cases(
+def answer_value(
     snapshot: Snapshot,
-    modalities: Collection[str],
-    offset: int,
-    limit: int,
-    among: NDArray[np.int64] | None = None,
+    example: Entity,
+    frame: int,
+    look_alikes: LookAlikes,
+    expectation: Callable[[float], float | None],
 ) -> dict[str, object]:
-    """JSON value of one page of cases, latest first; each series is represented by its middle image.
+    """JSON value of the look-alikes of one image.
 
     Parameters
     ----------
-    among
-        Ordinals of the series to list; None for all.
+    frame
+        The frame that is shown of the example, counted from 1.
+    expectation
+        Number of candidates that chance puts within a distance; None where it is not known.
     """
-    series = series_by_modality(snapshot)
-    chosen = [ordinals for modality, ordinals in series.items() if not modalities or modality in modalities]
-    ordinals = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))[::-1]
-    if among is not None:
-        ordinals = ordinals[np.isin(ordinals, among)]
-    page = ordinals[offset : offset + limit].tolist()
-    return {"total": ordinals.size, "offset": offset, "cases": [_series_case(snapshot, ordinal) for ordinal in page]}
-
-
-def series_by_modality(snapshot: Snapshot) -> dict[str, NDArray[np.int64]]:
-    """Ordinals of the indexed series, ascending, by modality."""
-    numbers = np.full(snapshot.ordinal_bound(Level.SERIES), -1, np.int32)
-    for block in snapshot.blocks():
-        live = block.live()
-        rows = slice(None) if live is None else live
-        numbers[block.column("series")[rows]] = block.column("modality")[rows]
-    series = {}
-    for number in np.unique(numbers[numbers >= 0]):
-        ordinals = np.flatnonzero(numbers == number)
-        first = snapshot.entity(Level.SERIES, snapshot.uid(Level.SERIES, int(ordinals[0])))
-        assert first is not None
-        series[columns.modality(first.attributes)] = ordinals
-    return dict(sorted(series.items()))
-
-
-def series_images(snapshot: Snapshot, series_instance_uid: str) -> list[dict[str, object]]:
-    """JSON values of every indexed frame of a series, in the order of Instance Number."""
-    records = [snapshot.record(uid) for uid in snapshot.children(Level.SERIES, series_instance_uid)]
-    numbered = sorted(
-        ((_number(record.instance.get("InstanceNumber", "")), record) for record in records if record is not None),
-        key=lambda pair: pair[0],
-    )
-    return [{"uid": record.sop_instance_uid, "frame": frame + 1} for _, record in numbered for frame in record.frames]
-
-
-def answer_value(snapshot: Snapshot, question: Question, look_alikes: LookAlikes) -> dict[str, object]:
-    """JSON value of the look-alikes of one indexed image."""
-    example = snapshot.entity(Level.IMAGE, question.examples[0])
-    record = snapshot.record(question.examples[0])
-    assert example is not None
-    assert record is not None, "it has look-alikes"
-    frame = question.frames[0] if question.frames else record.frames[0] + 1
     return {
         "example": case(example, frame),
         "candidates": look_alikes.candidates,
@@ -109,8 +68,22 @@ def answer_value(snapshot: Snapshot, question: Question, look_alikes: LookAlikes
         "model": snapshot.model,
         "snapshot": snapshot.identifier,
         "ranking": look_alikes.ranking,
-        "matches": [_match(example, match) for match in look_alikes.matches],
+        "matches": [
+            {**_match(example, match), "chance": _rounded(expectation(match.distance))} for match in look_alikes.matches
+        ],
     }
+
+
+def posted_entity(record: Record, modality: str = "") -> Entity:
+    """An image that is not indexed, as if it were.
+
+    Parameters
+    ----------
+    modality
+        Modality of an image that states none.
+    """
+    stated = {keyword: text for level in LEVELS for keyword, text in record.attributes[level].items()}
+    return Entity(Level.IMAGE, 0, record.uids, {"Modality": modality} | stated)
 
 
 def patient(example: Entity, other: Entity) -> Patient:
@@ -124,28 +97,23 @@ def patient(example: Entity, other: Entity) -> Patient:
     return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
 
 
+def whole_number(text: str) -> int:
+    """Value of an IS (PS3.5 6.2), 0 where there is none."""
+    digits = text.strip().removeprefix("+")
+    return int(digits) if digits.removeprefix("-").isdecimal() else 0
+
+
 def _match(example: Entity, match: Match) -> dict[str, object]:
     return {
         **case(match.image, match.frame + 1),
         "rank": match.rank,
         "distance": match.distance,
         "score": round(match.score, 6),
-        "ranking_score": None if match.ranking_score is None else round(match.ranking_score, 6),
+        "ranking_score": _rounded(match.ranking_score),
+        "duplicates": match.duplicates,
         "patient": patient(example, match.image),
     }
 
 
-def _series_case(snapshot: Snapshot, ordinal: int) -> dict[str, object]:
-    uids = snapshot.children(Level.SERIES, snapshot.uid(Level.SERIES, ordinal))
-    uid = uids[len(uids) // 2]
-    image, record = snapshot.entity(Level.IMAGE, uid), snapshot.record(uid)
-    assert image is not None
-    assert record is not None
-    frame = record.frames[len(record.frames) // 2] + 1 if record.frames else 1
-    return {**case(image, frame), "images": len(uids)}
-
-
-def _number(text: str) -> int:
-    """Value of an IS (PS3.5 6.2), 0 where there is none."""
-    digits = text.strip().removeprefix("+")
-    return int(digits) if digits.removeprefix("-").isdecimal() else 0
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -10,8 +10,14 @@ from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Final
 
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from hashing.images.pixels import PixelError
 from hashing.model.model_file import DEFAULT_MODEL
 from node.errors import NO_PIXELS, Refusal, Status
+from node.examples.regions import Region, cropped
 from node.ingest.decode_worker import WorkerLimits, prepare_file
 from node.ingest.decoding import pixel_limits_of
 from node.ingest.outcome import Outcome, Prepared
@@ -48,6 +54,16 @@ class PostedExample:
 
     prepared: Prepared
     encoding: "Encoding"
+
+    @property
+    def middle(self) -> int:
+        """Number of the middle one of its frames, counted from 1."""
+        frames = self.prepared.record.frames
+        return frames[len(frames) // 2] + 1
+
+    def preview(self, frame: int) -> NDArray[np.uint8]:
+        """(224, 224) network input of a frame, counted from 1."""
+        return np.asarray(self.prepared.images[self.prepared.record.frames.index(frame - 1)], np.uint8)
 
     def search(
         self,
@@ -136,6 +152,30 @@ class ExampleEncoder:
         with self._encoding:
             encoding = self._encoder.encode(prepared.images, [own] * len(prepared.images))
         return PostedExample(prepared, encoding)
+
+    def encode_part(self, example: PostedExample, frame: int, region: Region) -> PostedExample:
+        """Encode a part of one frame of an example, as an example of that frame.
+
+        Parameters
+        ----------
+        region
+            In pixels of the frame's preview.
+
+        Raises
+        ------
+        Refusal
+            C103: the region is not within the picture, or too small.
+        """
+        try:
+            part = cropped(sitk.GetImageFromArray(example.preview(frame)), region, SIDE)
+        except PixelError as error:
+            raise Refusal(Status.EXAMPLE_NOT_HASHABLE, str(error)) from error
+        modality = example.prepared.record.series.get("Modality", "")
+        with self._encoding:
+            encoding = self._encoder.encode(part[np.newaxis], [modality])
+        record = replace(example.prepared.record, frames=(frame - 1,))
+        kept = replace(example.prepared, record=record, images=example.preview(frame)[np.newaxis])
+        return PostedExample(kept, encoding)
 
     @cached_property
     def _encoder(self) -> "Encoder":
