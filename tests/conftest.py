@@ -10,7 +10,7 @@ from node.cli.send import files
 from tests.running import RunningNode, running_node
 from tests.standin import small_set
 
-pytest_plugins = ["tests.invented_page"]  # its fixtures
+pytest_plugins = ["tests.invented_page", "tests.browsing"]  # its fixtures
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -32,7 +32,7 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path, modalities: Mapping[str, tuple[str, int]]) -> Iterator[Orthanc]:
+def running_orthanc(folder: Path, modalities: Mapping[str, tuple[str, int]], **more_settings: Any) -> Iterator[Orthanc]:
     """An Orthanc that knows these application entities of this machine: AE title and port by its name for them."""
     archive = Orthanc(free_port(), free_port())
     folder.mkdir()
@@ -44,6 +44,7 @@ def running_orthanc(folder: Path, modalities: Mapping[str, tuple[str, int]]) -> 
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "DicomModalities": {name: [title, "127.0.0.1", port] for name, (title, port) in modalities.items()},
+        **more_settings,
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     command = [program("Orthanc"), str(folder / "orthanc.json")]

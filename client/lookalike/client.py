@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
@@ -14,7 +15,13 @@ from urllib.request import Request, urlopen
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 """Media type of a picture by its first bytes; anything else is taken for DICOM."""
 LEVELS = ("study", "series", "instance")
-BANDS = ((0.0, "same code"), (1 / 16, "very much alike"), (1 / 8, "alike"), (1 / 4, "somewhat alike"), (3 / 8, "little alike"))
+BANDS = (
+    (0.0, "same code"),
+    (1 / 16, "very much alike"),
+    (1 / 8, "alike"),
+    (1 / 4, "somewhat alike"),
+    (3 / 8, "little alike"),
+)
 TAGS = {
     "PatientSex": "00100040",
     "PatientAge": "00101010",
@@ -195,7 +202,7 @@ class Client:
         return self._ask(f"{path}/frames/{case.frame}/thumbnail", "image/jpeg")
 
     def why(self, sop_instance_uid: str, case: Case) -> Mapping[str, Any]:
-        """Maps over an image and its look-alike, of values from 0 to 1, and the sentence `meaning` that explains them."""
+        """Maps over an image and its look-alike, of values from 0 to 1, and `meaning`, which says what they show."""
         query = urlencode({"query": sop_instance_uid, "match": case.sop_instance_uid, "matchframe": case.frame})
         found: Mapping[str, Any] = json.loads(self._ask(f"/why?{query}", "application/json"))
         return found

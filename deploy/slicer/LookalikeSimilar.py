@@ -6,13 +6,12 @@ It is a thin face of `lookalike.client`, which must be importable: `slicer.util.
 import ctk
 import qt
 import slicer
+from lookalike.client import Client, NodeError
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleWidget,
 )
-
-from lookalike.client import Client, NodeError
 
 OTHER = "OTHER PATIENT, not this examination"
 ADDRESS_KEY = "Lookalike/Address"
@@ -106,7 +105,7 @@ class LookalikeSimilarWidget(ScriptedLoadableModuleWidget):
         """Replace the cards by those of another answer."""
         while self.cases.count():
             self.cases.takeAt(0).widget().deleteLater()
-        for case, picture in zip(found, pictures):
+        for case, picture in zip(found, pictures):  # noqa: B905 - Python 3.9
             self.cases.addWidget(self.card(case, picture))
 
     def card(self, case, picture):
