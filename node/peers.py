@@ -19,6 +19,8 @@ class RemoteEntity(BaseModel):
     """True: images may be sent to the peer by C-MOVE through this node."""
     answers_to: str = ""
     """AE title of the peer that gets the answers to questions this one sends; empty: `source_peer`."""
+    views: bool = False
+    """True: the peer may query `view_ae_title`, where a study that is named by its number gives its look-alikes."""
     unsupported_match: Literal["warn", "refuse"] = "warn"
     """Answer to a query with a key that is not supported: warn: flagged responses (FF01); refuse: A900."""
     assume_charset: str = ""

@@ -45,6 +45,8 @@ class Settings(WebSettings):
     """Application entity title of this node."""
     ask_ae_title: str = "LOOKALIKE_ASK"
     """AE title under which received objects are questions: answered by objects sent back, and never indexed."""
+    view_ae_title: str = "LOOKALIKE_VIEW"
+    """AE title under which queries for a study are answered with its look-alikes, for peers with `views`."""
     retrieve_ae_title: str = ""
     """AE title of the archive that holds the images, returned in responses; empty: no archive is named."""
     peers: dict[str, RemoteEntity] = Field({})
@@ -87,6 +89,8 @@ class Settings(WebSettings):
     start_limit_s: float = Field(300, ge=30)
     """Seconds after its start by which a role must be ready; otherwise it is restarted."""
 
+    example_limit_s: float = Field(30, gt=0)
+    """Seconds in which the example of a query must be decoded, where it is posted or a region of an image."""
     ask_matches: int = Field(6, ge=1, le=60)
     """Number of similar cases in the answer to a question that was sent; one of each patient."""
     ask_capacity: int = Field(1000, ge=1)
@@ -173,7 +177,7 @@ class Settings(WebSettings):
             raise ValueError(f"{device!r} is none of auto, cpu, cuda, cuda:0, cuda:1 and so on")
         return device
 
-    @field_validator("ae_title", "ask_ae_title", "retrieve_ae_title")
+    @field_validator("ae_title", "ask_ae_title", "view_ae_title", "retrieve_ae_title")
     @classmethod
     def _valid_ae_title(cls, title: str, info: ValidationInfo) -> str:
         if not re.fullmatch(AE_TITLE, title) and (title or info.field_name != "retrieve_ae_title"):
@@ -240,6 +244,11 @@ class Settings(WebSettings):
     def answers_questions(self) -> bool:
         """True if anybody can ask by sending."""
         return bool(self.source_peer) or any(peer.answers_to for peer in self.peers.values())
+
+    @property
+    def offers_view(self) -> bool:
+        """True if anybody may query `view_ae_title`."""
+        return any(peer.views for peer in self.peers.values())
 
     @property
     def corrections_path(self) -> Path:

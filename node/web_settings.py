@@ -24,7 +24,7 @@ class WebSettings(BaseSettings):
     web_requests: int = Field(16, ge=1)
     """Number of DICOMweb requests served at once; further ones get 503 and try again."""
     web_timeout_s: float = Field(30, gt=0)
-    """Seconds that a DICOMweb request may search, decode, or wait for the next bytes of its client."""
+    """Seconds that a DICOMweb request may search, or wait for the next bytes of its client."""
     max_example_bytes: int = Field(256 << 20, gt=0)
     """Size in bytes above which a file posted as an example is refused."""
 

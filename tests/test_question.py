@@ -26,7 +26,8 @@ IMAGE, SERIES, STUDY = (
 Ours = Mapping[Element, str | list[str]]
 EVERY_KEY: Ours = {
     IMAGE: "1.2.3",
-    Element.EXAMPLE_FRAME_NUMBER: ["1", "5"],
+    Element.EXAMPLE_FRAME_NUMBER: "5",
+    Element.EXAMPLE_REGION: ["1", "+2", "30", "40"],
     Element.MAXIMUM_MATCHES: "+7",
     Element.MAXIMUM_DISTANCE: "0",
     Element.MODEL_IDENTIFIER: "model",
@@ -65,7 +66,8 @@ def test_every_key_is_read() -> None:
 
     assert question == Question(
         examples=("1.2.3",),
-        frames=(1, 5),
+        frames=(5,),
+        region=(1, 2, 30, 40),
         maximum_matches=7,
         maximum_distance=0,
         exclusions=frozenset({Exclusion.STUDY, Exclusion.DUPLICATE}),
@@ -95,7 +97,9 @@ def test_without_example_it_is_an_ordinary_query(ours: Ours) -> None:
         ({SERIES: ["1.2", "1.3"]}, SERIES),
         ({STUDY: ["1.2", "1.3"]}, STUDY),
         ({IMAGE: [f"1.{n}" for n in range(1, MAX_EXAMPLES + 2)]}, IMAGE),
-        ({IMAGE: "1.2", Element.EXAMPLE_REGION: ["1", "1", "9", "9"]}, Element.EXAMPLE_REGION),
+        ({IMAGE: "1.2", Element.EXAMPLE_REGION: ["1", "1", "9"]}, Element.EXAMPLE_REGION),
+        ({SERIES: "1.2", Element.EXAMPLE_REGION: ["1", "1", "9", "9"]}, Element.EXAMPLE_REGION),
+        ({IMAGE: ["1.2", "1.3"], Element.EXAMPLE_REGION: ["1", "1", "9", "9"]}, Element.EXAMPLE_REGION),
         ({SERIES: "1.2", Element.EXAMPLE_FRAME_NUMBER: "1"}, Element.EXAMPLE_FRAME_NUMBER),
         ({IMAGE: ["1.2", "1.3"], Element.EXAMPLE_FRAME_NUMBER: "1"}, Element.EXAMPLE_FRAME_NUMBER),
         ({IMAGE: "1.2", Element.EXAMPLE_FRAME_NUMBER: ["1", "0"]}, Element.EXAMPLE_FRAME_NUMBER),

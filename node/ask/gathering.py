@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from hashing.codes import Codes
-from hashing.images.pixels import PixelError
 from hashing.ranking_scores import Outputs
-from node.ask.originals import Originals
+from node.errors import Refusal, Status
 from node.examples.example_reading import ExampleEntry
-from node.examples.regions import Region, region_of_preview
-from node.examples.request import EncodedExample, ExampleClient, PreviewPart, Reply
+from node.examples.image_encoder import FileOf, ImageEncoder, PixelSource
+from node.examples.regions import Region
+from node.examples.request import EncodedExample, ExampleClient, Reply
 from node.ingest.outcome import ReferencedImage, Referral, Unusable
 from node.query.question import MAX_EXAMPLES
 from node.results.answer import ImageReference
@@ -22,8 +22,12 @@ from storage.database.database import Database
 from storage.record import Attributes, Record
 from storage.spool.questions import StoredQuestion
 
-UNKNOWN_IMAGE: Final = "An image of the question is neither indexed nor to be had from the archive."
-NO_CODES: Final = "An image of the question has no picture that could be searched for."
+PROBLEMS: Final = {
+    Status.EXAMPLE_UNKNOWN: "An image of the question is neither indexed nor to be had from the archive.",
+    Status.REGION_OUTSIDE: "A region of the question does not lie within its image, or is too small.",
+}
+"""Sentences for people by the status of a refusal; others are told by its comment."""
+SOURCES: Final = {PixelSource.ORIGINAL: "original pixels", PixelSource.PREVIEW: "preview"}
 NO_ENCODER_S: Final = 60.0
 """Time beyond that of decoding in which an example must be encoded."""
 
@@ -95,6 +99,8 @@ class ExampleGatherer:
 
     Parameters
     ----------
+    file_of
+        Gives the files of images that were not sent.
     check
         Called again and again while something is waited for; it may raise.
     """
@@ -104,11 +110,12 @@ class ExampleGatherer:
         settings: Settings,
         database: Database,
         client: ExampleClient,
-        originals: Originals,
+        file_of: FileOf,
         check: Callable[[], None],
     ) -> None:
-        self._database, self._client, self._originals, self._check = database, client, originals, check
+        self._database, self._client, self._check = database, client, check
         self._limit_s = 2 * settings.decode_elapsed_s + NO_ENCODER_S
+        self._images = ImageEncoder(database, client, file_of, self._limit_s, is_prompt=False)
 
     def gather(self, question: StoredQuestion) -> Gathering:
         """Read and encode the objects of a question.
@@ -126,7 +133,7 @@ class ExampleGatherer:
             gathering.examples.clear()
         return gathering
 
-    def _encode(self, request: ExampleEntry | PreviewPart) -> Reply:
+    def _encode(self, request: ExampleEntry) -> Reply:
         return self._client.encode(request, self._limit_s, self._check)
 
     def _add(self, gathering: Gathering, path: Path) -> None:
@@ -135,7 +142,7 @@ class ExampleGatherer:
             gathering.problems.append(f"An object of the question cannot be read: {reply.reason}.")
             reply = self._encode(ExampleEntry(path, is_header_only=True))
         if isinstance(reply, EncodedExample):
-            example = _encoded(reply)
+            example = _sent(reply)
             gathering.examples.append(example)
             _locate(gathering, {**example.record.patient, **example.record.study}, example.reference)
         elif isinstance(reply, Referral):
@@ -146,12 +153,12 @@ class ExampleGatherer:
                 self._add_referenced(gathering, image)
 
     def _add_referenced(self, gathering: Gathering, image: ReferencedImage) -> None:
-        found: AskedExample | str | None = self._indexed(image) if image.region is None else None
-        found = found or self._original(image) or (self._part_of_preview(image) if image.region else None)
-        if isinstance(found, AskedExample):
-            gathering.examples.append(found)
-        else:
-            gathering.problems.append(found or UNKNOWN_IMAGE)
+        try:
+            example = self._indexed(image) if image.region is None else None
+            gathering.examples.append(example or self._encoded(image))
+        except Refusal as refusal:
+            sentence = f"An image of the question cannot be used: {refusal.comment}."
+            gathering.problems.append(PROBLEMS.get(refusal.status, sentence))
 
     def _indexed(self, image: ReferencedImage) -> AskedExample | None:
         """The example as the index has it; None if its frames are not those that were indexed."""
@@ -164,43 +171,17 @@ class ExampleGatherer:
             codes = snapshot.codes_of(image.sop_instance_uid)[rows]
             return AskedExample(record, codes, outputs and outputs[rows], digest, image.frames)
 
-    def _original(self, image: ReferencedImage) -> AskedExample | str | None:
-        """The example from its original pixels; None if they cannot be had, a sentence if they cannot be used."""
-        with self._originals.file_of(image.sop_instance_uid, self._check) as path:
-            if path is None:
-                return None
-            reply = self._encode(ExampleEntry(path, image.region, image.frames))
-        if isinstance(reply, EncodedExample):
-            return _encoded(reply, image, "original pixels" if image.region else "")
-        return getattr(reply, "reason", "") or NO_CODES
-
-    def _part_of_preview(self, image: ReferencedImage) -> AskedExample | str | None:
-        """The region, from the preview that the index keeps; None if it keeps none."""
-        with self._database.snapshot() as snapshot:
-            record = snapshot.record(image.sop_instance_uid)
-            if record is None or not record.frames:
-                return None
-            frame = image.frames[0] - 1 if image.frames else record.frames[0]
-            preview = snapshot.preview(image.sop_instance_uid, frame)
-        if preview is None or image.region is None:
-            return None
-        try:
-            rows, columns = (int(record.instance.get(side, "0")) for side in ("Rows", "Columns"))
-            region = region_of_preview(image.region, rows, columns, preview.shape[0])
-        except (PixelError, ValueError):
-            return "A region of the question does not lie within its image."
-        reply = self._encode(PreviewPart(preview, region, record.series.get("Modality", "")))
-        if isinstance(reply, EncodedExample):
-            source = "preview"
-            return AskedExample(record, reply.codes, reply.outputs, None, image.frames, image.region, source)
-        return "A region of the question is too small for what is kept of its image."
+    def _encoded(self, image: ReferencedImage) -> AskedExample:
+        found = self._images.encode(image, self._check)
+        source = SOURCES[found.source] if image.region else ""
+        return AskedExample(
+            found.record, found.codes, found.outputs, found.pixel_digest, image.frames, image.region, source
+        )
 
 
-def _encoded(reply: EncodedExample, image: ReferencedImage | None = None, source: str = "") -> AskedExample:
-    assert reply.prepared is not None
-    region, frames = (image.region, image.frames) if image else (None, ())
-    digest = None if region else reply.prepared.pixel_digest
-    return AskedExample(reply.prepared.record, reply.codes, reply.outputs, digest, frames, region, source)
+def _sent(reply: EncodedExample) -> AskedExample:
+    assert reply.prepared is not None, "it was a file"
+    return AskedExample(reply.prepared.record, reply.codes, reply.outputs, reply.prepared.pixel_digest)
 
 
 def _locate(gathering: Gathering, attributes: Attributes, place: ImageReference) -> None:

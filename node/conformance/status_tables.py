@@ -99,6 +99,11 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(
             Status.EXAMPLE_NOT_READY, "the example is received and not yet indexed: ask again", "the example key"
         ),
+        StatusUse(
+            Status.REGION_OUTSIDE,
+            "the region is not within the image, is empty, or is too small for the pixels that are there",
+            "Example Region",
+        ),
         StatusUse(Status.SNAPSHOT_GONE, "the snapshot is gone", "Index Snapshot"),
         UNREADABLE[1],
         *NOT_HERE,

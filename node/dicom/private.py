@@ -56,6 +56,7 @@ class Element(IntEnum):
     RANKING_SCORE = 0x29
     CHANCE_EXPECTATION = 0x2A
     DUPLICATES = 0x2B
+    REGION_SOURCE = 0x2C
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ DEFINITIONS: dict[Element, Definition] = {
     Element.RANKING_SCORE: Definition("DS", "1", "Ranking Score"),
     Element.CHANCE_EXPECTATION: Definition("DS", "1", "Chance Expectation"),
     Element.DUPLICATES: Definition("IS", "1", "Duplicates"),
+    Element.REGION_SOURCE: Definition("CS", "1", "Region Source"),
 }
 
 add_private_dict_entries(

@@ -6,9 +6,10 @@ import numpy as np
 from pydicom.dataset import FileDataset
 
 from hashing.images.pixels import Limits, PixelError, decode, network_input, network_inputs, sampled_frames
+from node.examples.picture_file import FORMATS, prepare_picture
 from node.examples.references import referenced_images, refers
 from node.examples.regions import Region, cropped
-from node.ingest.outcome import ExampleOutcome, Prepared, Referral, Unusable
+from node.ingest.outcome import MEMORY_LIMIT, ExampleOutcome, Prepared, Referral, Unusable
 from node.ingest.preparation import UID_KEYWORDS, attributes_of, known_uids, prepared, text
 from node.ingest.reading import read_received
 from storage.record import Level
@@ -27,15 +28,26 @@ class ExampleEntry(Entry):
         1-based numbers of the frames to encode; empty for those that would be indexed.
     is_header_only
         True to read its patient and study only.
+    is_prompt
+        True if a caller waits for the reply: reading then ends within `example_limit_s`.
+    modality
+        Modality of a picture that is no DICOM object; "" if it is not known.
     """
 
     region: Region | None = None
     frames: tuple[int, ...] = ()
     is_header_only: bool = False
+    is_prompt: bool = False
+    modality: str = ""
 
 
 def prepare_example(entry: ExampleEntry, size: int, max_frames: int, limits: Limits) -> ExampleOutcome:
-    """Read a file of a question; it raises nothing but what ends a process.
+    """Read a file of an example, a DICOM object or a picture; it raises nothing but what ends a process.
+
+    Parameters
+    ----------
+    entry
+        Its file is a DICOM object, or by its suffix a PNG or JPEG.
 
     Returns
     -------
@@ -48,11 +60,17 @@ def prepare_example(entry: ExampleEntry, size: int, max_frames: int, limits: Lim
     """
     uids: dict[str, str] = {}
     try:
+        if entry.path.suffix in FORMATS:
+            return prepare_picture(entry.path, entry.region, size, limits)
         received = read_received(entry.path, limits.inflated_bytes)
         uids = known_uids(received.dataset)
         if len(uids) < len(UID_KEYWORDS):
             return Unusable("uid-missing", "an object of a question names its study, series and instance", uids)
         return _read(entry, received.dataset, uids, size, max_frames, limits)
+    except PixelError as error:
+        return Unusable(error.reason.replace(" ", "-"), str(error), uids)
+    except MemoryError:
+        return Unusable(MEMORY_LIMIT, "decoding takes more memory than decode_memory_bytes", uids)
     except Exception as error:
         return Unusable("not-readable", f"{type(error).__name__} while reading the object", uids)
 
@@ -70,7 +88,8 @@ def _read(
     try:
         return _pictures(entry, dataset, size, max_frames, limits)
     except PixelError as error:
-        return Referral(uids, known, reason=f"The example cannot be searched for: {error.reason}.")
+        sentence, cause = f"The example cannot be searched for: {error.reason}.", error.reason.replace(" ", "-")
+        return Referral(uids, known, reason=sentence, cause=cause)
 
 
 def _pictures(entry: ExampleEntry, dataset: FileDataset, size: int, max_frames: int, limits: Limits) -> Prepared:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
+from node.errors import NO_PIXELS, Refusal, Status
 from node.examples.example_reading import ExampleEntry
-from node.examples.regions import Region
+from node.examples.regions import OUTSIDE, Region
 from node.ingest.outcome import Prepared, Referral, Unusable
+from node.query.retriever import NO_PIXELS_COMMENT
 from node.settings import Settings
 
 SOCKET: Final = "examples.sock"
@@ -96,7 +98,25 @@ class PairMaps:
 
 
 Request = ExampleEntry | PreviewPart | ImagePair
-Reply = EncodedExample | Referral | Unusable | PairMaps
+Reply = EncodedExample | Referral | Unusable
+
+
+def usable(reply: Reply) -> EncodedExample:
+    """The reply, if it is an example that can be searched by.
+
+    Raises
+    ------
+    Refusal
+        C102: the object has no image. C106: the region is not within the picture. C103: anything else.
+    """
+    if isinstance(reply, EncodedExample):
+        return reply
+    cause = reply.reason if isinstance(reply, Unusable) else reply.cause or NO_PIXELS
+    if cause == NO_PIXELS:
+        raise Refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT)
+    if cause == OUTSIDE.replace(" ", "-"):
+        raise Refusal(Status.REGION_OUTSIDE, "region is outside the image, or too small")
+    raise Refusal(Status.EXAMPLE_NOT_HASHABLE, f"example cannot be used: {cause}")
 
 
 class ServiceDownError(Exception):
@@ -109,7 +129,9 @@ class ExampleClient:
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.run_path
 
-    def encode(self, request: Request, limit_s: float, check: Callable[[], object] = lambda: None) -> Reply:
+    def encode(
+        self, request: ExampleEntry | PreviewPart, limit_s: float, check: Callable[[], object] = lambda: None
+    ) -> Reply:
         """Return what the index role makes of a request.
 
         Parameters
@@ -124,6 +146,17 @@ class ExampleClient:
         ServiceDownError
             It does not answer, or not in time.
         """
+        reply = self._ask(request, limit_s, check)
+        assert not isinstance(reply, PairMaps)
+        return reply
+
+    def explain(self, pair: ImagePair, limit_s: float) -> PairMaps:
+        """Return where two images are alike; parameters and errors are those of `encode`."""
+        reply = self._ask(pair, limit_s, lambda: None)
+        assert isinstance(reply, PairMaps)
+        return reply
+
+    def _ask(self, request: Request, limit_s: float, check: Callable[[], object]) -> Reply | PairMaps:
         deadline = time.monotonic() + limit_s
         try:
             with socket_address(self._folder) as address, Client(address, "AF_UNIX") as connection:
@@ -132,7 +165,7 @@ class ExampleClient:
                     check()
                     if time.monotonic() > deadline:
                         raise ServiceDownError("the index role takes too long")
-                reply: Reply | str = connection.recv()
+                reply: Reply | PairMaps | str = connection.recv()
         except (OSError, EOFError) as error:
             raise ServiceDownError("the index role does not answer") from error
         if isinstance(reply, str):

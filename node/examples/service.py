@@ -1,12 +1,13 @@
 """The service of the index role that encodes what is not to be indexed: examples of questions, and regions of images.
 
 It listens on a socket in the run folder, which only the node's own user can enter. Each request is one connection.
-Files are decoded in a worker of its own, so that a question does not wait behind what is to be indexed; a request that
-takes too long or too much costs that worker.
+Files are decoded in workers of its own, so that a question does not wait behind what is to be indexed, and a query not
+behind a question; a request that takes too long or too much costs its worker.
 """
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection, Listener
 from queue import Empty, SimpleQueue
@@ -27,14 +28,16 @@ from node.examples.request import (
     SOCKET,
     EncodedExample,
     ImagePair,
+    PairMaps,
     PreviewPart,
     Reply,
     Request,
     socket_address,
 )
+from node.ingest.decode_worker import WorkerLimits
 from node.ingest.decoding import pixel_limits_of, worker_limits_of
 from node.ingest.outcome import ExampleOutcome, Prepared, Unusable
-from node.ingest.worker_pool import WorkerPool
+from node.ingest.worker_pool import WorkerPool, WorkersFailed
 from node.settings import Settings
 from storage.spool.queue import Entry
 
@@ -58,10 +61,16 @@ class EncodingService:
     def __init__(self, settings: Settings, encoder: Encoder) -> None:
         self._settings, self._encoder = settings, encoder
         self._slots = BoundedSemaphore(MAX_REQUESTS)
-        self._pool: WorkerPool | None = None
+        self._pools: dict[bool, WorkerPool] = {}
         self._lock = Lock()
         self._waiting: dict[int, SimpleQueue[ExampleOutcome]] = {}
         self._explainer = PairExplainer(settings)
+
+    def warm_up(self) -> None:
+        """Encode nothing once, and start the worker of questions if any can come: no example waits for either."""
+        self._encoder.encode(np.zeros((1, INPUT_SIZE, INPUT_SIZE), np.uint8), [""])
+        if self._settings.answers_questions:
+            self._started_pool(is_prompt=False)
 
     def run(self, stop: Event) -> None:
         """Accept requests until `stop` is set; it may end a connection later than that."""
@@ -75,8 +84,8 @@ class EncodingService:
                 if not stop.is_set():
                     raise
             finally:
-                if self._pool is not None:
-                    self._pool.stop()
+                for pool in self._pools.values():
+                    pool.stop()
 
     def _start(self, connection: Connection) -> None:
         if not self._slots.acquire(blocking=False):
@@ -94,7 +103,7 @@ class EncodingService:
         finally:
             self._slots.release()
 
-    def _reply(self, request: Request) -> Reply | str:
+    def _reply(self, request: Request) -> Reply | PairMaps | str:
         if isinstance(request, ImagePair):
             return self._explainer.maps(request)
         if isinstance(request, PreviewPart):
@@ -102,7 +111,7 @@ class EncodingService:
         outcome = self._decoded(request)
         if not isinstance(outcome, Prepared):
             return outcome
-        modality = outcome.record.series.get("Modality", "")
+        modality = outcome.record.series.get("Modality", request.modality)
         encoding = self._encoder.encode(outcome.images, [modality] * len(outcome.images))
         return EncodedExample(outcome, encoding.codes, encoding.outputs)
 
@@ -115,27 +124,35 @@ class EncodingService:
         return EncodedExample(None, encoding.codes, encoding.outputs)
 
     def _decoded(self, request: ExampleEntry) -> ExampleOutcome:
-        """Decode a file in the worker; the pool ends what takes too long, and tries it once more."""
+        """Decode a file in a worker; the pool ends what takes too long, and tries it once more."""
         done: SimpleQueue[ExampleOutcome] = SimpleQueue()
         self._waiting[id(request)] = done  # the pool hands back this very object
         try:
-            self._started_pool().submit(request)
-            return done.get(timeout=4 * self._settings.decode_elapsed_s)
+            self._started_pool(request.is_prompt).submit(request)
+            return done.get(timeout=4 * self._limits(request.is_prompt).elapsed_s)
         except Empty:
             return NOT_FINISHED
+        except WorkersFailed:
+            with self._lock:
+                self._pools.pop(request.is_prompt, None)  # the next request starts another pool
+            raise
         finally:
             del self._waiting[id(request)]
 
-    def _started_pool(self) -> WorkerPool:
-        """The pool, started at the first request: a node that is asked nothing has no such process."""
+    def _started_pool(self, is_prompt: bool) -> WorkerPool:
+        """The pool for requests that somebody waits for, or for the others, which may be slow; started when needed."""
         with self._lock:
-            if self._pool is None:
+            if is_prompt not in self._pools:
                 settings = self._settings
-                limits, patience_s = pixel_limits_of(settings), settings.decode_timeout_s
+                limits, patience_s = pixel_limits_of(settings), 0 if is_prompt else settings.decode_timeout_s
                 work = partial(prepare_example, size=INPUT_SIZE, max_frames=settings.max_frames, limits=limits)
-                self._pool = WorkerPool(work, worker_limits_of(settings), 1, self._deliver, patience_s)
-                self._pool.start()
-            return self._pool
+                self._pools[is_prompt] = WorkerPool(work, self._limits(is_prompt), 1, self._deliver, patience_s)
+                self._pools[is_prompt].start()
+            return self._pools[is_prompt]
+
+    def _limits(self, is_prompt: bool) -> WorkerLimits:
+        limits, seconds = worker_limits_of(self._settings), self._settings.example_limit_s / 2  # it is tried twice
+        return replace(limits, processor_s=seconds, elapsed_s=seconds) if is_prompt else limits
 
     def _deliver(self, entry: Entry, outcome: ExampleOutcome) -> None:
         if (waiting := self._waiting.get(id(entry))) is not None:

@@ -88,12 +88,15 @@ class Referral:
         Images to which it refers.
     reason
         Why it cannot be used, in a sentence for people; "" if it can. It holds no patient data.
+    cause
+        The same as a short name to tell cases apart; "" if it has no image of its own.
     """
 
     uids: Mapping[str, str]
     attributes: Mapping[str, str]
     images: tuple[ReferencedImage, ...] = ()
     reason: str = ""
+    cause: str = ""
 
 
 Outcome = Prepared | Unusable

@@ -136,7 +136,9 @@ def _ancestors(snapshot: Snapshot, hit: Hit) -> dict[Level, str]:
 
 
 def _modality(snapshot: Snapshot, question: Question) -> str | None:
-    """Modality of the first example, as the index knows it; None if no example is indexed."""
+    """Modality of the first example, as the index knows it; None if it is not indexed, or is a part of an image."""
+    if question.region is not None:  # chance is known of whole images
+        return None
     level, uid = question.example_level, next(iter(question.examples), "")
     if level == Level.STUDY:
         level, uid = Level.SERIES, next(snapshot.each_child(Level.STUDY, uid), "")

@@ -17,10 +17,10 @@ from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
 from node.query.answers import expectations
-from node.query.identifier import Query, read_query
+from node.query.identifier import COMMENTS, Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import EXAMPLE_KINDS, Question
-from node.query.response import ResponseEncoder
+from node.query.response import ResponseEncoder, comment, similarity_elements
 from node.query.retriever import LookAlikes, Match, Retriever
 from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
@@ -48,6 +48,8 @@ class _CancelledError(Exception):
 
 Fetch = Callable[[Sequence[str], catalog.Check], object]
 """Function that fetches instances from another node by their SOP Instance UIDs, as far as it can."""
+RegionSearch = Callable[[Question, catalog.Check], "Search"]
+"""Function that encodes the region of a question's example, and returns what searches by it."""
 
 
 class Search(Protocol):
@@ -73,12 +75,20 @@ class Finder:
     ----------
     fetch
         Fetches examples that are unknown here before a query by them is answered; None to answer at once.
+    by_region
+        Encodes regions of examples; None to refuse queries by a region.
     """
 
     def __init__(
-        self, settings: Settings, database: Database, retriever: Retriever, fetch: Fetch | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        retriever: Retriever,
+        fetch: Fetch | None = None,
+        by_region: RegionSearch | None = None,
     ) -> None:
-        self.settings, self.database, self.retriever, self._fetch = settings, database, retriever, fetch
+        self.settings, self.database, self.retriever = settings, database, retriever
+        self._fetch, self._by_region = fetch, by_region
 
     def find(
         self,
@@ -88,16 +98,16 @@ class Finder:
         implicit: bool,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[Response]:
+        """Responses to a request of an identifier, which is read by its rules; see `answer`."""
+        yield from self.answer(read_query(identifier, rules), implicit=implicit, is_cancelled=is_cancelled)
+
+    def answer(self, query: Query, *, implicit: bool, is_cancelled: Callable[[], bool]) -> Iterator[Response]:
         """Pending responses, each with its identifier; then another final status than Success, if there is one.
 
         That is Cancel if the caller cancelled, and B001 if a page of a Repository Query is not the last.
 
         Parameters
         ----------
-        identifier
-            Identifier of the request, read by `node.query.data_set.read_data_set`.
-        rules
-            What is known of the request beside its identifier.
         implicit
             True if the responses are written in Implicit VR Little Endian, False for Explicit VR Little Endian.
         is_cancelled
@@ -109,7 +119,6 @@ class Finder:
             Before the first response: the request cannot be answered.
         """
         started_s, count = time.monotonic(), 0
-        query = read_query(identifier, rules)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if query.unsupported else Status.PENDING
         try:
             check = _watch(is_cancelled)
@@ -145,12 +154,21 @@ class Finder:
         """
         if search is None:
             self._fetch_missing(query.question, check)
+            search = self._search(query.question, check)
         with self.database.snapshot() as snapshot:
             if query.question is None:
                 rows = self._ordinary(snapshot, query, check, window)
             else:
-                rows = self._similar(snapshot, query, query.question, check, search or self.retriever.similar)
+                rows = self._similar(snapshot, query, query.question, check, search)
             return list(_bounded(rows))
+
+    def _search(self, question: Question | None, check: catalog.Check) -> Search:
+        """What finds the look-alikes of an example that the request names; no snapshot is open meanwhile."""
+        if question is None or question.region is None:
+            return self.retriever.similar
+        if self._by_region is None:
+            raise Refusal(Status.OUT_OF_RESOURCES, "regions cannot be encoded here")
+        return self._by_region(question, check)
 
     def _page(self, query: Query, page: RecordPage, check: catalog.Check) -> tuple[list[Row], bool]:
         """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
@@ -182,14 +200,17 @@ class Finder:
     ) -> Iterator[Row]:
         where = catalog.restrict(snapshot, query.keys, check)
         counting = (Element.INDEXED_INSTANCES, Element.CHANCE_EXPECTATION)  # counting may read further columns
-        count = any(element in query.returned for element in counting)
+        count = query.has_comments or any(element in query.returned for element in counting)
         found = search(snapshot, question, query.level, where, count=count, check=check)
         common = self._common(snapshot, query, question, found)
         pairs = None if found.candidates is None else found.candidates * found.queries
         expected = expectations(self.database.path, snapshot, question, where, pairs)
         for match in found.matches:
             common[Element.CHANCE_EXPECTATION] = expected(match.distance)
-            yield self._look_alike(snapshot, query, match, common, check)
+            values = self._values(snapshot, query, match, check)
+            if query.has_comments:
+                values[COMMENTS] = comment(match, snapshot.code_length, common[Element.CHANCE_EXPECTATION])
+            yield values, self._retrieve_ae_title, common | similarity_elements(query.level, match)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
         most = self.settings.max_find_responses
@@ -201,16 +222,13 @@ class Finder:
             values = catalog.values(snapshot, entity, query.keys, check)
             yield values, self._retrieve_ae_title, {}
 
-    def _look_alike(
-        self, snapshot: Snapshot, query: Query, match: Match, common: dict[Element, str], check: catalog.Check
-    ) -> Row:
-        """Keys of the level and above come from the entity, keys below it from its nearest image."""
+    def _values(self, snapshot: Snapshot, query: Query, match: Match, check: catalog.Check) -> dict[str, str]:
+        """Values of keys of the level and above come from the entity, of keys below it from its nearest image."""
         upper = LEVELS.index(query.level)
         own = [keyword for keyword in query.keys if LEVELS.index(LEVEL_OF[keyword]) <= upper]
         lower = [keyword for keyword in query.keys if keyword not in own]
         values = catalog.values(snapshot, match.entity, own, check)
-        values |= catalog.values(snapshot, match.image, lower, check)
-        return values, self._retrieve_ae_title, common | _similarity(query.level, match)
+        return values | catalog.values(snapshot, match.image, lower, check)
 
     def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
         """Elements that are the same in every response: the question as understood, and the state of the index."""
@@ -221,7 +239,8 @@ class Finder:
         }
         return examples | {
             Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
-            Element.EXAMPLE_REGION: "",
+            Element.EXAMPLE_REGION: "\\".join(map(str, question.region or ())),
+            Element.REGION_SOURCE: found.region_source,
             Element.MAXIMUM_MATCHES: str(question.maximum_matches),
             Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
             Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
@@ -277,24 +296,3 @@ def _watch(is_cancelled: Callable[[], bool]) -> catalog.Check:
                 raise _CancelledError
 
     return check
-
-
-def _similarity(level: Level, match: Match) -> dict[Element, str]:
-    best = {
-        Element.BEST_MATCH_SOP_INSTANCE_UID: match.image.uids[Level.IMAGE],
-        Element.BEST_MATCH_SERIES_INSTANCE_UID: match.image.uids[Level.SERIES],
-    }
-    return {
-        Element.SIMILARITY_RANK: str(match.rank),
-        Element.SIMILARITY_SCORE: _decimal(match.score),
-        Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
-        Element.HAMMING_DISTANCE: str(round(match.distance)),
-        Element.DUPLICATES: "" if match.duplicates is None else str(match.duplicates),
-        Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
-        **(best if level != Level.IMAGE else {}),
-    }
-
-
-def _decimal(score: float) -> str:
-    """VR DS (PS3.5 section 6.2)."""
-    return f"{score:.6f}".rstrip("0").rstrip(".")

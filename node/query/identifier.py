@@ -29,6 +29,10 @@ RETRIEVE_AE_TITLE = "RetrieveAETitle"
 """Attribute of no level, returned and not matched. Instance Availability is not even returned: the node holds no
 objects to be retrieved."""
 
+COMMENTS = "PatientComments"
+"""Attribute in which look-alikes have their rank, for clients that drop private elements. The node keeps no value of
+it, clients and gateways pass it on at every level, and people see it as a text."""
+
 MAX_KEY_BYTES = 1 << 15
 """Longest value of a key that is no list of UIDs."""
 
@@ -58,6 +62,8 @@ class Query:
         Number of the private block that the caller used.
     page
         The page that is wanted of a Repository Query, None in any other.
+    has_comments
+        True if look-alikes are to say their rank in Patient Comments.
     """
 
     level: Level
@@ -68,6 +74,7 @@ class Query:
     character_set: str
     block: int
     page: RecordPage | None = None
+    has_comments: bool = False
 
 
 def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
@@ -94,8 +101,8 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
     page = _page(identifier, question, block, rules)
     levels = LEVELS if question is not None else at_or_above(level)
-    supported = {keyword for its_level in levels for keyword in (*ATTRIBUTES[its_level], *COMPUTED[its_level])}
-    texts, unsupported = _texts(identifier, supported, page)
+    commented = (COMMENTS,) if question is not None or rules.is_view else ()
+    texts, unsupported = _texts(identifier, levels, commented, page)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
@@ -109,6 +116,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
         page=page,
+        has_comments=bool(commented) and tag_of(COMMENTS) in identifier,
     )
 
 
@@ -167,14 +175,17 @@ def _names_one(text: str) -> bool:
     return text.strip(PADDING) != "" and {*"*?\\"}.isdisjoint(text)
 
 
-def _texts(identifier: Dataset, supported: set[str], page: RecordPage | None) -> tuple[dict[str, str], list[BaseTag]]:
+def _texts(
+    identifier: Dataset, levels: Iterable[Level], commented: Iterable[str], page: RecordPage | None
+) -> tuple[dict[str, str], list[BaseTag]]:
     """Texts of the supported keys, and tags of the standard keys that are not matched or not returned.
 
     What is only returned has no text: it is no condition. A sequence is never looked into, for none is kept.
     """
     texts, unsupported = {}, []
+    supported = {keyword for level in levels for keyword in (*ATTRIBUTES[level], *COMPUTED[level])}
     ignored = CONTROL if page is None else CONTROL | PAGING
-    returned = {*supported, RETRIEVE_AE_TITLE} if page is None else {*supported, RETRIEVE_AE_TITLE, RECORD_KEY}
+    returned = {*supported, RETRIEVE_AE_TITLE, *commented, *([] if page is None else [RECORD_KEY])}
     for tag in list(identifier.keys()):
         if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ignored:
             continue

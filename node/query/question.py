@@ -50,6 +50,9 @@ class Question:
         SOP, Series or Study Instance UIDs, of the level `example_level`.
     frames
         1-based frame numbers of the example, a single image; empty for all indexed frames.
+    region
+        Part of the example, a single image, to search for: first column, first row, last column, last row, 1-based and
+        inclusive. None for all of it.
     maximum_matches, maximum_distance
         Number of matches, and Hamming distance in bits or None; both limits apply.
     exclusions
@@ -69,6 +72,7 @@ class Question:
     examples: tuple[str, ...]
     example_level: Level = Level.IMAGE
     frames: tuple[int, ...] = ()
+    region: tuple[int, int, int, int] | None = None
     maximum_matches: int = DEFAULT_MATCHES
     maximum_distance: int | None = None
     exclusions: frozenset[Exclusion] = frozenset({Exclusion.SELF})
@@ -101,8 +105,6 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
     examples = block.values(kind)
     if len(examples) > (MAX_EXAMPLES if kind == Element.EXAMPLE_SOP_INSTANCE_UID else 1):
         raise _refusal(f"too many examples: at most {MAX_EXAMPLES} images or one series", block, kind)
-    if block.values(Element.EXAMPLE_REGION):
-        raise _refusal("example regions are not offered yet: leave this key out", block, Element.EXAMPLE_REGION)
     frames = tuple(
         _number(block, Element.EXAMPLE_FRAME_NUMBER, text, 1) for text in block.values(Element.EXAMPLE_FRAME_NUMBER)
     )
@@ -113,6 +115,7 @@ def _read(block: PrivateBlock, kind: Element) -> Question:
         examples=tuple(examples),
         example_level=EXAMPLE_KINDS[kind],
         frames=frames,
+        region=_region(block, kind, len(examples), len(frames)),
         maximum_matches=DEFAULT_MATCHES if matches is None else _within_ceiling(block, matches),
         maximum_distance=_single(block, Element.MAXIMUM_DISTANCE, 0),
         exclusions=_exclusions(block),
@@ -151,6 +154,21 @@ def _number(block: PrivateBlock, element: Element, text: str, least: int) -> int
     if not re.fullmatch(r"\+?[0-9]{1,11}", text) or int(text) < least:  # VR IS (PS3.5 section 6.2)
         raise _refusal(f"a whole number of at least {least} expected", block, element)
     return int(text)
+
+
+def _region(block: PrivateBlock, kind: Element, examples: int, frames: int) -> tuple[int, int, int, int] | None:
+    texts = block.values(Element.EXAMPLE_REGION)
+    if not texts:
+        return None
+    if len(texts) != 4 or not all(re.fullmatch(r"[+-]?[0-9]{1,11}", text) for text in texts):
+        raise _refusal("four whole numbers expected: column, row, column, row", block, Element.EXAMPLE_REGION)
+    if kind != Element.EXAMPLE_SOP_INSTANCE_UID or examples > 1 or frames > 1:
+        raise _refusal("a region needs exactly one example image, or frame of it", block, Element.EXAMPLE_REGION)
+    left, top, right, bottom = map(int, texts)
+    if not (1 <= left <= right and 1 <= top <= bottom):
+        comment = "region is empty or begins outside the image"
+        raise Refusal(Status.REGION_OUTSIDE, comment, block.tag(Element.EXAMPLE_REGION))
+    return left, top, right, bottom
 
 
 def _exclusions(block: PrivateBlock) -> frozenset[Exclusion]:

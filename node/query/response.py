@@ -12,8 +12,10 @@ from pydicom.valuerep import VR
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
-from node.query.identifier import RETRIEVE_AE_TITLE, Query
+from node.query.identifier import COMMENTS, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
+from node.query.retriever import Match
+from storage.record import Level
 
 UTF_8: Final = "ISO_IR 192"
 WHOLE_UNICODE: Final = {UTF_8: "utf-8", "GB18030": "gb18030"}
@@ -106,10 +108,35 @@ class ResponseEncoder:
         return field.head[:4] + b"UN\0\0" + LENGTH_32.pack(len(value)) + value
 
 
+def comment(match: Match, code_length: int, expectation: str) -> str:
+    """A look-alike's rank and distance as a text for people, which sorts by rank; `expectation` is that of chance."""
+    chance = " No closer than chance." if expectation and float(expectation) >= 1 else ""
+    apart = f"{match.distance:g} of {code_length} bits apart"
+    return f"Look-alike {match.rank:03d}, {apart}: not the examination asked about.{chance}"
+
+
+def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
+    """Private elements that tell of one look-alike, in a response of a level."""
+    best = {
+        Element.BEST_MATCH_SOP_INSTANCE_UID: match.image.uids[Level.IMAGE],
+        Element.BEST_MATCH_SERIES_INSTANCE_UID: match.image.uids[Level.SERIES],
+    }
+    return {
+        Element.SIMILARITY_RANK: str(match.rank),
+        Element.SIMILARITY_SCORE: _decimal(match.score),
+        Element.RANKING_SCORE: "" if match.ranking_score is None else _decimal(match.ranking_score),
+        Element.HAMMING_DISTANCE: str(round(match.distance)),
+        Element.DUPLICATES: "" if match.duplicates is None else str(match.duplicates),
+        Element.BEST_MATCH_FRAME_NUMBER: str(match.frame + 1),
+        **(best if level != Level.IMAGE else {}),
+    }
+
+
 def _elements(query: Query) -> Iterable[tuple[BaseTag, str | Element, VR]]:
     """Tag, name and VR of each element that responses to a query may hold."""
     record_key = (RECORD_KEY,) if query.page is not None and query.page.returns_keys else ()
-    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key):
+    comments = (COMMENTS,) if query.has_comments else ()
+    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *comments):
         yield tag_of(keyword), keyword, VR(dictionary_VR(tag_of(keyword)))
     yield Tag(GROUP, query.block), CREATOR, VR.LO
     for element in query.returned:
@@ -168,3 +195,8 @@ def _fits(character: str, encoding: str) -> bool:
         return encode(character) != b"\\"  # in JIS X 0201 the yen sign has the code that separates values
     except UnicodeError:
         return False
+
+
+def _decimal(score: float) -> str:
+    """VR DS (PS3.5 section 6.2)."""
+    return f"{score:.6f}".rstrip("0").rstrip(".")

@@ -67,12 +67,15 @@ class LookAlikes:
         What the order comes from: distance, or a score of the nearest by distance.
     queries
         Number of codes of the example.
+    region_source
+        Pixels that the example's region was taken from: ORIGINAL or PREVIEW; "" for a whole image.
     """
 
     matches: tuple[Match, ...]
     candidates: int | None
     ranking: Ranking = Ranking.HAMMING
     queries: int = 1
+    region_source: str = ""
 
 
 class Retriever:
@@ -186,13 +189,14 @@ class Retriever:
         uids: list[str] = []
         for example in question.examples:
             if snapshot.ordinal(question.example_level, example) is None:
-                raise self._why_unknown(question, example)
+                raise self.why_unknown(question, example)
             uids += descendants(snapshot, question.example_level, example, Level.IMAGE, check)
         records = [record for uid in spread(uids, MAX_EXAMPLES) if (record := snapshot.record(uid)) is not None]
         assert records, "an entity without instances is not kept"
         return records
 
-    def _why_unknown(self, question: Question, uid: str) -> Refusal:
+    def why_unknown(self, question: Question, uid: str) -> Refusal:
+        """C101, C102, C103 or C105: why an example is not in the database."""
         level, status = question.example_level, Status.EXAMPLE_UNKNOWN
         comment = f"no such {UNIQUE[level]} here: store it first"
         if level == Level.IMAGE and self.spool.is_waiting(uid):  # perhaps again, after it was set aside

@@ -26,6 +26,8 @@ class QueryRules:
         else one of them is enough.
     empty_matches
         True if an empty stored value of a Required key matches any key (PS3.4 C.2.2.1.2).
+    is_view
+        True for the view, which answers queries for a study with its look-alikes.
     refuses_unsupported
         True to refuse a query with a key that is not matched or not returned, instead of flagging its responses.
     """
@@ -38,6 +40,7 @@ class QueryRules:
     combines_date_time: bool = False
     matches_all_values: bool = False
     empty_matches: bool = True
+    is_view: bool = False
     refuses_unsupported: bool = False
 
 

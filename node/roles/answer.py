@@ -33,7 +33,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     outbox.repair()
     refusals = Refusals(settings.run_path, 0)  # receivers count from 1
     originals = Originals(settings, settings.ask_path / "originals", refusals)
-    gatherer = ExampleGatherer(settings, reading.database, ExampleClient(settings), originals, heartbeat.renew)
+    gatherer = ExampleGatherer(settings, reading.database, ExampleClient(settings), originals.file_of, heartbeat.renew)
     answerer = Answerer(
         settings, questions, outbox, reading.database, reading.retriever, gatherer, check=heartbeat.renew
     )

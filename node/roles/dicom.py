@@ -10,14 +10,24 @@ from typing import Final
 from pydicom import config as pydicom_config
 from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_CREATE
+from pynetdicom.presentation import PresentationContext
 
 from node.ask.incoming_question import IncomingQuestion
+from node.ask.region_queries import region_searcher
+from node.ask.view import ViewFinder
 from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
-from node.dicom.negotiation import CALLER_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection, Serve
+from node.dicom.negotiation import (
+    CALLER_NOT_RECOGNIZED,
+    LOCAL_LIMIT_EXCEEDED,
+    AcceptedAssociation,
+    Admission,
+    Rejection,
+    Serve,
+)
 from node.dicom.quotas import Quotas
 from node.dicom.sop_classes import ASK, Service, offered_services
 from node.home import open_for_reading, open_questions
@@ -62,7 +72,11 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     refusals = Refusals(settings.run_path, number)
     follower = CorrectionFollower(settings, OrderBook(settings.corrections_path))
     receiver = Receiver(spool, Pressure(spool, settings), refusals, follower.follow_key_objects)
-    finder = Finder(settings, reading.database, reading.retriever, fetcher(settings, receiver, spool))
+    by_region = region_searcher(
+        settings, reading.database, reading.retriever, refusals, settings.run_path / f"originals-{number}"
+    )
+    fetch = fetcher(settings, receiver, spool)
+    finder = Finder(settings, reading.database, reading.retriever, fetch, by_region)
     entity = ApplicationEntity(settings, receiver, finder)
     entity.start()
     load_kernels(settings.run_path, reading.database.header.code_length)
@@ -87,6 +101,8 @@ def fetcher(settings: Settings, receiver: Receiver, spool: Spool) -> Fetch | Non
 def services_by_title(settings: Settings) -> dict[str, frozenset[Service]]:
     """Services of each AE title under which the node is called."""
     services = {settings.ae_title.strip(): offered_services(settings)}
+    view = offered_services(settings) & {Service.VERIFICATION, Service.FIND, Service.MOVE, Service.GET}
+    services |= {settings.view_ae_title.strip(): view} if settings.offers_view else {}
     return services | ({settings.ask_ae_title.strip(): ASK} if settings.answers_questions else {})
 
 
@@ -99,6 +115,7 @@ class ApplicationEntity:
     def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
         self.settings, self.receiver = settings, receiver
         self.find_service = FindService(settings, finder)
+        self._view = FindService(settings, ViewFinder(settings, finder.database, finder.retriever))
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
         self.services: Mapping[str, frozenset[Service]] = services_by_title(settings)
         self._questions = open_questions(settings)
@@ -155,9 +172,13 @@ class ApplicationEntity:
         ------
         Rejection
             For now: a limit is near, or all slots are taken (PS3.8 9.3.4, local limit exceeded). For ever: a caller
-            asks by sending, and there is no peer to send the answer to.
+            asks by sending, and there is no peer to send the answer to; or it uses the view, and may not.
         """
-        title, asks = request.calling_ae_title, request.called_ae_title == self.settings.ask_ae_title.strip()
+        title, called = request.calling_ae_title, request.called_ae_title
+        asks = called == self.settings.ask_ae_title.strip()
+        peer = self.settings.peers.get(title)
+        if called == self.settings.view_ae_title.strip() and (peer is None or not peer.views):
+            raise Rejection(CALLER_NOT_RECOGNIZED, "this caller may not use the view")
         if asks and not self.settings.answers_to(title):
             raise Rejection(CALLER_NOT_RECOGNIZED, "no destination is set for answers to this caller")
         level = self.receiver.pressure.rejects() if stores else None
@@ -183,10 +204,15 @@ class ApplicationEntity:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         return ae
 
+    def _serve_find(self, association: AcceptedAssociation, context: PresentationContext, request: C_FIND) -> None:
+        called = association.dul.request.called_ae_title if association.dul.request else ""
+        is_view = self.settings.offers_view and called == self.settings.view_ae_title.strip()
+        (self._view if is_view else self.find_service).serve(association, context, request)
+
     def _services(self) -> dict[type, Serve]:
         """What serves C-FIND, N-CREATE and, where a source PACS is set, C-MOVE and C-GET."""
         follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
-        always: dict[type, Serve] = {C_FIND: self.find_service.serve, N_CREATE: NotificationService(follower).serve}
+        always: dict[type, Serve] = {C_FIND: self._serve_find, N_CREATE: NotificationService(follower).serve}
         if not self.settings.source_peer:
             return always
         source, hidden = SourceArchive(self.settings, self.receiver), HiddenInstances(self.find_service.finder.database)

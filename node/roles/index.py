@@ -27,6 +27,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
+    service.warm_up()
+    heartbeat.renew()
     with (
         vital_thread("segments", stop, partial(keep_built, database, stop)),
         vital_thread("chance", stop, partial(keep_computed, database, stop)),

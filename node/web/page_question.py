@@ -9,9 +9,8 @@ from pydantic import BaseModel, Field
 from node.errors import Refusal, Status
 from node.examples.regions import Region
 from node.query.question import DEFAULT_MATCHES, MAX_EXAMPLES, MAX_MATCHES, Distinct, Exclusion, Question
-from node.query.retriever import exclude
 from storage.database.snapshot import Snapshot
-from storage.record import Level, Record, names_a_patient
+from storage.record import Level, names_a_patient
 from storage.search.index import Filter, Range
 
 MAX_LEFT_OUT: Final = 64
@@ -69,28 +68,23 @@ class PageQuestion:
         Conditions on the candidates.
     left_out
         SOP Instance UIDs of the cases to leave out.
-    region
-        Part of the first example; None for all of it.
     """
 
     question: Question
     level: Level
     where: Filter
     left_out: tuple[str, ...]
-    region: Region | None
 
-    def without(self, snapshot: Snapshot, records: list[Record] | None = None) -> Filter:
-        """The conditions, without the cases that are left out, and without what the question excludes of `records`."""
+    def candidates(self, snapshot: Snapshot) -> Filter:
+        """The conditions, without the cases that are left out."""
         keys = {Level.PATIENT: set[str](), Level.STUDY: set[str]()}
         for uid in self.left_out:
             entity = snapshot.entity(Level.IMAGE, uid)
             if entity is not None:
                 level = Level.PATIENT if names_a_patient(entity.uids[Level.PATIENT]) else Level.STUDY
                 keys[level].add(entity.uids[level])
-        where = replace(
-            self.where, excluded_patients=frozenset(keys[Level.PATIENT]), excluded_studies=frozenset(keys[Level.STUDY])
-        )
-        return where if records is None else exclude(snapshot, records, self.question, self.level, where)
+        patients, studies = (frozenset(keys[level]) for level in (Level.PATIENT, Level.STUDY))
+        return replace(self.where, excluded_patients=patients, excluded_studies=studies)
 
 
 def read_page_question(sop_instance_uid: str, parameters: PageParameters) -> PageQuestion:
@@ -108,6 +102,7 @@ def read_page_question(sop_instance_uid: str, parameters: PageParameters) -> Pag
     question = Question(
         examples=(sop_instance_uid, *p.also),
         frames=(p.frame,) if one and p.frame is not None else (),
+        region=region,
         maximum_matches=p.k,
         exclusions=_exclusions(p.exclude),
         distinct=p.distinct,
@@ -120,7 +115,7 @@ def read_page_question(sop_instance_uid: str, parameters: PageParameters) -> Pag
         ages=_range("age", p.age),
         study_dates=_range("date", p.date),
     )
-    return PageQuestion(question, Level(p.level), where, tuple(p.without), region)
+    return PageQuestion(question, Level(p.level), where, tuple(p.without))
 
 
 def _exclusions(text: str) -> frozenset[Exclusion]:
@@ -149,7 +144,7 @@ def _region(text: str) -> Region | None:
         return None
     left, top, right, bottom = map(int, text.split(","))
     if not (1 <= left <= right and 1 <= top <= bottom):
-        raise _refusal("region: it is empty or outside the image")
+        raise Refusal(Status.REGION_OUTSIDE, "region is empty or begins outside the image")
     return left, top, right, bottom
 
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from node.ask.region_queries import region_searcher
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderBook
+from node.examples.search import RegionSearcher
 from node.home import Reading
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
@@ -12,7 +14,7 @@ from node.query.find import Finder
 from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.source import SourceArchive
 from node.settings import Settings
-from node.web.example_encoder import ExampleEncoder
+from node.web.posted_examples import PostedExamples
 
 WEB_NUMBER = 0
 """Number under which the page's process counts refusals; receivers count from 1."""
@@ -26,8 +28,10 @@ class WebResources:
     ----------
     finder
         Answers searches as it does those of C-FIND.
+    by_region
+        Makes searches of regions of images.
     examples
-        Decodes and encodes posted examples.
+        Makes searches of posted files.
     receiver
         Takes instances into the spool as it does those of C-STORE.
     source
@@ -37,7 +41,8 @@ class WebResources:
     settings: Settings
     reading: Reading
     finder: Finder
-    examples: ExampleEncoder
+    by_region: RegionSearcher
+    examples: PostedExamples
     receiver: Receiver
     source: SourceArchive | None
 
@@ -50,10 +55,12 @@ class WebResources:
         source = SourceArchive(settings, receiver) if settings.source_peer else None
         fetches = source is not None and settings.fetch_missing_example
         fetch = ExampleFetcher(settings, source, spool).fetch if source is not None and fetches else None
-        finder = Finder(settings, reading.database, reading.retriever, fetch)
-        return cls(settings, reading, finder, ExampleEncoder(settings), receiver, source)
+        database, retriever, folder = reading.database, reading.retriever, settings.run_path / f"originals-{WEB_NUMBER}"
+        by_region = region_searcher(settings, database, retriever, receiver.refusals, folder)
+        finder = Finder(settings, database, retriever, fetch, by_region)
+        examples = PostedExamples(settings, retriever)
+        return cls(settings, reading, finder, by_region, examples, receiver, source)
 
     def close(self) -> None:
-        """End what runs beside the endpoints, and write what was counted."""
-        self.examples.stop()
+        """Write what was counted."""
         self.receiver.refusals.write()

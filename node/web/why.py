@@ -70,11 +70,9 @@ class WhyService:
 
     def _maps(self, pair: ImagePair) -> PairMaps:
         try:
-            reply = self._client.encode(pair, self._settings.web_timeout_s)
+            return self._client.explain(pair, self._settings.web_timeout_s)
         except ServiceDownError as error:
             raise Refusal(Status.OUT_OF_RESOURCES, str(error)) from error
-        assert isinstance(reply, PairMaps)
-        return reply
 
 
 def scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:

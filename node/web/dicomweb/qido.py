@@ -49,6 +49,7 @@ DOCUMENTED: Final = {
         _parameter("StudyDate", "string", "A date, or a range as in 20200101-20201231."),
         _parameter("similarto", "string", "SOP Instance UID of an example: results are its look-alikes."),
         _parameter("frame", "string", "Frame of the example, counted from 1."),
+        _parameter("region", "string", "Part of the example: first column, first row, last column, last row, from 1."),
         _parameter("maxdistance", "integer", "Largest Hamming distance, bits."),
         _parameter("exclude", "string", "SELF, SERIES, STUDY, PATIENT, DUPLICATE, with commas between."),
         _parameter("model", "string", "Model that must be the node's."),
@@ -65,10 +66,13 @@ class SearchService:
     ----------
     router
         Its endpoints.
+    rules
+        How keys are read.
     """
 
     def __init__(self, settings: Settings, finder: Finder) -> None:
         self._settings, self._finder = settings, finder
+        self.rules = QueryRules(relational=True, empty_matches=settings.empty_matches)
         self.router = APIRouter(tags=["QIDO-RS"])
         for path, endpoint in (
             ("/studies", self.studies),
@@ -133,8 +137,7 @@ class SearchService:
         Refusal, HTTPException
             It cannot be answered, or not as strictly as the client demands.
         """
-        rules = QueryRules(relational=True, empty_matches=self._settings.empty_matches)
-        query = read_query(wanted.identifier(), rules)
+        query = read_query(wanted.identifier(), self.rules)
         warnings = [*wanted.ignored, *_unsupported(query)]
         if wanted.is_strict and warnings:
             raise HTTPException(400, "; ".join(warnings))

@@ -1,6 +1,5 @@
 """Query by a posted example: answered at once, and stored nowhere."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,12 +9,12 @@ from starlette.exceptions import HTTPException
 
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import Element
-from node.query.find import Finder
+from node.examples.picture_file import NO_UID
+from node.query.identifier import read_query
 from node.settings import Settings
 from node.web.dicomweb.qido import DOCUMENTED, LEVELS_BY_NAME, ResultLevel, SearchService
 from node.web.dicomweb.search_request import private, read_search
-from node.web.example_encoder import ExampleEncoder
-from node.web.example_file import SUFFIXES
+from node.web.posted_examples import SUFFIXES, PostedExamples
 from node.web.uploads import content_type, save
 
 BODY: Final[dict[str, Any]] = {
@@ -36,8 +35,8 @@ class ExampleService:
         Its endpoint.
     """
 
-    def __init__(self, settings: Settings, finder: Finder, examples: ExampleEncoder, search: SearchService) -> None:
-        self._settings, self._finder, self._examples, self._search = settings, finder, examples, search
+    def __init__(self, settings: Settings, examples: PostedExamples, search: SearchService) -> None:
+        self._settings, self._examples, self._search = settings, examples, search
         self.router = APIRouter(tags=["Query by example"])
         self.router.add_api_route("/similar", self.similar, methods=["POST"], openapi_extra=DOCUMENTED | BODY)
 
@@ -56,6 +55,10 @@ class ExampleService:
         if wanted.is_by_example:
             raise HTTPException(400, "the example is the body: leave similarto out")
         modality = wanted.values.get(tag_of("Modality"), "")
-        example = self._examples.encode(Path(path), "" if "\\" in modality else modality)
-        wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = example.prepared.record.sop_instance_uid
-        return self._search.answer(request, wanted, partial(example.search, self._finder.retriever))
+        wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = NO_UID  # its own is not known before it is read
+        question = read_query(wanted.identifier(), self._search.rules).question
+        assert question is not None, "it has an example"
+        encoded = self._examples.encode(Path(path), question, "" if "\\" in modality else modality)
+        search = self._examples.search(encoded, question)
+        wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = search.record.sop_instance_uid
+        return self._search.answer(request, wanted, search)

@@ -25,16 +25,9 @@ def build_dicomweb(resources: WebResources) -> FastAPI:
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
     app = FastAPI(title="Lookalike DICOMweb", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     search = SearchService(settings, resources.finder)
-    example = ExampleService(settings, resources.finder, resources.examples, search)
-    store = StoreService(settings, resources.receiver)
-    for service in (
-        search,
-        example,
-        store,
-        RenderedService(resources),
-        RetrieveService(resources),
-        WhyService(resources),
-    ):
+    example = ExampleService(settings, resources.examples, search)
+    asked = search, example, StoreService(settings, resources.receiver)
+    for service in (*asked, RenderedService(resources), RetrieveService(resources), WhyService(resources)):
         app.include_router(service.router)
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)

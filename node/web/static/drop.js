@@ -5,19 +5,34 @@ import { Fault } from "./api.js";
 import { button, make } from "./elements.js";
 
 const MAGIC = [["image/png", 0, [0x89, 0x50, 0x4e, 0x47]], ["image/jpeg", 0, [0xff, 0xd8, 0xff]], ["application/dicom", 128, [0x44, 0x49, 0x43, 0x4d]]];
-const files = []; // by the number in the address; a file's name may name a patient, and stays out of it
+const drops = []; // by the number in the address; a file's name may name a patient, and stays out of it
 
-/** The file of a number in the address, and its media type. */
-export async function droppedFile(name) {
-  const file = files[Number(name)];
-  if (!file) throw new Fault("This file is no longer here", "A dropped file is not kept. Drop it again.", { canChange: false });
+/** The file of a number in the address with its media type; what is learned of it may be added. */
+export async function dropped(name) {
+  const drop = drops[Number(name)];
+  if (!drop) throw new Fault("This file is no longer here", "A dropped file is not kept. Drop it again.", { canChange: false });
+  drop.type ??= await typeOf(drop.file);
+  if (drop.type !== "application/dicom") drop.sides ??= await sidesOf(drop.file);
+  return drop;
+}
+
+async function typeOf(file) {
   const head = new Uint8Array(await file.slice(0, 132).arrayBuffer());
-  const found = MAGIC.find(([, start, bytes]) => bytes.every((byte, index) => head[start + index] === byte));
-  return { file, type: found ? found[0] : "application/dicom" };
+  return MAGIC.find(([, start, bytes]) => bytes.every((byte, index) => head[start + index] === byte))?.[0] ?? "application/dicom";
+}
+
+/** Size of a picture as it is shown; nothing of one that the browser cannot read. */
+async function sidesOf(file) {
+  try {
+    const { width, height } = await createImageBitmap(file);
+    return { columns: width, rows: height };
+  } catch {
+    return {};
+  }
 }
 
 function take(file) {
-  if (file) go(link({ dropped: files.push(file) - 1 }));
+  if (file) go(link({ dropped: drops.push({ file }) - 1 }));
 }
 
 /** Says that a file can be dropped anywhere on the page, with a way to choose one. */

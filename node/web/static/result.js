@@ -4,11 +4,11 @@ import { changed, go, state } from "./address.js";
 import { askOnce } from "./api.js";
 import { matchCard, viewerLinks } from "./cards.js";
 import { compareView } from "./compare.js";
-import { droppedFile } from "./drop.js";
+import { dropped } from "./drop.js";
 import { button, make, previewUrl, segments } from "./elements.js";
 import { controls, LEVELS, moreLink, questionOf, refinements } from "./filters.js";
 import { listHash } from "./position.js";
-import { fromPreview, readRegion, SIDE, toPreview } from "./region.js";
+import { fromPreview, readRegion, toPreview } from "./region.js";
 import { bitmap, bitmapOf, newView, viewport, windowControls } from "./viewport.js";
 import { isChance, kind, number, person, plural, spoken, title } from "./words.js";
 
@@ -19,10 +19,11 @@ let viewed = "";
 async function answerTo(now) {
   const query = questionOf(now);
   if (!now.has("dropped")) return askOnce(`api/similar/${encodeURIComponent(now.get("image"))}?${query}`);
-  const { file, type } = await droppedFile(now.get("dropped"));
+  const drop = await dropped(now.get("dropped"));
   const path = `api/similar?${query}`;
-  const answer = await askOnce(path, `${now.get("dropped")} ${path}`, { method: "POST", body: file, headers: { "Content-Type": type } });
-  Object.assign(answer.example, { rows: SIDE, columns: SIDE, picture: answer.picture, isPicture: type !== "application/dicom" }); // regions are of the preview
+  const answer = await askOnce(path, `${now.get("dropped")} ${path}`, { method: "POST", body: drop.file, headers: { "Content-Type": drop.type } });
+  if (answer.picture) Object.assign(drop, { picture: answer.picture, frames: answer.frames }); // an answer about a region has none
+  Object.assign(answer.example, drop.sides, { picture: drop.picture, isPicture: drop.type !== "application/dicom", frames: drop.frames ?? [] });
   return answer;
 }
 
@@ -34,7 +35,7 @@ export async function resultView(now, node, undo, redraw) {
   if (viewed !== `${now.get("dropped")} ${example.uid}`) [view, viewed] = [newView(), `${now.get("dropped")} ${example.uid}`];
   view.watchers.clear();
   if (now.has("with")) return compareView(now, node, answer, pictureOf, view);
-  const images = now.has("dropped") ? answer.frames.map((frame) => ({ uid: example.uid, frame })) : (await askOnce(`api/series/${encodeURIComponent(example.series_uid)}`)).images;
+  const images = now.has("dropped") ? example.frames.map((frame) => ({ uid: example.uid, frame })) : (await askOnce(`api/series/${encodeURIComponent(example.series_uid)}`)).images;
   return [
     make(
       "div",
