@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.running import RunningNode, program
+from tests.running import RunningNode, program, wait_until
 
 CHROMIUM = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -39,6 +39,11 @@ def page(browser: Browser, hospital: RunningNode) -> Iterator[Page]:
     assert faults == []
 
 
+def eventually(page: Page, script: str, limit_s: float = 30) -> None:
+    """Wait until a script's value is true; the page's own policy forbids the scripts by which Playwright would."""
+    wait_until(lambda: bool(page.evaluate(script)), script, limit_s)
+
+
 def parameters(page: Page, name: str) -> list[str]:
     """Values of a parameter in the hash of the address."""
     script = "name => new URLSearchParams(location.hash.slice(1)).getAll(name)"
@@ -57,4 +62,4 @@ def open_answer(page: Page, modality: str = "CR") -> None:
 def open_pair(page: Page, rank: int = 1) -> None:
     """Show the example beside one of its look-alikes."""
     page.locator(".match .open").nth(rank - 1).click()
-    page.wait_for_function("document.querySelectorAll('.pair canvas[data-drawn=yes]').length === 2")
+    eventually(page, "document.querySelectorAll('.pair canvas[data-drawn=yes]').length === 2")

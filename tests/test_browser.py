@@ -68,7 +68,7 @@ def test_assistive_technology_finds_no_fault(page: Page, hospital: RunningNode, 
         go_to_a_case(page)
     elif view == "error":
         page.goto(f"{hospital.settings.url}#image=9.9.9")
-        page.wait_for_selector("main h1")
+        page.wait_for_selector("main h1 >> text=not here")
 
     found = Axe().run(page)
 

@@ -6,7 +6,7 @@ import pytest
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.browsing import open_answer, open_pair, parameters
+from tests.browsing import eventually, open_answer, open_pair, parameters
 from tests.running import RunningNode
 
 pytestmark = pytest.mark.peers
@@ -67,9 +67,10 @@ def test_windowed_pixels_follow_the_standard(page: Page) -> None:
     page.fill('[aria-label="Window width"]', "100")
 
     after = page.evaluate(read)
-    assert len(set(before)) > 3
-    for grey, seen in zip(before, after, strict=True):
-        assert abs(seen - min(max(255 * ((grey - 127.5) / 100 + 0.5), 0), 255)) <= 4  # what was drawn was scaled, too
+    inside = [(grey, seen) for grey, seen in zip(before, after, strict=True) if 110 <= grey <= 145]
+    assert len(inside) > 3
+    for grey, seen in inside:
+        assert abs(seen - 255 * ((grey - 127.5) / 100 + 0.5)) <= 4  # both were drawn larger, and rounded
 
 
 def test_why_is_told_on_demand_and_goes_away_again(page: Page) -> None:
@@ -78,7 +79,7 @@ def test_why_is_told_on_demand_and_goes_away_again(page: Page) -> None:
     assert page.inner_text(".meaning") == ""
 
     page.keyboard.press("w")
-    page.wait_for_function("document.querySelector('.meaning').textContent.includes('not disease')")
+    eventually(page, "document.querySelector('.meaning').textContent.includes('not disease')")
     shown = [look["map"] for look in looks(page)]
     page.keyboard.press("w")
 
@@ -96,9 +97,9 @@ def test_keys_lead_through_an_answer_and_back_to_where_the_reader_was(page: Page
     page.wait_for_selector(".pair")
     first = parameters(page, "with")
     page.keyboard.press("p")
-    page.wait_for_function(f"!location.hash.includes('with={first[0]}&')")
+    eventually(page, f"!location.hash.includes('with={first[0]}&')")
     page.keyboard.press("n")
-    page.wait_for_function(f"location.hash.includes('with={first[0]}&')")
+    eventually(page, f"location.hash.includes('with={first[0]}&')")
 
     page.keyboard.press("Escape")
     page.wait_for_selector(".match")

@@ -7,7 +7,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Page
 from pydicom import dcmread
 
-from tests.browsing import open_answer, parameters
+from tests.browsing import eventually, open_answer, parameters
 from tests.running import RunningNode
 
 pytestmark = pytest.mark.peers
@@ -22,12 +22,12 @@ def cards(page: Page) -> list[str]:
 def test_few_cases_come_first_and_more_behind_a_click(page: Page) -> None:
     open_answer(page)
     page.uncheck("text=One of each patient")
-    page.wait_for_function("location.hash.includes('every=1')")
-    page.wait_for_function("document.querySelectorAll('.match').length === 5")
+    eventually(page, "location.hash.includes('every=1')")
+    eventually(page, "document.querySelectorAll('.match').length === 5")
     few = cards(page)
 
     page.click(".more-matches")
-    page.wait_for_function("document.querySelectorAll('.match').length > 5")
+    eventually(page, "document.querySelectorAll('.match').length > 5")
 
     assert cards(page)[:5] == few
 
@@ -91,10 +91,10 @@ def test_filters_combine_and_stay_in_the_address(page: Page) -> None:
     open_answer(page)
     page.evaluate(TOGGLE)
     page.click('.filters label:has-text("female")')
-    page.wait_for_function("location.hash.includes('sex=F')")
+    eventually(page, "location.hash.includes('sex=F')")
     page.fill('[aria-label="Year from"]', "1990")
     page.keyboard.press("Tab")
-    page.wait_for_function("location.hash.includes('date=19900101-')")
+    eventually(page, "location.hash.includes('date=19900101-')")
     page.wait_for_selector(".filters[open] summary >> text=2 filters")
     page.wait_for_selector('main[aria-busy="false"]')
 

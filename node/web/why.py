@@ -15,8 +15,8 @@ from node.web.media_types import choose
 from node.web.resources import WebResources
 from storage.database.snapshot import Snapshot
 
-OVERLAY: Final = np.array((255, 140, 0), np.float32)
-"""Colour of the overlay: no grey of an image has it."""
+OVERLAY: Final = np.array((214, 70, 214), np.float32)
+"""Colour of the overlay: no grey of an image has it, and no banner of the page."""
 MAX_SHARE: Final = 0.6
 """Share of the overlay's colour where a map is highest."""
 MEANINGS: Final = {

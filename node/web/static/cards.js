@@ -2,7 +2,7 @@
 
 import { changed, go, link, state } from "./address.js";
 import { button, make, preview } from "./elements.js";
-import { byChance, figures, isChance, kind, likeness, person, plural, title, whose } from "./words.js";
+import { alike, figures, isChance, kind, person, plural, title, whose } from "./words.js";
 
 /** A case to choose: the middle image of a series, or of the largest series of a study. */
 export function caseCard(image) {
@@ -24,7 +24,7 @@ export function matchCard(match, answer, canRefine) {
   const bar = make("div", { class: "bar", "aria-hidden": "true" });
   bar.style.setProperty("--score", Math.max(0, 2 * match.score - 1)); // codes that have nothing in common agree in half of their bits
   const [short, long] = whose(match);
-  const words = [likeness(match.distance / answer.code_length), byChance(match.chance)].filter(Boolean).join(", ");
+  const words = alike(match, answer);
   const folded = match.duplicates ? `and ${plural(match.duplicates, "near-duplicate")}` : "";
   return make(
     "article",

@@ -5,7 +5,7 @@ import { ask, Fault } from "./api.js";
 import { refineButtons, viewerLinks } from "./cards.js";
 import { button, make } from "./elements.js";
 import { viewport, windowControls } from "./viewport.js";
-import { byChance, figures, kind, likeness, person, spoken, title, whose } from "./words.js";
+import { alike, figures, kind, person, spoken, title, whose } from "./words.js";
 
 export async function compareView(now, node, answer, pictureOf, view) {
   const index = answer.matches.findIndex(({ uid, frame }) => uid === now.get("with") && String(frame) === now.get("at"));
@@ -30,7 +30,7 @@ export async function compareView(now, node, answer, pictureOf, view) {
         make("a", { class: "button", href: changed(otherImage(match)) }, "Look-alikes of this one"),
       ),
       make("p", { class: "meaning hint", role: "status" }),
-      make("div", { class: "pair" }, figure("this", "This examination", "This examination", answer.example, own, []), figure(match.patient.toLowerCase(), short, long, match, other, [matchWords(match, answer), ...viewerLinks(match, node)])),
+      make("div", { class: "pair" }, figure("this", "This examination", "This examination", answer.example, own, []), figure(match.patient.toLowerCase(), short, long, match, other, [make("p", { class: "distance" }, `${alike(match, answer)} (${figures(match, answer)}).`), ...viewerLinks(match, node)])),
       windowControls(view),
     ),
   ];
@@ -52,11 +52,6 @@ function figure(mood, short, long, image, shown, more) {
     banner(long),
     make("figcaption", {}, make("p", { class: "kind" }, kind(image)), make("p", { class: "title" }, title(image)), make("p", { class: "person" }, person(image)), more),
   );
-}
-
-function matchWords(match, answer) {
-  const words = [likeness(match.distance / answer.code_length), byChance(match.chance)].filter(Boolean).join(", ");
-  return make("p", { class: "distance" }, `${words} (${figures(match, answer)}).`);
 }
 
 /** Asks why on demand: explanations that are always there make readers trust less, and look longer. */

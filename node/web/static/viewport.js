@@ -5,7 +5,7 @@ import { SIDE } from "./region.js";
 
 const MAX_ZOOM = 16;
 const STEP = 1.25;
-const MAP_COLOUR = [255, 140, 0]; // no grey of an image has it
+const MAP_COLOUR = [214, 70, 214]; // no grey of an image has it, and no banner
 const MAX_SHARE = 0.6;
 
 /** How a picture is looked at; several viewports may share one view. */

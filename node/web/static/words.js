@@ -18,12 +18,18 @@ export const whose = (match) => WHOSE[match.patient];
 const BANDS = [[0, "Same code"], [1 / 16, "Very much alike"], [1 / 8, "Alike"], [1 / 4, "Somewhat alike"], [3 / 8, "Little alike"]];
 
 /** Words for the part of the bits that differ. */
-export const likeness = (part) => BANDS.find(([most]) => part <= most)?.[1] ?? "Hardly alike";
+const likeness = (part) => BANDS.find(([most]) => part <= most)?.[1] ?? "Hardly alike";
 
 const CHANCES = [[0.01, "far closer than chance"], [0.1, "closer than chance"], [1, "little closer than chance"]];
 
 /** Words for the number of candidates that chance puts as near; "" where it is not known. */
-export const byChance = (expected) => (expected === null ? "" : CHANCES.find(([most]) => expected < most)?.[1] ?? "no closer than chance");
+const byChance = (expected) => (expected === null ? "" : CHANCES.find(([most]) => expected < most)?.[1] ?? "");
+
+/** Likeness of a match; of one that is no closer than chance no more than that: it must not be dressed up. */
+export function alike(match, { code_length: codeLength }) {
+  if (isChance(match)) return "No closer than chance";
+  return [likeness(match.distance / codeLength), byChance(match.chance)].filter(Boolean).join(", ");
+}
 
 export const isChance = ({ chance }) => chance !== null && chance >= 1;
 
