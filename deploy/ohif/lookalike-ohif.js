@@ -19,7 +19,7 @@
     .lookalike { height: 100%; overflow-y: auto; padding: 10px; color: #d9e0e6; font: 14px/1.4 system-ui, sans-serif; }
     .lookalike button, .lookalike select, .lookalike input { padding: 3px 8px; border: 1px solid #3a4753; border-radius: 6px; background: #1a2128; color: inherit; font: inherit; }
     .lookalike button:focus-visible, .lookalike select:focus-visible, .lookalike input:focus-visible { outline: 2px solid #56c7cf; }
-    .lookalike .row { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0; align-items: center; }
+    .lookalike .lookalike-row { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0; align-items: center; }
     .lookalike input[type=number] { width: 5em; }
     .lookalike .status { color: #a7b4bf; min-height: 1.4em; }
     .lookalike .case { margin: 8px 0; border: 3px solid #f2b34c; border-radius: 6px; overflow: hidden; background: #12171c; }
@@ -192,11 +192,11 @@
       this.cases = make("div", { class: "cases" });
       const select = (name, options) => make("select", { name, "aria-label": name, onchange: () => this.find() }, Object.entries(options).map(([key, text]) => make("option", { value: key }, text)));
       const year = (name, text) => make("input", { type: "number", name, min: "1900", max: "2100", placeholder: text, "aria-label": text, onchange: () => this.find() });
-      this.filters = make("form", { class: "row", onsubmit: (event) => event.preventDefault() }, select("modality", { "": "any modality", CR: "CR", CT: "CT", DX: "DX", MR: "MR" }), select("sex", SEXES), year("from", "from year"), year("to", "to year"));
+      this.filters = make("form", { class: "lookalike-row", onsubmit: (event) => event.preventDefault() }, select("modality", { "": "any modality", CR: "CR", CT: "CT", DX: "DX", MR: "MR" }), select("sex", SEXES), year("from", "from year"), year("to", "to year"));
       this.undo = make("button", { type: "button", class: "undo", hidden: "", onclick: () => this.whole() }, "Whole image");
       element.replaceChildren(
         make("div", { class: "lookalike" },
-          make("div", { class: "row" },
+          make("div", { class: "lookalike-row" },
             make("button", { type: "button", class: "find", title: "Shift+L", onclick: () => this.find({ fresh: true }) }, "Similar to this image"),
             make("button", { type: "button", class: "region", onclick: () => this.findRegion() }, "To the drawn rectangle"),
             this.undo),
@@ -260,14 +260,14 @@
 
     card(each) {
       const { study, series, instance, frame } = each;
-      const words = [likeness(each.share), each.chance >= 1 ? "no closer than chance" : "", each.duplicates ? `and ${each.duplicates} near-duplicates` : ""].filter(Boolean).join(", ");
+      const words = [each.chance >= 1 ? "No closer than chance" : likeness(each.share), each.duplicates ? `and ${each.duplicates} near-duplicates` : ""].filter(Boolean).join(", ");
       return make("article", { class: "case", "aria-label": `${each.rank}. Other patient. ${words}` },
         make("div", { class: "lookalike-banner" }, `${each.rank} · ${OTHER}`),
         make("img", { src: `${this.base}/studies/${study}/series/${series}/instances/${instance}/frames/${frame}/thumbnail`, alt: "", loading: "lazy" }),
         make("p", { title: each.bits }, words),
         make("p", {}, each.kind, make("br"), each.title),
         make("p", { class: "faint" }, each.person),
-        make("p", { class: "row" }, make("button", { type: "button", class: "open", onclick: () => this.open(each) }, "Open beside this image")));
+        make("p", { class: "lookalike-row" }, make("button", { type: "button", class: "open", onclick: () => this.open(each) }, "Open beside this image")));
     }
 
     async open(each) {

@@ -152,7 +152,7 @@ class Explainer:
             top, left = (LAST_STRIDE * number for number in divmod(cell, side))
             hidden[cell, :, top : top + LAST_STRIDE, left : left + LAST_STRIDE] = HIDDEN_GREY
         with torch.no_grad():
-            parts = torch.cat([image, hidden]).split(OCCLUDED_BATCH)
+            parts = torch.split(torch.cat([image, hidden]), OCCLUDED_BATCH)
             relaxed = torch.cat([self._outputs(part).relaxed for part in parts])[:, : self.n_bits]
         agreement = torch.tanh(relaxed) @ signs / self.n_bits  # (1 + cells,)
         return _array((agreement[0] - agreement[1:]).view(side, side))
