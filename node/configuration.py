@@ -61,6 +61,9 @@ def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
     for title, peer in settings.peers.items():
         if peer.answers_to and peer.answers_to not in settings.peers:
             yield ("peers",), f"peers.{title}.answers_to: {peer.answers_to!r} is not in the table of peers"
+    for name, job in settings.pull_jobs.items():
+        if job.source not in settings.peers:
+            yield ("pull_jobs",), f"pull_jobs.{name}.source: {job.source!r} is not in the table of peers"
     if settings.ask_ae_title.strip() == settings.ae_title.strip():
         problem = f"ask_ae_title and ae_title are both {settings.ae_title!r}: give each its own"
         yield ("ask_ae_title", "ae_title"), problem

@@ -14,6 +14,7 @@ from node.errors import SettingsError
 from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
+from storage.objects.object_store import ObjectStore
 from storage.search.local import LocalIndex
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
@@ -22,7 +23,9 @@ from storage.spool.queue import Retention, Spool
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "ask", "corrections", "database", "run", "spool")
+NAMES: Final = (
+    FILE_NAME, "ask", "audit", "commitments", "corrections", "database", "objects", "pull", "run", "spool",
+)  # fmt: skip
 """Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")
@@ -47,6 +50,11 @@ def open_spool(settings: Settings) -> Spool:
     _make_folders(settings)
     retention = Retention(settings.set_aside_notes, settings.set_aside_bytes)
     return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention)
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """Return the original objects that are kept; `retain` says whether new ones are."""
+    return ObjectStore(settings.objects_path)
 
 
 def open_questions(settings: Settings) -> QuestionSpool:

@@ -32,6 +32,7 @@ class Role(StrEnum):
     DICOM = "dicom"
     WEB = "web"
     ANSWER = "answer"
+    PULL = "pull"
 
 
 class Heartbeat:
@@ -152,7 +153,11 @@ def silence_limit_s(settings: Settings, role: Role) -> float:
 
 def processes(settings: Settings, role: Role) -> range:
     """Return the numbers of the processes that share a role; they count from 1. A role that is not needed has none."""
-    counts = {Role.DICOM: settings.receivers, Role.ANSWER: int(settings.answers_questions)}
+    counts = {
+        Role.DICOM: settings.receivers,
+        Role.ANSWER: int(settings.answers_questions),
+        Role.PULL: int(settings.pulls),
+    }
     return range(1, counts.get(role, 1) + 1)
 
 

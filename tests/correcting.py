@@ -13,6 +13,7 @@ from pynetdicom.sop_class import KeyObjectSelectionDocumentStorage  # type: igno
 from node.corrections.corrector import Corrector
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderBook
+from node.home import open_objects
 from tests.answering import Node, answering_node
 
 
@@ -30,7 +31,8 @@ def correcting_node(home: Path, **chosen: Any) -> Iterator[Node]:
 def correcting(node: Node) -> Iterator[None]:
     """The writer of the database at work."""
     stop, orders = Event(), OrderBook(node.settings.corrections_path)
-    thread = Thread(target=Corrector(node.finder.database, orders, node.finder.retriever.spool).run, args=[stop])
+    spool, objects = node.finder.retriever.spool, open_objects(node.settings)
+    thread = Thread(target=Corrector(node.finder.database, orders, spool, objects).run, args=[stop])
     thread.start()
     try:
         yield

@@ -32,10 +32,20 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path, modalities: Mapping[str, tuple[str, int]], **more_settings: Any) -> Iterator[Orthanc]:
-    """An Orthanc that knows these application entities of this machine: AE title and port by its name for them."""
-    archive = Orthanc(free_port(), free_port())
-    folder.mkdir()
+def running_orthanc(
+    folder: Path, modalities: Mapping[str, tuple[str, int]], ports: tuple[int, int] | None = None, **options: Any
+) -> Iterator[Orthanc]:
+    """An Orthanc that knows these application entities of this machine: AE title and port by its name for them.
+
+    Parameters
+    ----------
+    ports
+        Of HTTP and DICOM, for an archive that comes back in the same folder; by default free ones.
+    options
+        Further options of its configuration.
+    """
+    archive = Orthanc(*(ports or (free_port(), free_port())))
+    folder.mkdir(exist_ok=True)
     settings = {
         "StorageDirectory": str(folder),
         "IndexDirectory": str(folder),
@@ -44,7 +54,7 @@ def running_orthanc(folder: Path, modalities: Mapping[str, tuple[str, int]], **m
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "DicomModalities": {name: [title, "127.0.0.1", port] for name, (title, port) in modalities.items()},
-        **more_settings,
+        **options,
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     command = [program("Orthanc"), str(folder / "orthanc.json")]

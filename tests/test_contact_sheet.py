@@ -57,6 +57,13 @@ def test_a_caption_says_rank_distance_modality_decade_sex_and_year_and_no_more()
     assert caption(similar_case(2, is_patient_known=False))[0] == "#2  6 bits apart, no ID"
 
 
+def test_a_caption_says_if_chance_would_give_as_much() -> None:
+    by_chance, nearer = similar_case(2, expectation=1.0, is_patient_known=False), similar_case(2, expectation=0.99)
+
+    assert caption(by_chance) == ("#2  6 bits, as by chance", "CT L AP", "age 50-59, F, 2019, no ID")
+    assert caption(nearer) == caption(similar_case(2))
+
+
 def test_a_picture_that_may_show_a_name_is_withheld_or_its_case_left_out() -> None:
     secret = np.full((224, 224), 255, np.uint8)
     risky = similar_case(1, preview=secret, may_show_identity=True)

@@ -10,6 +10,7 @@ from typer.main import get_command
 from hashing.__main__ import app as hashing_app
 from node.cli.main import app
 from node.errors import Status
+from node.options.pull import PullJob
 from node.peers import RemoteEntity
 from node.settings import Settings
 from tests.documents import DOCS, rows
@@ -55,6 +56,17 @@ def test_every_key_of_a_peer_is_documented_and_nothing_else_is() -> None:
     assert documented == {
         f"`{name}`": ("" if field.is_required() else f"`{field.default}`", field.description)
         for name, field in RemoteEntity.model_fields.items()
+    }
+
+
+def test_every_key_of_a_job_is_documented_and_nothing_else_is() -> None:
+    documented = {
+        name: (default, meaning) for name, default, meaning in rows("backfill.md", "key of a job", "default", "meaning")
+    }
+
+    assert documented == {
+        f"`{name}`": ("" if field.is_required() else f"`{field.default}`", field.description)
+        for name, field in PullJob.model_fields.items()
     }
 
 

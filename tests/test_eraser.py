@@ -20,6 +20,7 @@ from storage.corrections.erasing import ErasureTarget, erase
 from storage.corrections.rejecting import reject
 from storage.database.database import Database
 from storage.database.rejections import Title
+from storage.objects.object_store import ObjectStore
 from storage.record import Level, patient_key
 from storage.segments import builder
 from storage.segments.registry import segment_folder
@@ -44,6 +45,11 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool", capacity=100, free_bytes=0)
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path / "objects")
 
 
 def put(spool: Spool, number: int, **attributes: str) -> Entry:
@@ -83,7 +89,9 @@ def test_an_erased_code_is_in_no_segment(database: Database, monkeypatch: pytest
     database.append([item(number) for number in range(64)])
     assert builder.build(database, inline=True) is not None
 
-    forgotten = Eraser(database, Spool(database.path / "spool", 9, 0), Lock()).erase(WHOLE_STUDY)
+    forgotten = Eraser(
+        database, Spool(database.path / "spool", 9, 0), ObjectStore(database.path / "objects"), Lock()
+    ).erase(WHOLE_STUDY)
 
     assert forgotten.codes == 4
     assert [path.name for path in segment_folder(database).iterdir()] == ["lock"]
@@ -94,7 +102,9 @@ def test_an_erased_code_is_in_no_segment(database: Database, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("target", [WHOLE_STUDY, WHOLE_PATIENT])
-def test_rejected_waiting_and_set_aside_objects_go_too(database: Database, spool: Spool, target: ErasureTarget) -> None:
+def test_rejected_waiting_and_set_aside_objects_go_too(
+    database: Database, spool: Spool, objects: ObjectStore, target: ErasureTarget
+) -> None:
     database.append([item(number) for number in range(8)])
     reject(database, note(Title.QUALITY, 0, 1))
     waiting, other = put(spool, 1), put(spool, 2, PatientID="P9", StudyInstanceUID="2.25.499")
@@ -102,7 +112,7 @@ def test_rejected_waiting_and_set_aside_objects_go_too(database: Database, spool
     named_by_its_file = spool.set_aside(put(spool, 4), "undecodable", "", {}, keep=True)
     kept = spool.set_aside(put(spool, 5, PatientID="P9", StudyInstanceUID="2.25.4"), "undecodable", "", {}, keep=True)
 
-    forgotten = Eraser(database, spool, Lock()).erase(target)
+    forgotten = Eraser(database, spool, objects, Lock()).erase(target)
 
     assert (forgotten.rejections, forgotten.waiting, forgotten.set_aside, forgotten.unreadable) == (2, 1, 2, 0)
     assert (list(spool), list(spool.set_aside_records())) == ([other], [kept])
@@ -112,18 +122,20 @@ def test_rejected_waiting_and_set_aside_objects_go_too(database: Database, spool
     with database.snapshot() as snapshot:
         assert snapshot.rejections.count() == (0, 0)
     assert STUDY.encode() not in (spool.path / "aside" / "notes.sqlite").read_bytes()
-    assert Eraser(database, spool, Lock()).erase(target) == Forgotten(0, 0, 0, 0, 0, 0, 0, 0)
+    assert Eraser(database, spool, objects, Lock()).erase(target) == Forgotten(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def test_an_object_that_nobody_can_read_stays_and_is_counted(database: Database, spool: Spool) -> None:
+def test_an_object_that_nobody_can_read_stays_and_is_counted(
+    database: Database, spool: Spool, objects: ObjectStore
+) -> None:
     entry = spool.put([b"no DICOM"], "2.25.1")
 
-    assert Eraser(database, spool, Lock()).erase(WHOLE_STUDY).unreadable == 1
+    assert Eraser(database, spool, objects, Lock()).erase(WHOLE_STUDY).unreadable == 1
     assert list(spool) == [entry]
 
 
 def test_what_a_decoder_has_in_hand_is_not_stored_after_it_was_forgotten(
-    database: Database, spool: Spool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    database: Database, spool: Spool, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from node.ingest.indexer import Indexer
 
@@ -132,7 +144,7 @@ def test_what_a_decoder_has_in_hand_is_not_stored_after_it_was_forgotten(
     entries = [put(spool, number) for number in range(2)]
     decoded = Prepared(record(0), np.zeros((1, 4, 4), np.uint8), 0)
 
-    Eraser(database, spool, indexer.writing).erase(WHOLE_STUDY)
+    Eraser(database, spool, objects, indexer.writing).erase(WHOLE_STUDY)
     indexer._index([(entries[0], decoded), (entries[1], Unusable("undecodable", "", {"StudyInstanceUID": STUDY}))])
 
     assert stored(database) == {}
@@ -176,7 +188,7 @@ def test_the_command_asks_first_and_says_what_it_erased(tmp_path: Path) -> None:
     done = run("--yes", "--json")
 
     expected = {"studies": 1, "series": 2, "instances": 4, "codes": 4, "rejections": 0}
-    assert json.loads(done.stdout) == expected | {"waiting": 1, "set_aside": 0, "unreadable": 0}
+    assert json.loads(done.stdout) == expected | {"waiting": 1, "set_aside": 0, "unreadable": 0, "objects": 0}
     assert list((settings.corrections_path / "waiting").iterdir()) == []
     with open_for_writing(settings) as database:
         assert sorted(stored(database)) == [f"2.25.2{number}" for number in range(4, 8)]

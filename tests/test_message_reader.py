@@ -40,7 +40,7 @@ REQUEST = associate_rq(
         (CTImageStorage, (EXPLICIT,)),
     ]
 )
-C_GET_RQ, C_MOVE_RQ, N_ACTION_RQ, N_EVENT_REPORT_RQ, UNKNOWN_RQ = 0x0010, 0x0021, 0x0130, 0x0100, 0x0077
+C_GET_RQ, C_MOVE_RQ, N_SET_RQ, N_EVENT_REPORT_RQ, UNKNOWN_RQ = 0x0010, 0x0021, 0x0120, 0x0100, 0x0077
 DATA = octets_of(picture())
 
 
@@ -92,17 +92,23 @@ def test_a_request_in_the_context_of_another_class_is_not_supported(
     wire.send(p_data(context_id, 0, DATA), p_data(context_id, LAST, DATA))
 
     assert wire.status() == 0x0122
-    wire.send(ECHO)
-    assert wire.status() == 0
     assert stored(node) == 0
 
 
 @pytest.mark.parametrize("context_id", [STORING, VERIFYING, FINDING])
-@pytest.mark.parametrize("field", [N_ACTION_RQ, N_EVENT_REPORT_RQ, UNKNOWN_RQ])
+@pytest.mark.parametrize("field", [N_SET_RQ, UNKNOWN_RQ])
 def test_an_operation_that_is_not_offered_is_not_recognized(context_id: int, field: int, wire: Wire) -> None:
     wire.send(p_data(context_id, COMMAND | LAST, command(field, SECONDARY_CAPTURE, data_set=NO_DATA_SET)))
 
     assert wire.status() == 0x0211
+    wire.send(ECHO)
+    assert wire.status() == 0
+
+
+def test_a_report_of_commitment_is_not_taken_in_another_context(wire: Wire) -> None:
+    wire.send(p_data(STORING, COMMAND | LAST, command(N_EVENT_REPORT_RQ, SECONDARY_CAPTURE, data_set=NO_DATA_SET)))
+
+    assert wire.status() == 0x0122
     wire.send(ECHO)
     assert wire.status() == 0
 

@@ -85,7 +85,7 @@ def site(hospital: RunningNode, phantoms: Path, tmp_path_factory: pytest.TempPat
         pytest.skip("Orthanc has no DICOMweb: apt-get install orthanc-dicomweb")
     folder = tmp_path_factory.mktemp("ohif")
     dist = Path(os.environ.get("LOOKALIKE_OHIF_DIST", "")) if "LOOKALIKE_OHIF_DIST" in os.environ else viewer(folder)
-    more = {"Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+    more: Any = {"Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
     with running_orthanc(folder / "orthanc", {}, **more) as orthanc:
         for path in files(phantoms):
             orthanc.call("/instances", path.read_bytes())

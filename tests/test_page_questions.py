@@ -21,7 +21,7 @@ def filled(reading: Reading) -> None:
 
 
 def matches(client: TestClient, **asked: Any) -> list[str]:
-    answer = client.get("/api/similar/2.25.20", params={"k": 50, "exclude": "SELF", **asked})
+    answer = client.get("/api/similar/2.25.20", params={"k": 50, "exclude": "SELF", "distinct": "NONE", **asked})
     assert answer.status_code == 200, answer.text
     return [uid.removeprefix("2.25.2") for uid in uids(answer, "matches")]
 
@@ -93,11 +93,11 @@ def test_one_of_each_patient_folds_near_duplicates_into_it(reading: Reading, cli
 
 def test_chance_is_a_number_once_its_table_is_there(reading: Reading, client: TestClient) -> None:
     filled(reading)
-    before = client.get("/api/similar/2.25.20").json()["matches"][0]["chance"]
+    before = client.get("/api/similar/2.25.20").json()["matches"][0]["expectation"]
     table = asdict(compute(reading.database))
     (reading.database.path / FILE).write_text(json.dumps(table))
 
-    found = [match["chance"] for match in client.get("/api/similar/2.25.20").json()["matches"]]
+    found = [match["expectation"] for match in client.get("/api/similar/2.25.20").json()["matches"]]
 
     assert before is None
     assert found == sorted(found)

@@ -9,13 +9,14 @@ from node.errors import NO_PIXELS
 from node.home import Reading
 from node.web.cases import Patient, patient
 from storage.record import Entity, Level, patient_key
+from storage.search.chance import compute, write
 from tests.invented_page import item
 
 
 def test_look_alikes_come_nearest_first_without_the_own_patient(reading: Reading, client: TestClient) -> None:
     reading.database.append([item(number, number) for number in range(20)])
 
-    answer = client.get("/api/similar/2.25.20", params={"k": 5}).json()
+    answer = client.get("/api/similar/2.25.20", params={"k": 5, "distinct": "NONE"}).json()
 
     assert answer["example"]["uid"] == "2.25.20"
     assert answer["candidates"] == 12
@@ -37,13 +38,42 @@ def test_level_modality_and_frame_narrow_a_question(reading: Reading, client: Te
     reading.database.append([item(0, 0, frames=(0, 30)), *(item(number, number) for number in range(8, 16))])
 
     def matches(**asked: Any) -> list[tuple[str, int]]:
-        answer = client.get("/api/similar/2.25.20", params=asked).json()
+        answer = client.get("/api/similar/2.25.20", params={"distinct": "NONE", **asked}).json()
         return [(match["uid"], match["distance"]) for match in answer["matches"]]
 
     assert matches(level="STUDY") == [("2.25.28", 7), ("2.25.212", 11)]
     assert matches(level="SERIES", modality="MR") == [("2.25.210", 9), ("2.25.214", 13)]
     assert matches(k=1, frame=1) == [("2.25.28", 8)]
     assert matches(k=1, frame=31) == [("2.25.28", 7)]
+
+
+def test_each_patient_gives_one_answer_with_its_duplicates_and_what_chance_would_give(
+    reading: Reading, client: TestClient
+) -> None:
+    reading.database.append([item(number, number) for number in range(20)])
+
+    before = client.get("/api/similar/2.25.20").json()
+    write(reading.database, compute(reading.database))
+    after = client.get("/api/similar/2.25.20").json()
+
+    patients = [number // 8 for number in (8, 16)]
+    assert [match["uid"] for match in after["matches"]] == [f"2.25.2{8 * patient}" for patient in patients]
+    assert after["distinct"] == "PATIENT"
+    assert [match["duplicates"] for match in after["matches"]] == [0, 0]
+    assert {(match["expectation"], match["no_closer_than_chance"]) for match in before["matches"]} == {(None, False)}
+    assert all(
+        match["no_closer_than_chance"] == (match["expectation"] >= 1) and match["expectation"] > 0
+        for match in after["matches"]
+    )
+    assert after["matches"][-1]["no_closer_than_chance"], "of 20 codes on a line one is as far"
+
+
+def test_a_region_that_is_none_is_refused(reading: Reading, client: TestClient) -> None:
+    reading.database.append([item(0, 0)])
+
+    asked = {text: client.get(f"/api/similar/2.25.20?region={text}") for text in ("5,5,4,9", "0,1,5,5", "1,2,3", "a")}
+
+    assert [answer.json()["dimse_status"] for answer in asked.values()] == ["C106", "C106", "A900", "A900"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
 from node.results.report import report
-from tests.answers import STUDY, answer
+from tests.answers import STUDY, answer, similar_case
 from tests.running import program
 
 COMPREHENSIVE_3D, COMPREHENSIVE = "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.88.33"
@@ -70,6 +70,33 @@ def test_the_same_answer_is_the_same_object_and_another_snapshot_another() -> No
     assert first.getvalue() == again.getvalue()
     assert report(answer(snapshot="database.8.100")).SOPInstanceUID != report(answer()).SOPInstanceUID
     assert report(answer(), three_dimensional=False).SOPInstanceUID != report(answer()).SOPInstanceUID
+
+
+def test_a_report_says_what_chance_would_give_and_which_cases_are_no_closer() -> None:
+    cases = tuple(similar_case(number, expectation=expectation) for number, expectation in ((1, 0.02), (2, 3.14159)))
+
+    told, untold = written(report(answer(cases=cases))), written(report(answer(2)))
+
+    assert [item.NumericValue for item in measured(told, "chance")] == [0.02, 3.14]
+    comments = [item.TextValue for item in tree(told) if item.get("TextValue", "").startswith("The images")]
+    assert ["No closer than chance would put some image: rank 2." in text for text in comments] == [True]
+    assert list(measured(untold, "chance")) == []
+    assert not any("chance" in item.get("TextValue", "") for item in tree(untold))
+    assert told.SOPInstanceUID != untold.SOPInstanceUID
+
+
+def measured(document: Dataset, concept: str) -> list[Dataset]:
+    """Measured values of a concept, in the order of the cases."""
+    return [
+        item.MeasuredValueSequence[0]
+        for item in tree(document)
+        if item.ValueType == "NUM" and item.ConceptNameCodeSequence[0].CodeValue == concept
+    ]
+
+
+def tree(item: Dataset) -> list[Dataset]:
+    """A content item and all below it."""
+    return [item, *(below for child in item.get("ContentSequence") or [] for below in tree(child))]
 
 
 @pytest.mark.peers

@@ -1,6 +1,7 @@
 """The conformance statement is what the code's tables say, and what a running node negotiates and answers."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from pydicom._uid_dict import UID_dictionary as UIDS
@@ -18,7 +19,7 @@ from pynetdicom import sop_class as tables
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from node.conformance.statement import CONSTANTS, FIELD, TABLES, TEMPLATE, conformance_statement
-from node.dicom.sop_classes import FIND_CLASSES, MOVE_CLASSES, STORAGE_CLASSES, VERIFICATION
+from node.dicom.sop_classes import FIND_CLASSES, MOVE_CLASSES, STORAGE_CLASSES, STORAGE_COMMITMENT, VERIFICATION
 from node.settings import Settings
 from tests.answering import Node, answering_node
 from tests.documents import DOCS, rows
@@ -35,9 +36,10 @@ PROPOSED = {uid for uid, entry in UIDS.items() if entry[1] in ("SOP Class", "Met
 SYNTAX_NAMES = {syntax.name: syntax for syntax in AllTransferSyntaxes}
 
 
-@pytest.fixture(scope="module", params=["alone", "before a PACS"])
+@pytest.fixture(scope="module", params=["alone", "before a PACS", "as an archive"])
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    settings = PACS if request.param == "before a PACS" else {}
+    choices: dict[str, dict[str, Any]] = {"before a PACS": PACS, "as an archive": {"retain": "all"}, "alone": {}}
+    settings = choices[request.param]
     with answering_node(tmp_path_factory.mktemp("node"), items=[], **settings) as node:
         yield node
 
@@ -62,10 +64,14 @@ def stated(node: Node, syntaxes: list[UID]) -> dict[str, UID]:
     """Transfer syntax of each SOP class that the statement lists for this node."""
     header = ("SOP class", "UID", "role", "transfer syntaxes, preferred first", "extended negotiation", "offered if")
     found = {uid: syntaxes[0] for _, uid, _ in rows("conformance.md", "SOP class", "UID", "state")}
+    conditions = {
+        "`source_peer`": bool(node.settings.source_peer),
+        "`retain` is all": node.settings.retain == "all",
+    }
     for _, uid, role, preferred, _, condition in rows("conformance.md", *header):
-        assert role == "SCP"
+        assert role == ("SCP, SCU" if uid == STORAGE_COMMITMENT else "SCP")
         usable = [SYNTAX_NAMES[name] for name in preferred.split(", ") if uid and SYNTAX_NAMES[name] in syntaxes]
-        holds = condition == "" or ("`source_peer` is set" in condition and bool(node.settings.source_peer))
+        holds = condition == "" or any(holds for words, holds in conditions.items() if words in condition)
         found |= {uid: usable[0]} if holds and usable else {}
     return found
 

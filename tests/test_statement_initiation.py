@@ -1,19 +1,33 @@
 """What the node proposes to its peers is what the conformance statement lists in the role of a user."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import FileDataset
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 from pynetdicom import AE, build_context, build_role, evt
 
+from node.ask.sending import ResultSender
 from node.conformance.service_tables import sop_class_name
 from node.dicom.client import Peer
 from node.dicom.private import Element
-from node.dicom.sop_classes import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, VERIFICATION, Service, service_of
+from node.dicom.sop_classes import (
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    VERIFICATION,
+    Service,
+    service_of,
+)
 from node.errors import PeerError
+from node.results.report import report
+from storage.spool.outbox import Outbox, ResultObject
 from tests.answering import answering_node
+from tests.answers import answer
 from tests.archive import identifier
 from tests.documents import rows
 from tests.pacs import peers
@@ -34,6 +48,12 @@ def proposals() -> Iterator[tuple[int, list[set[UID]]]]:
     assert server is not None
     yield server.server_address[1], requests
     server.shutdown()
+
+
+def encoded(result: FileDataset) -> bytes:
+    file = BytesIO()
+    result.save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 def services(proposed: set[UID]) -> set[UID]:
@@ -60,13 +80,18 @@ def test_the_node_proposes_the_sop_classes_of_which_it_is_a_user_and_no_others(
         getting = ae.associate("127.0.0.1", node.settings.port, contexts, "LOOKALIKE", ext_neg=roles)
         list(getting.send_c_get(study, STUDY_ROOT_GET))
         getting.release()
+        outbox = Outbox(tmp_path / "outbox")
+        outbox.add("question", "PACS", [ResultObject("2.25.1", (encoded(report(answer(1))),))])
+        ResultSender(node.settings, outbox).send(outbox.due()[0])
 
-    checked, similar, fetch, move, get = requests
+    checked, similar, fetch, move, get, result = requests
     users = {
         name for name, user, _ in rows("conformance.md", "SOP class", "user (SCU)", "provider (SCP)") if user == "yes"
     }
     assert {sop_class_name(sop_class) for sop_class in services(checked)} <= users
     assert (services(similar), services(fetch)) == ({STUDY_ROOT_FIND}, {STUDY_ROOT_FIND})
     assert (move, get) == ({STUDY_ROOT_MOVE}, {STUDY_ROOT_GET, SecondaryCaptureImageStorage})
+    assert services(result) == {STORAGE_COMMITMENT}
     named = {sop_class_name(sop_class) for proposed in requests for sop_class in services(proposed)}
-    assert {name for name in users if not name.startswith("storage")} == named
+    by_other_tests = "storage"  # test_sending
+    assert {name for name in users if not name.startswith(by_other_tests)} == named

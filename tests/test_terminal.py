@@ -52,6 +52,20 @@ def test_a_long_uid_is_not_folded_where_the_output_is_no_terminal(capsys: pytest
     assert uid in capsys.readouterr().out
 
 
+def test_a_case_that_chance_would_give_is_told_as_such() -> None:
+    asking = Asking.of("1.2.3", 2, "IMAGE", "", other_patients=False, distinct="patient")
+    near, far = (
+        Case("1", "3", "0.95", "", {}, "1.2.4", "0.02", "1"),
+        Case("2", "30", "0.5", "", {}, "1.2.5", "7.1", "0"),
+    )
+
+    one, both = (printed(ranked_table(cases, asking)) for cases in ([near], [near, far]))
+
+    assert ["no closer than chance" in " ".join(shown.split()) for shown in (one, both)] == [False, True]
+    lines = [line.replace("│", " ").split() for line in both.splitlines() if line.startswith("│")]
+    assert [line[:5] for line in lines] == [["1", "3", "0.950", "0.02", "1"], ["2", "30", "0.500", "7.1", "0"]]
+
+
 def test_an_error_shows_the_brackets_of_a_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "[bold]x.dcm"
 

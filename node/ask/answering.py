@@ -13,6 +13,7 @@ from pydicom.dataset import FileDataset
 from hashing.ranking_scores import Outputs
 from node.ask.gathering import AskedExample, ExampleGatherer, Gathering
 from node.examples.request import ServiceDownError
+from node.query.answers import chance_expectation
 from node.query.question import Exclusion, Question
 from node.query.retriever import LookAlikes, Retriever
 from node.results.answer import Answer, SimilarCase
@@ -21,6 +22,7 @@ from node.results.contact_sheet import contact_sheets
 from node.results.key_objects import key_objects
 from node.results.report import report
 from node.settings import Settings
+from storage.database import columns
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.record import Level, names_a_patient
@@ -116,7 +118,10 @@ class Answerer:
         with self._database.snapshot() as snapshot:
             found = self._search(snapshot, gathering.examples)
             patients = {one.record.patient_key for one in gathering.examples}
-            cases = tuple(similar_cases(snapshot, found.matches, patients))
+            expected = chance_expectation(
+                self._database.path, snapshot, _modality(gathering.examples), found.pairs, None
+            )
+            cases = tuple(similar_cases(snapshot, found.matches, patients, expected))
             state = snapshot.identifier
         return self._made(question, gathering, state, found.candidates, cases)
 
@@ -195,6 +200,12 @@ def _others(snapshot: Snapshot, examples: Sequence[AskedExample]) -> Filter:
         excluded_studies=frozenset(one.record.study_instance_uid for one in examples),
         excluded_digests=frozenset(one.pixel_digest for one in examples if one.pixel_digest is not None),
     )
+
+
+def _modality(examples: Sequence[AskedExample]) -> str | None:
+    """The one modality of the examples; None if they have several, or are parts of images: chance is unknown then."""
+    modalities = {columns.modality(one.record.series) for one in examples}
+    return modalities.pop() if len(modalities) == 1 and not any(one.region for one in examples) else None
 
 
 def _region_text(example: AskedExample) -> str:

@@ -12,9 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import build_context, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
+from node.ask.commitment import committed_uids
 from node.dicom.client import Peer, PeerConnection
+from node.dicom.sop_classes import STORAGE_COMMITMENT
 from node.errors import PeerError, Status, printable
 from node.settings import Settings
 from storage.spool.outbox import Outbox, Parcel
@@ -29,7 +30,6 @@ COMMITMENT_WAIT_S: Final = 2.0
 COMMITMENT_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
 """Well-known SOP Instance UID of the Storage Commitment Push Model (PS3.4 J.3.5)."""
 REQUEST_COMMITMENT: Final = 1  # Action Type ID (PS3.4 table J.3-1)
-COMMITTED: Final = 1  # Event Type ID: all are committed (PS3.4 table J.3-2)
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class ResultSender:
         syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
         classes = dict.fromkeys(form.SOPClassUID for form in forms)
         contexts = [build_context(one, syntax) for one in classes for syntax in syntaxes]
-        contexts.append(build_context(StorageCommitmentPushModel))
+        contexts.append(build_context(STORAGE_COMMITMENT))
         confirmed: list[str] = []
         peer = Peer.of(self._settings, parcel.destination)
         handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, _take_report, [confirmed])]
@@ -113,7 +113,7 @@ class ResultSender:
             status: int | None = association.send_c_store(form).get("Status")
             if status is None:
                 raise PeerError(f"{peer} ended the association")
-            if status in SUCCESS and StorageCommitmentPushModel in accepted:
+            if status in SUCCESS and STORAGE_COMMITMENT in accepted:
                 self._ask_for_commitment(association, form, confirmed)
         self._outbox.committed(confirmed, parcel.destination)
         return status
@@ -123,9 +123,7 @@ class ResultSender:
         request, item = Dataset(), Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = form.SOPClassUID, form.SOPInstanceUID
         request.TransactionUID, request.ReferencedSOPSequence = generate_uid(None), [item]
-        status, _ = association.send_n_action(
-            request, REQUEST_COMMITMENT, StorageCommitmentPushModel, UID(COMMITMENT_INSTANCE)
-        )
+        status, _ = association.send_n_action(request, REQUEST_COMMITMENT, STORAGE_COMMITMENT, UID(COMMITMENT_INSTANCE))
         deadline_s = time.monotonic() + COMMITMENT_WAIT_S
         while status.get("Status") == 0 and not confirmed and time.monotonic() < deadline_s:
             time.sleep(POLL_S / 4)
@@ -137,6 +135,5 @@ SUCCESS: Final = (0x0000, 0xB000, 0xB006, 0xB007)
 
 def _take_report(event: Any, confirmed: list[str]) -> tuple[int, Dataset | None]:
     """Note which objects a peer has committed itself to keep."""
-    if event.event_type == COMMITTED:
-        confirmed += [str(item.ReferencedSOPInstanceUID) for item in event.event_information.ReferencedSOPSequence]
+    confirmed += committed_uids(event.event_type, event.event_information)
     return 0, None

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from node.cli import cert as cert_command
 from node.cli import correct as correct_command
 from node.cli import index as index_command
 from node.cli.log_lines import log_lines_above_bars
+from node.cli.pull import commands as pull_commands
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings
 from node.errors import REFUSALS, explanation
@@ -34,7 +36,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(index_command.app)
+app.add_typer(cert_command.app)
 app.add_typer(correct_command.app)
+app.add_typer(pull_commands.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
@@ -72,7 +76,7 @@ def lookalike(
         raise typer.Exit
 
 
-@app.command(epilog="Example: lookalike serve --home /srv/lookalike --host 0.0.0.0 --port 104")
+@app.command(epilog="Example: lookalike serve --home /srv/lookalike --port 104")
 def serve(
     home: Home = None,
     host: Host = None,
@@ -182,7 +186,10 @@ def similar(
     level: Annotated[str, typer.Option(help="IMAGE, SERIES or STUDY.")] = "IMAGE",
     modality: Annotated[str, typer.Option(help="Only images of this modality, as CT or CT\\\\MR.")] = "",
     other_patients: Annotated[bool, typer.Option(help="Leave out the example's own patient.")] = False,
-    ranking: Annotated[str, typer.Option(help="HAMMING, ASYMMETRIC or CLASSES.  [default: as the node is set]")] = "",
+    ranking: Annotated[
+        str, typer.Option(help="HAMMING, ASYMMETRIC, OUTPUTS or CLASSES.  [default: as the node is set]")
+    ] = "",
+    distinct: Annotated[str, typer.Option(help="One case of each SERIES, STUDY or PATIENT, or NONE.")] = "NONE",
     server: Server = None,
     home: Home = None,
     as_json: Json = False,
@@ -190,7 +197,7 @@ def similar(
     """Print the cases that look most like an image, from the database of --home or from a running node."""
     from node.cli.similar import WARNING, Asking, ask_database, ask_node, ranked_table
 
-    asking = Asking.of(example, k, level, modality, other_patients=other_patients, ranking=ranking)
+    asking = Asking.of(example, k, level, modality, other_patients=other_patients, ranking=ranking, distinct=distinct)
     if server is not None:
         cases = ask_node(_peer(server, home), asking)
     else:
@@ -246,7 +253,7 @@ def _own(settings: Settings) -> "Peer":
     from node.dicom.client import Peer
 
     running = _as_running(settings)
-    return Peer(running.ae_title, running.host, running.port)
+    return Peer(running.ae_title, running.plain_dicom_host, running.port)
 
 
 def _as_running(settings: Settings) -> Settings:

@@ -5,18 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from rich.filesize import decimal
 from rich.table import Table
 
 from node.cli.terminal import plain
-from node.home import open_for_reading
+from node.home import open_for_reading, open_objects, open_outbox, open_questions
 from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
 from node.settings import Settings
 from storage.corrections.announcing import Settlement, settlement
+from storage.database.database import Database
+from storage.database.snapshot import Snapshot
+from storage.objects.size_table import ObjectUsage
 from storage.record import LEVELS
 from storage.record import Level as RecordLevel
 from storage.segments.builder import faults
+from storage.spool.outbox import OutboxState
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,19 @@ class NodeStatus:
         Instances that rejection notes keep out of every answer, and those of them that `lookalike restore` brings back.
     announced
         Studies that the PACS announced by Instance Availability Notifications.
+    questions
+        Questions that were sent and wait for an answer.
+    answers
+        Objects of answers: waiting for their destination, sent, given up, and committed by it.
     refused
         What callers were refused since the home folder was made, the latest first.
     pressure
         How close the fullest limit of the spool is: above the settings `busy_share` and `closed_share` senders wait,
         and are rejected.
+    kept_bytes
+        Disk space by what the database keeps: records, codes, previews and outputs.
+    objects
+        Original objects that are kept.
     roles
         Process numbers by role, and from the second process of a role on its number; None where it is not running.
     """
@@ -62,8 +75,12 @@ class NodeStatus:
     rejected: int
     restorable: int
     announced: Settlement
+    questions: int
+    answers: OutboxState
     refused: Sequence[Refused]
     pressure: Fullness
+    kept_bytes: Mapping[str, int]
+    objects: ObjectUsage
     roles: Mapping[str, int | None]
     model: str
     code_length: int
@@ -77,29 +94,53 @@ def read_status(settings: Settings) -> NodeStatus:
     storage.errors.StorageError
         There is no database yet, or it cannot be read.
     """
-    reading = open_for_reading(settings)
+    reading, (questions, answers) = open_for_reading(settings), asked(settings)
+    spool = reading.retriever.spool
     with reading.database, reading.database.snapshot() as snapshot:
-        rejected, restorable = snapshot.rejections.count()
-        settled = settlement(snapshot, lambda uid: reading.retriever.spool.is_set_aside(uid) is not None)
-        entries = snapshot.segment_entries
-        wrong = faults(reading.database, entries)
+        (rejected, restorable), segments = snapshot.rejections.count(), _segments(reading.database, snapshot)
         return NodeStatus(
             entities={level: snapshot.count(level) for level in LEVELS},
             rows=snapshot.rows,
-            segment_rows=sum(entry.rows for entry in takewhile(lambda entry: entry.name not in wrong, entries)),
-            segment_faults=tuple(wrong.values()),
-            waiting=reading.retriever.spool.depth(),
-            set_aside=dict(reading.retriever.spool.reasons()),
-            set_aside_deleted=reading.retriever.spool.set_aside_deleted(),
+            segment_rows=segments[0],
+            segment_faults=segments[1],
+            waiting=spool.depth(),
+            set_aside=dict(spool.reasons()),
+            set_aside_deleted=spool.set_aside_deleted(),
             rejected=rejected,
             restorable=restorable,
-            announced=settled,
+            announced=settlement(snapshot, lambda uid: spool.is_set_aside(uid) is not None),
+            questions=questions,
+            answers=answers,
             refused=read_refusals(settings.run_path),
-            pressure=Pressure(reading.retriever.spool, settings).spool_level(),
+            pressure=Pressure(spool, settings).spool_level(),
+            kept_bytes=_kept_bytes(reading.database),
+            objects=open_objects(settings).usage(),
             roles=_roles(settings),
             model=snapshot.model,
             code_length=snapshot.code_length,
         )
+
+
+def _segments(database: Database, snapshot: Snapshot) -> tuple[int, tuple[str, ...]]:
+    """Rows that segments hold up to the first that cannot be used, and what is wrong with those."""
+    entries = snapshot.segment_entries
+    wrong = faults(database, entries)
+    return sum(entry.rows for entry in takewhile(lambda entry: entry.name not in wrong, entries)), tuple(wrong.values())
+
+
+def asked(settings: Settings) -> tuple[int, OutboxState]:
+    """Number of questions that wait, and the state of the answers on their way."""
+    if not settings.ask_path.is_dir():
+        return 0, OutboxState(0, 0, 0, 0)
+    return open_questions(settings).depth(), open_outbox(settings).state()
+
+
+def _kept_bytes(database: Database) -> dict[str, int]:
+    of_codes = {"rows": "codes", "previews": "previews", "outputs": "outputs"}
+    sizes = dict.fromkeys(("records", *of_codes.values()), 0)
+    for table, size_bytes in database.size_bytes().items():
+        sizes[of_codes.get(table, "records")] += size_bytes
+    return sizes
 
 
 def _roles(settings: Settings) -> dict[str, int | None]:
@@ -124,6 +165,10 @@ def status_table(status: NodeStatus) -> Table:
     table.add_row("model", plain(status.model))
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
     _add_kept_out(table, status)
+    _add_questions(table, status.questions, status.answers)
+    for kind, size_bytes in status.kept_bytes.items():
+        table.add_row(f"disk: {kind}", decimal(size_bytes))
+    table.add_row("disk: objects", f"{status.objects.objects:,}, {decimal(status.objects.size_bytes)}")
     table.add_row("fullest limit", f"{status.pressure.resource}, {status.pressure.share:.0%}")
     for refused in status.refused:
         last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refused.last_s))
@@ -132,6 +177,15 @@ def status_table(status: NodeStatus) -> Table:
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
     return table
+
+
+def _add_questions(table: Table, questions: int, answers: OutboxState) -> None:
+    """Add what was asked by sending, and what became of the answers."""
+    table.add_row("questions that wait for an answer", f"{questions:,}")
+    sent = f"{answers.sent:,} sent, of which {answers.committed:,} committed"
+    table.add_row("objects of answers", f"{answers.waiting:,} waiting, {sent}")
+    if answers.given_up:
+        table.add_row("objects of answers given up", f"{answers.given_up:,}")
 
 
 def _add_kept_out(table: Table, status: NodeStatus) -> None:

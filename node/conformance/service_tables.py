@@ -15,9 +15,11 @@ from node.dicom.sop_classes import (
     CONDITIONS,
     FIND_CLASSES,
     GET_CLASSES,
+    KEEPS_OBJECTS,
     MOVE_CLASSES,
     SERVICES,
     STORAGE_CLASSES,
+    STORAGE_COMMITMENT,
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
@@ -38,15 +40,25 @@ RESULT_CLASSES: Final = (
     UID("1.2.840.10008.5.1.4.1.1.88.33"),
     UID("1.2.840.10008.5.1.4.1.1.7"),
     UID("1.2.840.10008.5.1.4.1.1.88.59"),
-    UID("1.2.840.10008.1.20.1"),
+    STORAGE_COMMITMENT,
 )
 """SOP classes of answers to questions that were sent, and Storage Commitment."""
 INITIATIONS: Final = (
     ("`lookalike check`", (VERIFICATION, *FIND_CLASSES, *MOVE_CLASSES, *GET_CLASSES), "proposed, C-ECHO only"),
     ("`lookalike send`", (), "storage SOP classes of the files, in their transfer syntaxes"),
     ("`lookalike similar --server`", (STUDY_ROOT_FIND,), "query by example"),
-    ("C-MOVE of a caller", MOVE_CLASSES, "to `source_peer`"),
-    ("C-GET of a caller", GET_CLASSES, "to `source_peer`, with the storage SOP classes of the caller (SCP role)"),
+    ("C-MOVE of a caller", MOVE_CLASSES, "to `source_peer`, for what is not kept here"),
+    (
+        "C-MOVE of kept objects",
+        (),
+        "storage SOP classes of the objects, to the destination, in their transfer syntaxes, and in Explicit and "
+        "Implicit VR Little Endian if they are in one of these",
+    ),
+    (
+        "C-GET of a caller",
+        GET_CLASSES,
+        "to `source_peer`, for what is not kept here, with the storage SOP classes of the caller (SCP role)",
+    ),
     (
         "unknown example of a query",
         (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE),
@@ -57,6 +69,7 @@ INITIATIONS: Final = (
         (STUDY_ROOT_FIND, STUDY_ROOT_GET),
         "to `source_peer`, if the image is not indexed, or its original pixels are needed",
     ),
+    ("report of storage commitment", (STORAGE_COMMITMENT,), "to the requester, by its entry in `peers` (SCP role)"),
     ("answer to a question", RESULT_CLASSES, "to `answers_to` of the caller, or else `source_peer`"),
 )
 """Activities for which the node requests associations: their SOP classes, and remarks."""
@@ -84,7 +97,8 @@ def acceptance_table() -> str:
     header = ("SOP class", "UID", "role", "transfer syntaxes, preferred first", "extended negotiation", "offered if")
     rows = [
         (
-            sop_class_name(uid), uid, "SCP", _syntaxes(TRANSFER_SYNTAXES[service]),
+            sop_class_name(uid), uid, "SCP, SCU" if service is Service.COMMITMENT else "SCP",
+            _syntaxes(TRANSFER_SYNTAXES[service]),
             "yes" if uid in FIND_CLASSES else "none", condition(service),
         )
         for uid, service in SERVICES.items()
@@ -99,11 +113,17 @@ def overview_table() -> str:
         (
             sop_class_name(uid),
             "yes" if uid in used else "no",
-            f"yes, if {text}" if (text := condition(service)) else "yes",
+            _provided(service),
         )
         for uid, service in SERVICES.items()
     ]
     return markdown_table(("SOP class", "user (SCU)", "provider (SCP)"), [*rows, (ANY_STORAGE, "yes", "yes")])
+
+
+def _provided(service: Service) -> str:
+    """Whether the node is SCP of a service; of storage commitment only where it keeps objects."""
+    text = str(KEEPS_OBJECTS) if service is Service.COMMITMENT else condition(service)
+    return f"yes, if {text}" if text else "yes"
 
 
 def initiation_table() -> str:

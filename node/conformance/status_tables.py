@@ -32,21 +32,32 @@ NOT_HERE: Final = (
     ),
     StatusUse(Status.UNRECOGNIZED_OPERATION, "no service of the node has this operation"),
 )
+DENIED: Final = (
+    StatusUse(Status.NOT_AUTHORIZED, "the caller has not the right to this request"),
+    StatusUse(Status.PROCESSING_FAILURE, "the caller's right could not be checked: see the log of the node"),
+)
 UNREADABLE: Final = (
     StatusUse(Status.OUT_OF_RESOURCES, "the Identifier is too long"),
     StatusUse(Status.CANNOT_UNDERSTAND, "the Identifier is not a data set, or ends within an element"),
 )
 INTERNAL: Final = StatusUse(Status.INTERNAL_ERROR, "internal error, which the node logs")
 RETRIEVAL: Final = (
-    StatusUse(Status.SUCCESS, "all sub-operations succeeded, as the source PACS says"),
-    StatusUse(Status.PENDING, "sub-operations continue, as the source PACS says"),
-    StatusUse(Status.WARNING, "some sub-operations failed or warned, as the source PACS says"),
+    StatusUse(Status.SUCCESS, "all sub-operations succeeded, or nothing kept was named"),
+    StatusUse(Status.PENDING, "sub-operations continue"),
+    StatusUse(Status.WARNING, "some sub-operations failed or warned"),
     StatusUse(Status.CANCEL, "the retrieval was cancelled"),
     StatusUse(
         Status.SUBOPERATIONS_NOT_PERFORMED,
-        "the source PACS does not answer, rejects the association, lacks the service, or is gone; what remained failed",
+        "the source PACS, or the destination of kept objects, does not answer, rejects the association, lacks the "
+        "service, or is gone; what remained failed",
+    ),
+    StatusUse(Status.SUBOPERATIONS_NOT_PERFORMED, "no kept object that is named could be sent"),
+    StatusUse(
+        Status.DATA_SET_MISMATCH, "with `retain` all: no level, no value of its unique key, or a wild card", "the key"
     ),
     *UNREADABLE,
+    *DENIED,
+    StatusUse(Status.SUBOPERATIONS_NOT_PERFORMED, "the caller began too many requests within a minute"),
     INTERNAL,
 )
 
@@ -76,6 +87,7 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
             "Current Requested Procedure Evidence Sequence",
         ),
         StatusUse(Status.CANNOT_UNDERSTAND, "a key object document cannot be read, or a reference in it is no UID"),
+        *DENIED,
         INTERNAL,
         *NOT_HERE,
     ),
@@ -105,6 +117,8 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
             "Example Region",
         ),
         StatusUse(Status.SNAPSHOT_GONE, "the snapshot is gone", "Index Snapshot"),
+        *DENIED,
+        StatusUse(Status.OUT_OF_RESOURCES, "the caller began too many requests within a minute"),
         UNREADABLE[1],
         *NOT_HERE,
         INTERNAL,
@@ -132,10 +146,26 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(Status.MISSING_ATTRIBUTE, "an attribute of type 1 or 2 is missing"),
         StatusUse(Status.MISSING_ATTRIBUTE_VALUE, "an attribute of type 1 is empty"),
         StatusUse(Status.NOT_AUTHORIZED, "the caller is not in `corrections_from`"),
+        *DENIED,
         StatusUse(
             Status.RESOURCE_LIMITATION,
             "stored but not in force after `correction_limit_s`, the disk is full, or more than 8 MiB: send it again",
         ),
+        *NOT_HERE,
+    ),
+    Service.COMMITMENT: (
+        StatusUse(Status.SUCCESS, "the request is durable and will be reported, or the report is noted"),
+        StatusUse(
+            Status.PROCESSING_FAILURE, "the information is no data set, or an internal error, which the node logs"
+        ),
+        StatusUse(Status.NO_SUCH_INSTANCE, "Requested SOP Instance UID is not the well-known one"),
+        StatusUse(Status.NO_SUCH_EVENT_TYPE, "the Event Type ID of a report is neither 1 nor 2"),
+        StatusUse(Status.INVALID_ARGUMENT_VALUE, "an attribute is missing or empty, or is no UID or sequence"),
+        StatusUse(Status.NO_SUCH_ACTION, "Action Type ID is not 1"),
+        StatusUse(
+            Status.RESOURCE_LIMITATION, "the disk is full, too many requests wait, or this one has more than 8 MiB"
+        ),
+        *UNREADABLE,
         *NOT_HERE,
     ),
 }

@@ -1,7 +1,7 @@
 """Orders are carried out one after the other by the process that writes the database."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from threading import Event, Lock
@@ -13,10 +13,11 @@ from node.corrections.eraser import Eraser
 from node.corrections.order_book import Answer, OrderBook, OrderKind
 from storage.corrections.announcing import announce
 from storage.corrections.erasing import ErasureTarget
-from storage.corrections.rejecting import RejectionNote, reject, restore
+from storage.corrections.rejecting import RejectionNote, may_return, reject, restore
 from storage.database.database import Database
 from storage.database.rejections import Title
 from storage.errors import StorageError
+from storage.objects.object_store import ObjectStore
 from storage.spool.queue import Spool
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,12 @@ class Corrector:
         database: Database,
         orders: OrderBook,
         spool: Spool,
+        objects: ObjectStore,
         writing: AbstractContextManager[object] | None = None,
     ) -> None:
-        self._database, self._orders = database, orders
-        self._eraser = Eraser(database, spool, writing or Lock())
+        self._database, self._orders, self._objects = database, orders, objects
+        self._writing = writing or Lock()
+        self._eraser = Eraser(database, spool, objects, self._writing)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             OrderKind.REJECT: self._reject,
             OrderKind.RESTORE: self._restore,
@@ -86,7 +89,16 @@ class Corrector:
 
     def _reject(self, order: Mapping[str, Any]) -> Answer:
         note = RejectionNote(order["note"], Title(order["title"]), order["references"], order["received_ns"])
-        return {"instances": reject(self._database, note)}
+        instances = reject(self._database, note)
+        self._erase_objects(note.references)
+        return {"instances": instances}
+
+    def _erase_objects(self, uids: Iterable[str]) -> None:
+        """Erase the objects of rejected instances that cannot be restored."""
+        with self._writing:  # what the indexer had in hand is kept by now
+            with self._database.snapshot() as snapshot:
+                gone = [uid for uid in uids if not may_return(snapshot, uid)]
+            self._objects.erase(gone)
 
     def _restore(self, order: Mapping[str, Any]) -> Answer:
         return asdict(restore(self._database, order["uid"]))

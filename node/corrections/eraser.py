@@ -11,9 +11,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node.ingest.preparation import text
-from storage.corrections.erasing import ErasureTarget, erase, named_studies
+from storage.corrections.erasing import ErasureTarget, erase, named_instances, named_studies
 from storage.database.database import Database
 from storage.errors import SegmentsBusy
+from storage.objects.object_store import ObjectStore
 from storage.record import patient_key
 from storage.segments.builder import sweep_files
 from storage.spool.queue import Spool
@@ -39,6 +40,8 @@ class Forgotten:
         Objects that waited to be indexed, and notes on objects set aside, with the objects.
     unreadable
         Objects, waiting or set aside, of which nobody can tell whose they are; they stay.
+    objects
+        Original objects that were kept.
     """
 
     studies: int
@@ -49,26 +52,33 @@ class Forgotten:
     waiting: int
     set_aside: int
     unreadable: int
+    objects: int
 
 
 class Eraser:
     """Erases patients and studies; each step may be repeated after a kill."""
 
-    def __init__(self, database: Database, spool: Spool, writing: AbstractContextManager[object]) -> None:
-        self._database, self._spool, self._writing = database, spool, writing
+    def __init__(
+        self, database: Database, spool: Spool, objects: ObjectStore, writing: AbstractContextManager[object]
+    ) -> None:
+        self._database, self._spool, self._objects, self._writing = database, spool, objects, writing
 
     def erase(self, target: ErasureTarget) -> Forgotten:
         """Erase everything that a target names."""
         files = _Files(target, frozenset(_studies(self._database, target)))
         waiting = self._spool.erase(files.is_meant)
         with self._writing:  # what the indexer had in hand is stored by now, or is dropped
+            with self._database.snapshot() as snapshot:
+                named = named_instances(snapshot, target)
+            objects = self._objects.erase(named)  # first: after a kill the database still says which these are
             erased = erase(self._database, target)
         files.studies |= erased.study_instance_uids
         set_aside = self._spool.erase_set_aside(files.is_note_meant)
         self._sweep_segments()
         counts = (erased.series, erased.instances, erased.codes, erased.rejections)
         logger.info("forgot %d instances of %d studies", erased.instances, len(files.found))
-        return Forgotten(len(files.found | erased.study_instance_uids), *counts, waiting, set_aside, files.unreadable)
+        found = len(files.found | erased.study_instance_uids)
+        return Forgotten(found, *counts, waiting, set_aside, files.unreadable, objects)
 
     def _sweep_segments(self) -> None:
         """Remove the files of segments that the database gave up, which hold copies of codes."""

@@ -9,7 +9,8 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import N_CREATE
 from pynetdicom.presentation import PresentationContext
 
-from node.corrections.availability import UID_FORM, read_notification
+from node.corrections.attribute_list import UID_FORM
+from node.corrections.availability import read_notification
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderKind
 from node.errors import Refusal, Status

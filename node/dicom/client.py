@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +10,24 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, StoragePresentationContexts, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
 
+from node.access.tls import peer_context
 from node.dicom.sop_classes import FIND_CLASSES, GET_CLASSES, MOVE_CLASSES
 from node.errors import PeerError, Status, printable
 from node.settings import Settings
 
 MAX_CONTEXTS = 128  # their numbers are odd and take one byte (PS3.8 section 9.3.2.2)
+UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 PENDING = {Status.PENDING, Status.PENDING_WITH_UNSUPPORTED_KEYS}
 TIMEOUT_S = 30
 MAX_COMMENT = 200
@@ -51,13 +55,20 @@ class StoreOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An application entity at an address, and the title under which we call it."""
+    """An application entity at an address, and the title under which we call it.
+
+    Attributes
+    ----------
+    tls
+        Context of TLS, and the name that its certificate must have; None for plain connections.
+    """
 
     ae_title: str
     host: str
     port: int
     calling_ae_title: str = "LOOKALIKE_CLI"
     maximum_pdu_size: int = 131072
+    tls: tuple[ssl.SSLContext, str] | None = None
 
     @classmethod
     def of(cls, settings: Settings, ae_title: str) -> "Peer":
@@ -67,11 +78,14 @@ class Peer:
         ------
         PeerError
             The table has no such AE title.
+        SettingsError
+            It is called over TLS, and a file of that is not set or cannot be used.
         """
         entity = settings.peers.get(ae_title)
         if entity is None:
             raise PeerError(f"{ae_title!r} is not in the table of peers in the settings")
-        return cls(ae_title, entity.host, entity.port, settings.ae_title, entity.maximum_pdu_size)
+        tls = peer_context(settings, entity) if entity.tls else None
+        return cls(ae_title, entity.host, entity.port, settings.ae_title, entity.maximum_pdu_size, tls)
 
     @classmethod
     def parse(cls, text: str) -> "Peer":
@@ -117,8 +131,13 @@ class Peer:
                 raise PeerError(f"{self} refused C-ECHO")
         return accepted
 
-    def store(self, paths: Iterable[Path]) -> Iterator[StoreOutcome]:
+    def store(self, paths: Iterable[Path], originator: tuple[str, int] | None = None) -> Iterator[StoreOutcome]:
         """Send files (C-STORE) over as few associations as possible, and yield the outcome of each.
+
+        Parameters
+        ----------
+        originator
+            AE title and Message ID of the C-MOVE request for which they are sent, None for none.
 
         Raises
         ------
@@ -131,13 +150,14 @@ class Peer:
                 continue
             with PeerConnection(self, contexts) as association:
                 for path in batch:
-                    yield self._store(association, path)
+                    yield self._store(association, path, originator)
 
-    def _store(self, association: Association, path: Path) -> StoreOutcome:
+    def _store(self, association: Association, path: Path, originator: tuple[str, int] | None = None) -> StoreOutcome:
         if not association.is_established:
             raise PeerError(f"{self} ended the association while files were being sent")
         try:
-            status = association.send_c_store(path)
+            title, message_id = originator or (None, None)
+            status = association.send_c_store(path, originator_aet=title, originator_id=message_id)
         except Exception as error:  # whatever an odd file provokes in the library costs that file only
             return StoreOutcome(path, None, printable(str(error), MAX_COMMENT))
         return StoreOutcome(path, status.get("Status"), printable(str(status.get("ErrorComment", ""))))
@@ -193,6 +213,8 @@ class PeerConnection:
     ----------
     handlers
         Pairs of a pynetdicom event and its handler, for what the peer requests meanwhile.
+    roles
+        Role selections to propose.
 
     Raises
     ------
@@ -200,8 +222,14 @@ class PeerConnection:
         From the start of the block: the peer does not answer, or rejects the association.
     """
 
-    def __init__(self, peer: Peer, contexts: list[PresentationContext], handlers: Sequence[Any] = ()) -> None:
-        self.peer, self.contexts, self._handlers = peer, contexts, handlers
+    def __init__(
+        self,
+        peer: Peer,
+        contexts: list[PresentationContext],
+        handlers: Sequence[Any] = (),
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    ) -> None:
+        self.peer, self.contexts, self._handlers, self._roles = peer, contexts, handlers, roles
 
     def __enter__(self) -> Association:
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
@@ -215,7 +243,9 @@ class PeerConnection:
                 self.contexts,
                 self.peer.ae_title,
                 max_pdu=self.peer.maximum_pdu_size,
+                ext_neg=list(self._roles),
                 evt_handlers=handlers,
+                tls_args=self.peer.tls,
             )
         except socket.gaierror as error:
             raise PeerError(f"{self.peer}: no address is known for host {self.peer.host}: correct it") from error
@@ -236,14 +266,20 @@ def _batches(paths: Iterable[Path]) -> Iterator[tuple[list[Path], list[Presentat
     kinds: dict[tuple[UID, UID], None] = {}
     for path in paths:
         kind = _kind(path)
-        if kind is not None and kind not in kinds and len(kinds) == MAX_CONTEXTS:
+        forms = dict.fromkeys([] if kind is None else _forms(*kind))
+        if len(kinds | forms) > MAX_CONTEXTS:
             yield batch, [build_context(*needed) for needed in kinds]
             batch, kinds = [], {}
-        if kind is not None:
-            kinds[kind] = None
+        kinds |= forms
         batch.append(path)
     if batch:
         yield batch, [build_context(*needed) for needed in kinds]
+
+
+def _forms(sop_class: UID, syntax: UID) -> list[tuple[UID, UID]]:
+    """SOP class with each transfer syntax in which a file of one can be sent: pynetdicom converts between two."""
+    others = UNCOMPRESSED if syntax in UNCOMPRESSED else ()
+    return [(sop_class, one) for one in dict.fromkeys((syntax, *others))]
 
 
 def _kind(path: Path) -> tuple[UID, UID] | None:

@@ -29,6 +29,9 @@ STUDY_ROOT_GET: Final = UID("1.2.840.10008.5.1.4.1.2.2.3")
 GET_CLASSES: Final = (STUDY_ROOT_GET, PATIENT_ROOT_GET)
 
 AVAILABILITY_NOTIFICATION: Final = UID("1.2.840.10008.5.1.4.33")
+STORAGE_COMMITMENT: Final = UID("1.2.840.10008.1.20.1")
+"""Storage Commitment Push Model: the node is SCP for what it keeps, and SCU of destinations, whose reports it takes
+over associations of theirs, too (PS3.4 J.3.3)."""
 
 DICOM_ROOT: Final = "1.2.840.10008."
 STORAGE_BRANCH: Final = "1.2.840.10008.5.1.4.1.1."
@@ -74,13 +77,14 @@ SUPPORTED_EXTENSIONS: Final = frozenset(
 
 
 class Service(Enum):
-    """A service that the node offers as SCP."""
+    """A service whose requests the node answers: as SCP, but for reports of storage commitment."""
 
     VERIFICATION = "verification"
     FIND = "find"
     MOVE = "move"
     GET = "get"
     AVAILABILITY = "availability"
+    COMMITMENT = "commitment"
     STORAGE = "storage"
 
 
@@ -94,10 +98,13 @@ class OfferCondition:
         Name of the setting.
     values
         Values of the setting with which the service is offered; none: any value but an empty one.
+    words
+        The condition in words, where it is one of several settings.
     """
 
     setting: str
     values: tuple[str, ...] = ()
+    words: str = ""
 
     def holds(self, settings: Settings) -> bool:
         """True if the service is offered under these settings."""
@@ -105,14 +112,19 @@ class OfferCondition:
         return value in self.values if self.values else bool(value)
 
     def __str__(self) -> str:
-        return f"`{self.setting}` is {' or '.join(self.values) or 'set'}"
+        return self.words or f"`{self.setting}` is {' or '.join(self.values) or 'set'}"
 
 
 ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
 """Services of the AE title under which received objects are questions."""
+KEEPS_OBJECTS: Final = OfferCondition("retain", ("all",))
 CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
-    Service.MOVE: (OfferCondition("source_peer"),),
-    Service.GET: (OfferCondition("source_peer"),),
+    Service.MOVE: (OfferCondition("source_peer"), KEEPS_OBJECTS),
+    Service.GET: (OfferCondition("source_peer"), KEEPS_OBJECTS),
+    Service.COMMITMENT: (
+        KEEPS_OBJECTS,
+        OfferCondition("answers_questions", words="`source_peer`, or `answers_to` of a peer, is set"),
+    ),
 }
 """Conditions of which one must hold for a service to be offered; services that are not named here always are."""
 
@@ -132,6 +144,7 @@ TRANSFER_SYNTAXES: Final = {
     Service.MOVE: (Explicit, Implicit),
     Service.GET: (Explicit, Implicit),
     Service.AVAILABILITY: (Explicit, Implicit),
+    Service.COMMITMENT: (Explicit, Implicit),
 }
 """What is accepted, in order of preference; for storage it is whichever the sender proposes first."""
 SERVICES: Final = {
@@ -140,6 +153,7 @@ SERVICES: Final = {
     **dict.fromkeys(MOVE_CLASSES, Service.MOVE),
     **dict.fromkeys(GET_CLASSES, Service.GET),
     AVAILABILITY_NOTIFICATION: Service.AVAILABILITY,
+    STORAGE_COMMITMENT: Service.COMMITMENT,
 }
 """Service of each SOP class that is not one of storage."""
 

@@ -12,9 +12,10 @@ from node.errors import Refusal, Status
 from node.examples.image_encoder import ImageEncoder
 from node.examples.request import ServiceDownError
 from node.ingest.outcome import ReferencedImage
+from node.query.answers import exclude
 from node.query.catalog import Check, go_on
 from node.query.question import Exclusion, Question
-from node.query.retriever import LookAlikes, Retriever, exclude
+from node.query.retriever import LookAlikes, Retriever
 from storage.database.snapshot import Snapshot
 from storage.record import Level, Record
 from storage.search.index import Filter
@@ -35,6 +36,8 @@ class ExampleSearch:
         One row for each frame of the record; of a region, one row.
     pixel_digest
         Images with these pixels are its duplicates; None if it is a part of an image.
+    modality
+        None if it is not known.
     region_source
         Pixels that the region was taken from; "" for a whole image.
     """
@@ -44,6 +47,7 @@ class ExampleSearch:
     codes: Codes
     outputs: Outputs | None
     pixel_digest: int | None = None
+    modality: str | None = None
     region_source: str = ""
 
     def __call__(
@@ -72,7 +76,7 @@ class ExampleSearch:
         where = exclude(snapshot, [self.record], question, level, where)
         outputs = None if self.outputs is None else self.outputs[rows]
         found = self.retriever.nearest(snapshot, self.codes[rows], question, level, where, outputs, count=count)
-        return replace(found, region_source=self.region_source)
+        return replace(found, modality=None if question.region else self.modality, region_source=self.region_source)
 
     def _rows(self, question: Question) -> list[int] | slice:
         """Rows of the frames that the question names, or all."""
@@ -104,7 +108,7 @@ class RegionSearcher:
             raise Refusal(Status.OUT_OF_RESOURCES, f"region cannot be encoded: {error}") from error
         except Refusal as refusal:
             raise self._named(refusal, question) from refusal
-        return ExampleSearch(self._retriever, found.record, found.codes, found.outputs, None, found.source)
+        return ExampleSearch(self._retriever, found.record, found.codes, found.outputs, region_source=found.source)
 
     def _named(self, refusal: Refusal, question: Question) -> Refusal:
         """The refusal with the element at fault; of an unknown image, with what is known of it."""

@@ -11,9 +11,12 @@ from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from node.ingest.conflicts import Policy, clash_outcome, uids_of
 from node.ingest.decoding import Decoding
+from node.ingest.keeping import keep_originals
 from node.ingest.outcome import Outcome, Prepared, Unusable
 from node.settings import Settings
 from storage.database.database import Appended, Database, Item
+from storage.objects.object_store import ObjectStore
+from storage.record import Record
 from storage.spool.queue import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -28,14 +31,29 @@ LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a 
 class Indexer:
     """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside.
 
+    Parameters
+    ----------
+    note
+        Called with the records of each batch, once it is part of the database.
+
     Attributes
     ----------
     writing
         Held while a batch becomes part of the database: whoever holds it erases nothing that comes back a moment later.
     """
 
-    def __init__(self, settings: Settings, spool: Spool, database: Database, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        database: Database,
+        encoder: Encoder,
+        objects: ObjectStore | None = None,
+        note: Callable[[Sequence[Record]], None] = lambda _: None,
+    ) -> None:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
+        self.objects = objects or ObjectStore(settings.objects_path)
+        self._note = note
         self.writing = Lock()
         self._policy = Policy(settings.other_content)
 
@@ -93,7 +111,12 @@ class Indexer:
         for entry, item in items:
             if clash := clashes.get(id(item.record)):
                 self._set_aside(entry, clash_outcome(self.database, clash, self._policy))
-        self.spool.remove([entry for entry, item in items if id(item.record) not in clashes])
+        stored = [(entry, item) for entry, item in items if id(item.record) not in clashes]
+        if self.settings.retain == "all":
+            arrived = [(entry, item.record) for entry, item in stored]
+            keep_originals(self.database, self.objects, arrived, replaces=self._policy is Policy.REPLACE)
+        self.spool.remove([entry for entry, _ in stored])  # last: after a kill before it, all is done again
+        self._note([item.record for item in batch if id(item.record) not in clashes])
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:
@@ -105,7 +128,7 @@ class Indexer:
             yield Item(
                 instance.record,
                 part.codes,
-                instance.images,
+                None if self.settings.retain == "none" else instance.images,
                 instance.pixel_digest,
                 outputs.relaxed,
                 outputs.class_scores,

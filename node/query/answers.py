@@ -1,15 +1,15 @@
-"""The answers of a query by example: one an entity with its near-duplicates, and how many chance would put as near."""
+"""The answers of a query by example: what is left out, one an entity, and how many chance would put as near."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from node.errors import Refusal, Status
-from node.query.question import Distinct, Question
-from storage.database.columns import modality
+from node.query.question import Distinct, Exclusion, Question
 from storage.database.snapshot import Snapshot
-from storage.record import LEVELS, Level
-from storage.search.chance import read_table
+from storage.record import LEVELS, Level, Record
+from storage.search.chance import ChanceTable, read_table
 from storage.search.index import Aggregation, Filter, Hit, Hits
 
 MAX_HITS = 5000
@@ -60,47 +60,58 @@ def distinct(
     return Hits(hits, found.candidates), {uid: duplicates for uid, (_, duplicates) in answers.items()}
 
 
-def expectations(
-    folder: Path, snapshot: Snapshot, question: Question, where: Filter, pairs: int | None
-) -> Callable[[float], str]:
-    """Function that gives the Chance Expectation of a distance as text (VR DS, PS3.5 section 6.2).
+def chance_expectation(
+    folder: Path, snapshot: Snapshot, modality: str | None, pairs: int | None, among: Collection[str] | None
+) -> Callable[[float], float | None]:
+    """Function that gives the number of candidates that chance would put within a distance of the example.
 
-    The text is empty while there is no table, if the pairs were not counted, or if the example is of unknown modality.
+    It gives None while there is no table, if the pairs were not counted, or for modalities of which no pair is known.
 
     Parameters
     ----------
     folder
         Folder of the database.
+    modality
+        Of the example; None if it is not known.
     pairs
         Number of candidates times images of the example: each of these is another chance to be near.
+    among
+        Modalities of the candidates; None for all.
     """
-    expected = chance(folder, snapshot, _modality(snapshot, question), where, pairs)
-
-    def expectation(distance: float) -> str:
-        """Return the expectation of a distance, "" if no pair of such images is known."""
-        value = expected(distance)
-        return "" if value is None else f"{value:.3g}"
-
-    return expectation
-
-
-def chance(
-    folder: Path, snapshot: Snapshot, known: str | None, where: Filter, pairs: int | None
-) -> Callable[[float], float | None]:
-    """Function that gives the Chance Expectation of a distance as a number; None where `expectations` gives no text.
-
-    Parameters
-    ----------
-    known
-        Modality of the example, None if it is unknown.
-    folder, pairs
-        As in `expectations`.
-    """
-    table = None if pairs is None else read_table(folder)
-    of_this_database = table is not None and table.identity == snapshot.header.identity
-    if table is None or not of_this_database or pairs is None or known is None:
+    table = None if pairs is None or modality is None else read_table(folder)
+    if table is None or table.identity != snapshot.header.identity or pairs is None or modality is None:
         return lambda _distance: None
-    return lambda distance: table.expectation(known, pairs, distance, where.modalities)
+    return partial(_expectation, table, modality, pairs, among)
+
+
+def _expectation(
+    table: ChanceTable, modality: str, pairs: int, among: Collection[str] | None, distance: float
+) -> float | None:
+    return table.expectation(modality, pairs, distance, among)
+
+
+def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, level: Level, where: Filter) -> Filter:
+    """The filter, without the entities that the question excludes.
+
+    SELF is the example, or the entity of the answer's level that holds it: a study is not its own look-alike.
+    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study. An issuer that
+    one sender leaves out makes no other patient.
+    """
+    records = list(records)
+    excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
+    if Exclusion.SELF in question.exclusions:
+        excluded.add(min(level, question.example_level, key=LEVELS.index))
+    changes: dict[str, object] = {}
+    for whole in excluded:
+        before = getattr(where, _EXCLUDED[whole]) or frozenset()  # by the other keys of the request
+        uids = frozenset(record.uids[whole] for record in records)
+        if whole is Level.PATIENT:
+            uids = uids.union(*map(snapshot.possible_patients, uids))
+        changes[_EXCLUDED[whole]] = before | uids
+    if Exclusion.DUPLICATE in question.exclusions:
+        digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
+        changes["excluded_digests"] = frozenset(digest for digest in digests if digest is not None)
+    return replace(where, **changes)  # type: ignore[arg-type]
 
 
 def _fold(snapshot: Snapshot, hits: Iterable[Hit], above: Level, size: int) -> tuple[list[tuple[Hit, int]], bool]:
@@ -135,12 +146,9 @@ def _ancestors(snapshot: Snapshot, hit: Hit) -> dict[Level, str]:
     return dict(image.uids)
 
 
-def _modality(snapshot: Snapshot, question: Question) -> str | None:
-    """Modality of the first example, as the index knows it; None if it is not indexed, or is a part of an image."""
-    if question.region is not None:  # chance is known of whole images
-        return None
-    level, uid = question.example_level, next(iter(question.examples), "")
-    if level == Level.STUDY:
-        level, uid = Level.SERIES, next(snapshot.each_child(Level.STUDY, uid), "")
-    entity = snapshot.entity(level, uid)
-    return None if entity is None else modality(entity.attributes)
+_EXCLUDED = {
+    Level.PATIENT: "excluded_patients",
+    Level.STUDY: "excluded_studies",
+    Level.SERIES: "excluded_series",
+    Level.IMAGE: "excluded_instances",
+}

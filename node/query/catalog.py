@@ -10,6 +10,7 @@ from node.query.spans import INDEX_OF, spans
 from storage.database.columns import SEXES
 from storage.database.database import Snapshot
 from storage.database.lookup import Span
+from storage.objects.object_store import ObjectStore
 from storage.record import LEVELS, Entity, Level
 from storage.search.index import Filter
 
@@ -91,6 +92,25 @@ def descendants(snapshot: Snapshot, level: Level, uid: str, wanted: Level, check
     assert lower is not None
     for child in snapshot.each_child(level, uid):
         yield from descendants(snapshot, lower, child, wanted, check)
+
+
+class Availability:
+    """Instance Availability (PS3.3 C.4.23.1.1): ONLINE is kept here, NEARLINE is what the source PACS must send."""
+
+    def __init__(self, objects: ObjectStore, *, has_source: bool) -> None:
+        self._objects, self._elsewhere = objects, "NEARLINE" if has_source else "UNAVAILABLE"
+
+    def within(self, snapshot: Snapshot, check: Check) -> Callable[[Entity], str]:
+        """Function for the entities of a snapshot: the least availability of the instances of each."""
+        _, withheld = snapshot.rejections.count()
+        if self._objects.usage().objects == snapshot.count(Level.IMAGE) + withheld:  # only of these objects are kept
+            return lambda _: "ONLINE"
+
+        def least(entity: Entity) -> str:
+            instances = list(descendants(snapshot, entity.level, entity.uid, Level.IMAGE, check))
+            return "ONLINE" if len(self._objects.kept(instances)) == len(instances) else self._elsewhere
+
+        return least
 
 
 def restricting(keys: Keys) -> dict[str, Key]:

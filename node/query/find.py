@@ -6,35 +6,34 @@ transaction, which would keep the database from reusing old pages, and a partial
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
 from pydicom.dataset import Dataset
 
-from node.dicom.hierarchy import LEVEL_OF
+from node.dicom.hierarchy import LEVEL_OF, at_or_above
 from node.dicom.private import Element
 from node.errors import Refusal, Status
 from node.query import catalog
-from node.query.answers import expectations
-from node.query.identifier import COMMENTS, Query, read_query
+from node.query.answers import chance_expectation
+from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
-from node.query.question import EXAMPLE_KINDS, Question
-from node.query.response import ResponseEncoder, comment, similarity_elements
-from node.query.retriever import LookAlikes, Match, Retriever
+from node.query.question import Question
+from node.query.response import ResponseEncoder, Row, comment, common_elements, disclosed, similarity_elements
+from node.query.retriever import LookAlikes, Retriever
 from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
-from storage.record import LEVELS, Level
+from storage.objects.object_store import ObjectStore
+from storage.record import LEVELS, Entity, Level
 from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
 Response = tuple[Status, bytes | None]
 """A status, and the identifier of a pending response as bytes."""
-Row = tuple[dict[str, str], str, dict[Element, str]]
-"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
 
 CHECK_S = 0.05
 """Longest time between two checks that the caller still waits, seconds."""
@@ -89,6 +88,8 @@ class Finder:
     ) -> None:
         self.settings, self.database, self.retriever = settings, database, retriever
         self._fetch, self._by_region = fetch, by_region
+        objects, has_source = ObjectStore(settings.objects_path), bool(settings.source_peer)
+        self._availability = catalog.Availability(objects, has_source=has_source)
 
     def find(
         self,
@@ -154,16 +155,16 @@ class Finder:
         """
         if search is None:
             self._fetch_missing(query.question, check)
-            search = self._search(query.question, check)
+            search = self.search_by(query.question, check)
         with self.database.snapshot() as snapshot:
             if query.question is None:
                 rows = self._ordinary(snapshot, query, check, window)
             else:
                 rows = self._similar(snapshot, query, query.question, check, search)
-            return list(_bounded(rows))
+            return list(_bounded(disclosed(rows, query.disclosure, snapshot.code_length)))
 
-    def _search(self, question: Question | None, check: catalog.Check) -> Search:
-        """What finds the look-alikes of an example that the request names; no snapshot is open meanwhile."""
+    def search_by(self, question: Question | None, check: catalog.Check) -> Search:
+        """What finds the look-alikes of an indexed example; no snapshot should be open: a region is encoded first."""
         if question is None or question.region is None:
             return self.retriever.similar
         if self._by_region is None:
@@ -174,11 +175,11 @@ class Finder:
         """One page of a Repository Query, which ends where the caller or the node has its limit; whether more match."""
         most, size, rows = self.settings.max_find_responses, 0, list[Row]()
         with self.database.snapshot() as snapshot:
-            first = page.first_ordinal(snapshot, query.level)
+            first, values_of = page.first_ordinal(snapshot, query.level), self._values(snapshot, query, check)
             for entity in entities_from(snapshot, query.level, query.keys, first, check):
                 if len(rows) == min(page.most or most, most) or size > MAX_CHARACTERS:
                     return rows, True
-                values = catalog.values(snapshot, entity, query.keys, check)
+                values = values_of(entity)
                 values[RECORD_KEY] = record_key(snapshot, entity).decode("latin-1") if page.returns_keys else ""
                 rows.append((values, self._retrieve_ae_title, {}))
                 size += sum(map(len, values.values()))
@@ -202,14 +203,17 @@ class Finder:
         counting = (Element.INDEXED_INSTANCES, Element.CHANCE_EXPECTATION)  # counting may read further columns
         count = query.has_comments or any(element in query.returned for element in counting)
         found = search(snapshot, question, query.level, where, count=count, check=check)
-        common = self._common(snapshot, query, question, found)
-        pairs = None if found.candidates is None else found.candidates * found.queries
-        expected = expectations(self.database.path, snapshot, question, where, pairs)
+        common = common_elements(snapshot, query, question, found, self.retriever)
+        expected = chance_expectation(self.database.path, snapshot, found.modality, found.pairs, where.modalities)
+        values_of = self._values(snapshot, query, check)
+        lower = _keys_of(query, LEVELS[len(at_or_above(query.level)) :])
         for match in found.matches:
-            common[Element.CHANCE_EXPECTATION] = expected(match.distance)
-            values = self._values(snapshot, query, match, check)
+            chance = expected(match.distance)
+            common[Element.CHANCE_EXPECTATION] = "" if chance is None else f"{chance:.3g}"
+            of_nearest = catalog.values(snapshot, match.image, lower, check)
+            values = values_of(match.entity) | of_nearest
             if query.has_comments:
-                values[COMMENTS] = comment(match, snapshot.code_length, common[Element.CHANCE_EXPECTATION])
+                values[COMMENTS] = comment(match, snapshot.code_length, chance)
             yield values, self._retrieve_ae_title, common | similarity_elements(query.level, match)
 
     def _ordinary(self, snapshot: Snapshot, query: Query, check: catalog.Check, window: slice | None) -> Iterator[Row]:
@@ -218,50 +222,28 @@ class Finder:
         entities = list(islice(catalog.find(snapshot, query.level, query.keys, check), part.start, part.stop))
         if window is None and len(entities) > most:
             raise Refusal(Status.OUT_OF_RESOURCES, "too many matches: narrow query")
+        values_of = self._values(snapshot, query, check)
         for entity in entities:
-            values = catalog.values(snapshot, entity, query.keys, check)
-            yield values, self._retrieve_ae_title, {}
+            yield values_of(entity), self._retrieve_ae_title, {}
 
-    def _values(self, snapshot: Snapshot, query: Query, match: Match, check: catalog.Check) -> dict[str, str]:
-        """Values of keys of the level and above come from the entity, of keys below it from its nearest image."""
-        upper = LEVELS.index(query.level)
-        own = [keyword for keyword in query.keys if LEVELS.index(LEVEL_OF[keyword]) <= upper]
-        lower = [keyword for keyword in query.keys if keyword not in own]
-        values = catalog.values(snapshot, match.entity, own, check)
-        return values | catalog.values(snapshot, match.image, lower, check)
-
-    def _common(self, snapshot: Snapshot, query: Query, question: Question, found: LookAlikes) -> dict[Element, str]:
-        """Elements that are the same in every response: the question as understood, and the state of the index."""
-        distance = question.maximum_distance
-        examples = {
-            element: "\\".join(question.examples) if level == question.example_level else ""
-            for element, level in EXAMPLE_KINDS.items()
-        }
-        return examples | {
-            Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
-            Element.EXAMPLE_REGION: "\\".join(map(str, question.region or ())),
-            Element.REGION_SOURCE: found.region_source,
-            Element.MAXIMUM_MATCHES: str(question.maximum_matches),
-            Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
-            Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
-            Element.AGGREGATION: str(question.aggregation),
-            Element.MODEL_IDENTIFIER: self.retriever.model,
-            Element.INDEX_SNAPSHOT: snapshot.identifier,
-            Element.RANKING: str(found.ranking),
-            Element.DISTINCT: str(question.distinct),
-            Element.CODE_LENGTH: str(snapshot.code_length),
-            Element.COVERAGE: self._coverage() if Element.COVERAGE in query.returned else "",
-            Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
-        }
-
-    def _coverage(self) -> str:
-        """COMPLETE if every received instance is indexed; this looks through the spool."""
-        return "BACKFILLING" if self.retriever.spool.depth() else "COMPLETE"
+    def _values(self, snapshot: Snapshot, query: Query, check: catalog.Check) -> Callable[[Entity], dict[str, str]]:
+        """Function that returns the values of an entity for a response: those of its level and of those above."""
+        own = _keys_of(query, at_or_above(query.level))
+        if not query.returns_availability:
+            return lambda entity: catalog.values(snapshot, entity, own, check)
+        availability = self._availability.within(snapshot, check)
+        return lambda entity: (
+            catalog.values(snapshot, entity, own, check) | {INSTANCE_AVAILABILITY: availability(entity)}
+        )
 
     @property
     def _retrieve_ae_title(self) -> str:
         """Values of Retrieve AE Title: never the sender, which may be a modality or a tool that serves no retrieval."""
         return "\\".join(self.settings.retrieve_ae_titles)
+
+
+def _keys_of(query: Query, levels: Collection[Level]) -> list[str]:
+    return [keyword for keyword in query.keys if LEVEL_OF[keyword] in levels]
 
 
 def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool], *, implicit: bool) -> Iterator[bytes]:
@@ -273,7 +255,7 @@ def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool],
         yield encoder.encode(*row)
 
 
-def _bounded(rows: Iterator[Row]) -> Iterator[Row]:
+def _bounded(rows: Iterable[Row]) -> Iterator[Row]:
     """The rows, up to the limit of their text; A700 beyond it."""
     size = 0
     for row in rows:

@@ -14,10 +14,11 @@ from pydicom.tag import BaseTag
 from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, RETURN_ONLY, UNIQUE, at_or_above, tag_of
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
+from node.options.access import Disclosure
 from node.query.matching import Key, read_keys
 from node.query.paging import PAGING, RECORD_KEY, RecordPage, read_page
 from node.query.question import EXAMPLE_KINDS, KEYS, Question, read_question
-from node.query.rules import STUDY_ROOT, QueryRules
+from node.query.rules import STUDY_ROOT, QueryRules, permitted_question, permitted_texts
 from storage.folding import PADDING
 from storage.record import LEVELS, Level
 
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 CONTROL = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel"})
 """Elements that say how a request is to be read; they are no keys."""
 RETRIEVE_AE_TITLE = "RetrieveAETitle"
-"""Attribute of no level, returned and not matched. Instance Availability is not even returned: the node holds no
-objects to be retrieved."""
+INSTANCE_AVAILABILITY = "InstanceAvailability"
+"""Attributes of no level, returned and not matched; the second only where the node keeps objects to be retrieved."""
 
 COMMENTS = "PatientComments"
 """Attribute in which look-alikes have their rank, for clients that drop private elements. The node keeps no value of
@@ -64,6 +65,10 @@ class Query:
         The page that is wanted of a Repository Query, None in any other.
     has_comments
         True if look-alikes are to say their rank in Patient Comments.
+    returns_availability
+        True if Instance Availability is returned.
+    disclosure
+        What the caller may see of patients.
     """
 
     level: Level
@@ -75,6 +80,8 @@ class Query:
     block: int
     page: RecordPage | None = None
     has_comments: bool = False
+    returns_availability: bool = False
+    disclosure: Disclosure = Disclosure.FULL
 
 
 def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
@@ -90,34 +97,50 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     Raises
     ------
     Refusal
-        A900: level missing or not of this model, contradictory or missing keys, a value that cannot be read. By the
-        rules also a query that needs relational queries, or has a key that is not supported.
+        0124: the caller has no right to it, or would learn from it what it may not see. A900: level missing or not of
+        this model, contradictory or missing keys, a value that cannot be read. By the rules also a query that needs
+        relational queries, or has a key that is not supported.
     """
     block = _readable_block(identifier)
     level = _level(identifier, patient_root=rules.patient_root)
-    question = read_question(block)
+    question = permitted_question(read_question(block), block, rules)
     if question is None and rules.example_mandatory:
-        example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
-        raise Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
+        raise _no_example(block)
     page = _page(identifier, question, block, rules)
-    levels = LEVELS if question is not None else at_or_above(level)
-    commented = (COMMENTS,) if question is not None or rules.is_view else ()
-    texts, unsupported = _texts(identifier, levels, commented, page)
+    only_returned, levels = _only_returned(question, page, rules), at_or_above(level) if question is None else LEVELS
+    texts, unsupported = _texts(identifier, levels, only_returned, page)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
     if unsupported and rules.refuses_unsupported:
         raise Refusal(Status.DATA_SET_MISMATCH, "this key is not matched or not returned here", unsupported[0])
     return Query(
         level=level,
-        keys=read_keys(texts, rules),
+        keys=read_keys(permitted_texts(texts, rules), rules),
         returned=tuple(element for element in Element if element in block) if question else (),
         question=question,
         unsupported=tuple(unsupported),
         character_set=_text(identifier.get("SpecificCharacterSet", "")),
         block=block.block or FIRST_BLOCK,
         page=page,
-        has_comments=bool(commented) and tag_of(COMMENTS) in identifier,
+        has_comments=COMMENTS in only_returned and COMMENTS in identifier,
+        returns_availability=INSTANCE_AVAILABILITY in only_returned and INSTANCE_AVAILABILITY in identifier,
+        disclosure=rules.caller.disclosure,
     )
+
+
+def _no_example(block: PrivateBlock) -> Refusal:
+    example = block.tag(Element.EXAMPLE_SOP_INSTANCE_UID)
+    return Refusal(Status.DATA_SET_MISMATCH, "this SOP class needs an example UID", example)
+
+
+def _only_returned(question: Question | None, page: RecordPage | None, rules: QueryRules) -> set[str]:
+    """Keywords of no level, which are returned in answer to this request and never matched."""
+    return {
+        RETRIEVE_AE_TITLE,
+        *((RECORD_KEY,) if page is not None else ()),
+        *((COMMENTS,) if question is not None or rules.is_view else ()),
+        *((INSTANCE_AVAILABILITY,) if rules.returns_availability else ()),
+    }
 
 
 def _readable_block(identifier: Dataset) -> PrivateBlock:
@@ -176,16 +199,15 @@ def _names_one(text: str) -> bool:
 
 
 def _texts(
-    identifier: Dataset, levels: Iterable[Level], commented: Iterable[str], page: RecordPage | None
+    identifier: Dataset, levels: Iterable[Level], only_returned: set[str], page: RecordPage | None
 ) -> tuple[dict[str, str], list[BaseTag]]:
     """Texts of the supported keys, and tags of the standard keys that are not matched or not returned.
 
     What is only returned has no text: it is no condition. A sequence is never looked into, for none is kept.
     """
-    texts, unsupported = {}, []
-    supported = {keyword for level in levels for keyword in (*ATTRIBUTES[level], *COMPUTED[level])}
     ignored = CONTROL if page is None else CONTROL | PAGING
-    returned = {*supported, RETRIEVE_AE_TITLE, *commented, *([] if page is None else [RECORD_KEY])}
+    supported = {keyword for level in levels for keyword in (*ATTRIBUTES[level], *COMPUTED[level])}
+    returned, texts, unsupported = supported | only_returned, {}, []
     for tag in list(identifier.keys()):
         if tag.is_private or tag.element == 0 or (keyword := keyword_for_tag(tag)) in ignored:
             continue

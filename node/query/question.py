@@ -1,8 +1,11 @@
 """Queries by example, read from the private elements of an identifier."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from pydicom.tag import BaseTag
 
 from hashing.ranking_scores import Ranking
 from node.dicom.private import FIRST_BLOCK, Element, PrivateBlock
@@ -101,6 +104,20 @@ def read_question(block: PrivateBlock) -> Question | None:
     return _read(block, given[0])
 
 
+def checked_region(corners: Sequence[int], offending: BaseTag | None = None) -> tuple[int, int, int, int]:
+    """First column, first row, last column and last row, if these enclose something.
+
+    Raises
+    ------
+    Refusal
+        C106: they do not, or begin outside any image.
+    """
+    left, top, right, bottom = corners
+    if not (1 <= left <= right and 1 <= top <= bottom):
+        raise Refusal(Status.REGION_OUTSIDE, "region is empty or begins outside the image", offending)
+    return left, top, right, bottom
+
+
 def _read(block: PrivateBlock, kind: Element) -> Question:
     examples = block.values(kind)
     if len(examples) > (MAX_EXAMPLES if kind == Element.EXAMPLE_SOP_INSTANCE_UID else 1):
@@ -164,11 +181,7 @@ def _region(block: PrivateBlock, kind: Element, examples: int, frames: int) -> t
         raise _refusal("four whole numbers expected: column, row, column, row", block, Element.EXAMPLE_REGION)
     if kind != Element.EXAMPLE_SOP_INSTANCE_UID or examples > 1 or frames > 1:
         raise _refusal("a region needs exactly one example image, or frame of it", block, Element.EXAMPLE_REGION)
-    left, top, right, bottom = map(int, texts)
-    if not (1 <= left <= right and 1 <= top <= bottom):
-        comment = "region is empty or begins outside the image"
-        raise Refusal(Status.REGION_OUTSIDE, comment, block.tag(Element.EXAMPLE_REGION))
-    return left, top, right, bottom
+    return checked_region([int(text) for text in texts], block.tag(Element.EXAMPLE_REGION))
 
 
 def _exclusions(block: PrivateBlock) -> frozenset[Exclusion]:

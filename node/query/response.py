@@ -1,7 +1,7 @@
 """Response identifiers of C-FIND as bytes: what they hold, and in which character set (PS3.4 C.4.1.1.3.2)."""
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pydicom.charset import convert_encodings, custom_encoders, encode_string, python_encoding
@@ -9,12 +9,16 @@ from pydicom.datadict import dictionary_VR
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import VR
 
+from node.access.disclosure import Discloser
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
-from node.query.identifier import COMMENTS, RETRIEVE_AE_TITLE, Query
+from node.options.access import Disclosure
+from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
-from node.query.retriever import Match
+from node.query.question import EXAMPLE_KINDS, Question
+from node.query.retriever import LookAlikes, Match, Retriever
+from storage.database.snapshot import Snapshot
 from storage.record import Level
 
 UTF_8: Final = "ISO_IR 192"
@@ -24,6 +28,14 @@ LENGTH_16, LENGTH_32 = struct.Struct("<H"), struct.Struct("<I")
 MAX_SHORT: Final = 0xFFFF
 """Longest value of a 16-bit length field; a longer value is written as UN (PS3.5 section 6.2.2)."""
 LEVEL: Final = "QueryRetrieveLevel"
+
+
+Row = tuple[dict[str, str], str, dict[Element, str]]
+"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
+
+BEST_MATCHES: Final = (Element.BEST_MATCH_SOP_INSTANCE_UID, Element.BEST_MATCH_SERIES_INSTANCE_UID)
+EXACT: Final = (Element.RANKING_SCORE, Element.CHANCE_EXPECTATION)
+"""Elements from which the distance could be computed again."""
 
 
 class Field(NamedTuple):
@@ -41,6 +53,13 @@ class Field(NamedTuple):
     name: str | Element
     vr: VR
     head: bytes
+
+
+def disclosed(rows: Iterable[Row], disclosure: Disclosure, code_length: int) -> Iterator[Row]:
+    """Yield the rows of one answer, masked."""
+    discloser = Discloser(disclosure, code_length)
+    for values, retrieve_ae_title, similarity in rows:
+        yield discloser.attributes(values), retrieve_ae_title, _similarity(discloser, similarity)
 
 
 class ResponseEncoder:
@@ -108,11 +127,43 @@ class ResponseEncoder:
         return field.head[:4] + b"UN\0\0" + LENGTH_32.pack(len(value)) + value
 
 
-def comment(match: Match, code_length: int, expectation: str) -> str:
+def comment(match: Match, code_length: int, expectation: float | None) -> str:
     """A look-alike's rank and distance as a text for people, which sorts by rank; `expectation` is that of chance."""
-    chance = " No closer than chance." if expectation and float(expectation) >= 1 else ""
+    chance = " No closer than chance." if expectation is not None and expectation >= 1 else ""
     apart = f"{match.distance:g} of {code_length} bits apart"
     return f"Look-alike {match.rank:03d}, {apart}: not the examination asked about.{chance}"
+
+
+def common_elements(
+    snapshot: Snapshot, query: Query, question: Question, found: LookAlikes, retriever: Retriever
+) -> dict[Element, str]:
+    """Elements that are the same in every response: the question as understood, and the state of the index."""
+    distance = question.maximum_distance
+    examples = {
+        element: "\\".join(question.examples) if level == question.example_level else ""
+        for element, level in EXAMPLE_KINDS.items()
+    }
+    return examples | {
+        Element.EXAMPLE_FRAME_NUMBER: "\\".join(map(str, question.frames)),
+        Element.EXAMPLE_REGION: "\\".join(map(str, question.region or ())),
+        Element.REGION_SOURCE: found.region_source,
+        Element.MAXIMUM_MATCHES: str(question.maximum_matches),
+        Element.MAXIMUM_DISTANCE: "" if distance is None else str(distance),
+        Element.EXCLUDE: "\\".join(sorted(question.exclusions)),
+        Element.AGGREGATION: str(question.aggregation),
+        Element.MODEL_IDENTIFIER: retriever.model,
+        Element.INDEX_SNAPSHOT: snapshot.identifier,
+        Element.RANKING: str(found.ranking),
+        Element.DISTINCT: str(question.distinct),
+        Element.CODE_LENGTH: str(snapshot.code_length),
+        Element.COVERAGE: _coverage(retriever) if Element.COVERAGE in query.returned else "",
+        Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
+    }
+
+
+def _coverage(retriever: Retriever) -> str:
+    """COMPLETE if every received instance is indexed; this looks through the spool."""
+    return "BACKFILLING" if retriever.spool.depth() else "COMPLETE"
 
 
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
@@ -136,7 +187,8 @@ def _elements(query: Query) -> Iterable[tuple[BaseTag, str | Element, VR]]:
     """Tag, name and VR of each element that responses to a query may hold."""
     record_key = (RECORD_KEY,) if query.page is not None and query.page.returns_keys else ()
     comments = (COMMENTS,) if query.has_comments else ()
-    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *comments):
+    availability = (INSTANCE_AVAILABILITY,) if query.returns_availability else ()
+    for keyword in (*query.keys, LEVEL, RETRIEVE_AE_TITLE, *record_key, *availability, *comments):
         yield tag_of(keyword), keyword, VR(dictionary_VR(tag_of(keyword)))
     yield Tag(GROUP, query.block), CREATOR, VR.LO
     for element in query.returned:
@@ -200,3 +252,14 @@ def _fits(character: str, encoding: str) -> bool:
 def _decimal(score: float) -> str:
     """VR DS (PS3.5 section 6.2)."""
     return f"{score:.6f}".rstrip("0").rstrip(".")
+
+
+def _similarity(discloser: Discloser, elements: dict[Element, str]) -> dict[Element, str]:
+    if discloser.is_full or not elements:
+        return elements
+    masked = elements | dict.fromkeys(EXACT, "")
+    masked |= {element: discloser.uid(elements[element]) for element in BEST_MATCHES if element in elements}
+    distance = float(elements[Element.HAMMING_DISTANCE])
+    masked[Element.HAMMING_DISTANCE] = str(round(discloser.distance(distance)))
+    masked[Element.SIMILARITY_SCORE] = f"{discloser.score(distance, 0):g}"
+    return masked

@@ -1,6 +1,6 @@
 """Look-alikes: from a query by example to ranked matches."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,11 +13,12 @@ from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
-from node.query.answers import distinct
+from node.query.answers import distinct, exclude
 from node.query.catalog import Check, descendants, go_on
-from node.query.question import MAX_EXAMPLES, Exclusion, Question
+from node.query.question import MAX_EXAMPLES, Question
+from storage.database import columns
 from storage.database.database import Snapshot
-from storage.record import LEVELS, Entity, Level, Record
+from storage.record import Entity, Level, Record
 from storage.search.index import Aggregation, Filter, Hit, IndexView
 from storage.search.rerank import rerank
 from storage.spool.queue import Spool
@@ -40,7 +41,7 @@ class Match:
     entity
         The matching study, series or image; `image` is its nearest image and `frame` the 0-based frame in it.
     ranking_score
-        0 to 1: the score by which ASYMMETRIC or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
+        0 to 1: the score by which ASYMMETRIC, OUTPUTS or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
     duplicates
         Number of near-duplicates folded into the match; None if the question did not ask for distinct matches.
     """
@@ -67,6 +68,8 @@ class LookAlikes:
         What the order comes from: distance, or a score of the nearest by distance.
     queries
         Number of codes of the example.
+    modality
+        Modality of the example, for what chance would give; None for a part of an image, or if it is not known.
     region_source
         Pixels that the example's region was taken from: ORIGINAL or PREVIEW; "" for a whole image.
     """
@@ -75,7 +78,13 @@ class LookAlikes:
     candidates: int | None
     ranking: Ranking = Ranking.HAMMING
     queries: int = 1
+    modality: str | None = None
     region_source: str = ""
+
+    @property
+    def pairs(self) -> int | None:
+        """Number of pairs of a candidate and an image of the example; None if they were not counted."""
+        return None if self.candidates is None else self.candidates * self.queries
 
 
 class Retriever:
@@ -128,7 +137,8 @@ class Retriever:
         check()
         queries, outputs = self._queries(snapshot, question, records)
         where = exclude(snapshot, records, question, level, where)
-        return self.nearest(snapshot, queries, question, level, where, outputs, count=count)
+        found = self.nearest(snapshot, queries, question, level, where, outputs, count=count)
+        return replace(found, modality=columns.modality(records[0].series))
 
     def nearest(
         self,
@@ -252,30 +262,6 @@ def _match(
     return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates)
 
 
-def exclude(snapshot: Snapshot, records: Iterable[Record], question: Question, level: Level, where: Filter) -> Filter:
-    """The filter, without the entities that the question excludes.
-
-    SELF is the example, or the entity of the answer's level that holds it: a study is not its own look-alike.
-    Two studies without a Patient ID are not known to be one patient's; PATIENT then excludes the study. An issuer that
-    one sender leaves out makes no other patient.
-    """
-    records = list(records)
-    excluded = {Level[name] for name in ("SERIES", "STUDY", "PATIENT") if Exclusion[name] in question.exclusions}
-    if Exclusion.SELF in question.exclusions:
-        excluded.add(min(level, question.example_level, key=LEVELS.index))
-    changes: dict[str, object] = {}
-    for whole in excluded:
-        before = getattr(where, _EXCLUDED[whole]) or frozenset()  # by the other keys of the request
-        uids = frozenset(record.uids[whole] for record in records)
-        if whole is Level.PATIENT:
-            uids = uids.union(*map(snapshot.possible_patients, uids))
-        changes[_EXCLUDED[whole]] = before | uids
-    if Exclusion.DUPLICATE in question.exclusions:
-        digests = [snapshot.pixel_digest(record.sop_instance_uid) for record in records]
-        changes["excluded_digests"] = frozenset(digest for digest in digests if digest is not None)
-    return replace(where, **changes)  # type: ignore[arg-type]
-
-
 def spread(items: Sequence[str], most: int) -> list[str]:
     """At most `most` items, evenly spaced, with the first and the last."""
     if len(items) <= most:
@@ -283,12 +269,6 @@ def spread(items: Sequence[str], most: int) -> list[str]:
     return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-_EXCLUDED = {
-    Level.PATIENT: "excluded_patients",
-    Level.STUDY: "excluded_studies",
-    Level.SERIES: "excluded_series",
-    Level.IMAGE: "excluded_instances",
-}
 _ELEMENTS = {
     Level.IMAGE: Element.EXAMPLE_SOP_INSTANCE_UID,
     Level.SERIES: Element.EXAMPLE_SERIES_INSTANCE_UID,

@@ -56,6 +56,8 @@ class SimilarCase:
         The picture, letterboxed; None where none is kept.
     may_show_identity
         True if text that names the patient may be part of the picture.
+    expectation
+        Number of images that chance would put as near; None if it is not known.
     is_patient_known
         False if it has no Patient ID, or the example has none: then nothing tells that the patients differ.
     """
@@ -72,7 +74,13 @@ class SimilarCase:
     edges: EdgeLabels = EdgeLabels()
     preview: NDArray[np.uint8] | None = None
     may_show_identity: bool = False
+    expectation: float | None = None
     is_patient_known: bool = True
+
+    @property
+    def is_chance(self) -> bool:
+        """True if chance would put an image as near: the case is no closer than that."""
+        return self.expectation is not None and self.expectation >= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +122,14 @@ class Answer:
     reason: str = ""
     note: str = ""
 
+    @property
+    def chance_note(self) -> str:
+        """Sentence that names the cases that are no closer than chance, by their ranks; "" if there are none."""
+        ranks = ", ".join(str(case.rank) for case in self.cases if case.is_chance)
+        return f"No closer than chance would put some image: rank {ranks}." if ranks else ""
+
     def uid(self, kind: str, number: int = 1) -> str:
-        """UID of a result: the same for the same question, snapshot and reason, so that a repeat is no new object.
+        """UID of a result: the same for the same question, snapshot, reason and chance: a repeat is no new object.
 
         Parameters
         ----------
@@ -126,7 +140,8 @@ class Answer:
         ----------
         UUID-derived UIDs: PS3.5 annex B.2.
         """
-        parts = (self.question, self.model, self.snapshot, self.reason, kind, str(number))
+        chance = [f"{case.rank}:{case.expectation}" for case in self.cases if case.expectation is not None]
+        parts = (self.question, self.model, self.snapshot, self.reason, *chance, kind, str(number))
         return f"2.25.{uuid.uuid5(NAMESPACE, chr(0).join(parts)).int}"
 
 

@@ -1,6 +1,6 @@
 """Look-alikes as result objects show them, from the matches and the database; nothing here names a patient."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from node.query.retriever import Match
@@ -18,7 +18,10 @@ DIGITS: Final = frozenset("0123456789")
 
 
 def similar_cases(
-    snapshot: Snapshot, matches: Sequence[Match], example_patients: Collection[str]
+    snapshot: Snapshot,
+    matches: Sequence[Match],
+    example_patients: Collection[str],
+    expected: Callable[[float], float | None] = lambda _distance: None,
 ) -> Iterator[SimilarCase]:
     """Yield each match as a case.
 
@@ -26,6 +29,8 @@ def similar_cases(
     ----------
     example_patients
         Patient keys of the example.
+    expected
+        Number of candidates that chance would put within a distance; None where that is not known.
     """
     example_known = all(map(names_a_patient, example_patients))
     for match in matches:
@@ -44,6 +49,7 @@ def similar_cases(
             edges=EdgeLabels(*edge_letters(*(attributes.get(name, "") for name in ORIENTATIONS))),
             preview=snapshot.preview(image.uid, match.frame),
             may_show_identity=may_show_identity(attributes),
+            expectation=expected(match.distance),
             is_patient_known=example_known and names_a_patient(image.uids[Level.PATIENT]),
         )
 

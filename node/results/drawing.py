@@ -67,12 +67,14 @@ def draw_sheet(answer: Answer, cases: Sequence[SimilarCase], page: str, notes: S
 
 
 def caption(case: SimilarCase) -> tuple[str, str, str]:
-    """Lines below a picture: rank and distance; modality, side and view; age decade, sex, year."""
+    """Lines below a picture: rank, distance and whether chance gives as much; modality, side and view; the person."""
+    no_id = "" if case.is_patient_known else "no ID"
     person = [f"age {case.age_decade}" if case.age_decade else "", case.sex, case.year]
+    near = f"#{case.rank}  {case.distance:g} bits, as by chance" if case.is_chance else ""
     return (
-        f"#{case.rank}  {case.distance:g} bits apart" + ("" if case.is_patient_known else ", no ID"),
+        near or ", ".join(filter(None, (f"#{case.rank}  {case.distance:g} bits apart", no_id))),
         " ".join(filter(None, (case.image.modality, case.laterality, case.view))) or "modality unknown",
-        ", ".join(filter(None, person)) or "age, sex, year unknown",
+        ", ".join(filter(None, [*person, no_id if near else ""])) or "age, sex, year unknown",
     )
 
 

@@ -27,6 +27,7 @@ from pydicom.sr.codedict import codes
 from node.results.answer import Answer, ImageReference, SimilarCase
 from node.results.coding import (
     BITS,
+    CHANCE_EXPECTATION,
     HAMMING_DISTANCE,
     MODALITIES,
     NO_UNITS,
@@ -98,7 +99,7 @@ def _content(answer: Answer) -> MeasurementReport:
     items = tree[0].ContentSequence
     measurements = next(index for index, item in enumerate(items) if item.name == codes.DCM.ImagingMeasurements)
     items.insert(measurements, _image_library(answer))
-    comment = " ".join(filter(None, (WARNING, answer.note)))
+    comment = " ".join(filter(None, (WARNING, answer.chance_note, answer.note)))
     items.append(TextContentItem(codes.DCM.Comment, comment, relationship_type=RelationshipTypeValues.CONTAINS))
     return tree
 
@@ -149,6 +150,7 @@ def _group(answer: Answer, number: int, case: SimilarCase) -> MeasurementsAndQua
             Measurement(SIMILARITY_RANK, case.rank, NO_UNITS),
             Measurement(SIMILARITY_SCORE, round(case.score, 6), NO_UNITS),
             Measurement(HAMMING_DISTANCE, case.distance, BITS),
+            *([] if case.expectation is None else [_chance(case.expectation)]),
         ],
         source_images=[
             SourceImageForMeasurementGroup(
@@ -156,6 +158,10 @@ def _group(answer: Answer, number: int, case: SimilarCase) -> MeasurementsAndQua
             )
         ],
     )
+
+
+def _chance(expectation: float) -> Measurement:
+    return Measurement(CHANCE_EXPECTATION, float(f"{expectation:.3g}"), NO_UNITS)
 
 
 def _parameters(answer: Answer) -> tuple[str, ...]:

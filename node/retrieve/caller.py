@@ -23,6 +23,14 @@ WITH_REMAINING: Final = frozenset({Status.PENDING, Status.CANCEL})
 """Statuses whose responses tell how many sub-operations remain (PS3.7 9.1.3.1.10, 9.1.4.1.7)."""
 
 
+class CallerGoneError(Exception):
+    """Nobody awaits the response any more."""
+
+
+class RetrievalCancelledError(Exception):
+    """The caller cancelled; the final response, Cancel, is still to be sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class SubOperations:
     """Numbers of C-STORE sub-operations by state; None where the source PACS does not tell."""
@@ -105,6 +113,19 @@ class RetrieveCall:
         """The one of them for instances of a SOP class in a transfer syntax, None if there is none."""
         fitting = (c for c in self.storage_contexts if c.abstract_syntax == sop_class_uid)
         return next((context for context in fitting if context.transfer_syntax[0] == transfer_syntax), None)
+
+    def check_takes_instances(self) -> None:
+        """Raise a refusal (A702) if the caller of a C-GET takes no instances on its association."""
+        if not self.storage_contexts:
+            comment = "propose storage classes with the SCP role: none was"
+            raise Refusal(Status.SUBOPERATIONS_NOT_PERFORMED, comment)
+
+    def check(self) -> None:
+        """Raise CallerGoneError or RetrievalCancelledError if the caller wants nothing more."""
+        if self.is_gone:
+            raise CallerGoneError
+        if self.is_cancelled:
+            raise RetrievalCancelledError
 
     def close(self) -> None:
         """Close the connection to the caller, who does not keep to the protocol."""

@@ -5,7 +5,7 @@ import logging
 from pydicom.uid import UID
 from pynetdicom import build_context, build_role
 
-from node.errors import Refusal, Status
+from node.errors import Status
 from node.retrieve.caller import RetrieveCall, SubOperations
 from node.retrieve.forward import Forwarder
 from node.retrieve.hidden import HiddenInstances
@@ -37,10 +37,8 @@ class GetRelay:
         CallerGoneError, RetrievalCancelledError
             See `CancelWatch`.
         """
+        call.check_takes_instances()
         storage = call.storage_contexts
-        if not storage:
-            comment = "propose storage classes with the SCP role: none was"
-            raise Refusal(Status.SUBOPERATIONS_NOT_PERFORMED, comment)
         identifier, model = call.identifier(), call.model
         if not self._hidden.remove_from(identifier):
             call.respond(Status.SUCCESS, SubOperations(completed=0, failed=0, warning=0))

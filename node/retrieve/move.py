@@ -32,7 +32,7 @@ class MoveRelay:
         CallerGoneError, RetrievalCancelledError
             See `CancelWatch`.
         """
-        destination = self._destination(call)
+        destination = move_destination(self._settings, call)
         identifier, model = call.identifier(), call.model
         if not self._hidden.remove_from(identifier):
             call.respond(Status.SUCCESS, SubOperations(completed=0, failed=0, warning=0))
@@ -45,13 +45,19 @@ class MoveRelay:
                 call.respond(response.Status, SubOperations.of(response), response.ErrorComment or "", failed)
         logger.info("C-MOVE of %s to %s ended with status %04X", call.caller, destination, response.Status)
 
-    def _destination(self, call: RetrieveCall) -> str:
-        """Destination of a request.
 
-        The PACS trusts the node, not its callers: so it is the node that must know where images may go.
-        """
-        destination = str(getattr(call.request, "MoveDestination", None) or "").strip()
-        peer = self._settings.peers.get(destination)
-        if peer is None or not peer.move_destination:
-            raise Refusal(Status.MOVE_DESTINATION_UNKNOWN, f"{destination} is no move destination in our settings")
-        return destination
+def move_destination(settings: Settings, call: RetrieveCall) -> str:
+    """AE title of the destination of a C-MOVE request.
+
+    A source PACS trusts the node, not its callers: so it is the node that must know where images may go.
+
+    Raises
+    ------
+    Refusal
+        A801: images may not be sent there.
+    """
+    destination = str(getattr(call.request, "MoveDestination", None) or "").strip()
+    peer = settings.peers.get(destination)
+    if peer is None or not peer.move_destination:
+        raise Refusal(Status.MOVE_DESTINATION_UNKNOWN, f"{destination} is no move destination in our settings")
+    return destination

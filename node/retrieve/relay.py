@@ -11,8 +11,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.errors import PeerError, Refusal, Status
 from node.query.data_set import read_data_set
-from node.retrieve.caller import RetrieveCall
-from node.retrieve.source import CallerGoneError, RetrievalCancelledError
+from node.retrieve.caller import CallerGoneError, RetrievalCancelledError, RetrieveCall
 
 logger = logging.getLogger(__name__)
 

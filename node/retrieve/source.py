@@ -16,7 +16,7 @@ from node.dicom.client import Peer, send_at_once
 from node.dicom.message_reader import InstanceStore
 from node.dicom.upper_layer import StreamingEntity, UpperLayer
 from node.errors import PeerError, Status
-from node.retrieve.caller import RetrieveCall
+from node.retrieve.caller import CallerGoneError, RetrievalCancelledError, RetrieveCall
 from node.settings import Settings
 
 CHECK_S: Final = 0.02
@@ -38,10 +38,12 @@ class SourceArchive:
     ----------
     store
         Counts refused requests, and takes instances where an association has no store of its own.
+    ae_title
+        Another archive of the table of peers; "" for the source PACS.
     """
 
-    def __init__(self, settings: Settings, store: InstanceStore) -> None:
-        self.peer, self._store = Peer.of(settings, settings.source_peer), store
+    def __init__(self, settings: Settings, store: InstanceStore, ae_title: str = "") -> None:
+        self.peer, self._store = Peer.of(settings, ae_title or settings.source_peer), store
         self._answer_s, self._silence_s = settings.peer_timeout_s, settings.retrieve_timeout_s
 
     @contextmanager
@@ -93,6 +95,7 @@ class SourceArchive:
         options: Any = {
             "max_pdu": peer.maximum_pdu_size,
             "ext_neg": list(negotiation),
+            "tls_args": peer.tls,
             "evt_handlers": [(evt.EVT_CONN_OPEN, send_at_once)],
         }
         association = entity.associate(peer.host, peer.port, contexts, peer.ae_title, **options)
@@ -129,14 +132,6 @@ class SourceArchive:
                 raise PeerError(f"association with source PACS {self.peer.ae_title} lost")
             status = response.Status
             yield response
-
-
-class CallerGoneError(Exception):
-    """Nobody awaits the response any more."""
-
-
-class RetrievalCancelledError(Exception):
-    """The caller cancelled, and the source PACS did not end in time."""
 
 
 class CancelWatch:

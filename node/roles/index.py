@@ -5,10 +5,11 @@ from functools import partial
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
+from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
-from node.home import open_for_writing, open_spool
+from node.home import open_for_writing, open_objects, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.roles.threads import vital_thread
@@ -23,8 +24,12 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
     spool = open_spool(settings)
-    indexer = Indexer(settings, spool, database, encoder)
-    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, indexer.writing)
+    objects = open_objects(settings)
+    if not objects.is_counted:
+        objects.repair()
+    trail = AuditTrail(settings, "index")
+    indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
+    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, objects, indexer.writing)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()
@@ -36,3 +41,4 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("examples", stop, partial(service.run, stop)),
     ):
         indexer.run(stop, progress=heartbeat.renew)
+    trail.close()

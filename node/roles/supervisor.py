@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final
 
+from node.access.audit_trail import AuditTrail
 from node.errors import SettingsError
 from node.home import make_private, open_for_writing
 from node.processes import Role, RoleState, node_lock, processes, role_state, silence_limit_s, start_command, title
@@ -91,11 +92,15 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self.stop.set())
             welcome = Thread(target=_try, args=[on_ready], name="welcome", daemon=True)
+            trail = AuditTrail(self.settings, "supervisor")
+            trail.started()
             try:
                 self._keep_all_running(welcome)
             finally:
                 self.stop.set()
                 self._end_all()
+                trail.started(stopped=True)
+                trail.close()
                 if welcome.is_alive():  # it leaves no bar half drawn and no temporary file
                     welcome.join(GRACE_S)
 
@@ -110,12 +115,19 @@ class Supervisor:
             if now - self._polled_s > ASLEEP_S:
                 self._awake_since_s = now
             self._polled_s = now
+            self._add_needed()
             for child in self.children:
                 self._keep_running(child, now, first=not ready)
             if not ready and self.is_ready():
                 ready = True
                 welcome.start()
             self.stop.wait(POLL_S)
+
+    def _add_needed(self) -> None:
+        """Add roles that were not needed at the start: the first job that is planned by command needs `pull`."""
+        known = {(child.role, child.number) for child in self.children}
+        needed = ((role, number) for role in self._roles for number in processes(self.settings, role))
+        self.children += [Child(*one) for one in needed if one not in known]
 
     def _keep_running(self, child: Child, now: float, *, first: bool) -> None:
         if child.process is not None and (code := child.process.poll()) is not None:

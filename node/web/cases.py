@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from enum import StrEnum
 
+from node.access.disclosure import Discloser
+from node.query.question import Question
 from node.query.retriever import LookAlikes, Match
 from storage.database import columns
 from storage.database.snapshot import Snapshot
@@ -26,15 +28,15 @@ class Patient(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-def case(image: Entity, frame: int) -> dict[str, object]:
+def case(image: Entity, frame: int, discloser: Discloser) -> dict[str, object]:
     """JSON value of one frame of an image; `frame` counts from 1."""
-    attributes = image.attributes
+    attributes = discloser.attributes(image.attributes)
     age, day = columns.age_years(attributes), columns.study_date(attributes)
     return {
-        "uid": image.uid,
+        "uid": discloser.uid(image.uid),
         "frame": frame,
-        "series_uid": image.uids[Level.SERIES],
-        "study_uid": image.uids[Level.STUDY],
+        "series_uid": discloser.uid(image.uids[Level.SERIES]),
+        "study_uid": discloser.uid(image.uids[Level.STUDY]),
         "modality": columns.modality(attributes),
         "body_part": columns.body_part(attributes),
         "sex": columns.SEXES[columns.sex(attributes)],
@@ -47,30 +49,53 @@ def case(image: Entity, frame: int) -> dict[str, object]:
 
 def answer_value(
     snapshot: Snapshot,
-    example: Entity,
-    frame: int,
+    question: Question,
+    example: dict[str, object],
     look_alikes: LookAlikes,
-    expectation: Callable[[float], float | None],
+    match_value: Callable[[Match], dict[str, object]],
 ) -> dict[str, object]:
     """JSON value of the look-alikes of one image.
 
     Parameters
     ----------
-    frame
-        The frame that is shown of the example, counted from 1.
-    expectation
-        Number of candidates that chance puts within a distance; None where it is not known.
+    example
+        JSON value of the image, as `case` makes it.
+    match_value
+        Gives the JSON value of a match.
     """
     return {
-        "example": case(example, frame),
+        "example": example,
         "candidates": look_alikes.candidates,
         "code_length": snapshot.code_length,
         "model": snapshot.model,
         "snapshot": snapshot.identifier,
         "ranking": look_alikes.ranking,
-        "matches": [
-            {**_match(example, match), "chance": _rounded(expectation(match.distance))} for match in look_alikes.matches
-        ],
+        "distinct": question.distinct,
+        "region": question.region,
+        "region_source": look_alikes.region_source or None,
+        "matches": [match_value(match) for match in look_alikes.matches],
+    }
+
+
+def match_value(example: Entity, match: Match, expectation: float | None, discloser: Discloser) -> dict[str, object]:
+    """JSON value of one look-alike.
+
+    Parameters
+    ----------
+    expectation
+        Number of candidates that chance would put as near; None where that is not known.
+    """
+    score, exact = (match.ranking_score, expectation) if discloser.is_full else (None, None)
+    return {
+        **case(match.image, match.frame + 1, discloser),
+        "rank": match.rank,
+        "distance": discloser.distance(match.distance),
+        "score": round(discloser.score(match.distance, match.score), 6),
+        "ranking_score": None if score is None else round(score, 6),
+        "duplicates": match.duplicates,
+        "expectation": None if exact is None else float(f"{exact:.3g}"),
+        "no_closer_than_chance": expectation is not None and expectation >= 1,
+        "patient": patient(example, match.image),
     }
 
 
@@ -101,19 +126,3 @@ def whole_number(text: str) -> int:
     """Value of an IS (PS3.5 6.2), 0 where there is none."""
     digits = text.strip().removeprefix("+")
     return int(digits) if digits.removeprefix("-").isdecimal() else 0
-
-
-def _match(example: Entity, match: Match) -> dict[str, object]:
-    return {
-        **case(match.image, match.frame + 1),
-        "rank": match.rank,
-        "distance": match.distance,
-        "score": round(match.score, 6),
-        "ranking_score": _rounded(match.ranking_score),
-        "duplicates": match.duplicates,
-        "patient": patient(example, match.image),
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)

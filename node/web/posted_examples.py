@@ -14,6 +14,7 @@ from node.examples.search import ENCODING_S, ExampleSearch
 from node.query.question import Question
 from node.query.retriever import Retriever
 from node.settings import Settings
+from storage.database import columns
 
 SUFFIXES: Final = {"application/dicom": ".dcm", "image/png": ".png", "image/jpeg": ".jpg"}
 """Suffix of the file by the media type that its sender names."""
@@ -61,9 +62,10 @@ class PostedExamples:
         except ServiceDownError as error:
             raise Refusal(Status.OUT_OF_RESOURCES, f"example cannot be encoded: {error}") from error
 
-    def search(self, encoded: EncodedExample, question: Question) -> ExampleSearch:
-        """Search by what a file was encoded to."""
+    def search(self, encoded: EncodedExample, question: Question, modality: str = "") -> ExampleSearch:
+        """Search by what a file was encoded to; parameters are those of `encode`."""
         assert encoded.prepared is not None, "it was a file"
         record, digest = encoded.prepared.record, None if question.region else encoded.prepared.pixel_digest
+        own = columns.modality(record.series) or modality or None
         source = str(PixelSource.ORIGINAL) if question.region else ""
-        return ExampleSearch(self._retriever, record, encoded.codes, encoded.outputs, digest, source)
+        return ExampleSearch(self._retriever, record, encoded.codes, encoded.outputs, digest, own, source)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from node.ask.region_queries import region_searcher
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderBook
-from node.examples.search import RegionSearcher
-from node.home import Reading
+from node.home import Reading, open_objects
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
 from node.query.find import Finder
 from node.retrieve.fetch import ExampleFetcher
+from node.retrieve.kept import KeptObjects
 from node.retrieve.source import SourceArchive
 from node.settings import Settings
 from node.web.posted_examples import PostedExamples
@@ -28,23 +28,23 @@ class WebResources:
     ----------
     finder
         Answers searches as it does those of C-FIND.
-    by_region
-        Makes searches of regions of images.
     examples
         Makes searches of posted files.
     receiver
         Takes instances into the spool as it does those of C-STORE.
     source
         The PACS that holds the images; None if none is set.
+    kept
+        Objects that the node keeps itself.
     """
 
     settings: Settings
     reading: Reading
     finder: Finder
-    by_region: RegionSearcher
     examples: PostedExamples
     receiver: Receiver
     source: SourceArchive | None
+    kept: KeptObjects
 
     @classmethod
     def of(cls, settings: Settings, reading: Reading) -> "WebResources":
@@ -58,8 +58,8 @@ class WebResources:
         database, retriever, folder = reading.database, reading.retriever, settings.run_path / f"originals-{WEB_NUMBER}"
         by_region = region_searcher(settings, database, retriever, receiver.refusals, folder)
         finder = Finder(settings, database, retriever, fetch, by_region)
-        examples = PostedExamples(settings, retriever)
-        return cls(settings, reading, finder, by_region, examples, receiver, source)
+        kept = KeptObjects(settings, database, open_objects(settings))
+        return cls(settings, reading, finder, PostedExamples(settings, retriever), receiver, source, kept)
 
     def close(self) -> None:
         """Write what was counted."""

@@ -11,7 +11,9 @@ from PIL import Image
 
 from node.errors import Refusal, Status
 from node.examples.request import ExampleClient, ImagePair, MapKind, PairMaps, ServiceDownError
+from node.web.caller_gate import caller_of
 from node.web.media_types import choose
+from node.web.pictures import check_picture
 from node.web.resources import WebResources
 from storage.database.snapshot import Snapshot
 
@@ -51,7 +53,10 @@ class WhyService:
         Frames are counted from 1; by default the first indexed one.
         """
         media_type = choose(request, ("application/json", "image/png"))
+        disclosure = caller_of(request.scope).disclosure
         with self._database.snapshot() as snapshot:
+            for uid in (query, match):
+                check_picture(snapshot, uid, disclosure)
             images = [_preview(snapshot, uid, frame) for uid, frame in ((query, queryframe), (match, matchframe))]
         maps = self._maps(ImagePair(*images))
         if media_type == "image/png":

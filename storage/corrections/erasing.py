@@ -10,6 +10,7 @@ from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS
 from storage.database.database import Database
 from storage.database.lineage import remove_instances
+from storage.database.rejections import Rejections
 from storage.database.snapshot import Snapshot
 from storage.database.tables import Tables
 from storage.record import Level, names_a_patient, patient_id_and_issuer, patient_key
@@ -81,6 +82,14 @@ def named_studies(snapshot: Snapshot, target: ErasureTarget) -> list[str]:
     return [uid for key in named_patients(snapshot, target) for uid in snapshot.each_child(Level.PATIENT, key)]
 
 
+def named_instances(snapshot: Snapshot, target: ErasureTarget) -> set[str]:
+    """Return the SOP Instance UIDs of the stored and the rejected instances that a target names."""
+    studies = set(named_studies(snapshot, target))
+    series = [child for study in studies for child in snapshot.each_child(Level.STUDY, study)]
+    stored = {uid for one in series for uid in snapshot.each_child(Level.SERIES, one)}
+    return stored.union(uid for uid, _ in _rejected(snapshot.rejections, target, studies))
+
+
 def erase(database: Database, target: ErasureTarget) -> Erased:
     """Erase what a target names, all or nothing; erasing what is not there changes nothing.
 
@@ -95,7 +104,7 @@ def erase(database: Database, target: ErasureTarget) -> Erased:
         instances = [child for one in series for child in tables.children(Level.SERIES, one)]
         rows = remove_instances(tables, instances)
         _blank(tables, rows)
-        rejected = list(_rejections(tables, target, studies))
+        rejected = list(_rejected(tables.rejections, target, studies))
         for uid in {*studies, target.study_instance_uid}:
             tables.rejections.expect(uid, [])
         for uid, study in rejected:
@@ -116,10 +125,10 @@ def _blank(tables: Tables, rows: NDArray[np.int64]) -> None:
     tables.set_counter("compactions", tables.counter("compactions") + 1)  # no segment that is being built is named
 
 
-def _rejections(tables: Tables, target: ErasureTarget, studies: Iterable[str]) -> Iterable[tuple[str, str]]:
+def _rejected(rejections: Rejections, target: ErasureTarget, studies: Iterable[str]) -> Iterable[tuple[str, str]]:
     """Yield SOP and Study Instance UID of the rejected instances that a target names."""
-    for uid, rejection in list(tables.rejections.all()):
-        item, study = tables.rejections.withheld(uid), rejection.study_instance_uid
+    for uid, rejection in list(rejections.all()):
+        item, study = rejections.withheld(uid), rejection.study_instance_uid
         patient = "\\" if item is None else item.record.patient_key
         if study in studies or target.names(study, patient):
             yield uid, study

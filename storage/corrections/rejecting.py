@@ -12,6 +12,7 @@ from storage.database.blocks import CODES
 from storage.database.database import Database
 from storage.database.lineage import remove_instances, stored_record
 from storage.database.rejections import RejectedInstance, Title
+from storage.database.snapshot import Snapshot
 from storage.database.tables import Tables
 from storage.item import Item
 from storage.record import Level
@@ -88,6 +89,12 @@ def reject_references(
         gone.append(ordinal)
     remove_instances(tables, gone)
     return len(gone)
+
+
+def may_return(snapshot: Snapshot, sop_instance_uid: str) -> bool:
+    """True if an instance is stored, or kept out of the answers so that it can be restored."""
+    is_stored = snapshot.ordinal(Level.IMAGE, sop_instance_uid) is not None
+    return is_stored or snapshot.rejections.is_withheld(sop_instance_uid)
 
 
 def restore(database: Database, uid: str) -> Restored:

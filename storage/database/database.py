@@ -176,6 +176,15 @@ class Database:
         with self._environment.begin(buffers=True) as transaction:
             return list(problems(Tables(transaction, self._handles, self.header.layout), self.header.code_length))
 
+    def size_bytes(self) -> dict[str, int]:
+        """Disk space in bytes of each table; pages that are free again are in none."""
+        with self._environment.begin() as transaction:
+            stats = {name: transaction.stat(handle) for name, handle in self._handles.items()}
+        return {
+            name: stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+            for name, stat in stats.items()
+        }
+
     def close(self) -> None:
         """Close; no snapshot may be in use."""
         self._environment.close()

@@ -118,6 +118,10 @@ class Rejections:
         if rejection is not None and rejection.hides and (replaces or self._get(WITHHELD, uid) is None):
             self._put(WITHHELD, uid, item.to_bytes())
 
+    def is_withheld(self, sop_instance_uid: str) -> bool:
+        """True if something is kept of a hidden instance, so that it can be restored."""
+        return self._get(WITHHELD, sop_instance_uid) is not None
+
     def withheld(self, sop_instance_uid: str) -> Item | None:
         """Return the item that is kept of a hidden instance, so that it can be restored; None if none is kept."""
         found = self._get(WITHHELD, sop_instance_uid)

@@ -1,15 +1,17 @@
 """DICOM files as the body of an answer, and the frames within one (PS3.18 sections 8.7 and 10.4)."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames, get_frame
 from pydicom.uid import UID
+from starlette.exceptions import HTTPException
 
 from node.errors import Refusal, Status
+from node.retrieve.kept import KeptInstance, open_object
 
 PIECE_BYTES: Final = 1 << 16
 DICOM: Final = "application/dicom"
@@ -38,6 +40,37 @@ def multipart_files(files: Iterator[IO[bytes]], boundary: str) -> Iterator[bytes
         yield from file_pieces(file)
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode()
+
+
+def kept_files(
+    instances: Iterable[KeptInstance], transfer_syntaxes: Sequence[str], max_bytes: int
+) -> Iterator[IO[bytes]]:
+    """Yield each kept object as a DICOM file at its beginning, which is closed when the next one is asked for.
+
+    Parameters
+    ----------
+    transfer_syntaxes
+        Those that a client takes; none for whichever an object has.
+    max_bytes
+        Size above which an object is not converted.
+
+    Raises
+    ------
+    HTTPException
+        404: the object is not kept. 406: it cannot have a transfer syntax that the client takes.
+    Refusal
+        A700: it is too large to be converted.
+    """
+    for instance in instances:
+        if instance.path is None:
+            raise HTTPException(404, "the object of this instance is not kept here")
+        opened = open_object(instance.path, transfer_syntaxes, max_bytes)
+        if opened is None:
+            raise HTTPException(
+                406, "kept in another transfer syntax, which is not converted: accept transfer-syntax=*"
+            )
+        with opened[0] as file:
+            yield file
 
 
 def file_pieces(file: IO[bytes]) -> Iterator[bytes]:

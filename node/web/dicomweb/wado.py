@@ -1,4 +1,4 @@
-"""WADO-RS: instances, frames and metadata, from the source PACS; the node itself keeps none (PS3.18 section 10.4)."""
+"""WADO-RS: instances, frames and metadata, of kept objects or from the source PACS (PS3.18 section 10.4)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -14,8 +14,17 @@ from node.errors import PeerError, Refusal, Status
 from node.query import catalog
 from node.retrieve.collect import Collector
 from node.retrieve.hidden import HiddenInstances
+from node.retrieve.kept import KeptInstance
 from node.web.dicomweb.dicom_json import JsonObject, json_object
-from node.web.dicomweb.instance_files import DICOM, OCTETS, file_pieces, frames, multipart_files, new_boundary
+from node.web.dicomweb.instance_files import (
+    DICOM,
+    OCTETS,
+    file_pieces,
+    frames,
+    kept_files,
+    multipart_files,
+    new_boundary,
+)
 from node.web.dicomweb.responses import (
     INSTANCE_PATH,
     SERIES_PATH,
@@ -39,7 +48,7 @@ Target = Mapping[Level, str]
 
 
 class RetrieveService:
-    """Answers retrievals by the DICOMweb of the source PACS, or else by a C-GET from it.
+    """Answers retrievals from kept objects, by the DICOMweb of the source PACS, or else by a C-GET from it.
 
     Attributes
     ----------
@@ -89,11 +98,11 @@ class RetrieveService:
     def frames(self, request: Request, study: Uid, series: Uid, instance: Uid, frame_list: FrameList) -> Response:
         """Frames of an instance, numbered from 1, with commas between."""
         target = _target(study, series, instance)
-        sop_classes = self._sop_classes(target)
-        if self._upstream is not None:
+        sop_classes, kept = self._sop_classes(target), self._kept(target)
+        if self._upstream is not None and kept is None:
             return self._upstream.answer(request, f"{_path(target)}/frames/{frame_list}")
         numbers = [int(number) for number in frame_list.split(",")]
-        found = self._collect(target, sop_classes, _frame_syntaxes(request))
+        found = self._collect(target, sop_classes, _frame_syntaxes(request), kept)
         first = next(found)
         try:
             parts, media_type, syntax = frames(first, numbers, self._settings.max_decoded_bytes)
@@ -105,11 +114,11 @@ class RetrieveService:
         return Response(body, media_type=f'{MULTIPART}; type="{media_type}"; boundary={boundary}')
 
     def _files(self, request: Request, target: Target) -> Response:
-        sop_classes = self._sop_classes(target)
-        if self._upstream is not None:
+        sop_classes, kept = self._sop_classes(target), self._kept(target)
+        if self._upstream is not None and kept is None:
             return self._upstream.answer(request, _path(target))
         single, syntaxes = _file_types(request, is_instance=Level.IMAGE in target)
-        found = self._collect(target, sop_classes, syntaxes)
+        found = self._collect(target, sop_classes, syntaxes, kept)
         if single:
             return StreamingResponse(chain.from_iterable(map(file_pieces, found)), media_type=DICOM)
         boundary = new_boundary()
@@ -118,9 +127,16 @@ class RetrieveService:
         )
 
     def _collect(
-        self, target: Target, sop_classes: Sequence[str], transfer_syntaxes: Sequence[str]
+        self,
+        target: Target,
+        sop_classes: Sequence[str],
+        transfer_syntaxes: Sequence[str],
+        kept: Sequence[KeptInstance] | None,
     ) -> Iterator[IO[bytes]]:
-        """Files from the source PACS; the first is there when this returns, so that a failure has its status."""
+        """Files, kept or from the source PACS; the first is there when this returns: a failure has its status."""
+        if kept is not None:
+            files = kept_files(kept, transfer_syntaxes, self._settings.max_decoded_bytes)
+            return _with(next(files), files)
         source = self._resources.source
         if source is None:
             raise HTTPException(404, NOT_KEPT)
@@ -134,6 +150,14 @@ class RetrieveService:
         except PeerError as error:
             raise Refusal(Status.SUBOPERATIONS_NOT_PERFORMED, str(error)) from error
         return _with(first, found)
+
+    def _kept(self, target: Target) -> list[KeptInstance] | None:
+        """Instances that are kept and served here; None if the source PACS is to serve them."""
+        kept, keys = self._resources.kept, {UNIQUE[level]: uid for level, uid in target.items()}
+        if not kept.are_served:
+            return None
+        instances = kept.instances(list(target)[-1], keys, deadline(self._settings))
+        return instances if kept.serves(instances) else None
 
     def _sop_classes(self, target: Target) -> list[str]:
         """SOP classes of what is to be retrieved; only what is indexed is."""

@@ -28,15 +28,15 @@ const byChance = (expected) => (expected === null ? "" : CHANCES.find(([most]) =
 /** Likeness of a match; of one that is no closer than chance no more than that: it must not be dressed up. */
 export function alike(match, { code_length: codeLength }) {
   if (isChance(match)) return "No closer than chance";
-  return [likeness(match.distance / codeLength), byChance(match.chance)].filter(Boolean).join(", ");
+  return [likeness(match.distance / codeLength), byChance(match.expectation)].filter(Boolean).join(", ");
 }
 
-export const isChance = ({ chance }) => chance !== null && chance >= 1;
+export const isChance = (match) => match.no_closer_than_chance;
 
 /** Exact figures behind the words. */
 export function figures(match, { code_length: codeLength }) {
   const bits = match.distance === 0 ? `all ${codeLength} bits equal` : `${+match.distance.toFixed(2)} of ${codeLength} bits differ`;
-  return match.chance === null ? bits : `${bits}; chance puts ${+match.chance.toPrecision(2)} images of other patients as near`;
+  return match.expectation === null ? bits : `${bits}; chance puts ${+match.expectation.toPrecision(2)} images of other patients as near`;
 }
 
 export const kind = (image) =>

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from node.access.disclosure import Discloser
 from node.web.cases import case, whole_number
 from storage.database import columns
 from storage.database.snapshot import Snapshot
@@ -50,6 +51,7 @@ def list_series(
     modalities: Collection[str],
     offset: int,
     limit: int,
+    discloser: Discloser,
     among: NDArray[np.int64] | None = None,
 ) -> dict[str, object]:
     """JSON value of one page of series, latest first; each is represented by its middle image.
@@ -61,7 +63,7 @@ def list_series(
     """
     ordinals = _chosen(snapshot, SeriesTable.read(snapshot), modalities, among)[::-1]
     page = ordinals[offset : offset + limit].tolist()
-    cases = [_series_case(snapshot, snapshot.uid(Level.SERIES, ordinal)) for ordinal in page]
+    cases = [_series_case(snapshot, snapshot.uid(Level.SERIES, ordinal), discloser) for ordinal in page]
     return {"total": ordinals.size, "offset": offset, "cases": cases}
 
 
@@ -70,6 +72,7 @@ def list_studies(
     modalities: Collection[str],
     offset: int,
     limit: int,
+    discloser: Discloser,
     among: NDArray[np.int64] | None = None,
 ) -> dict[str, object]:
     """JSON value of one page of studies, newest Study Date first; each is represented by its series of most images.
@@ -82,7 +85,7 @@ def list_studies(
     ordered = studies[np.lexsort((-studies, -table.date[studies]))]
     chosen = set(series.tolist())
     page = ordered[offset : offset + limit].tolist()
-    cases = [_study_case(snapshot, snapshot.uid(Level.STUDY, ordinal), chosen) for ordinal in page]
+    cases = [_study_case(snapshot, snapshot.uid(Level.STUDY, ordinal), chosen, discloser) for ordinal in page]
     return {"total": ordered.size, "offset": offset, "cases": cases}
 
 
@@ -98,14 +101,18 @@ def series_by_modality(snapshot: Snapshot, table: SeriesTable | None = None) -> 
     return dict(sorted(series.items()))
 
 
-def series_images(snapshot: Snapshot, series_instance_uid: str) -> list[dict[str, object]]:
+def series_images(snapshot: Snapshot, series_instance_uid: str, discloser: Discloser) -> list[dict[str, object]]:
     """JSON values of every indexed frame of a series, in the order of Instance Number."""
     records = [snapshot.record(uid) for uid in snapshot.children(Level.SERIES, series_instance_uid)]
     numbered = sorted(
         ((whole_number(record.instance.get("InstanceNumber", "")), record) for record in records if record is not None),
         key=lambda pair: pair[0],
     )
-    return [{"uid": record.sop_instance_uid, "frame": frame + 1} for _, record in numbered for frame in record.frames]
+    return [
+        {"uid": discloser.uid(record.sop_instance_uid), "frame": frame + 1}
+        for _, record in numbered
+        for frame in record.frames
+    ]
 
 
 def _chosen(
@@ -118,11 +125,13 @@ def _chosen(
     return ordinals if among is None else ordinals[np.isin(ordinals, among)]
 
 
-def _study_case(snapshot: Snapshot, study_instance_uid: str, chosen: Collection[int]) -> dict[str, object]:
+def _study_case(
+    snapshot: Snapshot, study_instance_uid: str, chosen: Collection[int], discloser: Discloser
+) -> dict[str, object]:
     series = list(_series_of(snapshot, study_instance_uid, chosen))
     largest = max(series, key=lambda uid: len(snapshot.children(Level.SERIES, uid)))
     images = sum(len(snapshot.children(Level.SERIES, uid)) for uid in series)
-    return {**_series_case(snapshot, largest), "series": len(series), "images": images}
+    return {**_series_case(snapshot, largest, discloser), "series": len(series), "images": images}
 
 
 def _series_of(snapshot: Snapshot, study_instance_uid: str, chosen: Collection[int]) -> Iterator[str]:
@@ -131,11 +140,11 @@ def _series_of(snapshot: Snapshot, study_instance_uid: str, chosen: Collection[i
             yield uid
 
 
-def _series_case(snapshot: Snapshot, series_instance_uid: str) -> dict[str, object]:
+def _series_case(snapshot: Snapshot, series_instance_uid: str, discloser: Discloser) -> dict[str, object]:
     uids = snapshot.children(Level.SERIES, series_instance_uid)
     uid = uids[len(uids) // 2]
     image, record = snapshot.entity(Level.IMAGE, uid), snapshot.record(uid)
     assert image is not None
     assert record is not None
     frame = record.frames[len(record.frames) // 2] + 1 if record.frames else 1
-    return {**case(image, frame), "images": len(uids)}
+    return {**case(image, frame, discloser), "images": len(uids)}

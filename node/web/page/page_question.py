@@ -6,9 +6,18 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from node.access.disclosure import check_matchable
 from node.errors import Refusal, Status
-from node.examples.regions import Region
-from node.query.question import DEFAULT_MATCHES, MAX_EXAMPLES, MAX_MATCHES, Distinct, Exclusion, Question
+from node.options.access import Disclosure
+from node.query.question import (
+    DEFAULT_MATCHES,
+    MAX_EXAMPLES,
+    MAX_MATCHES,
+    Distinct,
+    Exclusion,
+    Question,
+    checked_region,
+)
 from storage.database.snapshot import Snapshot
 from storage.record import Level, names_a_patient
 from storage.search.index import Filter, Range
@@ -17,6 +26,15 @@ MAX_LEFT_OUT: Final = 64
 """Cases that a reader may leave out of one answer."""
 Term = Annotated[str, Field(max_length=64)]
 Uid = Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
+MATCHED: Final = {
+    "Modality": "modality",
+    "BodyPartExamined": "body_part",
+    "Manufacturer": "manufacturer",
+    "PatientSex": "sex",
+    "PatientAge": "age",
+    "StudyDate": "date",
+}
+"""Parameter that matches an attribute, by its keyword."""
 RANGE: Final = re.compile(r"([0-9]*)-([0-9]*)")
 
 
@@ -49,7 +67,7 @@ class PageParameters(BaseModel):
     age: str = Field("", pattern=r"^([0-9]{0,3}-[0-9]{0,3})?$")
     date: str = Field("", pattern=r"^(([0-9]{8})?-([0-9]{8})?)?$")
     exclude: str = "SELF,PATIENT"
-    distinct: Distinct = Distinct.NONE
+    distinct: Distinct = Distinct.PATIENT
     without: list[Uid] = Field(default_factory=list, max_length=MAX_LEFT_OUT)
     also: list[Uid] = Field(default_factory=list, max_length=MAX_EXAMPLES - 1)
     region: str = Field("", pattern=r"^([0-9]{1,6}(,[0-9]{1,6}){3})?$")
@@ -87,15 +105,20 @@ class PageQuestion:
         return replace(self.where, excluded_patients=patients, excluded_studies=studies)
 
 
-def read_page_question(sop_instance_uid: str, parameters: PageParameters) -> PageQuestion:
+def read_page_question(sop_instance_uid: str, parameters: PageParameters, disclosure: Disclosure) -> PageQuestion:
     """The question that the parameters make of an example.
 
     Raises
     ------
     Refusal
-        A900: parameters that contradict each other, or a range without an end.
+        A900: parameters that contradict each other, or a range without an end. C106: an empty region. 0124: the caller
+        may not match by an attribute.
     """
-    p, region = parameters, _region(parameters.region)
+    p = parameters
+    region = checked_region([int(corner) for corner in p.region.split(",")]) if p.region else None
+    for keyword, value in MATCHED.items():
+        if getattr(p, value):
+            check_matchable(disclosure, keyword)
     if region and p.also:
         raise _refusal("region: give one image with it")
     one = p.frame is not None and not p.also  # of several images each is an example with all its frames
@@ -137,15 +160,6 @@ def _range(name: str, text: str) -> Range | None:
     if first is not None and last is not None and first > last:
         raise _refusal(f"{name}: the first is beyond the last")
     return first, last
-
-
-def _region(text: str) -> Region | None:
-    if not text:
-        return None
-    left, top, right, bottom = map(int, text.split(","))
-    if not (1 <= left <= right and 1 <= top <= bottom):
-        raise Refusal(Status.REGION_OUTSIDE, "region is empty or begins outside the image")
-    return left, top, right, bottom
 
 
 def _refusal(comment: str) -> Refusal:

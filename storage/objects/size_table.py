@@ -1,0 +1,91 @@
+"""The table of the sizes of kept objects, in SQLite: which are kept, how many, and how many bytes."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from storage.durable import create_private
+
+BUSY_S: Final = 30.0  # to wait for another process's transaction; each takes milliseconds
+SCHEMA: Final = """
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS objects (uid TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS usage (one INTEGER PRIMARY KEY CHECK (one = 1), objects INTEGER, bytes INTEGER);
+INSERT OR IGNORE INTO usage VALUES (1, 0, 0);
+CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON objects BEGIN
+    UPDATE usage SET objects = objects + 1, bytes = bytes + NEW.bytes;
+END;
+CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON objects BEGIN
+    UPDATE usage SET objects = objects - 1, bytes = bytes - OLD.bytes;
+END;
+PRAGMA user_version = 1;
+COMMIT;
+"""
+REMOVE: Final = "DELETE FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
+FIND: Final = "SELECT uid FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectUsage:
+    """Number of the kept objects, and their size in bytes."""
+
+    objects: int
+    size_bytes: int
+
+
+class SizeTable:
+    """The table in a file; any number of processes read, and they write one at a time.
+
+    The first entry makes the file. Each call opens and closes it: a connection belongs to one thread and one process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def exists(self) -> bool:
+        """True if there is a file."""
+        return self._path.exists()
+
+    def add(self, sizes: Mapping[str, int]) -> None:
+        """Enter objects, or their new sizes; durable when this returns."""
+        create_private(self._path)
+        with self._connected() as connection:
+            connection.execute(REMOVE, (json.dumps(list(sizes)),))
+            connection.executemany("INSERT INTO objects VALUES (?, ?)", sizes.items())
+
+    def remove(self, uids: Collection[str]) -> None:
+        """Remove objects, as far as they are entered."""
+        with self._connected() as connection:
+            connection.execute(REMOVE, (json.dumps(list(uids)),))
+
+    def known(self, uids: Collection[str]) -> frozenset[str]:
+        """Those of some UIDs that are entered."""
+        with self._connected() as connection:
+            found = connection.execute(FIND, (json.dumps(list(uids)),))
+            return frozenset(uid for (uid,) in found)
+
+    def all(self) -> list[str]:
+        """Every UID that is entered."""
+        with self._connected() as connection:
+            return [uid for (uid,) in connection.execute("SELECT uid FROM objects")]
+
+    def usage(self) -> ObjectUsage:
+        """Sums over all objects; it costs the same however many these are."""
+        with self._connected() as connection:
+            return ObjectUsage(*connection.execute("SELECT objects, bytes FROM usage").fetchone())
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for one transaction, which is durable once the block has ended."""
+        path = self._path if self.exists() else ":memory:"
+        with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+            connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
+            connection.execute("PRAGMA secure_delete = ON")  # the UIDs of what is erased become zeros
+            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+                connection.executescript(SCHEMA)
+            with connection:
+                yield connection
