@@ -1,8 +1,11 @@
 """Maps that say where two images are alike, made on demand in the process that holds the model."""
 
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from threading import Lock
 from typing import Final
+
+import torch
 
 from hashing.model.explain import Explainer, PairExplanation
 from hashing.model.model_file import DEFAULT_MODEL
@@ -24,11 +27,16 @@ class PairExplainer:
         if not self._lock.acquire(timeout=WAIT_S):
             return BUSY
         try:
-            query = self._explainer.explain(pair.query, pair.match)
-            match = self._explainer.explain(pair.match, pair.query)
+            explain, ways = self._explainer.explain, ((pair.query, pair.match), (pair.match, pair.query))
+            query, match = self._pool.map(lambda images: explain(*images), ways)
         finally:
             self._lock.release()
         return PairMaps(_kind(query), query.reason, match.reason)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """One thread a map: threads that share one map wait for each other wherever the processors are busy."""
+        return ThreadPoolExecutor(2, "explain", initializer=partial(torch.set_num_threads, 1))
 
     @cached_property
     def _explainer(self) -> Explainer:
