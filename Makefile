@@ -7,10 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check slow statement clean
+.PHONY: run viewer test check slow statement clean
 
 run: $(INSTALLED)  ## the node with embedded defaults and, on its first start, phantom cases; it prints what to type next
 	@$(BIN)/lookalike serve --samples $(SAMPLE_PATIENTS)
+
+viewer: $(INSTALLED)  ## Orthanc, a node and OHIF with phantom studies; it prints the address
+	@deploy/ohif/demo.sh
 
 test: $(INSTALLED) check  ## format, lint, import rules, types, and the quick tests
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"

@@ -11,7 +11,7 @@ from tests.besieged import besieged_node
 from tests.running import RunningNode, running_node
 from tests.standin import small_set
 
-pytest_plugins = ["tests.invented_page"]  # its fixtures
+pytest_plugins = ["tests.invented_page", "tests.browsing"]  # its fixtures
 
 SHARED_NODES = ("hospital", "besieged")
 """Fixtures that start a node for several modules."""

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from node.cli.send import files
 from node.cli.status import NodeStatus
+from node.dicom.client import Peer
 from storage.record import Level
 from tests.orthanc import Orthanc, running_orthanc
-from tests.running import RunningNode, running_node
+from tests.running import REPOSITORY, RunningNode, running_node, wait_until
 
 pytestmark = pytest.mark.peers
+RULE = REPOSITORY / "deploy" / "orthanc" / "forward.lua"
 
 
 @dataclass
@@ -31,9 +34,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Iterator[S
     folder, paths = tmp_path_factory.mktemp("site"), list(files(phantoms))
     with running_node(folder / "home") as node:
         modalities = {"lookalike": (node.settings.ae_title, node.settings.port)}
-        with running_orthanc(folder / "orthanc", modalities) as orthanc:
-            uploaded = [orthanc.call("/instances", path.read_bytes())["ID"] for path in paths]
-            orthanc.call("/modalities/lookalike/store", json.dumps(uploaded).encode())
+        with running_orthanc(folder / "orthanc", modalities, LuaScripts=[str(RULE)], StableAge=1) as orthanc:
+            for path in paths:
+                orthanc.call("/instances", path.read_bytes())
+            wait_until(lambda: node.status().entities[Level.IMAGE] == len(paths), "the rule to forward every image")
             yield Site(node, orthanc, len(paths), node.wait_indexed())
 
 
@@ -47,3 +51,23 @@ def test_an_archive_finds_its_studies_in_the_node(site: Site) -> None:
     query = site.orthanc.call("/modalities/lookalike/query", json.dumps(question).encode())
 
     assert len(site.orthanc.call(f"/queries/{query['ID']}/answers")) == site.status.entities[Level.STUDY] > 1
+
+
+def test_what_the_node_sent_is_not_forwarded_to_it(site: Site, phantoms: Path, tmp_path: Path) -> None:
+    answer = dcmread(next(files(phantoms)))
+    answer.StudyInstanceUID, answer.SeriesInstanceUID, answer.SOPInstanceUID = "2.25.71", "2.25.72", "2.25.73"
+    answer.file_meta.MediaStorageSOPInstanceUID = answer.SOPInstanceUID
+    answer.save_as(tmp_path / "answer.dcm")
+    archive = Peer("ORTHANC", "127.0.0.1", site.orthanc.port, calling_ae_title=site.node.settings.ae_title)
+    jobs = len(site.orthanc.call("/jobs"))
+
+    stored = [each.status for each in archive.store([tmp_path / "answer.dcm"])]
+    study = site.orthanc.call("/tools/lookup", b"2.25.71")[0]["ID"]
+
+    def is_stable() -> bool:
+        changes = site.orthanc.call("/changes?limit=1000")["Changes"]
+        return any(change["ChangeType"] == "StableStudy" and change["ID"] == study for change in changes)
+
+    wait_until(is_stable, "the answer's study to be stable")
+    assert stored == [0]
+    assert len(site.orthanc.call("/jobs")) == jobs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from node.home import Reading
-from node.web.cases import series_by_modality
+from node.web.page.case_lists import series_by_modality
 from storage.database.database import Database, Item
 from storage.record import Level
 from tests.invented_page import MAP_SIZE, MODEL, item, picture, private, uids

@@ -21,6 +21,8 @@ from hashing.model.model_file import DEFAULT_MODEL, Model, ModelError
 from hashing.model.network import INPUT_SIZE, LAST_STRIDE, HashNetwork, resized
 from hashing.model.weights import load_network
 
+OCCLUDED_BATCH = 8
+"""Images that pass through the network at once: more take longer, for their maps no longer fit into the caches."""
 HIDDEN_GREY = 127
 """Grey value that hides a part of an image: the one that the network's normalisation turns into 0."""
 
@@ -150,7 +152,8 @@ class Explainer:
             top, left = (LAST_STRIDE * number for number in divmod(cell, side))
             hidden[cell, :, top : top + LAST_STRIDE, left : left + LAST_STRIDE] = HIDDEN_GREY
         with torch.no_grad():
-            relaxed = self._outputs(torch.cat([image, hidden])).relaxed[:, : self.n_bits]
+            parts = torch.split(torch.cat([image, hidden]), OCCLUDED_BATCH)
+            relaxed = torch.cat([self._outputs(part).relaxed for part in parts])[:, : self.n_bits]
         agreement = torch.tanh(relaxed) @ signs / self.n_bits  # (1 + cells,)
         return _array((agreement[0] - agreement[1:]).view(side, side))
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,43 @@ class EncodedExample:
     outputs: Outputs
 
 
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """Two images whose likeness is to be explained.
+
+    Attributes
+    ----------
+    query, match : (size, size) uint8
+        Network inputs.
+    """
+
+    query: NDArray[np.uint8]
+    match: NDArray[np.uint8]
+
+
+class MapKind(StrEnum):
+    """What a map shows: labels that both images probably have, or what the agreement of their codes rests on."""
+
+    SHARED_ATTENTION = "SHARED_ATTENTION"
+    OCCLUSION = "OCCLUSION"
+
+
+@dataclass(frozen=True, slots=True)
+class PairMaps:
+    """Where two images are alike.
+
+    Attributes
+    ----------
+    query, match : (rows, columns) float32
+        A map over each image (`hashing.model.explain.PairExplanation.reason`).
+    """
+
+    kind: MapKind
+    query: NDArray[np.float32]
+    match: NDArray[np.float32]
+
+
+Request = ExampleEntry | PreviewPart | ImagePair
 Reply = EncodedExample | Referral | Unusable
 
 
@@ -108,6 +146,17 @@ class ExampleClient:
         ServiceDownError
             It does not answer, or not in time.
         """
+        reply = self._ask(request, limit_s, check)
+        assert not isinstance(reply, PairMaps)
+        return reply
+
+    def explain(self, pair: ImagePair, limit_s: float) -> PairMaps:
+        """Return where two images are alike; parameters and errors are those of `encode`."""
+        reply = self._ask(pair, limit_s, lambda: None)
+        assert isinstance(reply, PairMaps)
+        return reply
+
+    def _ask(self, request: Request, limit_s: float, check: Callable[[], object]) -> Reply | PairMaps:
         deadline = time.monotonic() + limit_s
         try:
             with socket_address(self._folder) as address, Client(address, "AF_UNIX") as connection:
@@ -116,7 +165,7 @@ class ExampleClient:
                     check()
                     if time.monotonic() > deadline:
                         raise ServiceDownError("the index role takes too long")
-                reply: Reply | str = connection.recv()
+                reply: Reply | PairMaps | str = connection.recv()
         except (OSError, EOFError) as error:
             raise ServiceDownError("the index role does not answer") from error
         if isinstance(reply, str):

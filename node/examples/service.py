@@ -21,8 +21,19 @@ from hashing.images.pixels import PixelError
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from node.examples.example_reading import ExampleEntry, prepare_example
+from node.examples.explanation import PairExplainer
 from node.examples.regions import cropped
-from node.examples.request import BUSY, SOCKET, EncodedExample, PreviewPart, Reply, socket_address
+from node.examples.request import (
+    BUSY,
+    SOCKET,
+    EncodedExample,
+    ImagePair,
+    PairMaps,
+    PreviewPart,
+    Reply,
+    Request,
+    socket_address,
+)
 from node.ingest.decode_worker import WorkerLimits
 from node.ingest.decoding import pixel_limits_of, worker_limits_of
 from node.ingest.outcome import ExampleOutcome, Prepared, Unusable
@@ -53,6 +64,7 @@ class EncodingService:
         self._pools: dict[bool, WorkerPool] = {}
         self._lock = Lock()
         self._waiting: dict[int, SimpleQueue[ExampleOutcome]] = {}
+        self._explainer = PairExplainer(settings)
 
     def warm_up(self) -> None:
         """Encode nothing once, and start the worker of questions if any can come: no example waits for either."""
@@ -91,7 +103,9 @@ class EncodingService:
         finally:
             self._slots.release()
 
-    def _reply(self, request: ExampleEntry | PreviewPart) -> Reply:
+    def _reply(self, request: Request) -> Reply | PairMaps | str:
+        if isinstance(request, ImagePair):
+            return self._explainer.maps(request)
         if isinstance(request, PreviewPart):
             return self._part_of_preview(request)
         outcome = self._decoded(request)

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from node.options.access import THIS_MACHINE, valid_networks
 
+VIEWER = r"(https?|weasis)://[^\s{}<>\"]*(\{(study|series|instance)\}[^\s{}<>\"]*)+"
 ORIGIN = r"https?://[A-Za-z0-9.\-\[\]:]+"
 
 
@@ -19,6 +20,8 @@ class WebSettings(BaseSettings):
     """Address ranges of clients that DICOMweb serves, which returns names and IDs; the default is this machine."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web viewers that may read DICOMweb, such as https://viewer.hospital; none by default."""
+    viewers: dict[str, str] = Field({})
+    """Addresses of viewers by name, to which the page links; {study}, {series} and {instance} stand for UIDs."""
     web_requests: int = Field(16, ge=1)
     """Number of DICOMweb requests served at once; further ones get 503 and try again."""
     web_timeout_s: float = Field(30, gt=0)
@@ -43,3 +46,12 @@ class WebSettings(BaseSettings):
             if not re.fullmatch(ORIGIN, origin):
                 raise ValueError(f"{origin!r} is no origin: write one as https://viewer.hospital")
         return origins
+
+    @field_validator("viewers")
+    @classmethod
+    def _valid_viewers(cls, viewers: dict[str, str]) -> dict[str, str]:
+        for name, address in viewers.items():
+            if not re.fullmatch(VIEWER, address):
+                example = "https://viewer.hospital/viewer?StudyInstanceUIDs={study}"
+                raise ValueError(f"the address of {name!r} is none of a viewer: write one as {example}")
+        return viewers

@@ -8,7 +8,6 @@ import logging
 import shutil
 import socket
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -28,23 +27,22 @@ from node.access.disclosure import Discloser
 from node.access.tls import https_context
 from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
-from node.query.answers import chance_expectation
-from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Distinct, Exclusion, Question, checked_region
 from node.version import __version__, program
 from node.web.caller_gate import CallerGate, caller_of
 from node.web.case_search import find_series
-from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
+from node.web.page.case_lists import list_series, list_studies, series_by_modality, series_images
+from node.web.page.look_alikes import LookAlikeService
 from node.web.pictures import check_picture
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
+from node.web.why import WhyService
 from storage.database.snapshot import Snapshot
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
-from storage.search.index import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +50,11 @@ WEB = Path(__file__).parent / "static"
 MAX_FIND = 128
 """Characters of a text to find cases by."""
 MAX_CASES = 200
-REGION = "^[0-9]{1,9}(,[0-9]{1,9}){3}$"
-"""Form of a region: first column, first row, last column, last row, counted from 1."""
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
 HEALTH_PATH = "/healthz"
+FILTERED = ("body_part", "manufacturer")
+"""Columns whose terms the page offers as filters, beside modalities."""
 
 Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
 """Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
@@ -93,6 +91,10 @@ def build(resources: WebResources) -> FastAPI:
     page = Page(resources)
     for path, endpoint in page.routes.items():
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+    look_alikes = LookAlikeService(resources)
+    app.add_api_route("/api/similar/{sop_instance_uid}", look_alikes.similar, methods=["GET", "HEAD"])
+    app.add_api_route("/api/similar", look_alikes.similar_to_file, methods=["POST"])
+    app.include_router(WhyService(resources).router, prefix="/api")
     app.mount("/web", StaticFiles(directory=WEB))
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
@@ -125,7 +127,6 @@ class Page:
             "/api/status": self.status,
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
-            "/api/similar/{sop_instance_uid}": self.similar,
             "/preview/{sop_instance_uid}.png": self.preview,
         }
 
@@ -181,6 +182,8 @@ class Page:
                 "waiting": spool.depth(),
                 "set_aside": dict(spool.reasons()),
                 "modalities": {name: series.size for name, series in series_by_modality(snapshot).items()},
+                "terms": {column: [term for term in snapshot.terms(column) if term] for column in FILTERED},
+                "viewers": settings.viewers,
                 "phantoms_only": snapshot.count(Level.STUDY) > 0
                 and all(study.attributes.get("InstitutionName") == PHANTOM_HOSPITAL for study in studies),
             }
@@ -191,10 +194,12 @@ class Page:
         request: Request,
         find: Annotated[str, Query(max_length=MAX_FIND)] = "",
         modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
+        by: Literal["study", "series"] = "series",
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
         """One page of the indexed cases, from which the user chooses an example; `find` as in `find_series`."""
+        list_cases = list_studies if by == "study" else list_series
         check, disclosure = deadline(self.settings), caller_of(request.scope).disclosure
         with self.database.snapshot() as snapshot:
             among = find_series(snapshot, find, check, disclosure) if find.strip() else None
@@ -208,37 +213,6 @@ class Page:
         if not images:
             raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SeriesInstanceUID here: store it first")
         return JSONResponse({"images": images})
-
-    def similar(
-        self,
-        request: Request,
-        sop_instance_uid: str,
-        frame: Annotated[int | None, Query(ge=1)] = None,
-        k: Annotated[int, Query(ge=1, le=MAX_MATCHES)] = DEFAULT_MATCHES,
-        level: Literal["IMAGE", "SERIES", "STUDY"] = "IMAGE",
-        modality: Modalities = [],  # noqa: B006 -- FastAPI copies it
-        exclude: str = "SELF,PATIENT",
-        distinct: Distinct = Distinct.PATIENT,
-        region: Annotated[str, Query(pattern=REGION)] = "",
-    ) -> Response:
-        """The cases nearest to an indexed image, or to a region of it, in ascending rank; one of each patient."""
-        question = Question(
-            examples=(sop_instance_uid,),
-            frames=() if frame is None else (frame,),
-            maximum_matches=k,
-            exclusions=_exclusions(exclude),
-            distinct=distinct,
-            region=checked_region([int(corner) for corner in region.split(",")]) if region else None,
-        )
-        where = Filter(modalities=_named(modality) or None)
-        started = time.perf_counter()
-        search = self._resources.finder.search_by(question, deadline(self.settings))
-        with self.database.snapshot() as snapshot:
-            answer = search(snapshot, question, Level(level), where)
-            elapsed_ms = 1000 * (time.perf_counter() - started)
-            expected = chance_expectation(self.database.path, snapshot, answer.modality, answer.pairs, where.modalities)
-            value = answer_value(snapshot, question, answer, expected, _discloser(request, snapshot))
-        return JSONResponse({**value, "level": level, "elapsed_ms": round(elapsed_ms, 2)})
 
     def preview(
         self, request: Request, sop_instance_uid: str, frame: Annotated[int | None, Query(ge=1)] = None
@@ -264,13 +238,6 @@ class Page:
 
 def _discloser(request: Request, snapshot: Snapshot) -> Discloser:
     return Discloser(caller_of(request.scope).disclosure, snapshot.code_length)
-
-
-def _exclusions(text: str) -> frozenset[Exclusion]:
-    names = [name for name in text.split(",") if name]
-    if not set(names) <= set(Exclusion):
-        raise Refusal(Status.DATA_SET_MISMATCH, f"exclude takes {', '.join(Exclusion)}")
-    return frozenset(Exclusion(name) for name in names)
 
 
 def _named(modalities: Sequence[str]) -> frozenset[str]:

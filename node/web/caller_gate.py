@@ -77,7 +77,7 @@ def needed_rights(method: str, path: str) -> tuple[tuple[Right, ...], bool]:
     if path == METRICS:
         return (Right.ADMIN,), False
     if not path.startswith(DICOMWEB):
-        return (Right.SIMILAR,), path.startswith("/api/similar/")
+        return (Right.SIMILAR,), path.startswith(("/api/similar", "/api/why"))
     last = path.rstrip("/").rpartition("/")[2]
     if method == "POST":
         return ((Right.SIMILAR,) if last == "similar" else (Right.STORE,)), last == "similar"
@@ -85,7 +85,7 @@ def needed_rights(method: str, path: str) -> tuple[tuple[Right, ...], bool]:
         return (Right.ADMIN,), False
     if path == f"{DICOMWEB}/openapi.json":
         return tuple(Right), False
-    if last == "similar":
+    if last in ("similar", "why"):
         return (Right.SIMILAR,), True
     if last in SEARCHES:
         return (Right.FIND, Right.SIMILAR), True  # which of them is known once the search is read

@@ -1,17 +1,14 @@
 """Cases as JSON values for the page; they hold no name, no ID and no full date of a patient."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from enum import StrEnum
-
-import numpy as np
-from numpy.typing import NDArray
 
 from node.access.disclosure import Discloser
 from node.query.question import Question
 from node.query.retriever import LookAlikes, Match
 from storage.database import columns
 from storage.database.snapshot import Snapshot
-from storage.record import Entity, Level, may_be_one_patient, names_a_patient
+from storage.record import LEVELS, Entity, Level, Record, may_be_one_patient, names_a_patient
 
 SHOWN = {
     "laterality": "Laterality",
@@ -20,6 +17,7 @@ SHOWN = {
     "series_description": "SeriesDescription",
 }
 """Keywords of the attributes that the page shows unchanged, by their names in JSON."""
+SIDES = {"rows": "Rows", "columns": "Columns"}
 
 
 class Patient(StrEnum):
@@ -38,94 +36,35 @@ def case(image: Entity, frame: int, discloser: Discloser) -> dict[str, object]:
         "uid": discloser.uid(image.uid),
         "frame": frame,
         "series_uid": discloser.uid(image.uids[Level.SERIES]),
+        "study_uid": discloser.uid(image.uids[Level.STUDY]),
         "modality": columns.modality(attributes),
         "body_part": columns.body_part(attributes),
         "sex": columns.SEXES[columns.sex(attributes)],
         "age": None if age < 0 else age,
         "year": day // 10_000 or None,
+        **{name: whole_number(attributes.get(keyword, "")) or None for name, keyword in SIDES.items()},
         **{name: attributes.get(keyword, "") for name, keyword in SHOWN.items()},
     }
-
-
-def list_cases(
-    snapshot: Snapshot,
-    modalities: Collection[str],
-    offset: int,
-    limit: int,
-    discloser: Discloser,
-    among: NDArray[np.int64] | None = None,
-) -> dict[str, object]:
-    """JSON value of one page of cases, latest first; each series is represented by its middle image.
-
-    Parameters
-    ----------
-    among
-        Ordinals of the series to list; None for all.
-    """
-    series = series_by_modality(snapshot)
-    chosen = [ordinals for modality, ordinals in series.items() if not modalities or modality in modalities]
-    ordinals = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))[::-1]
-    if among is not None:
-        ordinals = ordinals[np.isin(ordinals, among)]
-    page = ordinals[offset : offset + limit].tolist()
-    return {
-        "total": ordinals.size,
-        "offset": offset,
-        "cases": [_series_case(snapshot, ordinal, discloser) for ordinal in page],
-    }
-
-
-def series_by_modality(snapshot: Snapshot) -> dict[str, NDArray[np.int64]]:
-    """Ordinals of the indexed series, ascending, by modality."""
-    numbers = np.full(snapshot.ordinal_bound(Level.SERIES), -1, np.int32)
-    for block in snapshot.blocks():
-        live = block.live()
-        rows = slice(None) if live is None else live
-        numbers[block.column("series")[rows]] = block.column("modality")[rows]
-    series = {}
-    for number in np.unique(numbers[numbers >= 0]):
-        ordinals = np.flatnonzero(numbers == number)
-        first = snapshot.entity(Level.SERIES, snapshot.uid(Level.SERIES, int(ordinals[0])))
-        assert first is not None
-        series[columns.modality(first.attributes)] = ordinals
-    return dict(sorted(series.items()))
-
-
-def series_images(snapshot: Snapshot, series_instance_uid: str, discloser: Discloser) -> list[dict[str, object]]:
-    """JSON values of every indexed frame of a series, in the order of Instance Number."""
-    records = [snapshot.record(uid) for uid in snapshot.children(Level.SERIES, series_instance_uid)]
-    numbered = sorted(
-        ((_number(record.instance.get("InstanceNumber", "")), record) for record in records if record is not None),
-        key=lambda pair: pair[0],
-    )
-    return [
-        {"uid": discloser.uid(record.sop_instance_uid), "frame": frame + 1}
-        for _, record in numbered
-        for frame in record.frames
-    ]
 
 
 def answer_value(
     snapshot: Snapshot,
     question: Question,
+    example: dict[str, object],
     look_alikes: LookAlikes,
-    expected: Callable[[float], float | None],
-    discloser: Discloser,
+    match_value: Callable[[Match], dict[str, object]],
 ) -> dict[str, object]:
-    """JSON value of the look-alikes of one indexed image.
+    """JSON value of the look-alikes of one image.
 
     Parameters
     ----------
-    expected
-        Number of candidates that chance would put within a distance; None where that is not known.
+    example
+        JSON value of the image, as `case` makes it.
+    match_value
+        Gives the JSON value of a match.
     """
-    example = snapshot.entity(Level.IMAGE, question.examples[0])
-    record = snapshot.record(question.examples[0])
-    assert example is not None
-    assert record is not None, "it has look-alikes"
-    frame = question.frames[0] if question.frames else record.frames[0] + 1
     return {
-        "example": case(example, frame, discloser),
+        "example": example,
         "candidates": look_alikes.candidates,
         "code_length": snapshot.code_length,
         "model": snapshot.model,
@@ -134,22 +73,18 @@ def answer_value(
         "distinct": question.distinct,
         "region": question.region,
         "region_source": look_alikes.region_source or None,
-        "matches": [_match(example, match, expected(match.distance), discloser) for match in look_alikes.matches],
+        "matches": [match_value(match) for match in look_alikes.matches],
     }
 
 
-def patient(example: Entity, other: Entity) -> Patient:
-    """Relation of the patients of two images, by Patient ID and its issuer."""
-    keys = example.uids[Level.PATIENT], other.uids[Level.PATIENT]
-    if keys[0] == keys[1]:
-        return Patient.SAME
-    if not all(names_a_patient(key) for key in keys):
-        return Patient.UNKNOWN
-    # they may be one patient, if a sender left the issuer out
-    return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
+def match_value(example: Entity, match: Match, expectation: float | None, discloser: Discloser) -> dict[str, object]:
+    """JSON value of one look-alike.
 
-
-def _match(example: Entity, match: Match, expectation: float | None, discloser: Discloser) -> dict[str, object]:
+    Parameters
+    ----------
+    expectation
+        Number of candidates that chance would put as near; None where that is not known.
+    """
     score, exact = (match.ranking_score, expectation) if discloser.is_full else (None, None)
     return {
         **case(match.image, match.frame + 1, discloser),
@@ -164,17 +99,30 @@ def _match(example: Entity, match: Match, expectation: float | None, discloser: 
     }
 
 
-def _series_case(snapshot: Snapshot, ordinal: int, discloser: Discloser) -> dict[str, object]:
-    uids = snapshot.children(Level.SERIES, snapshot.uid(Level.SERIES, ordinal))
-    uid = uids[len(uids) // 2]
-    image, record = snapshot.entity(Level.IMAGE, uid), snapshot.record(uid)
-    assert image is not None
-    assert record is not None
-    frame = record.frames[len(record.frames) // 2] + 1 if record.frames else 1
-    return {**case(image, frame, discloser), "images": len(uids)}
+def posted_entity(record: Record, modality: str = "") -> Entity:
+    """An image that is not indexed, as if it were.
+
+    Parameters
+    ----------
+    modality
+        Modality of an image that states none.
+    """
+    stated = {keyword: text for level in LEVELS for keyword, text in record.attributes[level].items()}
+    return Entity(Level.IMAGE, 0, record.uids, {"Modality": modality} | stated)
 
 
-def _number(text: str) -> int:
+def patient(example: Entity, other: Entity) -> Patient:
+    """Relation of the patients of two images, by Patient ID and its issuer."""
+    keys = example.uids[Level.PATIENT], other.uids[Level.PATIENT]
+    if keys[0] == keys[1]:
+        return Patient.SAME
+    if not all(names_a_patient(key) for key in keys):
+        return Patient.UNKNOWN
+    # they may be one patient, if a sender left the issuer out
+    return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
+
+
+def whole_number(text: str) -> int:
     """Value of an IS (PS3.5 6.2), 0 where there is none."""
     digits = text.strip().removeprefix("+")
     return int(digits) if digits.removeprefix("-").isdecimal() else 0

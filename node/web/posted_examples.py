@@ -9,7 +9,7 @@ from typing import IO, Final
 from node.errors import Refusal, Status
 from node.examples.example_reading import ExampleEntry
 from node.examples.image_encoder import PixelSource
-from node.examples.request import ExampleClient, ServiceDownError, usable
+from node.examples.request import EncodedExample, ExampleClient, ServiceDownError, usable
 from node.examples.search import ENCODING_S, ExampleSearch
 from node.query.question import Question
 from node.query.retriever import Retriever
@@ -39,7 +39,7 @@ class PostedExamples:
         with NamedTemporaryFile(dir=self._folder, suffix=suffix) as file:
             yield file
 
-    def search(self, path: Path, question: Question, modality: str = "") -> ExampleSearch:
+    def encode(self, path: Path, question: Question, modality: str = "") -> EncodedExample:
         """Decode and encode a file, or the region of it that the question names.
 
         Parameters
@@ -58,10 +58,14 @@ class PostedExamples:
         region, frames = question.region, ((question.frames or (1,)) if question.region else ())
         entry = ExampleEntry(path, region=region, frames=frames, is_prompt=True, modality=modality)
         try:
-            reply = usable(self._client.encode(entry, self._limit_s))
+            return usable(self._client.encode(entry, self._limit_s))
         except ServiceDownError as error:
             raise Refusal(Status.OUT_OF_RESOURCES, f"example cannot be encoded: {error}") from error
-        assert reply.prepared is not None, "it was a file"
-        record, digest = reply.prepared.record, None if region else reply.prepared.pixel_digest
-        own, source = columns.modality(record.series) or modality or None, str(PixelSource.ORIGINAL) if region else ""
-        return ExampleSearch(self._retriever, record, reply.codes, reply.outputs, digest, own, source)
+
+    def search(self, encoded: EncodedExample, question: Question, modality: str = "") -> ExampleSearch:
+        """Search by what a file was encoded to; parameters are those of `encode`."""
+        assert encoded.prepared is not None, "it was a file"
+        record, digest = encoded.prepared.record, None if question.region else encoded.prepared.pixel_digest
+        own = columns.modality(record.series) or modality or None
+        source = str(PixelSource.ORIGINAL) if question.region else ""
+        return ExampleSearch(self._retriever, record, encoded.codes, encoded.outputs, digest, own, source)

@@ -58,6 +58,7 @@ class ExampleService:
         wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = NO_UID  # its own is not known before it is read
         question = read_query(wanted.identifier(), self._search.rules_of(request)).question
         assert question is not None, "it has an example"
-        search = self._examples.search(Path(path), question, "" if "\\" in modality else modality)
+        known = "" if "\\" in modality else modality
+        search = self._examples.search(self._examples.encode(Path(path), question, known), question, known)
         wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = search.record.sop_instance_uid
         return self._search.answer(request, wanted, search)

@@ -13,6 +13,7 @@ from node.web.dicomweb.stow import StoreService
 from node.web.dicomweb.wado import RetrieveService
 from node.web.problems import ANSWERS, internal_error
 from node.web.resources import WebResources
+from node.web.why import WhyService
 
 BASE = "/dicom-web"
 ABOUT = "Search (QIDO-RS), search by example, storage (STOW-RS) and retrieval (WADO-RS)."
@@ -25,8 +26,8 @@ def build_dicomweb(resources: WebResources) -> FastAPI:
     app = FastAPI(title="Lookalike DICOMweb", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     search = SearchService(settings, resources.finder)
     example = ExampleService(settings, resources.examples, search)
-    store = StoreService(settings, resources.receiver)
-    for service in (search, example, store, RenderedService(resources), RetrieveService(resources)):
+    asked = search, example, StoreService(settings, resources.receiver)
+    for service in (*asked, RenderedService(resources), RetrieveService(resources), WhyService(resources)):
         app.include_router(service.router)
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)

@@ -1,11 +1,6 @@
 // Elements of the page. Text from the node enters as text nodes only, never as markup.
 
-const SEXES = { F: "female", M: "male", O: "other sex" };
-const PATIENTS = {
-  OTHER: "Other patient",
-  SAME: "Same patient",
-  UNKNOWN: "Patient not known",
-};
+import { number } from "./words.js";
 
 /** An element with attributes and children; strings become text, null is left out. */
 export function make(tag, attributes = {}, ...children) {
@@ -19,17 +14,9 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-export const number = (value) => value.toLocaleString("en");
+export const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
 
-export const plural = (count, noun, many = `${noun}s`) => `${number(count)} ${count === 1 ? noun : many}`;
-
-/** Hash of a view; empty values are left out. */
-export function link(values) {
-  const pairs = Object.entries(values).flatMap(([name, value]) => [value].flat().map((item) => [name, item]));
-  return `#${new URLSearchParams(pairs.filter(([, value]) => value !== "" && value !== null))}`;
-}
-
-export const previewUrl = ({ uid, frame }) => `preview/${encodeURIComponent(uid)}.png?frame=${frame}`;
+export const previewUrl = ({ uid, frame }) => `preview/${encodeURIComponent(uid)}.png${frame ? `?frame=${frame}` : ""}`;
 
 /** The preview of an image, or a plain square that says there is none. */
 export function preview(image, alt, attributes = {}) {
@@ -38,70 +25,25 @@ export function preview(image, alt, attributes = {}) {
   return picture;
 }
 
-export const kind = (image) =>
-  [image.modality || "no modality", image.body_part, image.laterality, image.view, image.frame > 1 ? `frame ${image.frame}` : ""].filter(Boolean).join(" · ");
-
-export const title = (image) => image.series_description || image.study_description || "no description";
-
-/** Sex, age and year, as far as they are known. */
-export function person(image) {
-  const age = image.age === null ? "" : image.age < 1 ? "under 1 y" : `${image.age} y`;
-  return [image.sex, age, image.year].filter(Boolean).join(" · ") || "sex and age not given";
-}
-
-export function spoken(image) {
-  const age = image.age === null ? "" : `${image.age} years`;
-  return [image.modality, image.body_part, title(image), SEXES[image.sex], age, image.year].filter(Boolean).join(", ");
-}
-
-/** A case to choose: the middle image of a series. */
-export function caseCard(image, href) {
-  return make(
-    "a",
-    { class: "card", href },
-    make("div", { class: "picture" }, preview(image, "", { loading: "lazy" })),
-    make("p", { class: "kind" }, kind(image), image.images > 1 ? make("small", {}, plural(image.images, "image")) : null),
-    make("p", { class: "title" }, title(image)),
-    make("p", { class: "person" }, person(image)),
-  );
-}
-
-const BANDS = [[0, "Same code"], [1 / 16, "Very much alike"], [1 / 8, "Alike"], [1 / 4, "Somewhat alike"], [3 / 8, "Little alike"]];
-
-/** Words for the part of the bits that differ. */
-export const likeness = (part) => BANDS.find(([most]) => part <= most)?.[1] ?? "Hardly alike";
-
-/** A look-alike, under a banner that says whose it is. */
-export function matchCard(match, { code_length: codeLength, level }, href) {
-  const bar = make("div", { class: "bar", "aria-hidden": "true" });
-  bar.style.setProperty("--score", match.score);
-  const whose = PATIENTS[match.patient];
-  const differing = match.distance === 0 ? `all ${codeLength} bits equal` : `${+match.distance.toFixed(2)} of ${codeLength} bits differ`;
-  const words = likeness(match.distance / codeLength);
-  return make(
-    "a",
-    { class: "card match", href },
-    make("p", { class: `banner ${match.patient.toLowerCase()}` }, make("b", {}, String(match.rank)), whose),
-    make("div", { class: "picture" }, preview(match, "", { loading: "lazy" })), // nothing over it: a side marker may be there
-    bar,
-    make("p", { class: "distance", title: differing }, words),
-    make("p", { class: "kind" }, kind(match)),
-    make("p", { class: "title" }, (level === "STUDY" && match.study_description) || title(match)),
-    make("p", { class: "person" }, person(match)),
-  );
-}
-
-/** Links that switch modalities on and off. */
-export function chips(modalities, chosen, hrefOf) {
+/** Links that switch values of one kind on and off. */
+export function chips(label, values, chosen, hrefOf) {
   const chip = (text, on, next, count) =>
     make("a", { class: "chip", href: hrefOf(next), "aria-current": on ? "true" : null }, text, count === null ? null : make("small", {}, number(count)));
-  const toggled = (name) => (chosen.includes(name) ? chosen.filter((one) => one !== name) : [...chosen, name]);
+  const toggled = (name) => (chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);
   return make(
     "nav",
-    { class: "chips", "aria-label": "Modality" },
+    { class: "chips", "aria-label": label },
     chip("All", chosen.length === 0, [], null),
-    modalities.filter(([name]) => name).map(([name, count]) => chip(name, chosen.includes(name), toggled(name), count)),
+    values.filter(([name]) => name).map(([name, count]) => chip(name, chosen.includes(name), toggled(name), count)),
   );
+}
+
+/** Radio buttons side by side. */
+export function segments(legend, name, values, chosen, onchoose) {
+  const choices = values.map(([value, text]) =>
+    make("label", {}, make("input", { type: "radio", name, value, checked: value === chosen, onchange: () => onchoose(value) }), make("span", {}, text)),
+  );
+  return make("fieldset", { class: "segments" }, make("legend", {}, legend), choices);
 }
 
 /** What went wrong, with a way back, and one to try again where that can help. */
@@ -111,6 +53,6 @@ export function fault(error, again, list) {
     { class: "notice fault", role: "alert" },
     make("h1", {}, error.title),
     make("p", {}, error.detail),
-    make("p", { class: "actions" }, again ? make("button", { type: "button", onclick: again }, "Try again") : null, make("a", { href: list }, "All cases")),
+    make("p", { class: "actions" }, again ? button("Try again", again) : null, make("a", { href: list }, "All cases")),
   );
 }
