@@ -69,7 +69,7 @@ def test_searches_retrievals_and_refusals_of_the_web_have_a_message_each(tmp_pat
         archive.get(f"/studies/{uid('1')}/metadata")
         archive.get(f"/studies?similarto={uid('1.1.1')}")
         TestClient(archive.app, base_url="http://127.0.0.1", client=("10.1.2.3", 1)).get(f"{BASE}/studies")
-        archive.app.state.trail.close()
+        archive.resources.trail.close()
         settings = archive.resources.settings
 
     found = messages(settings)

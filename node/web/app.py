@@ -21,7 +21,6 @@ from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from uvicorn import Config, Server
 
-from node.access.audit_trail import AuditTrail
 from node.access.callers import Callers
 from node.access.disclosure import Discloser
 from node.access.tls import https_context
@@ -82,7 +81,6 @@ def serve(resources: WebResources, stop: Event) -> None:
                 server.should_exit = True
                 resources.close()
         running.result()
-        app.state.trail.close()
 
 
 def build(resources: WebResources) -> FastAPI:
@@ -99,8 +97,7 @@ def build(resources: WebResources) -> FastAPI:
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    app.state.trail = AuditTrail(resources.settings, "web")
-    app.add_middleware(CallerGate, callers=Callers(resources.settings, app.state.trail))
+    app.add_middleware(CallerGate, callers=Callers(resources.settings, resources.trail))
     if resources.settings.is_for_this_machine:  # or a foreign site could read the page by a name that leads here
         app.add_middleware(OwnHosts)
     app.add_middleware(Guard)

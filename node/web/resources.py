@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from node.access.audit_trail import AuditTrail
 from node.ask.region_queries import region_searcher
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderBook
@@ -36,6 +37,8 @@ class WebResources:
         The PACS that holds the images; None if none is set.
     kept
         Objects that the node keeps itself.
+    trail
+        Records who asked for what.
     """
 
     settings: Settings
@@ -45,6 +48,7 @@ class WebResources:
     receiver: Receiver
     source: SourceArchive | None
     kept: KeptObjects
+    trail: AuditTrail
 
     @classmethod
     def of(cls, settings: Settings, reading: Reading) -> "WebResources":
@@ -59,8 +63,10 @@ class WebResources:
         by_region = region_searcher(settings, database, retriever, receiver.refusals, folder)
         finder = Finder(settings, database, retriever, fetch, by_region)
         kept = KeptObjects(settings, database, open_objects(settings))
-        return cls(settings, reading, finder, PostedExamples(settings, retriever), receiver, source, kept)
+        trail = AuditTrail(settings, "web")
+        return cls(settings, reading, finder, PostedExamples(settings, retriever), receiver, source, kept, trail)
 
     def close(self) -> None:
-        """Write what was counted."""
+        """Write what was counted and recorded."""
         self.receiver.refusals.write()
+        self.trail.close()
