@@ -17,6 +17,7 @@ from node.cli import correct as correct_command
 from node.cli import index as index_command
 from node.cli import model as model_command
 from node.cli.desk import aside as aside_command
+from node.cli.desk import backup as backup_command
 from node.cli.desk import listing as listing_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.pull import commands as pull_commands
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(index_command.app)
 app.add_typer(cert_command.app)
 app.add_typer(aside_command.app)
+app.add_typer(backup_command.app)
 app.add_typer(listing_command.app)
 app.add_typer(correct_command.app)
 app.add_typer(pull_commands.app)
