@@ -72,12 +72,13 @@ def classify(model: Path, experiment: ExperimentFile, data: Data, output: Output
     """Give a model file the classifier of an experiment, in place; codes stay the same, the fingerprint does not."""
     from hashing.model import weights as files
     from hashing.training import train as training
+    from hashing.training.class_targets import CLASSES
     from hashing.training.recipe import Recipe
 
     network, before = files.load_network(model)
     training.classify(network, Recipe.read(experiment), data, output)
     facts = {"experiment": experiment.name}
-    written = files.export(network, before.architecture, model, before.name, facts, training.CLASSES)
+    written = files.export(network, before.architecture, model, before.name, facts, CLASSES)
     typer.echo(f"{written.identifier} in {model}, {model.stat().st_size:,} bytes")
 
 
@@ -96,6 +97,26 @@ def evaluate(
     encoder = Encoder.load(model, max(read_model(model).architecture.code_lengths))
     results = list(evaluation.evaluate(encoder, tuple(sets.split(",")), data, output / "cache"))
     typer.echo(evaluation.table(results))
+
+
+@app.command(epilog="Example: python -m hashing models lookalike-1.safetensors my-model.safetensors --data ~/images")
+def models(
+    files: Annotated[list[Path], typer.Argument(help="Model files; the others are compared with the first.")],
+    data: Data,
+    output: Output = Path("runs"),
+    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+    *,
+    test: Annotated[bool, typer.Option("--test", help="Let test images ask, once a model is chosen.")] = False,
+) -> None:
+    """Print model files beside each other and beside a label-free rotation of their own features, paired by query."""
+    from hashing.evaluation import model_comparison as comparing
+
+    results = list(
+        comparing.compare_models(
+            files, tuple(sets.split(",")), data, output / "cache", "test" if test else "validation"
+        )
+    )
+    typer.echo(comparing.table(results))
 
 
 @app.command(epilog="Example: python -m hashing stages hashing/models/lookalike-1.safetensors --data ~/images")

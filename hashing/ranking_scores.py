@@ -2,10 +2,11 @@
 
 A code says on which side of zero each output of the network lies, and not how far from it. For the query both are
 known, so that bits with a large output can count more (Gordo et al., Asymmetric distances for binary embeddings, PAMI
-2014). A model may also give class scores: two images agree as far as their distributions over the classes overlap
-(Bhattacharyya, Bull. Calcutta Math. Soc. 1943). Either score also orders images of equal Hamming distance.
+2014). Where the outputs of stored images are kept, too, both sides can be compared without loss. A model may also give
+class scores: two images agree as far as their distributions over the classes overlap (Bhattacharyya, Bull. Calcutta
+Math. Soc. 1943). Each score also orders images of equal Hamming distance.
 
-Both scores are computed from integers of one byte: they are the same on every machine, and small enough to store.
+All scores are computed from integers of one byte: they are the same on every machine, and small enough to store.
 """
 
 from collections.abc import Sequence
@@ -29,12 +30,13 @@ SHORTLIST_FACTOR, MIN_SHORTLIST = 4, 100
 class Ranking(StrEnum):
     """What the order of look-alikes comes from.
 
-    HAMMING: distance, and of equal ones the asymmetric score. ASYMMETRIC: the asymmetric score. CLASSES: the agreement
-    of class scores, and of equal ones the asymmetric score.
+    HAMMING: distance, and of equal ones the asymmetric score. ASYMMETRIC: the asymmetric score. OUTPUTS: the agreement
+    of outputs, CLASSES: that of class scores, and of equal ones the asymmetric score.
     """
 
     HAMMING = "HAMMING"
     ASYMMETRIC = "ASYMMETRIC"
+    OUTPUTS = "OUTPUTS"
     CLASSES = "CLASSES"
 
 
@@ -67,7 +69,7 @@ class Outputs:
     @property
     def rankings(self) -> tuple[Ranking, ...]:
         """The rankings that they suffice for, as queries."""
-        return tuple(Ranking) if self.class_scores is not None else (Ranking.HAMMING, Ranking.ASYMMETRIC)
+        return tuple(stage for stage in Ranking if stage != Ranking.CLASSES or self.class_scores is not None)
 
 
 def shortlist_length(k: int) -> int:
@@ -94,6 +96,25 @@ def asymmetric_scores(relaxed: NDArray[np.number], codes: Codes) -> NDArray[np.f
     total = np.maximum(np.abs(whole).sum(axis=1, keepdims=True), 1)
     scores: NDArray[np.float64] = ((whole @ signs.T) / total).max(axis=0)
     return (1 + scores) / 2
+
+
+def output_agreement(queries: NDArray[np.int8], stored: NDArray[np.int8]) -> NDArray[np.float64]:
+    """How alike the outputs of images are to those of the nearest query.
+
+    Parameters
+    ----------
+    queries, stored : (queries, bits), (n, bits)
+        Relaxed codes, as `in_whole_numbers` makes them; a row of zeros belongs to an image without stored outputs.
+
+    Returns
+    -------
+    (n,)
+        0 to 1: (1 + c) / 2, with c the cosine of both; 0 for a row of zeros.
+    """
+    whole, others = queries.astype(np.int64), stored.astype(np.int64)
+    squares = (whole**2).sum(axis=1)[:, None] * (others**2).sum(axis=1)[None]
+    cosines: NDArray[np.float64] = ((whole @ others.T) / np.sqrt(np.maximum(squares, 1))).max(axis=0)
+    return np.where(others.any(axis=1), (1 + cosines) / 2, 0.0)
 
 
 def class_agreement(queries: NDArray[np.uint8], stored: NDArray[np.uint8]) -> NDArray[np.float64]:

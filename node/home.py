@@ -24,7 +24,9 @@ from storage.spool.queue import Retention, Spool
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "ask", "commitments", "corrections", "database", "objects", "pull", "run", "spool")
+NAMES: Final = (
+    FILE_NAME, "ask", "audit", "commitments", "corrections", "database", "objects", "pull", "run", "spool",
+)  # fmt: skip
 """Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")

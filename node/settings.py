@@ -14,19 +14,21 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from node.options.access import AE_TITLE, AccessSettings, is_loopback
+from node.options.ask import AskSettings
+from node.options.ingest import IngestSettings
+from node.options.pull import DEFAULT_HOME, PullSettings
+from node.options.web import WebSettings
 from node.peers import RemoteEntity
-from node.pull_settings import DEFAULT_HOME, PullSettings
-from node.web_settings import WebSettings
 
 FILE_NAME = "settings.toml"
 PREFIX = "LOOKALIKE_"
 """What the environment variable of a setting begins with."""
-AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
 Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(PullSettings, WebSettings):
+class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -87,21 +89,8 @@ class Settings(PullSettings, WebSettings):
     start_limit_s: float = Field(300, ge=30)
     """Seconds after its start by which a role must be ready; otherwise it is restarted."""
 
-    example_limit_s: float = Field(30, gt=0)
-    """Seconds in which the example of a query must be decoded, where it is posted or a region of an image."""
-    ask_matches: int = Field(6, ge=1, le=60)
-    """Number of similar cases in the answer to a question that was sent; one of each patient."""
-    ask_capacity: int = Field(1000, ge=1)
-    """Number of questions that may wait for their answers; senders then get A700."""
-    ask_keep_s: float = Field(86_400, ge=0)
-    """Seconds after its arrival at which the objects of an answered question are erased."""
-    answer_keep_s: float = Field(604_800, ge=3600)
-    """Seconds for which an answer is offered to its destination, and for which a sent one is not sent again."""
-    burned_in: Literal["mask", "omit"] = "mask"
-    """Cases on a contact sheet whose picture may show a name: mask: without the picture; omit: left out."""
-
-    ranking: Literal["HAMMING", "ASYMMETRIC", "CLASSES"] = "HAMMING"
-    """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC or CLASSES."""
+    ranking: Literal["HAMMING", "ASYMMETRIC", "OUTPUTS", "CLASSES"] = "HAMMING"
+    """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC, OUTPUTS or CLASSES."""
 
     model_path: Path | None = None
     """File of the hash model (.safetensors); None: the model that comes with the node."""
@@ -113,57 +102,6 @@ class Settings(PullSettings, WebSettings):
     """Library that encodes: torch, openvino or auto; auto: the fastest that is installed."""
     map_size_bytes: int = Field(1 << 40, gt=0)
     """Upper bound of the database file in bytes; the file is sparse, so the disk is not reserved."""
-
-    spool_capacity: int = Field(100_000, ge=1)
-    """Number of instances that may wait to be indexed; senders then get A700."""
-    spool_free_bytes: int = Field(1 << 30, ge=0)
-    """Free disk space in bytes below which senders get A700."""
-    receiver_memory_bytes: int = Field(1 << 30, gt=0)
-    """Memory of a receiver in bytes, without mapped files, above which senders get A700."""
-    busy_share: float = Field(0.8, gt=0, lt=1)
-    """Fraction of these three limits above which responses to C-STORE are delayed."""
-    closed_share: float = Field(0.95, gt=0)
-    """Fraction of these three limits above which associations for storage are rejected."""
-    longest_delay_s: float = Field(2.0, ge=0, le=10)
-    """Seconds by which a response is delayed when a limit is reached."""
-    other_content: Literal["keep_first", "replace", "quarantine"] = "quarantine"
-    """Policy for a known SOP Instance UID with other content: keep_first, replace or quarantine."""
-    corrections_from: tuple[str, ...] = ()
-    """AE titles of the callers whose corrections are followed; empty: those of every caller."""
-    retain: Literal["none", "preview", "all"] = "preview"
-    """What stays of images after indexing: none; preview: 224 x 224 pixels; all: the objects, too, to be retrieved."""
-    commitment_limit_s: float = Field(86_400, gt=0)
-    """Seconds for which a report of storage commitment waits for its instances and is offered to its peer."""
-    correction_limit_s: float = Field(10, gt=0)
-    """Seconds after which a correction that is not in force yet is answered with A700."""
-    set_aside_notes: int = Field(100_000, ge=1)
-    """Number of notes about instances that were set aside; beyond it the oldest notes are deleted."""
-    set_aside_bytes: int = Field(16 << 30, ge=0)
-    """Disk space in bytes for instances that were set aside; beyond it the oldest are deleted."""
-    batch_size: int = Field(32, ge=1)
-    """Number of instances that one transaction indexes."""
-    batch_delay_s: float = Field(0.05, ge=0)
-    """Seconds that a decoded instance may wait for others of its batch."""
-    decode_workers: int = Field(2, ge=1)
-    """Number of processes that decode pixels."""
-    decode_timeout_s: float = Field(60, gt=0)
-    """Processor seconds for one instance; a decoder that needs more is ended, and the instance set aside."""
-    decode_elapsed_s: float = Field(600, gt=0)
-    """Seconds by the clock for one instance, for a decoder that waits instead of computing."""
-    decode_kept_bytes: int = Field(512 << 20, gt=0)
-    """Memory in bytes that a decode worker may hold after an instance; above it the worker is replaced."""
-    max_decoded_bytes: int = Field(512 << 20, gt=0)
-    """Size in bytes of all sampled frames of an instance, decoded; above it fewer frames are sampled."""
-    decode_memory_bytes: int = Field(4 << 30, gt=0)
-    """Address space in bytes that a decode worker may add to that of its start."""
-    max_frames: int = Field(8, ge=1)
-    """Number of frames that are sampled from a multi-frame instance."""
-    max_announced_frames: int = Field(100_000, ge=1)
-    """Number of Frames above which an instance is set aside."""
-    max_pixels: int = Field(100_000_000, ge=1)
-    """Number of pixels of a frame (rows x columns) above which an instance is set aside."""
-    max_inflated_bytes: int = Field(1 << 30, ge=1)
-    """Size in bytes to which a deflated data set may grow; above it the instance is set aside."""
 
     @field_validator("code_length")
     @classmethod
@@ -263,6 +201,11 @@ class Settings(PullSettings, WebSettings):
         return any(peer.views for peer in self.peers.values())
 
     @property
+    def audit_path(self) -> Path:
+        """Folder of audit messages."""
+        return self.home / "audit"
+
+    @property
     def corrections_path(self) -> Path:
         """Folder of orders to the process that writes the database."""
         return self.home / "corrections"
@@ -279,6 +222,16 @@ class Settings(PullSettings, WebSettings):
         return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property
+    def is_for_this_machine(self) -> bool:
+        """True if only programs of this machine reach the node."""
+        return is_loopback(self.host)
+
+    @property
+    def plain_dicom_host(self) -> str:
+        """Address on which DICOM without TLS is offered: `host`, or that of this machine."""
+        return self.host if self.allow_plain_dicom or self.is_for_this_machine else "127.0.0.1"
+
+    @property
     def address_family(self) -> socket.AddressFamily:
         """Family of sockets that listen on `host`."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -287,4 +240,4 @@ class Settings(PullSettings, WebSettings):
     def url(self) -> str:
         """Address of the web page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.http_port}/"
+        return f"http{'s' if self.https else ''}://{host}:{self.http_port}/"

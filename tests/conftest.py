@@ -15,6 +15,7 @@ pytest_plugins = ["tests.invented_page"]  # its fixtures
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for processes side by side: module by module, and all that share the hospital in one group.
 

@@ -18,8 +18,8 @@ from node.dicom.listener import Listener
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
+from node.options.pull import PullJob
 from node.pull.jobs import change_state, make_job, open_progress
-from node.pull_settings import PullJob
 from node.roles.pull import JobCrew
 from node.settings import Settings
 from storage.database.database import Database

@@ -40,7 +40,9 @@ def told(database: Database) -> dict[str, Any]:
             with LocalIndex(database).view(snapshot) as view:
                 hits = view.search(codes(2, 100), 7, level).hits
             rows = snapshot.rows_of((hit.sop_instance_uid, hit.frame) for hit in hits)
-            found[level] = list(zip(hits, snapshot.class_scores_at(rows, N_CLASSES).tolist(), strict=True))
+            kept = snapshot.outputs_at(rows, N_CLASSES)
+            assert kept.class_scores is not None
+            found[level] = list(zip(hits, kept.relaxed.tolist(), kept.class_scores.tolist(), strict=True))
         return found
 
 

@@ -28,7 +28,7 @@ from hashing.model.model_file import (
 )
 from hashing.model.network import HashNetwork
 from hashing.model.weights import export, load_network
-from hashing.training.train import CLASSES
+from hashing.training.class_targets import CLASSES
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
 MODALITIES = ["CT", "DX", ""]

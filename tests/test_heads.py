@@ -13,12 +13,11 @@ from hashing.model.model_file import Architecture
 from hashing.model.network import FEATURES, EfficientNetLite0
 from hashing.training.augmentation import roughen
 from hashing.training.heads import DrawnFeatures, draw_features, train_classifier, train_hash_layer
-from hashing.training.recipe import ClassifierRecipe, HashLayerRecipe
+from hashing.training.recipe import ClassifierRecipe, HashLayerRecipe, LossWeights
 from hashing.training.sampling import rarity
 
-HEAD = HashLayerRecipe(
-    ("set",), (), 6, 2, 64, steps=150, batch=32, learning_rate=2e-3, noise=0.1, relation_weight=1.0, seed=3
-)
+LOSS = LossWeights(targets=1.0, relation=1.0)
+HEAD = HashLayerRecipe(("set",), (), 6, 2, 1, 64, steps=150, batch=32, learning_rate=2e-3, noise=0.1, loss=LOSS, seed=3)
 CLASSIFIER = ClassifierRecipe(steps=150, batch=32, learning_rate=1e-2, weight_decay=1e-2, noise=0.1, seed=3)
 
 
@@ -28,7 +27,11 @@ def clusters(centres: int, each: int) -> DrawnFeatures:
     middle = torch.randn(centres, FEATURES, generator=generator).repeat_interleave(each, dim=0)
     features = 5 + 3 * (middle + 0.3 * torch.randn(centres * each, FEATURES, generator=generator))
     shares = torch.eye(centres).repeat_interleave(each, dim=0)
-    return DrawnFeatures(features, shares, torch.full((centres * each,), 1 / (centres * each), dtype=torch.float64))
+    chances = torch.full((centres * each,), 1 / (centres * each), dtype=torch.float64)
+    varied = features + 0.3 * torch.randn(features.shape, generator=generator)
+    return DrawnFeatures(
+        torch.stack([features, varied]), shares, torch.ones_like(shares), torch.arange(len(shares)), chances
+    )
 
 
 def test_images_of_a_class_come_together_and_others_stay_apart() -> None:
@@ -37,7 +40,7 @@ def test_images_of_a_class_come_together_and_others_stay_apart() -> None:
     head = train_hash_layer(known, HEAD, Architecture())
 
     with torch.no_grad():
-        bits = head((known.features,)).relaxed >= 0  # raw features: the standardisation is folded into the layer
+        bits = head((known.views[0],)).relaxed >= 0  # raw features: the standardisation is folded into the layer
     distances = (bits[:, None] != bits[None]).float().mean(dim=2)
     same = (known.shares @ known.shares.T).bool()
     assert distances[same].max() < 0.1
@@ -51,8 +54,8 @@ def test_one_seed_gives_one_hash_layer_and_one_classifier_whatever_was_drawn_bef
     torch.rand(1)
     second = train_hash_layer(known, short, Architecture()), train_classifier(known, replace(CLASSIFIER, steps=5))
 
-    assert torch.equal(first[0]((known.features,)).relaxed, second[0]((known.features,)).relaxed)
-    assert torch.equal(first[1](known.features), second[1](known.features))
+    assert torch.equal(first[0]((known.views[0],)).relaxed, second[0]((known.views[0],)).relaxed)
+    assert torch.equal(first[1](known.views[0]), second[1](known.views[0]))
 
 
 def test_scores_of_raw_features_become_the_shares_of_classes() -> None:
@@ -61,7 +64,7 @@ def test_scores_of_raw_features_become_the_shares_of_classes() -> None:
 
     layer = train_classifier(replace(known, shares=shares), CLASSIFIER)
 
-    assert (layer(known.features).softmax(dim=1) - shares).abs().max() < 0.1
+    assert (layer(known.views[0]).softmax(dim=1) - shares).abs().max() < 0.1
 
 
 def test_codes_as_far_apart_as_their_features_cost_nothing() -> None:
@@ -87,17 +90,18 @@ def test_of_each_kind_at_most_so_many_images_are_taken_with_shares_that_sum_to_o
 ) -> None:
     taken = draw_features(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
 
-    assert taken.features.shape == (2 * (6 + 3), FEATURES)
-    assert torch.allclose(taken.shares.sum(dim=1), torch.ones(18))
+    assert taken.views.shape == (3, 6 + 3, FEATURES)
+    assert torch.allclose(taken.shares.sum(dim=1), torch.ones(9))
     assert torch.isclose(taken.chances.sum(), torch.tensor(1.0, dtype=torch.float64))
-    assert taken.shares[:, len(LABELS) + 2].tolist() == 2 * ([0] * 6 + [1] * 3)
+    assert taken.shares[:, len(LABELS) + 2].tolist() == [0] * 6 + [1] * 3
+    assert taken.known[:, : len(LABELS)].sum(dim=0).nonzero().flatten().tolist() == [3], "the set has no other label"
 
 
 def test_each_draw_shows_the_same_images_varied_anew(ten_radiographs_and_four_sections: Dataset) -> None:
     taken = draw_features(EfficientNetLite0(), [ten_radiographs_and_four_sections], HEAD, 0.5, np.random.default_rng(0))
 
-    assert torch.equal(taken.shares[:9], taken.shares[9:])
-    assert not torch.equal(taken.features[:9], taken.features[9:])
+    assert not torch.equal(taken.views[0], taken.views[1])
+    assert not torch.equal(taken.views[1], taken.views[2])
 
 
 def test_a_kind_of_a_set_can_be_left_out(ten_radiographs_and_four_sections: Dataset) -> None:
@@ -105,7 +109,7 @@ def test_a_kind_of_a_set_can_be_left_out(ten_radiographs_and_four_sections: Data
 
     taken = draw_features(EfficientNetLite0(), [ten_radiographs_and_four_sections], head, 0.5, np.random.default_rng(0))
 
-    assert taken.shares[:, len(LABELS) + 2].tolist() == [1] * 2 * 3
+    assert taken.shares[:, len(LABELS) + 2].tolist() == [1] * 3
 
 
 def test_roughened_images_keep_their_size_and_range() -> None:

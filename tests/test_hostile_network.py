@@ -172,7 +172,11 @@ def test_fragments_of_any_size_make_one_object(size: int, node: RunningNode) -> 
     node.wait_indexed()
 
 
-@pytest.mark.parametrize("identifier", [b"", b"\xff" * 999, os.urandom(5000), DATA[:100], DATA])
+@pytest.mark.parametrize(
+    "identifier",
+    [b"", b"\xff" * 999, os.urandom(5000), DATA[:100], DATA],
+    ids=["nothing", "ones", "noise", "the start of an image", "an image"],
+)
 def test_a_query_of_garbage_is_refused(identifier: bytes, node: RunningNode) -> None:
     with associated(node) as wire:
         wire.send(p_data(5, COMMAND | LAST, command(C_FIND_RQ, STUDY_ROOT_FIND)), p_data(5, LAST, identifier))

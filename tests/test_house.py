@@ -1,9 +1,12 @@
 """The shape of the code: rooms, modules and functions stay small enough to be read, and a name has one owner."""
 
 import ast
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("hashing", "storage", "node")
@@ -82,3 +85,10 @@ def test_everything_public_says_what_the_caller_gets() -> None:
 
 def test_packages_say_nothing_when_they_are_imported() -> None:
     assert [path for path, text in modules(*PACKAGES) if path.endswith("__init__.py") and text.strip()] == []
+
+
+def test_a_module_is_run_by_one_of_the_processes_side_by_side(request: pytest.FixtureRequest) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("one process runs all tests")
+
+    assert request.node.nodeid.endswith("@test_house")

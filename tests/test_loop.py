@@ -63,6 +63,30 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(tmp_path: 
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
 
 
+def test_averaged_weights_are_kept_and_an_interrupted_run_goes_on_averaging(tmp_path: Path) -> None:
+    plain, whole, parts = learner(), learner(), learner()
+    seen: list[list[Tensor]] = []
+
+    def score(one: Learner) -> float:
+        seen.append([tensor.clone() for tensor in weights(one)])
+        return 0.0
+
+    fit(plain, SCHEDULE, 4, batches, lambda _: 0.0, seed=1)
+    fit(whole, SCHEDULE, 4, batches, score, seed=1, averaging=0.9)
+    short = Schedule(2, 0.05, 0.5, 0.01, patience=0, decay_epochs=4)
+    fit(learner(), short, 4, batches, lambda _: 0.0, seed=1, folder=tmp_path, averaging=0.9)
+    fit(parts, SCHEDULE, 4, batches, lambda _: 0.0, seed=1, folder=tmp_path, averaging=0.9)
+
+    assert not any(torch.equal(a, b) for a, b in zip(weights(plain), weights(whole), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), seen[-1], strict=True)), "what is kept was scored"
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(parts), strict=True))
+
+
+def test_averaging_wants_the_whole_training() -> None:
+    with pytest.raises(ValueError, match="patience"):
+        fit(learner(), Schedule(5, 0.05, 0.5, 0.0, patience=2), 4, batches, lambda _: 0.0, seed=1, averaging=0.9)
+
+
 def test_a_finished_run_is_read_not_repeated(tmp_path: Path) -> None:
     done, again = learner(), learner()
     fit(done, SCHEDULE, 4, batches, lambda _: 0.5, seed=1, folder=tmp_path)

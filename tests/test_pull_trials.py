@@ -19,10 +19,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from node.home import open_for_writing, open_spool
+from node.options.pull import PullJob
 from node.pull.jobs import change_state, make_job, open_progress
 from node.pull.report import read_reports
 from node.pull.search.lister import RangeLister
-from node.pull_settings import PullJob
 from node.settings import Settings
 from storage.progress.entry import StudyState
 from storage.progress.job import JobState

@@ -36,7 +36,7 @@ from tests.running import running_node
 
 K = 30
 EXAMPLE = "1.1.1"
-STAGES = (Ranking.ASYMMETRIC, Ranking.CLASSES)
+STAGES = (Ranking.ASYMMETRIC, Ranking.OUTPUTS, Ranking.CLASSES)
 
 
 def alike(n: int, seed: int) -> list[Item]:
@@ -64,9 +64,10 @@ def twin(items: Sequence[Item], k: int, stage: Ranking = Ranking.ASYMMETRIC) -> 
     for other in others:
         distance = int(hamming_distance(example.codes[0], other.codes)[0])
         sure, classes = round(surely(example, other), 9), round(overlap(example, other), 9)
-        keys = {Ranking.CLASSES: (classes, sure), Ranking.HAMMING: (-distance, sure)}.get(stage, (sure, sure))
+        near = round(likeness(example, other), 9)
+        keys = dict(zip(Ranking, ((-distance, sure), (sure, sure), (near, sure), (classes, sure)), strict=True))[stage]
         scored.append((*keys, distance, other.record.study_instance_uid))
-    nearest = sorted(scored, key=lambda one: one[2:])
+    nearest = sorted(scored, key=lambda one: (one[2], -one[1], one[3]))
     nearest = nearest if stage == Ranking.HAMMING else nearest[: shortlist_length(k)]
     best = sorted(nearest, key=lambda one: (-one[0], -one[1], *one[2:]))[:k]
     ranks = [1 + next(number for number, first in enumerate(best) if first[:3] == one[:3]) for one in best]
@@ -84,7 +85,17 @@ def overlap(example: Item, other: Item) -> float:
     """Cosine of two images' class scores as they are kept."""
     assert example.class_scores is not None
     assert other.class_scores is not None
-    p, q = example.class_scores[0].tolist(), other.class_scores[0].tolist()
+    return cosine(example.class_scores[0].tolist(), other.class_scores[0].tolist())
+
+
+def likeness(example: Item, other: Item) -> float:
+    """Cosine of two images' outputs as they are kept, in the range of a score."""
+    assert example.outputs is not None
+    assert other.outputs is not None
+    return (1 + cosine(example.outputs[0].tolist(), other.outputs[0].tolist())) / 2
+
+
+def cosine(p: list[int], q: list[int]) -> float:
     dot, *squares = (sum(a * b for a, b in zip(*pair, strict=True)) for pair in ((p, q), (p, p), (q, q)))
     return float(dot / math.sqrt(squares[0] * squares[1]))
 
@@ -190,7 +201,7 @@ def test_a_node_may_be_set_to_the_second_stage_and_a_question_asks_for_the_first
 @pytest.mark.parametrize(
     ("keys", "comment"),
     [
-        (asked("EUCLIDEAN"), "ranking takes HAMMING, ASYMMETRIC, CLASSES"),
+        (asked("EUCLIDEAN"), "ranking takes HAMMING, ASYMMETRIC, OUTPUTS, CLASSES"),
         (asked("ASYMMETRIC", AGGREGATION="MEAN"), "ranking ASYMMETRIC goes by the BEST image, not by MEAN"),
         (asked("CLASSES", AGGREGATION="LATE"), "ranking CLASSES goes by the BEST image, not by LATE"),
     ],
@@ -215,7 +226,7 @@ def test_the_command_asks_a_node_for_the_second_stage_and_shows_its_score(node: 
     assert [case.uid for case in cases] == [study for *_, study in twin(items, 5, Ranking.CLASSES)]
     assert f"{float(cases[0].ranking_score):.3f}" in printed(ranked_table(cases, asking))
     assert "ranking" not in printed(ranked_table(plain, plainly))
-    with pytest.raises(AskingError, match="HAMMING, ASYMMETRIC, CLASSES"):
+    with pytest.raises(AskingError, match="HAMMING, ASYMMETRIC, OUTPUTS, CLASSES"):
         Asking.of(uid(EXAMPLE), 5, "study", "", other_patients=False, ranking="best")
 
 

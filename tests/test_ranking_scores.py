@@ -12,10 +12,12 @@ from hashing.codes import hamming_distance, pack, unpack
 from hashing.ranking_scores import (
     MAX_OUTPUT,
     Outputs,
+    Ranking,
     asymmetric_scores,
     class_agreement,
     in_eight_bits,
     in_whole_numbers,
+    output_agreement,
     shortlist_length,
 )
 from tests.invented import codes
@@ -107,6 +109,14 @@ def test_images_of_one_distribution_agree_fully_and_of_classes_apart_or_unknown_
     assert class_agreement(kept[2:], kept).tolist() == [0, 0, 0]
 
 
+def test_outputs_agree_whatever_their_size_and_unknown_ones_with_none() -> None:
+    stored = np.array([[2, -4, 0], [-1, 2, 0], [0, 0, 9], [0, 0, 0]], np.int8)
+    queries = np.array([[1, -2, 0]], np.int8)
+
+    assert output_agreement(queries, stored).tolist() == [1, 0, 0.5, 0]
+    assert output_agreement(np.concatenate([queries, -queries]), stored).tolist() == [1, 1, 0.5, 0]
+
+
 def test_what_is_kept_of_several_images_has_class_scores_if_each_has_them() -> None:
     relaxed, scores = np.arange(6, dtype=np.int8).reshape(2, 3), np.array([[255, 0], [180, 180]], np.uint8)
     known, unknown = Outputs(relaxed, scores), Outputs(relaxed)
@@ -116,8 +126,8 @@ def test_what_is_kept_of_several_images_has_class_scores_if_each_has_them() -> N
     assert joined.relaxed.tolist() == [[3, 4, 5], [0, 1, 2]]
     assert joined.class_scores is not None
     assert joined.class_scores.tolist() == [[180, 180], [255, 0]]
-    assert joined.rankings == ("HAMMING", "ASYMMETRIC", "CLASSES")
-    assert Outputs.joined([known, unknown])[:1].rankings == ("HAMMING", "ASYMMETRIC")
+    assert joined.rankings == tuple(Ranking)
+    assert Outputs.joined([known, unknown])[:1].rankings == ("HAMMING", "ASYMMETRIC", "OUTPUTS")
 
 
 def test_a_shortlist_is_longer_than_the_answer() -> None:

@@ -8,7 +8,15 @@ from hashing.codes import hamming_distance, pack
 from hashing.evaluation.judgement import judge
 from hashing.evaluation.protocol import GroundTruth, by_codes, task
 from hashing.evaluation.ranking_stages import MEASURES, by_stage, judge_stages, table
-from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, in_eight_bits, in_whole_numbers
+from hashing.ranking_scores import (
+    Outputs,
+    Ranking,
+    asymmetric_scores,
+    class_agreement,
+    in_eight_bits,
+    in_whole_numbers,
+    output_agreement,
+)
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -31,6 +39,11 @@ def by_class(query: int, image: int) -> tuple[float, ...]:
     return (-agreement, *surely(query, image))
 
 
+def by_outputs(query: int, image: int) -> tuple[float, ...]:
+    agreement = output_agreement(OUTPUTS.relaxed[[query]], OUTPUTS.relaxed[[image]])[0]
+    return (-agreement, *surely(query, image))
+
+
 def surely(query: int, image: int) -> tuple[float, ...]:
     return (-asymmetric_scores(RELAXED[[query]], CODES[[image]])[0], distance(query, image))
 
@@ -39,7 +52,9 @@ def distance(query: int, image: int) -> int:
     return int(hamming_distance(CODES[query], CODES[[image]])[0])
 
 
-@pytest.mark.parametrize(("stage", "key"), [(Ranking.ASYMMETRIC, surely), (Ranking.CLASSES, by_class)])
+@pytest.mark.parametrize(
+    ("stage", "key"), [(Ranking.ASYMMETRIC, surely), (Ranking.OUTPUTS, by_outputs), (Ranking.CLASSES, by_class)]
+)
 def test_only_the_shortlist_is_ordered_anew_and_the_rest_stays_behind_it(
     stage: Ranking, key: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +87,6 @@ def test_each_stage_that_the_outputs_allow_has_a_row_for_each_database() -> None
     assert [(one.database, one.stage) for one in results] == [
         (database, stage) for database in ("train", "validation") for stage in Ranking
     ]
-    assert [one.stage for one in without_classes] == ["HAMMING", "ASYMMETRIC"] * 2
+    assert [one.stage for one in without_classes] == ["HAMMING", "ASYMMETRIC", "OUTPUTS"] * 2
     assert all(estimate.low <= estimate.value <= estimate.high for one in results for estimate in one.estimates)
     assert "| set | validation | CLASSES |" in table(results)

@@ -175,7 +175,7 @@ def test_what_the_node_is_set_to_yields_where_it_cannot_be_had_and_a_key_does_no
     retriever: Retriever, snapshot: Snapshot
 ) -> None:
     without_classes = Outputs(np.ones((1, 64), np.int8))
-    for stage in (Ranking.ASYMMETRIC, Ranking.CLASSES):
+    for stage in (Ranking.ASYMMETRIC, Ranking.OUTPUTS, Ranking.CLASSES):
         retriever.ranking = stage  # of examples of which nothing was kept
 
         answer = retriever.similar(snapshot, about("1.1.1"), STUDY, Filter())
@@ -187,9 +187,9 @@ def test_what_the_node_is_set_to_yields_where_it_cannot_be_had_and_a_key_does_no
 
     partly = retriever.nearest(snapshot, ladder(0), about("1.1.1"), STUDY, Filter(), without_classes)
     question = about("1.1.1", ranking=Ranking.CLASSES)
-    with pytest.raises(Refusal, match="rank by ASYMMETRIC"):
+    with pytest.raises(Refusal, match="rank by OUTPUTS"):
         retriever.nearest(snapshot, ladder(0), question, STUDY, Filter(), without_classes)
-    assert partly.ranking == Ranking.ASYMMETRIC
+    assert partly.ranking == Ranking.OUTPUTS
 
 
 def test_candidates_are_counted_only_where_that_is_asked_for(retriever: Retriever, snapshot: Snapshot) -> None:

@@ -12,7 +12,7 @@ from tests.databases import create
 from tests.invented import N_CLASSES, item, record
 
 
-def test_class_scores_are_told_for_rows_and_are_zeros_where_there_are_none_or_others(tmp_path: Path) -> None:
+def test_outputs_are_told_for_rows_and_are_zeros_where_there_are_none_or_others(tmp_path: Path) -> None:
     items = [item(0), item(1, frames=(0, 4)), item(2), replace(item(4), outputs=None, class_scores=None)]
     other = item(2, content_digest=b"other", frames=(1,))
     with create(tmp_path) as database:
@@ -22,13 +22,19 @@ def test_class_scores_are_told_for_rows_and_are_zeros_where_there_are_none_or_ot
 
         with database.snapshot() as snapshot:
             rows = np.array([2, 0, 4, 1, 5])  # row 3 is that of the image removed
-            told, wider = snapshot.class_scores_at(rows, N_CLASSES), snapshot.class_scores_at(rows, N_CLASSES + 1)
+            told, wider = snapshot.outputs_at(rows, N_CLASSES), snapshot.outputs_at(rows, N_CLASSES + 1)
 
-    kept = items[1].class_scores
+    kept, relaxed = items[1].class_scores, items[1].outputs
     assert kept is not None
+    assert relaxed is not None
+    assert told.class_scores is not None
+    assert wider.class_scores is not None
     unknown = [0] * N_CLASSES
-    assert told.tolist() == [kept[1].tolist(), unknown, unknown, kept[0].tolist(), [9] * N_CLASSES]
-    assert not wider.any()
+    assert told.relaxed[[0, 3]].tolist() == relaxed[[1, 0]].tolist()
+    assert not told.relaxed[2].any()
+    assert told.relaxed.tolist() == wider.relaxed.tolist()
+    assert told.class_scores.tolist() == [kept[1].tolist(), unknown, unknown, kept[0].tolist(), [9] * N_CLASSES]
+    assert not wider.class_scores.any()
 
 
 def test_the_identifier_names_the_state(tmp_path: Path) -> None:

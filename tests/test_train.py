@@ -21,15 +21,24 @@ from hashing.model.architectures import build
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import Architecture, read_model
 from hashing.model.weights import export, load_network
+from hashing.training.class_targets import CLASSES
 from hashing.training.recipe import Recipe
-from hashing.training.train import CLASSES, train
+from hashing.training.train import train
 
 EXPERIMENT = """
 seed = 1
 batch = 4
 frozen_blocks = 5
 kind_share = 0.5
-classifier_weight = 2.0
+loss = { classes = 1.0, targets = 1.0 }
+averaging = 0.5
+"""
+ARCHITECTURE = """
+[architecture]
+head_options = { hidden = 24 }
+code_lengths = [16, 64]
+modality_bits = false
+input_size = 64
 """
 STAGE = """
 [[stage]]
@@ -50,13 +59,14 @@ HEAD = """
 datasets = ["nih14k"]
 omitted = []
 max_images = 20
-draws = 1
+draws = 2
+rough = 1
 size = 64
 steps = 4
 batch = 8
 learning_rate = 1e-3
 noise = 0.1
-relation_weight = 10.0
+loss = { pairs = 1.0, relation = 1.0, agreement = 1.0 }
 seed = 1
 
 [classifier]
@@ -114,6 +124,19 @@ def test_a_run_trains_resumes_and_gives_a_model_that_encodes(public: Path, tmp_p
     results = list(evaluate(encoder, ("nih14k",), public, tmp_path / "runs/cache"))
     assert {one.code_length for one in results} == {16, 32, 48, 64, 128}
     assert "| nih14k | P-A | DB-seen | 16 |" in table(results)
+
+
+def test_a_recipe_says_what_the_network_is_built_of(public: Path, tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text(EXPERIMENT + SCHEDULE + HEAD + ARCHITECTURE + STAGE.format(draws=0, wide="false"))
+
+    train(Recipe.read(file), public, tmp_path / "runs")
+
+    network, trained = load_network(tmp_path / "runs/other.safetensors")
+    assert trained.architecture == Architecture("efficientnet-lite0", "plain", {"hidden": 24}, (16, 64), False, 64)
+    assert network.width == 64 + len(CLASSES)
+    images = torch.randint(0, 256, (3, 1, 224, 224), dtype=torch.uint8)
+    assert torch.isfinite(network.eval()(images)).all()
 
 
 def test_a_finished_model_gets_a_classifier_and_keeps_its_other_weights(public: Path, tmp_path: Path) -> None:

@@ -15,7 +15,14 @@ from hashing.evaluation.protocol import GroundTruth, Ranker, Rows, Task, task, v
 from hashing.evaluation.ranking import Levels, by_score
 from hashing.evaluation.uncertainty import Estimate, Resampling
 from hashing.model.encoder import Encoder
-from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, shortlist_length
+from hashing.ranking_scores import (
+    Outputs,
+    Ranking,
+    asymmetric_scores,
+    class_agreement,
+    output_agreement,
+    shortlist_length,
+)
 
 MEASURES = {"MAP@10": 10, "P@10": 10, "NDCG@100": 100}
 """Measures, and the number of matches that their caller asks for."""
@@ -103,6 +110,8 @@ def table(results: list[StageResult]) -> str:
 def _keys(stage: Ranking, codes: Codes, outputs: Outputs, query: int, rows: Rows) -> list[NDArray[np.float64]]:
     """Sort keys of rows before distance, negated so that they ascend, as `storage.search.rerank` computes them."""
     keys = [-asymmetric_scores(outputs.relaxed[[query]], codes[rows])]
+    if stage == Ranking.OUTPUTS:
+        keys.insert(0, -output_agreement(outputs.relaxed[[query]], outputs.relaxed[rows]))
     if stage == Ranking.CLASSES:
         assert outputs.class_scores is not None
         keys.insert(0, -class_agreement(outputs.class_scores[[query]], outputs.class_scores[rows]))

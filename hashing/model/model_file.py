@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from hashing.model.modality import learned_length
 
-DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "lookalike-1.safetensors"
+MODELS = Path(__file__).parents[1] / "models"
+"""Folder of the shipped models."""
+DEFAULT_MODEL = MODELS / "lookalike-1.safetensors"
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 """Code lengths of the shipped model, bits."""
 FIRST_ARCHITECTURE = "efficientnet-lite0-nested-96-modality-32"

@@ -132,6 +132,7 @@ def fit(
     score: Callable[[Learner], float],
     seed: int,
     folder: Path | None = None,
+    averaging: float = 0.0,
 ) -> float:
     """Train; afterwards the learner holds the weights of the best validation score, which is returned.
 
@@ -146,18 +147,29 @@ def fit(
     folder
         Folder for checkpoints and `log.csv`. A run that was interrupted goes on from the checkpoint there, and ends
         with the same weights as one that was not. None writes nothing.
+    averaging
+        Decay per step of a running mean of the weights, which is scored and kept instead of the weights themselves; 0
+        for none. Where a score may keep an earlier epoch (`Schedule.patience`), there is nothing to go on averaging.
+
+    Raises
+    ------
+    ValueError
+        Both `averaging` and `Schedule.patience` are given.
     """
+    if averaging and schedule.patience:
+        raise ValueError("averaged weights are those of the whole training: set patience to 0")
     optimizer = learner.optimizer(schedule)
     state, best = _beginning(folder, learner, optimizer)
     while state.epoch < schedule.epochs and not 0 < schedule.patience <= state.waited:
         started = time.monotonic()
         torch.manual_seed(seed * 10_000 + state.epoch)
-        loss = _epoch(learner, optimizer, schedule, state.epoch, steps, batches(state.epoch))
-        value = score(learner.eval())
+        mean = RunningMean(best, averaging, state.epoch * steps) if averaging else None
+        loss = _epoch(learner, optimizer, schedule, state.epoch, steps, batches(state.epoch), mean)
+        value, weights = _scored(learner.eval(), score, mean)
         state.epoch += 1
         state.waited += 1
         if value > state.best or not schedule.patience:
-            state.best, state.waited, best = value, 0, copied(learner)
+            state.best, state.waited, best = value, 0, weights
         if folder:
             _log(folder, state.epoch, loss, value, time.monotonic() - started)
             checkpoints.save(folder, learner, optimizer, state, best)
@@ -186,6 +198,46 @@ def copied(learner: Learner) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in learner.state_dict().items()}
 
 
+class RunningMean:
+    """Exponentially decaying mean of all weights and statistics of a learner (Polyak and Juditsky, SIAM J. 1992).
+
+    Parameters
+    ----------
+    weights
+        The mean so far.
+    decay
+        Share of the old mean that a step leaves; fewer at the beginning, so that the first weights are soon forgotten.
+    steps
+        Steps that were averaged already.
+    """
+
+    def __init__(self, weights: dict[str, Tensor], decay: float, steps: int) -> None:
+        self.weights, self.decay, self.steps = weights, decay, steps
+
+    def update(self, learner: nn.Module) -> None:
+        """Take in the weights of a learner after a step."""
+        self.steps += 1
+        kept = min(self.decay, self.steps / (self.steps + 10))
+        for name, tensor in learner.state_dict().items():
+            if tensor.is_floating_point():
+                self.weights[name].lerp_(tensor, 1 - kept)
+            else:
+                self.weights[name].copy_(tensor)
+
+
+def _scored(
+    learner: Learner, score: Callable[[Learner], float], mean: RunningMean | None
+) -> tuple[float, dict[str, Tensor]]:
+    """Score and copy of the weights of a learner, or of their running mean; the learner keeps its own."""
+    own = copied(learner)
+    if mean is None:
+        return score(learner), own
+    learner.load_state_dict(mean.weights)
+    value = score(learner)
+    learner.load_state_dict(own)
+    return value, mean.weights
+
+
 def _epoch(
     learner: Learner,
     optimizer: torch.optim.Optimizer,
@@ -193,6 +245,7 @@ def _epoch(
     epoch: int,
     steps: int,
     batches: Iterable[TrainingBatch],
+    mean: RunningMean | None,
 ) -> float:
     learner.train()
     device = next(learner.head.parameters()).device
@@ -208,6 +261,8 @@ def _epoch(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if mean is not None:
+            mean.update(learner)
         losses.append(loss.detach())
     return float(torch.stack(losses).mean())
 

@@ -1,10 +1,37 @@
 """What decides the training of a shippable model, but for the images: read from a TOML file."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from hashing.model.model_file import Architecture
 from hashing.training.loop import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """Weights of the losses whose sum trains a trunk or a hash layer; a loss of weight 0 is left out.
+
+    Attributes
+    ----------
+    classes
+        Binary cross-entropy of the classes that an image's set knows.
+    targets
+        OrthoHash towards fixed targets of classes, at each nested code length.
+    pairs
+        `KnownPairLikelihood`, at each nested code length.
+    relation
+        Distances of codes follow those of features.
+    agreement
+        Two variations of one image get the same code. Only of a hash layer.
+    """
+
+    classes: float = 0.0
+    targets: float = 0.0
+    pairs: float = 0.0
+    relation: float = 0.0
+    agreement: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +71,16 @@ class HashLayerRecipe:
         Kinds of single sets that are left out, as "set: kind".
     max_images
         Upper bound of the images of one kind of one set.
-    draws
-        Variations of each image.
+    draws, rough
+        Variations of each image, beside the image as it is; and how many of them are also roughened.
     size
         Side of the images, pixels.
     steps, batch, learning_rate
-        Length and height of the schedule.
+        Length and height of the schedule. A batch shows each of its images twice, in two variations.
     noise
         Standard deviation of the noise that is added to the standardised features.
-    relation_weight
-        Weight of the loss that makes distances of codes follow those of features.
+    loss
+        What the hash layer learns by.
     seed
         Seed of targets, draws and first weights.
     """
@@ -62,12 +89,13 @@ class HashLayerRecipe:
     omitted: tuple[str, ...]
     max_images: int
     draws: int
+    rough: int
     size: int
     steps: int
     batch: int
     learning_rate: float
     noise: float
-    relation_weight: float
+    loss: LossWeights
     seed: int
     weight_decay: float = 1e-4
 
@@ -105,11 +133,17 @@ class Recipe:
     batch
         Images of a batch in the stages.
     frozen_blocks
-        Leading trunk blocks (with the stem) that keep their ImageNet weights.
+        Leading trunk blocks (with the stem) that keep the weights that they start from.
+    start
+        What the trunk starts from, as `hashing.training.trunk.first_trunk` takes it.
     kind_share
         Share of an image's target that its kind gets (chest radiograph, head MR ...); its labels get the rest.
-    classifier_weight
-        Weight of the auxiliary classifier in the loss of the stages.
+    averaging
+        Decay per step of the running mean of weights that a stage ends with; 0 for the last weights themselves.
+    architecture
+        What the network is built of; its `input_size` is the side that `head` and the node encode at.
+    loss
+        What the stages learn by.
     head
         The hash layer, which is learned anew after the stages.
     classifier
@@ -124,7 +158,10 @@ class Recipe:
     batch: int
     frozen_blocks: int
     kind_share: float
-    classifier_weight: float
+    loss: LossWeights
+    architecture: Architecture = field(default_factory=Architecture)
+    averaging: float = 0.0
+    start: str = "imagenet"
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":
@@ -132,13 +169,24 @@ class Recipe:
         values = tomllib.loads(path.read_text())
         common = values.pop("schedule")
         values["stages"] = tuple(_stage(stage, common) for stage in values.pop("stage"))
-        head = values.pop("head")
-        values["head"] = HashLayerRecipe(**(head | {name: tuple(head[name]) for name in ("datasets", "omitted")}))
+        values["head"] = _hash_layer(values["head"])
         values["classifier"] = ClassifierRecipe(**values["classifier"])
+        values["loss"] = LossWeights(**values["loss"])
+        values["architecture"] = _architecture(values.get("architecture", {}))
         return cls(name=path.stem, **values)
 
 
-def _stage(values: dict[str, object], common: dict[str, object]) -> TrainingStage:
+def _hash_layer(values: dict[str, Any]) -> HashLayerRecipe:
+    lists = {name: tuple(values[name]) for name in ("datasets", "omitted")}
+    return HashLayerRecipe(**(values | lists | {"loss": LossWeights(**values["loss"])}))
+
+
+def _architecture(values: dict[str, Any]) -> Architecture:
+    lists = {"code_lengths": tuple(values["code_lengths"])} if "code_lengths" in values else {}
+    return Architecture(**(values | lists))
+
+
+def _stage(values: dict[str, Any], common: dict[str, Any]) -> TrainingStage:
     """A stage, whose schedule adds to the keys that all stages share."""
-    schedule = Schedule(**(common | values.pop("schedule")))  # type: ignore[operator]
-    return TrainingStage(**(values | {"datasets": tuple(values["datasets"]), "schedule": schedule}))  # type: ignore[arg-type]
+    schedule = Schedule(**(common | values.pop("schedule")))
+    return TrainingStage(**(values | {"datasets": tuple(values["datasets"]), "schedule": schedule}))

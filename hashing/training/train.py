@@ -12,25 +12,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hashing.data import datasets
-from hashing.data.datasets import LABELS, Dataset
-from hashing.data.examples import KINDS
-from hashing.methods.base import Objective, Sum, Targets
-from hashing.methods.classification import Classification
+from hashing.data.datasets import Dataset
+from hashing.methods.base import Targets
 from hashing.methods.heads import PlainHead
-from hashing.methods.orthogonal import nested_target_cross_entropy
-from hashing.model.model_file import Architecture, ModelError
+from hashing.model.model_file import ModelError
 from hashing.model.network import EfficientNetLite0, HashNetwork, channels_last, channels_of
 from hashing.model.weights import save_network
 from hashing.progress import progress
 from hashing.training.augmentation import disguise, vary
 from hashing.training.batches import scaled
-from hashing.training.heads import DrawnFeatures, class_shares, draw_features, train_classifier, train_hash_layer
+from hashing.training.class_targets import CLASSES, class_shares, known_classes
+from hashing.training.heads import DrawnFeatures, draw_features, train_classifier, train_hash_layer
 from hashing.training.loop import ImageTrunk, Learner, TrainingBatch, fit
+from hashing.training.objectives import weighted_objective
 from hashing.training.recipe import Recipe, TrainingStage
 from hashing.training.sampling import rarity
-from hashing.training.trunk import imagenet_trunk, leading_blocks
+from hashing.training.trunk import first_trunk, leading_blocks
 
-CLASSES = LABELS + KINDS
 MAX_VALIDATED = 512
 """Validation images whose loss is computed after each epoch."""
 
@@ -48,19 +46,20 @@ def train(recipe: Recipe, root: Path, output: Path) -> HashNetwork:
         Folder for weights and the cache of preprocessed images.
     """
     torch.manual_seed(recipe.seed)
-    architecture, trunk = Architecture(), imagenet_trunk()
+    architecture, trunk = recipe.architecture, first_trunk(recipe.start)
     learner = Learner(
         ImageTrunk(trunk, ()),
-        PlainHead(channels_of(()), architecture.learned_bits, len(CLASSES)),
-        stage_objective(recipe, architecture),
+        PlainHead(channels_of(()), architecture.learned_bits, len(CLASSES), **architecture.head_options),
+        weighted_objective(recipe.loss, architecture, len(CLASSES), recipe.seed),
         leading_blocks(trunk, recipe.frozen_blocks),
     )
     for number, stage in enumerate(recipe.stages):
         source = StageSource(recipe, stage, _sets(stage.datasets, root, output), recipe.seed + number)
         folder = output / f"{recipe.name}-{number}"
-        fit(learner, stage.schedule, source.steps, source, source.score, recipe.seed + number, folder)
+        seed = recipe.seed + number
+        fit(learner, stage.schedule, source.steps, source, source.score, seed, folder, recipe.averaging)
     drawn = _drawn_features(trunk, recipe, root, output)
-    network = HashNetwork(trunk, train_hash_layer(drawn, recipe.head, architecture))
+    network = HashNetwork(trunk, train_hash_layer(drawn, recipe.head, architecture), architecture.input_size)
     _give_classifier(network, drawn, recipe)
     save_network(network, architecture, output / f"{recipe.name}.safetensors", recipe.name, {}, CLASSES)
     return network.eval()
@@ -79,13 +78,6 @@ def classify(network: HashNetwork, recipe: Recipe, root: Path, output: Path) -> 
     _give_classifier(network, _drawn_features(channels_last(network.trunk), recipe, root, output), recipe)
 
 
-def stage_objective(recipe: Recipe, architecture: Architecture) -> Objective:
-    """OrthoHash at every nested code length, and cross-entropy of the auxiliary classifier."""
-    lengths = tuple(map(architecture.learned_bits_of, architecture.code_lengths))
-    nested = nested_target_cross_entropy(len(CLASSES), lengths, recipe.seed)
-    return Sum([(1.0, nested), (recipe.classifier_weight, Classification())])
-
-
 class StageSource:
     """Batches of a stage, drawn from several sets.
 
@@ -97,6 +89,7 @@ class StageSource:
 
     def __init__(self, recipe: Recipe, stage: TrainingStage, sets: list[Dataset], seed: int) -> None:
         self.recipe, self.stage, self.sets, self.seed = recipe, stage, sets, seed
+        self.known = np.stack([known_classes(dataset) for dataset in sets])
         self.pairs, self.chances = _draw_chances(sets, evenly=stage.draws > 0)
         self.steps = (stage.draws * len(sets) or len(self.pairs)) // recipe.batch
 
@@ -131,8 +124,9 @@ class StageSource:
     def _batch(self, pictures: Tensor, pairs: NDArray[np.int64], kinds: NDArray[np.int64]) -> TrainingBatch:
         labels = np.stack([self.sets[number].labels[row] for number, row in pairs])
         shares = torch.from_numpy(class_shares(labels, kinds, self.recipe.kind_share))
-        patients = torch.arange(len(pairs))  # the objective reads no patients
-        targets = Targets(shares, torch.ones_like(shares), patients)
+        groups = [self.sets[number].groups[row] for number, row in pairs]
+        patients = torch.from_numpy(np.unique(groups, return_inverse=True)[1])
+        targets = Targets(shares, torch.from_numpy(self.known[pairs[:, 0]]), patients)
         return TrainingBatch((pictures.to(memory_format=torch.channels_last),), targets)
 
 

@@ -1,9 +1,27 @@
-"""The trunk with its published ImageNet weights, from which all training starts."""
+"""The trunks from which training starts: with published ImageNet weights, or that of a shipped model."""
 
 import torch
 from torch import Tensor, nn
 
+from hashing.model.model_file import MODELS
 from hashing.model.network import EfficientNetLite0, channels_last
+from hashing.model.weights import load_network
+
+IMAGENET = "imagenet"
+
+
+def first_trunk(name: str) -> EfficientNetLite0:
+    """The trunk of a name: "imagenet", or a model beside the shipped one, as "lookalike-1".
+
+    Raises
+    ------
+    ModelError
+        There is no such model.
+    """
+    if name == IMAGENET:
+        return imagenet_trunk()
+    network, _ = load_network(MODELS / f"{name}.safetensors")
+    return channels_last(network.trunk)
 
 
 def imagenet_trunk() -> EfficientNetLite0:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from node.cli import cert as cert_command
 from node.cli import correct as correct_command
 from node.cli import index as index_command
 from node.cli.log_lines import log_lines_above_bars
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(index_command.app)
+app.add_typer(cert_command.app)
 app.add_typer(correct_command.app)
 app.add_typer(pull_commands.app)
 
@@ -74,7 +76,7 @@ def lookalike(
         raise typer.Exit
 
 
-@app.command(epilog="Example: lookalike serve --home /srv/lookalike --host 0.0.0.0 --port 104")
+@app.command(epilog="Example: lookalike serve --home /srv/lookalike --port 104")
 def serve(
     home: Home = None,
     host: Host = None,
@@ -184,7 +186,9 @@ def similar(
     level: Annotated[str, typer.Option(help="IMAGE, SERIES or STUDY.")] = "IMAGE",
     modality: Annotated[str, typer.Option(help="Only images of this modality, as CT or CT\\\\MR.")] = "",
     other_patients: Annotated[bool, typer.Option(help="Leave out the example's own patient.")] = False,
-    ranking: Annotated[str, typer.Option(help="HAMMING, ASYMMETRIC or CLASSES.  [default: as the node is set]")] = "",
+    ranking: Annotated[
+        str, typer.Option(help="HAMMING, ASYMMETRIC, OUTPUTS or CLASSES.  [default: as the node is set]")
+    ] = "",
     distinct: Annotated[str, typer.Option(help="One case of each SERIES, STUDY or PATIENT, or NONE.")] = "NONE",
     server: Server = None,
     home: Home = None,
@@ -249,7 +253,7 @@ def _own(settings: Settings) -> "Peer":
     from node.dicom.client import Peer
 
     running = _as_running(settings)
-    return Peer(running.ae_title, running.host, running.port)
+    return Peer(running.ae_title, running.plain_dicom_host, running.port)
 
 
 def _as_running(settings: Settings) -> Settings:

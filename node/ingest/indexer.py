@@ -16,6 +16,7 @@ from node.ingest.outcome import Outcome, Prepared, Unusable
 from node.settings import Settings
 from storage.database.database import Appended, Database, Item
 from storage.objects.object_store import ObjectStore
+from storage.record import Record
 from storage.spool.queue import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,11 @@ LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a 
 class Indexer:
     """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside.
 
+    Parameters
+    ----------
+    note
+        Called with the records of each batch, once it is part of the database.
+
     Attributes
     ----------
     writing
@@ -37,10 +43,17 @@ class Indexer:
     """
 
     def __init__(
-        self, settings: Settings, spool: Spool, database: Database, encoder: Encoder, objects: ObjectStore | None = None
+        self,
+        settings: Settings,
+        spool: Spool,
+        database: Database,
+        encoder: Encoder,
+        objects: ObjectStore | None = None,
+        note: Callable[[Sequence[Record]], None] = lambda _: None,
     ) -> None:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
         self.objects = objects or ObjectStore(settings.objects_path)
+        self._note = note
         self.writing = Lock()
         self._policy = Policy(settings.other_content)
 
@@ -103,6 +116,7 @@ class Indexer:
             arrived = [(entry, item.record) for entry, item in stored]
             keep_originals(self.database, self.objects, arrived, replaces=self._policy is Policy.REPLACE)
         self.spool.remove([entry for entry, _ in stored])  # last: after a kill before it, all is done again
+        self._note([item.record for item in batch if id(item.record) not in clashes])
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:

@@ -7,6 +7,7 @@ from threading import Event
 
 from node.dicom.message_reader import InstanceStore
 from node.errors import SettingsError
+from node.options.pull import PullJob
 from node.pull.fetching import StudyFetcher
 from node.pull.holdings import Holdings
 from node.pull.nightly import NightlyComparison
@@ -21,7 +22,6 @@ from node.pull.transports.get import GetTransport
 from node.pull.transports.move import MoveTransport
 from node.pull.transports.transport import Transport
 from node.pull.transports.wado import WadoTransport
-from node.pull_settings import PullJob
 from node.settings import Settings
 from storage.database.database import Database
 from storage.progress.job import Job

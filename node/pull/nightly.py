@@ -5,9 +5,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from node.options.pull import PullJob
 from node.pull.politeness.gate import Gate
 from node.pull.reconciliation import ArchiveComparison, Reconciler
-from node.pull_settings import PullJob
 from node.settings import Settings
 from storage.durable import write_durably
 from storage.progress.job import Job

@@ -11,11 +11,11 @@ from pydicom.dataset import Dataset
 
 from node.corrections.order_book import Answer, OrderKind
 from node.dicom.hierarchy import ATTRIBUTES
+from node.options.pull import PullJob
 from node.pull.search.archive import Archive, ArchiveQueries
 from node.pull.search.listing import ListedInstance, list_range, list_studies, list_study
 from node.pull.search.responses import number, text
 from node.pull.search.windows import Window
-from node.pull_settings import PullJob
 from storage.database.database import Database
 from storage.progress.entry import StudyEntry, StudyState
 from storage.progress.job import Job

@@ -1,7 +1,7 @@
 """Response identifiers of C-FIND as bytes: what they hold, and in which character set (PS3.4 C.4.1.1.3.2)."""
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pydicom.charset import convert_encodings, custom_encoders, encode_string, python_encoding
@@ -9,9 +9,11 @@ from pydicom.datadict import dictionary_VR
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import VR
 
+from node.access.disclosure import Discloser
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
+from node.options.access import Disclosure
 from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
 from node.query.question import EXAMPLE_KINDS, Question
@@ -29,6 +31,14 @@ MAX_SHORT: Final = 0xFFFF
 LEVEL: Final = "QueryRetrieveLevel"
 
 
+Row = tuple[dict[str, str], str, dict[Element, str]]
+"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
+
+BEST_MATCHES: Final = (Element.BEST_MATCH_SOP_INSTANCE_UID, Element.BEST_MATCH_SERIES_INSTANCE_UID)
+EXACT: Final = (Element.RANKING_SCORE, Element.CHANCE_EXPECTATION)
+"""Elements from which the distance could be computed again."""
+
+
 class Field(NamedTuple):
     """One element that a response may hold.
 
@@ -44,6 +54,13 @@ class Field(NamedTuple):
     name: str | Element
     vr: VR
     head: bytes
+
+
+def disclosed(rows: Iterable[Row], disclosure: Disclosure, code_length: int) -> Iterator[Row]:
+    """Yield the rows of one answer, masked."""
+    discloser = Discloser(disclosure, code_length)
+    for values, retrieve_ae_title, similarity in rows:
+        yield discloser.attributes(values), retrieve_ae_title, _similarity(discloser, similarity)
 
 
 class ResponseEncoder:
@@ -237,3 +254,14 @@ def _fits(character: str, encoding: str) -> bool:
 def _decimal(score: float) -> str:
     """VR DS (PS3.5 section 6.2)."""
     return f"{score:.6f}".rstrip("0").rstrip(".")
+
+
+def _similarity(discloser: Discloser, elements: dict[Element, str]) -> dict[Element, str]:
+    if discloser.is_full or not elements:
+        return elements
+    masked = elements | dict.fromkeys(EXACT, "")
+    masked |= {element: discloser.uid(elements[element]) for element in BEST_MATCHES if element in elements}
+    distance = float(elements[Element.HAMMING_DISTANCE])
+    masked[Element.HAMMING_DISTANCE] = str(round(discloser.distance(distance)))
+    masked[Element.SIMILARITY_SCORE] = f"{discloser.score(distance, 0):g}"
+    return masked

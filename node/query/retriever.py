@@ -42,7 +42,7 @@ class Match:
     entity
         The matching study, series or image; `image` is its nearest image and `frame` the 0-based frame in it.
     ranking_score
-        0 to 1: the score by which ASYMMETRIC or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
+        0 to 1: the score by which ASYMMETRIC, OUTPUTS or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
     duplicates
         Number of near-duplicates folded into the match; None if the question did not ask for distinct matches.
     """

@@ -95,6 +95,7 @@ class SourceArchive:
         options: Any = {
             "max_pdu": peer.maximum_pdu_size,
             "ext_neg": list(negotiation),
+            "tls_args": peer.tls,
             "evt_handlers": [(evt.EVT_CONN_OPEN, send_at_once)],
         }
         association = entity.associate(peer.host, peer.port, contexts, peer.ae_title, **options)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final
 
+from node.access.audit_trail import AuditTrail
 from node.errors import SettingsError
 from node.home import make_private, open_for_writing
 from node.processes import Role, RoleState, node_lock, processes, role_state, silence_limit_s, start_command, title
@@ -91,11 +92,15 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self.stop.set())
             welcome = Thread(target=_try, args=[on_ready], name="welcome", daemon=True)
+            trail = AuditTrail(self.settings, "supervisor")
+            trail.started()
             try:
                 self._keep_all_running(welcome)
             finally:
                 self.stop.set()
                 self._end_all()
+                trail.started(stopped=True)
+                trail.close()
                 if welcome.is_alive():  # it leaves no bar half drawn and no temporary file
                     welcome.join(GRACE_S)
 

@@ -228,15 +228,17 @@ class Snapshot:
         codes: Codes = self._tables.rows.gather(CODES, rows).T
         return codes
 
-    def class_scores_at(self, rows: NDArray[np.int64], n_classes: int) -> NDArray[np.uint8]:
-        """(len(rows), n_classes) class scores at some rows; zeros where not so many are stored."""
-        scores = np.zeros((len(rows), n_classes), np.uint8)
+    def outputs_at(self, rows: NDArray[np.int64], n_classes: int) -> Outputs:
+        """Outputs of the network at some rows; zeros where none, or not so many class scores, are stored."""
+        found = Outputs(np.zeros((len(rows), self.code_length), np.int8), np.zeros((len(rows), n_classes), np.uint8))
+        assert found.class_scores is not None
         frames = zip(self.gather("instance", rows).tolist(), self.gather("frame", rows).tolist(), strict=True)
         for number, frame in enumerate(frames):
-            outputs = self._tables.outputs(*frame)
-            if outputs is not None and len(outputs) == self.code_length + n_classes:
-                scores[number] = outputs[self.code_length :].view(np.uint8)
-        return scores
+            if (outputs := self._tables.outputs(*frame)) is not None:
+                found.relaxed[number], scores = np.split(outputs, [self.code_length])
+                if len(scores) == n_classes:
+                    found.class_scores[number] = scores.view(np.uint8)
+        return found
 
     def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
         """(len(rows),) ordinals of the entities that some rows belong to."""
