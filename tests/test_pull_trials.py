@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 
 from node.home import open_for_writing, open_spool
 from node.options.pull import PullJob
+from node.peers import RemoteEntity
 from node.pull.jobs import change_state, make_job, open_progress
 from node.pull.report import read_reports
 from node.pull.search.lister import RangeLister
@@ -57,10 +58,11 @@ def test_a_history_is_whole_and_fetched_once_though_daemon_and_archive_are_kille
     change_state(progress, "history", JobState.RUNNING)
     progress.close()
     command = [sys.executable, "-m", "node", "role", "pull", "--home", str(home)]
-    kills = 0
+    kills, uids = 0, set[str]()
     while kills < KILLS:
         with running_orthanc(tmp_path / "db", modalities, ports) as orthanc:
-            uids = {uid for study in history() for uid in fill(orthanc, study)} if not kills else uids  # noqa: F821
+            if not kills:
+                uids |= {uid for study in history() for uid in fill(orthanc, study)}
             for _ in range(10):  # then the archive ends, too, while the role works
                 with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as role:
                     time.sleep(choose.uniform(2, 8))
@@ -156,7 +158,7 @@ def _day(text: str) -> date:
 
 @pytest.mark.timeout(3000)
 def test_a_million_studies_are_listed_in_flat_memory_and_a_restart_takes_less_than_two_seconds(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", peers={"PACS": {"host": "127.0.0.1", "port": 1}})  # type: ignore[dict-item]
+    settings = Settings(home=tmp_path / "home", peers={"PACS": RemoteEntity(host="127.0.0.1", port=1)})
     progress, queries = open_progress(settings), GeneratedQueries()
     definition = PullJob(source="PACS", undated=False, first_date=queries.first)
     job = make_job(settings, progress, "history", definition)

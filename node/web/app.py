@@ -36,6 +36,7 @@ from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.histories import Histories
 from node.web.own_hosts import OwnHosts
 from node.web.pictures import check_picture
 from node.web.problems import ANSWERS, Guard
@@ -116,6 +117,7 @@ class Page:
     def __init__(self, resources: WebResources) -> None:
         self.settings, self._resources = resources.settings, resources
         self.database, self.retriever = resources.reading.database, resources.reading.retriever
+        histories = Histories(self.retriever.coverage)
         self.routes: dict[str, Callable[..., Any]] = {
             "/": self.index,
             HEALTH_PATH: self.health,
@@ -125,6 +127,8 @@ class Page:
             "/api/series/{series_instance_uid}": self.series,
             "/api/similar/{sop_instance_uid}": self.similar,
             "/preview/{sop_instance_uid}.png": self.preview,
+            "/histories": histories.page,
+            "/api/histories": histories.json,
         }
 
     def index(self) -> Response:
