@@ -201,6 +201,11 @@ class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSet
         return any(peer.views for peer in self.peers.values())
 
     @property
+    def metrics_path(self) -> Path:
+        """Folder in which processes count for `/metrics`."""
+        return self.run_path / "metrics"
+
+    @property
     def audit_path(self) -> Path:
         """Folder of audit messages."""
         return self.home / "audit"

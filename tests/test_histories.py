@@ -105,4 +105,14 @@ def test_measures_for_prometheus_tell_states_rates_and_what_waits_without_any_ui
     assert told["lookalike_pull_studies"] == {("history", state): 1.0 for state in ("waiting", "done", "parked")}
     assert told["lookalike_pull_waits"] == {("history",): 1.0}
     assert told["lookalike_pull_response_seconds"] == {("history",): 0.5}
-    assert "2.25" not in str(told) + str(list(told))
+    assert "2.25" not in str(told)
+
+
+def test_the_metrics_of_the_node_have_those_of_jobs(home: Settings, reading: Reading) -> None:
+    client = client_of(home, reading, planned(home, DONE, WAITING))
+
+    told = client.get("/metrics").text
+
+    assert 'lookalike_pull_studies{job="history",state="done"} 1.0' in told
+    assert 'lookalike_pull_images_total{job="history"} 0.0' in told
+    assert "2.25" not in told

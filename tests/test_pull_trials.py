@@ -25,6 +25,7 @@ from node.pull.jobs import change_state, make_job, open_progress
 from node.pull.report import read_reports
 from node.pull.search.lister import RangeLister
 from node.settings import Settings
+from storage.durable import folder_names
 from storage.progress.entry import StudyState
 from storage.progress.job import JobState
 from storage.progress.progress import Progress
@@ -58,14 +59,15 @@ def test_a_history_is_whole_and_fetched_once_though_daemon_and_archive_are_kille
     change_state(progress, "history", JobState.RUNNING)
     progress.close()
     command = [sys.executable, "-m", "node", "role", "pull", "--home", str(home)]
-    kills, uids = 0, set[str]()
+    kills, uids, incoming = 0, set[str](), open_spool(settings).path / "incoming"
     while kills < KILLS:
         with running_orthanc(tmp_path / "db", modalities, ports) as orthanc:
             if not kills:
                 uids |= {uid for study in history() for uid in fill(orthanc, study)}
             for _ in range(10):  # then the archive ends, too, while the role works
                 with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as role:
-                    time.sleep(choose.uniform(2, 8))
+                    _wait_for_arrival(incoming, len(folder_names(incoming)))
+                    time.sleep(choose.uniform(0, 1))
                     os.kill(role.pid, signal.SIGKILL)
                 kills += 1
     with running_orthanc(tmp_path / "db", modalities, ports), subprocess.Popen(command, cwd=REPOSITORY) as role:
@@ -78,6 +80,13 @@ def test_a_history_is_whole_and_fetched_once_though_daemon_and_archive_are_kille
     assert came.keys() == uids
     assert (counts.done, counts.parked, counts.received) == (STUDIES, 0, STUDIES * IMAGES)
     assert sum(came.values()) - len(came) <= kills  # the image on its way at most, of each kill
+
+
+def _wait_for_arrival(incoming: Path, before: int, limit_s: float = 60) -> None:
+    """Wait until the role has brought in something new, or has had the time to."""
+    deadline_s = time.monotonic() + limit_s
+    while len(folder_names(incoming)) <= before and time.monotonic() < deadline_s:
+        time.sleep(0.02)
 
 
 @pytest.mark.timeout(2000)

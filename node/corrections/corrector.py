@@ -48,7 +48,7 @@ class Corrector:
         objects: ObjectStore,
         writing: AbstractContextManager[object] | None = None,
     ) -> None:
-        self._database, self._orders, self._objects = database, orders, objects
+        self._database, self._orders, self._spool, self._objects = database, orders, spool, objects
         self._writing = writing or Lock()
         self._eraser = Eraser(database, spool, objects, self._writing)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
@@ -57,6 +57,7 @@ class Corrector:
             OrderKind.FORGET: self._forget,
             OrderKind.ANNOUNCE: self._announce,
             OrderKind.REFILE: self._refile,
+            OrderKind.PURGE: self._purge,
         }
 
     def run(self, stop: Event) -> None:
@@ -115,3 +116,8 @@ class Corrector:
     def _refile(self, order: Mapping[str, Any]) -> Answer:
         refilings = [Refiling(**fields) for fields in order["refilings"]]
         return {"instances": refile(self._database, refilings, order["received_ns"])}
+
+    def _purge(self, order: Mapping[str, Any]) -> Answer:
+        """Delete objects that were set aside, with their notes."""
+        names = frozenset(order["names"])
+        return {"purged": self._spool.erase_set_aside(lambda note: note.name in names)}

@@ -27,6 +27,7 @@ class OrderKind(StrEnum):
     FORGET = "forget"
     ANNOUNCE = "announce"
     REFILE = "refile"
+    PURGE = "purge"
 
 
 class OrderBook:

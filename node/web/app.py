@@ -37,6 +37,7 @@ from node.web.cases import answer_value, list_cases, series_by_modality, series_
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.histories import Histories
+from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
 from node.web.pictures import check_picture
 from node.web.problems import ANSWERS, Guard
@@ -117,18 +118,17 @@ class Page:
     def __init__(self, resources: WebResources) -> None:
         self.settings, self._resources = resources.settings, resources
         self.database, self.retriever = resources.reading.database, resources.reading.retriever
-        histories = Histories(self.retriever.coverage)
         self.routes: dict[str, Callable[..., Any]] = {
             "/": self.index,
             HEALTH_PATH: self.health,
             "/readyz": self.readiness,
+            "/metrics": self.metrics,
             "/api/status": self.status,
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
             "/api/similar/{sop_instance_uid}": self.similar,
             "/preview/{sop_instance_uid}.png": self.preview,
-            "/histories": histories.page,
-            "/api/histories": histories.json,
+            **Histories(self.retriever.coverage).routes,
         }
 
     def index(self) -> Response:
@@ -160,6 +160,10 @@ class Page:
             reasons.append("database cannot be read: see the log of the node")
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
+
+    def metrics(self) -> Response:
+        """Measures of the node, for Prometheus."""
+        return metrics_response(self.settings, self._resources.reading)
 
     def status(self) -> Response:
         """Address, version and model of the node, and counts of what is indexed, waits or was set aside."""

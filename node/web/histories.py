@@ -1,6 +1,6 @@
 """How far histories are: `/histories` for people, `/api/histories` for programs; UIDs, and no patient data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from html import escape
 
@@ -41,10 +41,16 @@ class Histories:
     ----------
     coverage
         Knows whether history is complete, and holds the progress open; None where no job can be.
+
+    Attributes
+    ----------
+    routes
+        Endpoint of each path.
     """
 
     def __init__(self, coverage: CoverageWatch | None) -> None:
         self._coverage = coverage
+        self.routes: dict[str, Callable[..., Response]] = {"/histories": self.page, "/api/histories": self.json}
 
     def reports(self) -> list[JobReport]:
         """Report on every job; none if no job was ever planned."""
