@@ -31,6 +31,7 @@ def radiograph(phantoms: Path) -> Path:
 def find(node: RunningNode, request: Dataset) -> tuple[Dataset, list[Dataset]]:
     """Final status and identifiers of a C-FIND."""
     ae = AE("READER")
+    ae.dimse_timeout = ae.network_timeout = 300  # the first query may wait for the compiler
     ae.add_requested_context(STUDY_ROOT_FIND)
     association = ae.associate(node.settings.host, node.settings.port, ae_title=node.settings.ae_title)
     responses = list(association.send_c_find(request, STUDY_ROOT_FIND))

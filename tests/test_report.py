@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
+from node.results.key_objects import key_objects
 from node.results.report import report
 from tests.answers import STUDY, answer, similar_case
 from tests.running import program
@@ -118,13 +119,20 @@ def test_an_iod_verifier_finds_no_error_and_a_reader_the_ranks(
 @pytest.mark.slow
 @pytest.mark.peers
 def test_a_validator_of_templates_finds_no_error(tmp_path: Path) -> None:
-    path = tmp_path / "report.dcm"
-    report(answer(3)).save_as(path, enforce_file_format=True)
+    cases = tuple(similar_case(number, expectation=number / 2) for number in (1, 2, 3))
+    made = {
+        "3D": report(answer(cases=cases)),
+        "2D": report(answer(cases=cases), three_dimensional=False),
+        "KO": key_objects(answer(3)),
+    }
 
-    found = validated(path)
+    found = {}
+    for name, one in made.items():
+        one.save_as(tmp_path / name, enforce_file_format=True)
+        found[name] = validated(tmp_path / name)
 
-    assert "Root Template Validation Complete" in found
-    assert "Error" not in found
+    assert all("Root Template Validation Complete" in text for text in found.values())
+    assert [line for text in found.values() for line in text.splitlines() if line.startswith("Error")] == []
 
 
 def validated(path: Path) -> str:

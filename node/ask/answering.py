@@ -102,6 +102,7 @@ class Answerer:
                 gathering = self._gatherer.gather(question)
             answer = self._answered(question, gathering)
         except ServiceDownError:
+            question.uncount_attempt()
             raise
         except Exception:  # of a question, whatever it holds: its sender is told, and the next one is answered
             logger.exception("internal error while answering question %s", question.name)

@@ -1,4 +1,4 @@
-"""Images of a question that were not sent with it: fetched from the source PACS, used once, and never indexed."""
+"""Original objects of images that a question names: kept ones, else fetched from the source PACS and used once."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from node.ingest.refusals import Refusals
 from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.source import SourceArchive
 from node.settings import Settings
+from storage.objects.object_store import ObjectStore
 from storage.spool.queue import Spool
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ Check = Callable[[], None]
 
 
 class Originals:
-    """Fetches single images by C-GET into a folder of their own, as far as a source PACS is set.
+    """Gives the files of single images: kept ones, or by C-GET into a folder of their own if a source PACS is set.
 
     Parameters
     ----------
@@ -32,12 +33,16 @@ class Originals:
 
     def __init__(self, settings: Settings, folder: Path, refusals: Refusals) -> None:
         self._settings, self._folder, self._refusals = settings, folder, refusals
+        self._objects = ObjectStore(settings.objects_path)
         rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
 
     @contextmanager
     def file_of(self, sop_instance_uid: str, check: Check) -> Iterator[Path | None]:
-        """Path of the image's file, None if it cannot be had within `fetch_limit_s`; it is gone after the block."""
+        """Path of the image's file, None if it cannot be had within `fetch_limit_s`; a fetched one is removed then."""
+        if self._objects.kept([sop_instance_uid]):
+            yield self._objects.file(sop_instance_uid)
+            return
         folder = Path(mkdtemp(dir=self._folder))
         try:
             yield self._fetched(folder, sop_instance_uid, check) if self._settings.source_peer else None

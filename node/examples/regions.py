@@ -64,6 +64,20 @@ def cropped(picture: sitk.Image, region: Region, size: int) -> NDArray[np.uint8]
     return preprocess(picture[left - 1 : right, top - 1 : bottom], size)
 
 
+def tiles(columns: int, rows: int, along: int) -> list[Region]:
+    """Tiles of a fixed grid, each half over the next, `along` in each direction, row by row; they cover the image.
+
+    A tile has the part 2 / (along + 1) of each side.
+    """
+    spans = []
+    for side in (columns, rows):
+        length = max(1, math.ceil(2 * side / (along + 1)))
+        spans.append(
+            [(start + 1, start + length) for start in np.linspace(0, side - length, along).round().astype(int)]
+        )
+    return [(int(left), int(top), int(right), int(bottom)) for top, bottom in spans[1] for left, right in spans[0]]
+
+
 def region_of_preview(region: Region, rows: int, columns: int, size: int) -> Region:
     """The same region in a preview, which is letterboxed into a square; pixels are taken as square.
 

@@ -15,7 +15,6 @@ SIMILARITY_RANK: Final = CodedConcept("rank", SCHEME, "Similarity rank")
 SIMILARITY_SCORE: Final = CodedConcept("score", SCHEME, "Similarity score")
 HAMMING_DISTANCE: Final = CodedConcept("hamming-distance", SCHEME, "Hamming distance in bits")
 CHANCE_EXPECTATION: Final = CodedConcept("chance", SCHEME, "Number of images that chance would put as near")
-SIMILARITY_SEARCH: Final = CodedConcept("similar-search", SCHEME, "Search for similar images of other patients")
 NO_UNITS: Final = CodedConcept("1", "UCUM", "no units")
 BITS: Final = CodedConcept("bit", "UCUM", "bit")
 OF_INTEREST: Final = codes.DCM.OfInterest

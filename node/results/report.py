@@ -34,7 +34,6 @@ from node.results.coding import (
     SIMILAR_IMAGE,
     SIMILARITY_RANK,
     SIMILARITY_SCORE,
-    SIMILARITY_SEARCH,
     coding_scheme_identification,
 )
 from node.results.header import finish, study_header
@@ -94,7 +93,7 @@ def _evidence_item(image: ImageReference, header: Dataset) -> Dataset:
 def _content(answer: Answer) -> MeasurementReport:
     groups = [_group(answer, number, case) for number, case in enumerate(answer.cases, start=1)]
     tree = MeasurementReport(
-        observation_context=_observer(), procedure_reported=SIMILARITY_SEARCH, imaging_measurements=groups
+        observation_context=_observer(), procedure_reported=codes.CID100.ImagingProcedure, imaging_measurements=groups
     )
     items = tree[0].ContentSequence
     measurements = next(index for index, item in enumerate(items) if item.name == codes.DCM.ImagingMeasurements)

@@ -61,6 +61,11 @@ class StoredQuestion:
         path.write_text(str(number))
         return number
 
+    def uncount_attempt(self) -> None:
+        """Take the last attempt back: it ended for want of another process, which tells nothing of the question."""
+        path = self.folder / ATTEMPTS
+        path.write_text(str(max(0, int(path.read_text() or 0) - 1)))
+
 
 class OpenQuestion:
     """A question that an association still adds to; made by `QuestionSpool.open`, used by one thread.
