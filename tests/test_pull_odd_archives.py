@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from node.pull.politeness.budget import BURST_S
 from storage.progress.entry import JobCounts, StudyEntry, StudyState
+from tests.images import image
 from tests.odd_archive import OddArchive, running_archive
 from tests.pulling import site, study_of
 from tests.running import wait_until
@@ -161,3 +164,23 @@ def test_live_ingest_goes_first_nothing_is_begun_while_much_waits_to_be_indexed(
             wait_until(lambda: len(archive.sent) > stopped_at, "it to go on", 30)
 
     assert 10 < stopped_at <= 16
+
+
+def test_images_arrive_over_c_get_no_faster_than_the_budget(tmp_path: Path) -> None:
+    large = [image(np.zeros((256, 256), np.uint8), **uids(one)) for number in range(4) for one in study_of(number, 6)]
+    archive, rate = OddArchive(large), 0.4e6
+    with running_archive(archive), site(tmp_path / "home", archive.port) as ours:
+        job = ours.begin(undated=False, follow=False, megabytes_per_s=rate / 1e6, associations=2)
+        ours.run(job, 120)
+        arrived = sorted((entry.path.stat().st_mtime, entry.path.stat().st_size) for entry in ours.spool)
+
+    assert len(arrived) == len(large)
+    for start, size in arrived:
+        within = sum(further for moment, further in arrived if start <= moment < start + 3)
+        assert within <= 1.1 * 3 * rate + BURST_S * rate + 2 * size  # with what was on its way before
+
+
+def uids(dataset: Dataset) -> dict[str, Any]:
+    """What makes an image part of a study."""
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "StudyDate", "Modality")
+    return {keyword: dataset[keyword].value for keyword in keywords}

@@ -31,6 +31,7 @@ from node.web.caller_gate import CallerGate, caller_of
 from node.web.case_search import find_series
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.histories import Histories
 from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
 from node.web.page.case_lists import list_series, list_studies, series_by_modality, series_images
@@ -125,6 +126,7 @@ class Page:
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
             "/preview/{sop_instance_uid}.png": self.preview,
+            **Histories(self.retriever.coverage).routes,
         }
 
     def index(self) -> Response:

@@ -15,6 +15,8 @@ from node.ingest.pressure import Pressure
 from node.ingest.refusals import read_refusals
 from node.metrics import SHARED
 from node.processes import Role, processes, role_fault, title
+from node.pull.measures import measures
+from node.pull.report import reports
 from node.settings import Settings
 from storage.record import LEVELS
 
@@ -52,6 +54,7 @@ class _StateCollector(Collector):
         yield self._refused()
         yield self._roles()
         yield from self._indexed()
+        yield from self._histories()
 
     def _refused(self) -> Family:
         refused = CounterMetricFamily("lookalike_refused", "What callers were refused.", labels=["cause", "caller"])
@@ -65,6 +68,17 @@ class _StateCollector(Collector):
             for number in processes(self._settings, role):
                 up.add_metric([title(role, number)], float(role_fault(self._settings, role, number) is None))
         return up
+
+    def _histories(self) -> Iterable[Family]:
+        """Yield the measures of jobs of the role `pull`."""
+        coverage = self._reading.retriever.coverage
+        progress = coverage.progress() if coverage else None
+        for measure in measures(reports(progress)) if progress else ():
+            kind = CounterMetricFamily if measure.is_counter else GaugeMetricFamily
+            family: Family = kind(measure.name, measure.meaning, labels=measure.labels)
+            for labels, value in measure.samples:
+                family.add_metric(labels, value)
+            yield family
 
     def _indexed(self) -> Iterable[Family]:
         with self._reading.database.snapshot() as snapshot:

@@ -35,7 +35,7 @@ class CoverageWatch:
         self._path, self._map_size = path, map_size
         self._progress: Progress | None = None
         self._state, self._until_s = CoverageState.COMPLETE, 0.0
-        self._lock = Lock()
+        self._lock, self._opening = Lock(), Lock()
 
     def state(self) -> CoverageState:
         """Return the state, a few seconds old at most."""
@@ -44,10 +44,19 @@ class CoverageWatch:
                 self._state, self._until_s = self._look(), time.monotonic() + LOOK_S
             return self._state
 
+    def progress(self) -> Progress | None:
+        """Return the progress, opened once for this process; None if no job was ever planned."""
+        with self._opening:
+            if self._progress is None:
+                try:
+                    self._progress = Progress.open_existing(self._path, self._map_size)
+                except NoDatabase:
+                    return None
+            return self._progress
+
     def _look(self) -> CoverageState:
-        try:
-            progress = self._progress = self._progress or Progress.open_existing(self._path, self._map_size)
-        except NoDatabase:
+        progress = self.progress()
+        if progress is None:
             return CoverageState.COMPLETE
         jobs = [job for job in progress.jobs() if job.state is not JobState.CANCELLED]
         if any(_is_under_way(progress, job) for job in jobs):

@@ -35,7 +35,8 @@ class Progress:
     def __init__(self, path: Path, map_size: int) -> None:
         make_private_folder(path)
         self.path, self._map_size = path, map_size
-        options: Any = {"map_size": map_size, "max_dbs": len(TABLES), "mode": PRIVATE_FILE}
+        # a loss of power may undo the last transaction, which is done again to the same effect: half of the syncs
+        options: Any = {"map_size": map_size, "max_dbs": len(TABLES), "mode": PRIVATE_FILE, "metasync": False}
         self._environment = lmdb.open(str(path), **options)
         self._handles = {name: self._environment.open_db(name.encode()) for name in TABLES}
 
