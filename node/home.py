@@ -15,6 +15,7 @@ from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.objects.object_store import ObjectStore
+from storage.progress.coverage import CoverageWatch
 from storage.search.local import LocalIndex
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
@@ -91,9 +92,9 @@ def open_for_writing(settings: Settings) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
     database = Database.open(settings.database_path)
-    retriever = Retriever(
-        open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Ranking(settings.ranking)
-    )
+    model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
+    coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)
+    retriever = Retriever(open_spool(settings), LocalIndex(database).view, model, ranking, coverage)
     return Reading(database, retriever)
 
 

@@ -17,11 +17,10 @@ from pydantic_settings import (
 from node.options.access import AE_TITLE, AccessSettings, is_loopback
 from node.options.ask import AskSettings
 from node.options.ingest import IngestSettings
-from node.options.pull import PullSettings
+from node.options.pull import DEFAULT_HOME, PullSettings
 from node.options.web import WebSettings
 from node.peers import RemoteEntity
 
-DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 PREFIX = "LOOKALIKE_"
 """What the environment variable of a setting begins with."""
@@ -36,8 +35,6 @@ class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSet
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
     )
 
-    home: Path = DEFAULT_HOME
-    """Folder that holds settings.toml, the database and the spool."""
     host: str = "127.0.0.1"
     """Address to listen on; the default admits programs of this machine only."""
     port: int = Field(11112, ge=1, le=65535)
@@ -204,6 +201,11 @@ class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSet
         return any(peer.views for peer in self.peers.values())
 
     @property
+    def metrics_path(self) -> Path:
+        """Folder in which processes count for `/metrics`."""
+        return self.run_path / "metrics"
+
+    @property
     def audit_path(self) -> Path:
         """Folder of audit messages."""
         return self.home / "audit"
@@ -212,16 +214,6 @@ class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSet
     def corrections_path(self) -> Path:
         """Folder of orders to the process that writes the database."""
         return self.home / "corrections"
-
-    @property
-    def pull_path(self) -> Path:
-        """Folder of the progress of jobs that bring in studies."""
-        return self.home / "pull"
-
-    @property
-    def pulls(self) -> bool:
-        """True if there are such jobs, in the settings or by command: then the role `pull` runs."""
-        return bool(self.pull_jobs) or (self.pull_path / "data.mdb").is_file()
 
     @property
     def run_path(self) -> Path:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 
+from node.access.audit_trail import audit_files
 from node.access.certificates import Authority
 from node.access.transport import check_transport
 from node.dicom.client import Peer
 from node.errors import PeerError, SettingsError
 from node.settings import Settings
 from tests.answering import ITEMS, Node, answering_node
+from tests.audit_reader import frames, read_message
 from tests.running import free_port, program, run_peer, wait_until
 from tests.test_receiver import picture
 from tests.web_archive import served, web_archive
@@ -95,9 +97,19 @@ def test_wrong_expired_unknown_and_no_certificates_are_refused(
         "theirs": certificates.dcmtk("ct1", certificates.other),
         "none": ["+tla", "+cf", str(certificates.folder / "authority.pem")],
     }[name]
+    before = len(alerts(node))
 
     assert dcmtk(node, "echoscu", *options, check=False).returncode != 0
     assert dcmtk(node, "echoscu", *certificates.dcmtk("ct1")).returncode == 0
+    wait_until(lambda: len(alerts(node)) > before, "an audit message", 20)
+    assert set(alerts(node)) == {("Node Authentication", 4)}
+
+
+def alerts(node: Node) -> list[tuple[str, int]]:
+    """Kind and outcome of every audit message about security."""
+    files = audit_files(node.settings.audit_path)
+    messages = [read_message(frame) for path in files for frame in frames(path.read_bytes())]
+    return [(one.kind, one.outcome) for one in messages if one.event == "Security Alert"]
 
 
 def test_the_title_alone_is_rejected_on_the_plain_port(node: Node) -> None:

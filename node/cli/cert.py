@@ -48,4 +48,5 @@ def cert(
     authority.issue(name, hosts, days)
     for one in clients:
         authority.issue(one, hosts, days)
-    console.print(plain(SETTINGS.format(folder=folder.absolute(), name=name).strip()), highlight=False, soft_wrap=True)
+    for line in SETTINGS.format(folder=folder.absolute(), name=name).strip().split("\n"):
+        console.print(plain(line), highlight=False, soft_wrap=True)

@@ -11,9 +11,10 @@ from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from node.ingest.conflicts import Policy, clash_outcome, uids_of
 from node.ingest.decoding import Decoding
-from node.ingest.keeping import keep_originals
 from node.ingest.outcome import Outcome, Prepared, Unusable
+from node.metrics import metrics
 from node.settings import Settings
+from storage.corrections.keeping import keep_originals
 from storage.database.database import Appended, Database, Item
 from storage.objects.object_store import ObjectStore
 from storage.record import Record
@@ -85,6 +86,8 @@ class Indexer:
             appended = self._append([(entry, item) for (entry, _), item in zip(prepared, items, strict=True)])
             new, known, replaced, rejected = (sum(getattr(a, name) for a in appended) for name in COUNTS)
             elapsed_s = time.monotonic() - started
+            metrics().hashed.inc(len(prepared))
+            metrics().hashing.inc(elapsed_s)
             logger.info(
                 "indexed %d instances (%d known, %d replaced, %d rejected) in %.2f s",
                 new, known, replaced, rejected, elapsed_s,

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from node.dicom.hierarchy import LEVEL_OF, at_or_above
 from node.dicom.private import Element
 from node.errors import Refusal, Status
+from node.metrics import measured_query
 from node.query import catalog
 from node.query.answers import chance_expectation
 from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, Query, read_query
@@ -132,7 +133,8 @@ class Finder:
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
-        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started_s)
+        elapsed_s = measured_query(query.level, kind, started_s)
+        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, elapsed_s)
 
     def gather(
         self, query: Query, check: catalog.Check, window: slice | None = None, search: Search | None = None

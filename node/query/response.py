@@ -19,6 +19,7 @@ from node.query.paging import RECORD_KEY
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.retriever import LookAlikes, Match, Retriever
 from storage.database.snapshot import Snapshot
+from storage.progress.coverage import CoverageState
 from storage.record import Level
 
 UTF_8: Final = "ISO_IR 192"
@@ -162,8 +163,9 @@ def common_elements(
 
 
 def _coverage(retriever: Retriever) -> str:
-    """COMPLETE if every received instance is indexed; this looks through the spool."""
-    return "BACKFILLING" if retriever.spool.depth() else "COMPLETE"
+    """COMPLETE if every received instance is indexed, and jobs have brought in what archives have of history."""
+    history = retriever.coverage.state() if retriever.coverage else CoverageState.COMPLETE
+    return CoverageState.BACKFILLING if retriever.spool.depth() else history
 
 
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from node.access.transport import check_transport
 from node.home import make_private
+from node.metrics import share_metrics
 from node.processes import Role, die_with_parent, role_lock
 from node.settings import Settings
 
@@ -46,6 +47,7 @@ def run_role(role: Role, settings: Settings, number: int = 1, supervisor: int | 
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
     make_private(settings)
+    share_metrics(settings.metrics_path)
     check_transport(settings)
     with role_lock(settings, role, number) as heartbeat:
         import_module(MODULES[role]).run(settings, stop, number, heartbeat)

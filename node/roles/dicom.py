@@ -95,7 +95,9 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     load_kernels(settings.run_path, reading.database.header.code_length)
     if entity.is_alive():
         heartbeat.renew()  # ready
-    logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
+    logger.info("listening as %s on %s:%d", settings.ae_title, settings.plain_dicom_host, settings.port)
+    if settings.tls_port:
+        logger.info("listening with TLS on %s:%d", settings.host, settings.tls_port)
     with _reporting(settings, entity.judge(), stop, number):
         while not stop.wait(WRITE_EVERY_S):
             if entity.is_alive():

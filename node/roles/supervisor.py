@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -88,6 +89,7 @@ class Supervisor:
         make_private(self.settings)
         with node_lock(self.settings):
             check_start(self.settings, self._roles)
+            shutil.rmtree(self.settings.metrics_path, ignore_errors=True)  # counts of processes that are gone
             open_for_writing(self.settings).close()  # made before its readers look for it, or refused here
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self.stop.set())

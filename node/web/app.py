@@ -36,6 +36,7 @@ from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
 from node.web.pictures import check_picture
 from node.web.problems import ANSWERS, Guard
@@ -120,6 +121,7 @@ class Page:
             "/": self.index,
             HEALTH_PATH: self.health,
             "/readyz": self.readiness,
+            "/metrics": self.metrics,
             "/api/status": self.status,
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
@@ -156,6 +158,10 @@ class Page:
             reasons.append("database cannot be read: see the log of the node")
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
+
+    def metrics(self) -> Response:
+        """Measures of the node, for Prometheus."""
+        return metrics_response(self.settings, self._resources.reading)
 
     def status(self) -> Response:
         """Address, version and model of the node, and counts of what is indexed, waits or was set aside."""

@@ -13,6 +13,7 @@ from node.web.problems import RETRY_AFTER_S, problem, status_problem
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths for monitors, which need no right: what they say holds nothing of patients."""
+METRICS: Final = "/metrics"
 DICOMWEB: Final = "/dicom-web"
 SEARCHES: Final = frozenset({"studies", "series", "instances"})
 PICTURES: Final = frozenset({"rendered", "thumbnail"})
@@ -73,6 +74,8 @@ def caller_of(scope: Scope) -> Caller:
 
 def needed_rights(method: str, path: str) -> tuple[tuple[Right, ...], bool]:
     """Rights of which a request needs one, and True if it counts against `requests_per_minute`."""
+    if path == METRICS:
+        return (Right.ADMIN,), False
     if not path.startswith(DICOMWEB):
         return (Right.SIMILAR,), path.startswith("/api/similar/")
     last = path.rstrip("/").rpartition("/")[2]
