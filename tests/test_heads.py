@@ -47,6 +47,25 @@ def test_images_of_a_class_come_together_and_others_stay_apart() -> None:
     assert distances[~same].min() > 0.3
 
 
+def test_a_variation_moves_a_code_by_less_than_a_fourth_of_the_distance_between_images() -> None:
+    plain = clusters(centres=20, each=8)
+    sharpness = 8 * torch.randn(FEATURES, generator=torch.Generator().manual_seed(1))
+    known = replace(plain, views=torch.stack([plain.views[0], plain.views[0] - sharpness]))  # as in a lower resolution
+
+    share = {}
+    for name, loss in {
+        "plain": LossWeights(relation=1.0),
+        "agreeing": LossWeights(relation=1.0, agreement=5.0),
+    }.items():
+        head = train_hash_layer(known, replace(HEAD, loss=loss, steps=300), Architecture())
+        with torch.no_grad():
+            sharp, soft = (head((view,)).relaxed >= 0 for view in known.views)
+        between = (sharp[::8, None] != sharp[None, ::8]).float().mean() * 20 / 19  # images of different clusters
+        share[name] = float((sharp != soft).float().mean() / between)
+
+    assert share["agreeing"] < 0.25 < share["plain"], share
+
+
 def test_one_seed_gives_one_hash_layer_and_one_classifier_whatever_was_drawn_before() -> None:
     known, short = clusters(centres=3, each=20), replace(HEAD, steps=5)
 

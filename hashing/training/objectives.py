@@ -12,7 +12,7 @@ from hashing.model.model_file import Architecture
 from hashing.training.recipe import LossWeights
 
 RELATION_LENGTH = 64
-"""Code length at which distances of codes shall follow those of features, and two variations shall agree."""
+"""Code length at which distances of codes shall follow those of features."""
 
 
 def weighted_objective(weights: LossWeights, architecture: Architecture, n_classes: int, seed: int) -> Objective:
@@ -30,7 +30,7 @@ def weighted_objective(weights: LossWeights, architecture: Architecture, n_class
         "targets": lambda: nested_target_cross_entropy(n_classes, lengths, seed),
         "pairs": lambda: Nested(lambda length: KnownPairLikelihood(length, len(KINDS)), lengths),
         "relation": lambda: Nested(lambda _: Relation(), far),
-        "agreement": lambda: Nested(lambda _: Agreement(), far),
+        "agreement": Agreement,
     }
     chosen = [(getattr(weights, name), make) for name, make in makers.items() if getattr(weights, name)]
     return Sum([(weight, make()) for weight, make in chosen])
