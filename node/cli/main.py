@@ -12,15 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from node.cli import cert as cert_command
-from node.cli import correct as correct_command
-from node.cli import index as index_command
-from node.cli import model as model_command
-from node.cli.desk import aside as aside_command
-from node.cli.desk import backup as backup_command
-from node.cli.desk import listing as listing_command
+from node.cli import cert, correct, index, model
+from node.cli.desk import aside, backup, listing
 from node.cli.log_lines import log_lines_above_bars
-from node.cli.pull import commands as pull_commands
+from node.cli.pull import commands as pull
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings
 from node.errors import REFUSALS, explanation
@@ -39,14 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.add_typer(index_command.app)
-app.add_typer(cert_command.app)
-app.add_typer(aside_command.app)
-app.add_typer(backup_command.app)
-app.add_typer(listing_command.app)
-app.add_typer(correct_command.app)
-app.add_typer(pull_commands.app)
-app.add_typer(model_command.app)
+for group in (index, cert, aside, backup, listing, correct, pull, model):
+    app.add_typer(group.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
