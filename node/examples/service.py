@@ -20,9 +20,9 @@ import SimpleITK as sitk
 from hashing.images.pixels import PixelError
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
-from node.examples.example_reading import ExampleEntry, prepare_example
-from node.examples.regions import cropped
-from node.examples.request import BUSY, SOCKET, EncodedExample, PreviewPart, Reply, socket_address
+from node.examples.crop import cropped
+from node.examples.example_reading import prepare_example
+from node.examples.request import BUSY, SOCKET, EncodedExample, ExampleEntry, PreviewPart, Reply, socket_address
 from node.ingest.decode_worker import WorkerLimits
 from node.ingest.decoding import pixel_limits_of, worker_limits_of
 from node.ingest.outcome import ExampleOutcome, Prepared, Unusable
