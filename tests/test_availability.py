@@ -16,7 +16,7 @@ from pynetdicom.sop_class import InstanceAvailabilityNotification  # type: ignor
 
 from node.corrections.availability import AvailabilityNotification, read_notification
 from node.errors import Refusal, Status
-from storage.corrections.announcing import settlement
+from storage.corrections.announcing import is_settled, settlement
 from storage.corrections.rejecting import restore
 from tests.answering import ITEMS, Node
 from tests.archive import instance, uid
@@ -168,9 +168,13 @@ def test_a_study_is_settled_once_all_that_was_announced_is_here(node: Node) -> N
 
     with database.snapshot() as snapshot:
         before = settlement(snapshot, lambda _: False)
+        assert is_settled(snapshot, lambda one: one in (uid("8.1.1"), uid("8.1.2")))
+        assert not is_settled(snapshot, lambda _: False)
     database.append([instance("8.1.1", 0), instance("8.1.2", 0)])
     with database.snapshot() as snapshot:
         after = settlement(snapshot, lambda _: False)
+        assert is_settled(snapshot, lambda _: False)
+        assert list(snapshot.rejections.all_awaited()) == []
 
     assert (before.announced - before.settled, before.missing) == (1, (uid("8.1.1"), uid("8.1.2")))
     assert (after.announced - after.settled, after.missing) == (0, ())

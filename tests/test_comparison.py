@@ -13,6 +13,7 @@ from hashing.bench import comparison, report
 from hashing.bench.comparison import Comparison, compare, health, rows
 from hashing.bench.experiment import Experiment
 from hashing.bench.graph_gain import graph_gain
+from hashing.bench.kept_results import KeptResults
 from hashing.bench.method_run import Run
 from hashing.evaluation.protocol import reported_tasks
 from hashing.methods.catalogue import METHODS
@@ -65,6 +66,33 @@ def test_code_health_knows_good_codes_from_bad_ones() -> None:
     assert health(good)["bit correlation"] < 0.1 < 0.9 < health(bad)["bit correlation"]
     assert float(health(good)["distinct codes"]) > 490
     assert float(health(bad)["distinct codes"]) == 2
+
+
+def test_results_of_other_experiments_stay_and_those_of_the_same_are_replaced(nih: Path, tmp_path: Path) -> None:
+    docs, path = tmp_path / "docs", experiment(tmp_path, "imagenet", ["LSH", "ITQ"])
+    one = compare(Experiment.read(path), nih, tmp_path / "runs")
+    other = replace(one, experiment=replace(one.experiment, name="other", title="other set, again"))
+    fewer = replace(
+        one,
+        judgements={key: value for key, value in one.judgements.items() if key[0] != "LSH"},
+        health={key: value for key, value in one.health.items() if key[0] != "LSH"},
+    )
+
+    report.write([one, other], docs)
+    both = KeptResults.read(docs)
+    report.write([], docs)
+    untouched = KeptResults.read(docs)
+    report.write([fewer], docs)
+    after = KeptResults.read(docs)
+
+    title = one.experiment.title
+    assert list(both.sections) == list(both.summaries) == list(both.rows) == [title, "other set, again"]
+    assert untouched == both
+    for part in ("sections", "summaries", "rows"):
+        assert getattr(after, part)["other set, again"] == getattr(both, part)["other set, again"]
+    assert "| LSH |" in both.sections[title]
+    assert "| LSH |" not in after.sections[title]
+    assert 0 < len(after.rows[title]) < len(both.rows[title])
 
 
 def test_every_reported_task_is_judged_with_an_interval(nih: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from pydicom.uid import UID
 from node.dicom.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
 from node.errors import Status
 from node.query import find
+from storage.corrections.announcing import announce
 from storage.search.chance import compute, write
 from tests.answering import EXAMPLE, MANY, MODELS, RETURNED, SYNTAXES, Node, PatientRoot, answering_node, ours
-from tests.archive import identifier, uid
+from tests.archive import identifier, instance, uid
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +279,15 @@ def test_coverage_says_that_instances_wait_to_be_indexed(node: Node) -> None:
 
     assert ours(response) == {**EXAMPLE, Element.COVERAGE: "BACKFILLING"}
     assert refused.Status == Status.EXAMPLE_NOT_READY
+
+
+def test_coverage_says_that_announced_instances_are_missing(node: Node) -> None:
+    database, request = node.finder.database, identifier("STUDY", {**EXAMPLE, Element.COVERAGE: ""})
+    announce(database, uid("8"), [uid("8.1.1")], [], 1)
+    [missing, *_] = node.found(request)
+
+    database.append([instance("8.1.1", 60)])
+
+    [whole, *_] = node.found(request)
+    assert [ours(found)[Element.COVERAGE] for found in (missing, whole)] == ["BACKFILLING", "COMPLETE"]
+    database.remove([uid("8.1.1")])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage.database import lookup
 from storage.database.database import Database
 from storage.database.lookup import FORMS, KEYWORDS, LEVEL_OF_KEYWORD, Span
 from storage.folding import stored_values
@@ -125,3 +126,26 @@ def test_a_corrected_name_and_date_replace_the_old_ones(tmp_path: Path) -> None:
         assert found(database, Level.STUDY, "StudyDate", Span("2020", "2020")) == []
         assert found(database, Level.STUDY, "StudyDate", Span("2021", "2021")) == ["2.25.40"]
         assert database.verify() == []
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 256])
+def test_a_piece_is_found_in_every_name_that_has_it_and_in_nothing_else(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "KEYS_AT_ONCE", at_once)
+    names = [f"{'NEEDLE' if number in (0, 7, 39) else 'hay'}{number:02}^x" for number in range(39)]
+    names += ["aNeedle", "n" * 600 + "needle", "need", "zzz^NEEDLE"]
+    with create(tmp_path) as database:
+        patients = [{"PatientName": name, "PatientID": "needle"} for name in names]
+        database.append([item(8 * number, patient=patient) for number, patient in enumerate(patients)])
+        checks: list[int] = []
+
+        with database.snapshot() as snapshot:
+            spans = [Span("", piece="needle")]
+            ordinals = snapshot.ordinals_within(Level.PATIENT, "PatientName", spans, lambda: checks.append(1))
+            count = snapshot.count_within("PatientName", spans, 1000)
+            has = {snapshot.entity_at(Level.PATIENT, found).attributes["PatientName"] for found in ordinals}
+
+    assert has == {name for name in names if "needle" in name.lower()}
+    assert count == len(ordinals)
+    assert len(checks) >= len(names) // at_once

@@ -152,13 +152,17 @@ def rows(comparison: Comparison) -> Iterator[Row]:
                       comparison.seeds[method, code_length])  # fmt: skip
 
 
-def write_csv(path: Path, results: list[Row]) -> None:
-    """Write rows below a header line; unknown intervals stay empty."""
+def csv_cells(results: list[Row]) -> list[list[str]]:
+    """Rows as texts; unknown intervals are empty."""
+    return [["" if value != value else str(value) for value in astuple(row)] for row in results]
+
+
+def write_csv(path: Path, cells: list[list[str]]) -> None:
+    """Write rows below a header line."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(Row)])
-        for row in results:
-            writer.writerow(["" if value != value else value for value in astuple(row)])
+        writer.writerows(cells)
 
 
 def health(relaxed: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:

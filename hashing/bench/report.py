@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hashing.bench.comparison import CHANCE, DETAIL_TASK, Comparison, Row, collapsed, rows, write_csv
+from hashing.bench.comparison import CHANCE, DETAIL_TASK, Comparison, Row, collapsed, csv_cells, rows, write_csv
 from hashing.bench.graph_gain import graph_gain
+from hashing.bench.kept_results import SUMMARY, KeptResults
 from hashing.evaluation.uncertainty import Difference, Resampling, holm
 from hashing.methods.catalogue import (
     LOWER_REFERENCES,
@@ -23,40 +24,42 @@ from hashing.methods.catalogue import (
 
 TABLE_METRICS = ("MAP", "MAP@10", "NDCG@100")
 ABOUT = Path(__file__).parents[1] / "experiments" / "about.md"
+REFERENCES = (CHANCE, SOURCE_SIZE, SOURCE, "LSH", "ITQ")
+SUMMARISED = (*REFERENCES, "best trained", "", *UPPER_REFERENCES)
+"""Columns of the summary."""
 
 
 def write(comparisons: list[Comparison], docs: Path) -> None:
-    """Write tables and plots of all comparisons into a folder."""
+    """Write tables and plots of all comparisons into a folder; what it holds of other experiments stays."""
     docs.mkdir(parents=True, exist_ok=True)
-    results = {comparison.experiment.name: list(rows(comparison)) for comparison in comparisons}
-    write_csv(docs / "results.csv", [row for part in results.values() for row in part])
-    sections = [ABOUT.read_text().rstrip(), "## In short", summary(comparisons, results)]
+    kept = KeptResults.read(docs)
+    sections, lines, cells = dict(kept.sections), dict(kept.summaries), dict(kept.rows)
     for comparison in comparisons:
-        plot(results[comparison.experiment.name], comparison, docs / f"results-{comparison.experiment.name}.png")
-        plot_curves(comparison, docs / f"curves-{comparison.experiment.name}.png")
-        sections.append("\n\n".join(section(comparison, results[comparison.experiment.name])))
-    (docs / "results.md").write_text("\n\n".join(sections) + "\n")
+        title, results = comparison.experiment.title, list(rows(comparison))
+        name = comparison.experiment.name
+        plot(results, comparison, docs / f"results-{name}.png")
+        plot_curves(comparison, docs / f"curves-{name}.png")
+        sections[title], lines[title] = "\n\n".join(section(comparison, results)), summary(comparison, results)
+        cells[title] = csv_cells(results)
+    write_csv(docs / "results.csv", [row for part in cells.values() for row in part])
+    table = "\n".join([*_head([f"MAP, {DETAIL_TASK}", "bits", *SUMMARISED]), *lines.values()])
+    parts = [ABOUT.read_text().rstrip(), f"## {SUMMARY}", table, *sections.values()]
+    (docs / "results.md").write_text("\n\n".join(parts) + "\n")
 
 
-def summary(comparisons: list[Comparison], results: dict[str, list[Row]]) -> str:
-    """A line for each set: MAP of references and of the trained method that is best on validation images.
+def summary(comparison: Comparison, results: list[Row]) -> str:
+    """The line of a set: MAP of references and of the trained method that is best on validation images.
 
     The code length is the longest below 64 bits.
     """
-    references = (CHANCE, SOURCE_SIZE, SOURCE, "LSH", "ITQ")
-    lines = _head([f"MAP, {DETAIL_TASK}", "bits", *references, "best trained", "", *UPPER_REFERENCES])
-    for comparison in comparisons:
-        maps = [
-            row for row in results[comparison.experiment.name] if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")
-        ]
-        length = max(row.code_length for row in maps if row.code_length < 64)
-        at_length = {row.method: row for row in maps if row.code_length in (0, length)}
-        best = comparison.best_trained(length)
-        cells = [_cell(at_length[name]) if name in at_length else "" for name in (*references, best)]
-        cells.append(best)
-        cells += [_cell(at_length[name]) if name in at_length else "" for name in UPPER_REFERENCES]
-        lines.append(f"| {maps[0].dataset} | {length} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    maps = [row for row in results if (row.relevance, row.metric) == (DETAIL_TASK, "MAP")]
+    length = max(row.code_length for row in maps if row.code_length < 64)
+    at_length = {row.method: row for row in maps if row.code_length in (0, length)}
+    best = comparison.best_trained(length)
+    cells = [_cell(at_length[name]) if name in at_length else "" for name in (*REFERENCES, best)]
+    cells.append(best)
+    cells += [_cell(at_length[name]) if name in at_length else "" for name in UPPER_REFERENCES]
+    return f"| {comparison.experiment.title} | {length} | " + " | ".join(cells) + " |"
 
 
 def section(comparison: Comparison, results: list[Row]) -> Iterator[str]:

@@ -19,7 +19,7 @@ def reencode(
     ] = None,
 ) -> None:
     """Give every indexed image the codes of the model that is set, from its preview; the node must not run."""
-    from node.ingest.reencoding import reencode_home
+    from node.cli.reencoding import reencode_home
 
     with progress_bar("encoding") as report:
         frames = reencode_home(load_settings(home=home), report)

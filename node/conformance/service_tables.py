@@ -69,6 +69,12 @@ INITIATIONS: Final = (
         (STUDY_ROOT_FIND, STUDY_ROOT_GET),
         "to `source_peer`, if the image is not indexed, or its original pixels are needed",
     ),
+    (
+        "job of the role `pull`",
+        (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE),
+        "to the `source` of the job: C-FIND at every level, and C-GET with the storage SOP classes listed (SCP role), "
+        "or C-MOVE to `ae_title`",
+    ),
     ("report of storage commitment", (STORAGE_COMMITMENT,), "to the requester, by its entry in `peers` (SCP role)"),
     ("answer to a question", RESULT_CLASSES, "to `answers_to` of the caller, or else `source_peer`"),
 )

@@ -18,6 +18,7 @@ from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, RETRIEVE_AE_T
 from node.query.paging import RECORD_KEY
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.retriever import LookAlikes, Match, Retriever
+from storage.corrections.announcing import is_settled
 from storage.database.snapshot import Snapshot
 from storage.progress.coverage import CoverageState
 from storage.record import Level
@@ -157,15 +158,17 @@ def common_elements(
         Element.RANKING: str(found.ranking),
         Element.DISTINCT: str(question.distinct),
         Element.CODE_LENGTH: str(snapshot.code_length),
-        Element.COVERAGE: _coverage(retriever) if Element.COVERAGE in query.returned else "",
+        Element.COVERAGE: _coverage(snapshot, retriever) if Element.COVERAGE in query.returned else "",
         Element.INDEXED_INSTANCES: "" if found.candidates is None else str(found.candidates),
     }
 
 
-def _coverage(retriever: Retriever) -> str:
-    """COMPLETE if every received instance is indexed, and jobs have brought in what archives have of history."""
-    history = retriever.coverage.state() if retriever.coverage else CoverageState.COMPLETE
-    return CoverageState.BACKFILLING if retriever.spool.depth() else history
+def _coverage(snapshot: Snapshot, retriever: Retriever) -> str:
+    """COMPLETE if all that was received, announced, or listed by archives is indexed; this looks through the spool."""
+    spool = retriever.spool
+    if spool.depth() or not is_settled(snapshot, lambda uid: spool.is_set_aside(uid) is not None):
+        return CoverageState.BACKFILLING
+    return retriever.coverage.state() if retriever.coverage else CoverageState.COMPLETE
 
 
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:

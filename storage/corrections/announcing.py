@@ -63,8 +63,17 @@ def announce(
         )
         expected = set(tables.rejections.expected(study)).union(available).difference(unavailable)
         tables.rejections.expect(study, sorted(expected))
+        tables.rejections.arrived(study, lambda uid: tables.ordinal(Level.IMAGE, uid) is not None)
         missing = sum(tables.ordinal(Level.IMAGE, uid) is None for uid in expected)
     return Announced(hidden, restored, missing)
+
+
+def is_settled(snapshot: Snapshot, is_set_aside: Callable[[str], bool]) -> bool:
+    """True if everything that the archive announced is here, rejected or set aside; it reads only what is awaited."""
+    return all(
+        snapshot.ordinal(Level.IMAGE, uid) is not None or snapshot.is_hidden(uid) or is_set_aside(uid)
+        for uid in snapshot.rejections.all_awaited()
+    )
 
 
 def settlement(snapshot: Snapshot, is_set_aside: Callable[[str], bool]) -> Settlement:

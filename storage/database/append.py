@@ -83,6 +83,7 @@ class Appender:
         self._pending: dict[int, Item] = {}  # by ordinal of the instance, in row order; rows still to be written
         self._next_row = tables.rows.count
         self._clashing: list[Clash] = []
+        self._studies: set[str] = set()  # of what is stored
         self._stored = self._known = self._replaced = self._rejected = self._newest_ns = 0
         self._terms = {name: {text: i for i, text in enumerate(tables.terms(name))} for name in TERMS}
 
@@ -119,6 +120,8 @@ class Appender:
         self._write_rows()
         self._refresh()
         self._lineage.finish(self._newest_ns)
+        for study in self._studies:
+            self._tables.rejections.arrived(study, lambda uid: self._tables.ordinal(Level.IMAGE, uid) is not None)
         for name, terms in self._terms.items():
             if len(terms) > len(self._tables.terms(name)):
                 self._tables.set_terms(name, terms)
@@ -210,6 +213,7 @@ class Appender:
                 self._tables.put_outputs(ordinal, frame, *rest)
         self._next_row += len(record.frames)
         self._pending[ordinal] = item
+        self._studies.add(record.study_instance_uid)
         self._newest_ns = max(self._newest_ns, record.received_ns)
 
     def _write_rows(self) -> None:

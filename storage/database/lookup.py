@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ Check = Callable[[], object]
 """Function that is called during long walks; it may raise, to end one that nobody waits for any more."""
 ORDINAL: Final = Struct(">I")
 MAX_KEY_BYTES: Final = 511  # of LMDB
+KEYS_AT_ONCE: Final = 256  # they fit into the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Lookup:
 
     A key holds a keyword and the start of a text, so the entities that it leads to are still to be compared with the
     whole value. The data are the ordinals of the entities. An entity without a value lies under the empty text. A
-    `check` that is given is called for each key of a range, and may raise.
+    `check` that is given is called for each key of a range, or for each few hundred, and may raise.
     """
 
     def __init__(self, transaction: lmdb.Transaction, handle: Any) -> None:
@@ -106,17 +108,44 @@ class Lookup:
             if cursor.set_key(first):
                 yield cursor
             return
+        if span.piece:
+            for key in self._keys_with(keyword, span, check):
+                if cursor.set_key(key):
+                    yield cursor
+            return
         prefix, last = _key(keyword, ""), _key(keyword, span.last)
         is_there = cursor.set_range(first)
-        piece = span.piece.encode("utf-8", "surrogatepass")
         while is_there:
             key = bytes(cursor.key())
             if not key.startswith(prefix) or key[: len(last)] > last:
                 return
             check()
-            if piece in key or len(key) == MAX_KEY_BYTES:  # such a key may hold only the start of its text
-                yield cursor
+            yield cursor
             is_there = cursor.next_nodup()
+
+    def _keys_with(self, keyword: str, span: Span, check: Check) -> Iterator[bytes]:
+        """Yield the keys of a range that hold its piece, or may: a key may hold only the start of its text.
+
+        Many keys are joined and looked through at once, which takes a fifth of the time of one after the other.
+        """
+        cursor, piece = self._transaction.cursor(db=self._handle), span.piece.encode("utf-8", "surrogatepass")
+        prefix, last = _key(keyword, ""), _key(keyword, span.last)
+        keys = (
+            cursor.iternext_nodup(keys=True, values=False) if cursor.set_range(_key(keyword, span.first)) else iter(())
+        )
+        while chunk := list(islice(keys, KEYS_AT_ONCE)):
+            check()
+            if piece in b"\0".join(chunk) or max(map(len, chunk)) == MAX_KEY_BYTES:
+                yield from (
+                    key
+                    for key in map(bytes, chunk)
+                    if (piece in key or len(key) == MAX_KEY_BYTES)
+                    and key.startswith(prefix)
+                    and key[: len(last)] <= last
+                )
+            end = bytes(chunk[-1])
+            if not end.startswith(prefix) or end[: len(last)] > last:
+                return
 
 
 def lookup_keys(level: Level, attributes: Attributes | None) -> frozenset[bytes]:

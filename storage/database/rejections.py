@@ -1,7 +1,7 @@
 """What the archive says of instances: which are rejected, what is kept of these, and which are announced."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -12,7 +12,8 @@ from storage.item import Item
 
 REJECTED, WITHHELD = "rejected", "withheld"
 EXPECTED: Final = b"expected:"
-"""Prefix of keys in the table `meta`."""
+AWAITED: Final = b"awaited:"
+"""Prefixes of keys in the table `meta`, before a Study Instance UID."""
 TABLES: Final = (REJECTED, WITHHELD)
 """Tables by SOP Instance UID: rejections, and what is kept of instances that are hidden."""
 
@@ -144,29 +145,54 @@ class Rejections:
 
     def expected(self, study_instance_uid: str) -> list[str]:
         """SOP Instance UIDs that the archive announced of a study."""
-        found = self._transaction.get(EXPECTED + study_instance_uid.encode(), db=self._handles["meta"])
-        return [] if found is None else list(json.loads(bytes(found)))
+        return self._list(EXPECTED, study_instance_uid)
 
     def expect(self, study_instance_uid: str, sop_instance_uids: Sequence[str]) -> None:
-        """Store what the archive announced of a study; nothing takes the study off the list."""
-        key, value = EXPECTED + study_instance_uid.encode(), json.dumps(sop_instance_uids).encode("ascii")
-        if sop_instance_uids:
-            self._transaction.put(key, value, db=self._handles["meta"])
-        else:
-            self._transaction.delete(key, db=self._handles["meta"])
+        """Store what the archive announced of a study; only an empty list takes the study off the list.
+
+        All of it is awaited until `arrived` says otherwise.
+        """
+        for prefix in (EXPECTED, AWAITED):
+            self._put_list(prefix, study_instance_uid, sop_instance_uids)
+
+    def arrived(self, study_instance_uid: str, is_stored: Callable[[str], bool]) -> None:
+        """Await no more what is stored of a study."""
+        awaited = self._list(AWAITED, study_instance_uid)
+        left = [uid for uid in awaited if not is_stored(uid)]
+        if len(left) < len(awaited):
+            self._put_list(AWAITED, study_instance_uid, left)
+
+    def all_awaited(self) -> Iterator[str]:
+        """Yield the SOP Instance UIDs that are awaited, and maybe some that came under another study."""
+        for _, uids in self._lists(AWAITED):
+            yield from uids
 
     def all_expected(self) -> Iterator[tuple[str, list[str]]]:
         """Yield each study that the archive announced, with the SOP Instance UIDs."""
-        cursor = self._transaction.cursor(db=self._handles["meta"])
-        for key, value in cursor if cursor.set_range(EXPECTED) else ():
-            if not bytes(key).startswith(EXPECTED):
-                return
-            yield bytes(key)[len(EXPECTED) :].decode(), json.loads(bytes(value))
+        return self._lists(EXPECTED)
 
     def count(self) -> tuple[int, int]:
         """Count the rejected instances, and those among them that can be restored."""
         rejected, withheld = (int(self._transaction.stat(self._handles[table])["entries"]) for table in TABLES)
         return rejected, withheld
+
+    def _list(self, prefix: bytes, study_instance_uid: str) -> list[str]:
+        found = self._transaction.get(prefix + study_instance_uid.encode(), db=self._handles["meta"])
+        return [] if found is None else list(json.loads(bytes(found)))
+
+    def _put_list(self, prefix: bytes, study_instance_uid: str, uids: Sequence[str]) -> None:
+        key = prefix + study_instance_uid.encode()
+        if uids:
+            self._transaction.put(key, json.dumps(uids).encode("ascii"), db=self._handles["meta"])
+        else:
+            self._transaction.delete(key, db=self._handles["meta"])
+
+    def _lists(self, prefix: bytes) -> Iterator[tuple[str, list[str]]]:
+        cursor = self._transaction.cursor(db=self._handles["meta"])
+        for key, value in cursor if cursor.set_range(prefix) else ():
+            if not bytes(key).startswith(prefix):
+                return
+            yield bytes(key)[len(prefix) :].decode(), json.loads(bytes(value))
 
     def _get(self, table: str, uid: str) -> bytes | None:
         found = self._transaction.get(uid.encode(), db=self._handles[table]) if uid else None

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 ORDINAL: Final = Struct(">I")
 """Packs an ordinal into a key; big-endian, so that the order of keys is the order of numbers."""
+READ: Final = json.JSONDecoder().raw_decode
+"""Reads one value at an offset, in half the time of `json.loads`, which looks for spaces around it."""
 NO_PARENT: Final = -1
 """Parent of a patient."""
 
@@ -54,8 +56,9 @@ class Node:
     @classmethod
     def from_bytes(cls, value: bytes | memoryview) -> "Node":
         """Undo `to_bytes`."""
-        uid, fields = map(json.loads, str(value, "ascii").split("\n"))
-        parent, attributes, *rest = fields
+        text = str(value, "ascii")
+        uid, end = READ(text)
+        (parent, attributes, *rest), _ = READ(text, end + 1)
         if not rest:
             return cls(uid, parent, attributes)
         first_row, frames, digest, received_ns = rest
@@ -64,4 +67,5 @@ class Node:
 
 def uid_of(value: bytes | memoryview) -> str:
     """Unique key of a stored node, without reading the rest of it."""
-    return str(json.loads(str(value, "ascii").partition("\n")[0]))
+    uid: str = READ(str(value, "ascii"))[0]
+    return uid

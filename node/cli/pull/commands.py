@@ -146,6 +146,19 @@ def compare(name: Name, home: Home = None) -> None:
     console.print("it is compared once the job is complete; see `lookalike pull status`", highlight=False)
 
 
+@app.command(epilog="Example: lookalike pull inventory indexed.dcm --level STUDY")
+def inventory(
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    level: Annotated[str, typer.Option(help="STUDY, SERIES or INSTANCE.")] = "INSTANCE",
+    home: Home = None,
+) -> None:
+    """Write what is indexed as a DICOM Inventory object, which another node can take as a work list."""
+    from node.cli.pull.planning import inventory_of
+
+    count = inventory_of(load_settings(home=home), file, level)
+    console.print(plain(f"{count:,} studies in {file}"), highlight=False)
+
+
 def _change(name: str, home: Path | None, state: str) -> None:
     from node.processes import Role, role_state
     from node.pull.jobs import change_state

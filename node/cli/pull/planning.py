@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -13,12 +15,18 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from node.errors import Refusal, SettingsError
 from node.ingest.receiver import IncomingInstance
 from node.options.pull import PullJob
+from node.pull.inventory import write_inventory
 from node.pull.jobs import find_job, make_job, open_progress
 from node.pull.politeness.patience import Patience
 from node.pull.report import JobReport, reports
 from node.pull.search.archive import Archive
 from node.pull.search.lister import list_everything, lister_of
 from node.settings import Settings
+from storage.database.database import Database
+from storage.progress.coverage import CoverageState, CoverageWatch
+from storage.record import Level
+
+LEVELS: Final = {"STUDY": Level.STUDY, "SERIES": Level.SERIES, "INSTANCE": Level.IMAGE}
 
 
 def definition_of(settings: Settings, name: str, given: Mapping[str, Any]) -> PullJob:
@@ -64,6 +72,22 @@ def plan_job(settings: Settings, name: str, definition: PullJob, console: Consol
         return next(report for report in reports(progress) if report.name == name)
     finally:
         progress.close()
+
+
+def inventory_of(settings: Settings, path: Path, level: str) -> int:
+    """Write what is indexed as an Inventory object; return how many studies it names.
+
+    Raises
+    ------
+    SettingsError
+        There is no such level.
+    """
+    if level not in LEVELS:
+        raise SettingsError(f"{level!r} is no level of an inventory: use {', '.join(LEVELS)}")
+    watch = CoverageWatch(settings.pull_path, settings.map_size_bytes)
+    is_complete = watch.state() is CoverageState.COMPLETE
+    with Database.open(settings.database_path) as database:
+        return write_inventory(database, path, LEVELS[level], datetime.now(UTC), is_complete=is_complete)
 
 
 class _NoStore:
