@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashing.images.pixels import PixelError
-from node.examples.regions import bounding_box, cropped, region_of_preview
+from node.examples.crop import cropped
+from node.examples.regions import bounding_box, region_of_preview, tiles
 
 COORDINATE = st.floats(0, 200, width=32)
 
@@ -94,3 +95,15 @@ def test_a_region_of_an_image_lies_in_its_preview_where_the_picture_does(
 
 def test_the_whole_image_is_the_whole_picture_in_its_preview() -> None:
     assert region_of_preview((1, 1, 512, 256), 256, 512, 224) == (1, 57, 224, 168)
+
+
+@given(st.integers(20, 3000), st.integers(20, 3000), st.sampled_from([1, 3, 5]))
+def test_tiles_cover_the_image_and_each_lies_half_over_the_next(columns: int, rows: int, along: int) -> None:
+    grid = tiles(columns, rows, along)
+
+    assert len(grid) == along**2
+    assert (grid[0][:2], grid[-1][2:]) == ((1, 1), (columns, rows))
+    lefts, rights = [one[0] for one in grid[:along]], [one[2] for one in grid[:along]]
+    length = rights[0] - lefts[0] + 1
+    assert all(right - left + 1 == length for left, right in zip(lefts, rights, strict=True))
+    assert all(abs(step - length / 2) <= 1 for step in np.diff(lefts))

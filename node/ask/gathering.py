@@ -10,10 +10,9 @@ from typing import Final
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from node.errors import Refusal, Status
-from node.examples.example_reading import ExampleEntry
 from node.examples.image_encoder import FileOf, ImageEncoder, PixelSource
 from node.examples.regions import Region
-from node.examples.request import EncodedExample, ExampleClient, Reply
+from node.examples.request import EncodedExample, ExampleClient, ExampleEntry, Reply
 from node.ingest.outcome import ReferencedImage, Referral, Unusable
 from node.query.question import MAX_EXAMPLES
 from node.results.answer import ImageReference

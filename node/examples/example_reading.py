@@ -1,44 +1,17 @@
 """From a file of a question to network inputs, or to what it refers to; runs in decode workers that may be killed."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from pydicom.dataset import FileDataset
 
 from hashing.images.pixels import Limits, PixelError, decode, network_input, network_inputs, sampled_frames
+from node.examples.crop import cropped
 from node.examples.picture_file import FORMATS, prepare_picture
 from node.examples.references import referenced_images, refers
-from node.examples.regions import Region, cropped
+from node.examples.request import ExampleEntry
 from node.ingest.outcome import MEMORY_LIMIT, ExampleOutcome, Prepared, Referral, Unusable
 from node.ingest.preparation import UID_KEYWORDS, attributes_of, known_uids, prepared, text
 from node.ingest.reading import read_received
 from storage.record import Level
-from storage.spool.queue import Entry
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleEntry(Entry):
-    """A file that is to be encoded and not indexed.
-
-    Attributes
-    ----------
-    region
-        Part of the picture to encode; None for all of it.
-    frames
-        1-based numbers of the frames to encode; empty for those that would be indexed.
-    is_header_only
-        True to read its patient and study only.
-    is_prompt
-        True if a caller waits for the reply: reading then ends within `example_limit_s`.
-    modality
-        Modality of a picture that is no DICOM object; "" if it is not known.
-    """
-
-    region: Region | None = None
-    frames: tuple[int, ...] = ()
-    is_header_only: bool = False
-    is_prompt: bool = False
-    modality: str = ""
 
 
 def prepare_example(entry: ExampleEntry, size: int, max_frames: int, limits: Limits) -> ExampleOutcome:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from hashing.codes import Codes
-from hashing.images.pixels import PixelError
+from hashing.images.pixel_error import PixelError
 from hashing.ranking_scores import Outputs
 from node.errors import Refusal, Status
-from node.examples.example_reading import ExampleEntry
 from node.examples.regions import region_of_preview
-from node.examples.request import ExampleClient, PreviewPart, usable
+from node.examples.request import ExampleClient, ExampleEntry, PreviewPart, usable
 from node.ingest.outcome import ReferencedImage
 from node.query.retriever import NO_PIXELS_COMMENT
 from storage.database.database import Database

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hashing.images.pixels import Limits, PixelError, preprocess
-from node.examples.regions import Region, cropped
+from node.examples.crop import cropped
+from node.examples.regions import Region
 from node.ingest.outcome import Prepared
 from storage.record import Record, patient_key
 

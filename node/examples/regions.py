@@ -1,14 +1,12 @@
-"""Regions of an image: outlines and their bounding boxes, and the part of a picture within one (PS3.3 C.18.6)."""
+"""Regions of an image: outlines, their bounding boxes, and where a region lies in a preview (PS3.3 C.18.6)."""
 
 import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import SimpleITK as sitk
-from numpy.typing import NDArray
 
-from hashing.images.pixels import PixelError, preprocess
+from hashing.images.pixel_error import PixelError
 
 Region = tuple[int, int, int, int]
 """First column, first row, last column, last row, 1-based and inclusive."""
@@ -40,28 +38,6 @@ def bounding_box(graphic_type: str, data: Sequence[float], *, filled: bool = Fal
     columns, rows = zip(*corners, strict=True)
     left, top = math.floor(min(columns)) + 1, math.floor(min(rows)) + 1
     return left, top, max(left, math.ceil(max(columns))), max(top, math.ceil(max(rows)))
-
-
-def cropped(picture: sitk.Image, region: Region, size: int) -> NDArray[np.uint8]:
-    """Network input of the part of a picture within a region, (size, size).
-
-    Parameters
-    ----------
-    picture
-        As `hashing.images.pixels.decode` makes it.
-
-    Raises
-    ------
-    PixelError
-        ``region outside``: it does not lie within the picture, or is too small.
-    """
-    left, top, right, bottom = region
-    columns, rows = picture.GetSize()  # type: ignore[no-untyped-call]
-    if not (1 <= left <= right <= columns and 1 <= top <= bottom <= rows):
-        raise PixelError(OUTSIDE, f"the region is not within {columns} columns and {rows} rows")
-    if right - left + 1 < MIN_SIDE or bottom - top + 1 < MIN_SIDE:
-        raise PixelError(OUTSIDE, f"the region is less than {MIN_SIDE} pixels wide or high")
-    return preprocess(picture[left - 1 : right, top - 1 : bottom], size)
 
 
 def tiles(columns: int, rows: int, along: int) -> list[Region]:

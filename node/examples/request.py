@@ -16,16 +16,41 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from node.errors import NO_PIXELS, Refusal, Status
-from node.examples.example_reading import ExampleEntry
 from node.examples.regions import OUTSIDE, Region
 from node.ingest.outcome import Prepared, Referral, Unusable
 from node.query.retriever import NO_PIXELS_COMMENT
 from node.settings import Settings
+from storage.spool.queue import Entry
 
 SOCKET: Final = "examples.sock"
 CHECK_S: Final = 0.05
 """Interval at which a client looks whether its own caller still waits."""
 BUSY: Final = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleEntry(Entry):
+    """A file that is to be encoded and not indexed.
+
+    Attributes
+    ----------
+    region
+        Part of the picture to encode; None for all of it.
+    frames
+        1-based numbers of the frames to encode; empty for those that would be indexed.
+    is_header_only
+        True to read its patient and study only.
+    is_prompt
+        True if a caller waits for the reply: reading then ends within `example_limit_s`.
+    modality
+        Modality of a picture that is no DICOM object; "" if it is not known.
+    """
+
+    region: Region | None = None
+    frames: tuple[int, ...] = ()
+    is_header_only: bool = False
+    is_prompt: bool = False
+    modality: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from storage.database.snapshot import Snapshot
 from storage.record import Level, Record
 from storage.search.index import Filter
 
-ENCODING_S: Final = 15.0
-"""Time beyond that of decoding in which the example of a query must be encoded."""
+ENCODING_S: Final = 30.0
+"""Time beyond that of decoding in which the example of a query must be encoded; the first one starts a worker."""
 
 
 @dataclass(frozen=True, slots=True)

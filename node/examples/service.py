@@ -20,13 +20,14 @@ import SimpleITK as sitk
 from hashing.images.pixels import PixelError
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
-from node.examples.example_reading import ExampleEntry, prepare_example
+from node.examples.crop import cropped
+from node.examples.example_reading import prepare_example
 from node.examples.explanation import PairExplainer
-from node.examples.regions import cropped
 from node.examples.request import (
     BUSY,
     SOCKET,
     EncodedExample,
+    ExampleEntry,
     ImagePair,
     PairMaps,
     PreviewPart,

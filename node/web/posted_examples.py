@@ -7,9 +7,8 @@ from tempfile import NamedTemporaryFile
 from typing import IO, Final
 
 from node.errors import Refusal, Status
-from node.examples.example_reading import ExampleEntry
 from node.examples.image_encoder import PixelSource
-from node.examples.request import EncodedExample, ExampleClient, ServiceDownError, usable
+from node.examples.request import EncodedExample, ExampleClient, ExampleEntry, ServiceDownError, usable
 from node.examples.search import ENCODING_S, ExampleSearch
 from node.query.question import Question
 from node.query.retriever import Retriever

@@ -29,7 +29,8 @@ from hashing.phantoms.body.person import person
 from hashing.phantoms.body.shape import Solid
 from hashing.phantoms.instance import instance
 from hashing.phantoms.schedule import schedule
-from node.examples.regions import Region, cropped, tiles
+from node.examples.crop import cropped
+from node.examples.regions import Region, tiles
 from tests.benchmarks.report import Row, parser, publish
 
 LESIONS: Final = {"nodule": "lesion", "mass": "lesion", "brain tumour": "tumour"}
