@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as EnvironmentValueError
 
 from node.errors import SettingsError
-from node.settings import DEFAULT_HOME, FILE_NAME, PREFIX, Settings
+from node.options.pull import DEFAULT_HOME
+from node.settings import FILE_NAME, PREFIX, Settings
 
 DEFAULT = "default"
 

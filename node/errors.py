@@ -86,6 +86,7 @@ class Status(IntEnum):
 
 
 HTTP_STATUS: dict[Status, int] = {
+    Status.NOT_AUTHORIZED: 403,
     Status.OUT_OF_RESOURCES: 503,
     Status.SUBOPERATIONS_NOT_PERFORMED: 502,
     Status.MOVE_DESTINATION_UNKNOWN: 400,

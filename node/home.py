@@ -15,6 +15,7 @@ from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.objects.object_store import ObjectStore
+from storage.progress.coverage import CoverageWatch
 from storage.search.local import LocalIndex
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
@@ -23,7 +24,9 @@ from storage.spool.queue import Retention, Spool
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
-NAMES: Final = (FILE_NAME, "ask", "commitments", "corrections", "database", "objects", "pull", "run", "spool")
+NAMES: Final = (
+    FILE_NAME, "ask", "audit", "commitments", "corrections", "database", "objects", "pull", "run", "spool",
+)  # fmt: skip
 """Files and folders of the node in its home folder."""
 
 HARMLESS: Final = ("lost+found", "*.log")
@@ -89,9 +92,9 @@ def open_for_writing(settings: Settings) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
     database = Database.open(settings.database_path)
-    retriever = Retriever(
-        open_spool(settings), LocalIndex(database).view, model_of(settings).identifier, Ranking(settings.ranking)
-    )
+    model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
+    coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)
+    retriever = Retriever(open_spool(settings), LocalIndex(database).view, model, ranking, coverage)
     return Reading(database, retriever)
 
 

@@ -15,6 +15,10 @@ class RemoteEntity(BaseModel):
     """Name or address of the peer's machine."""
     port: int = Field(ge=1, le=65535)
     """TCP port of the peer's DICOM service."""
+    tls: bool = False
+    """True: associations with the peer are made over TLS only, with certificates of both sides."""
+    tls_name: str = ""
+    """Name that the peer's certificate must have; empty: `host`."""
     move_destination: bool = False
     """True: images may be sent to the peer by C-MOVE through this node."""
     answers_to: str = ""

@@ -14,30 +14,27 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from node.ask_settings import AskSettings
-from node.ingest_settings import IngestSettings
+from node.options.access import AE_TITLE, AccessSettings, is_loopback
+from node.options.ask import AskSettings
+from node.options.ingest import IngestSettings
+from node.options.pull import DEFAULT_HOME, PullSettings
+from node.options.web import WebSettings
 from node.peers import RemoteEntity
-from node.pull_settings import PullSettings
-from node.web_settings import WebSettings
 
-DEFAULT_HOME = Path("var")
 FILE_NAME = "settings.toml"
 PREFIX = "LOOKALIKE_"
 """What the environment variable of a setting begins with."""
-AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
 Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, which loads torch
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(IngestSettings, AskSettings, PullSettings, WebSettings):
+class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
     )
 
-    home: Path = DEFAULT_HOME
-    """Folder that holds settings.toml, the database and the spool."""
     host: str = "127.0.0.1"
     """Address to listen on; the default admits programs of this machine only."""
     port: int = Field(11112, ge=1, le=65535)
@@ -204,19 +201,19 @@ class Settings(IngestSettings, AskSettings, PullSettings, WebSettings):
         return any(peer.views for peer in self.peers.values())
 
     @property
+    def metrics_path(self) -> Path:
+        """Folder in which processes count for `/metrics`."""
+        return self.run_path / "metrics"
+
+    @property
+    def audit_path(self) -> Path:
+        """Folder of audit messages."""
+        return self.home / "audit"
+
+    @property
     def corrections_path(self) -> Path:
         """Folder of orders to the process that writes the database."""
         return self.home / "corrections"
-
-    @property
-    def pull_path(self) -> Path:
-        """Folder of the progress of jobs that bring in studies."""
-        return self.home / "pull"
-
-    @property
-    def pulls(self) -> bool:
-        """True if there are such jobs, in the settings or by command: then the role `pull` runs."""
-        return bool(self.pull_jobs) or (self.pull_path / "data.mdb").is_file()
 
     @property
     def run_path(self) -> Path:
@@ -230,6 +227,16 @@ class Settings(IngestSettings, AskSettings, PullSettings, WebSettings):
         return tuple(title for title in dict.fromkeys((self.retrieve_ae_title, ours)) if title)
 
     @property
+    def is_for_this_machine(self) -> bool:
+        """True if only programs of this machine reach the node."""
+        return is_loopback(self.host)
+
+    @property
+    def plain_dicom_host(self) -> str:
+        """Address on which DICOM without TLS is offered: `host`, or that of this machine."""
+        return self.host if self.allow_plain_dicom or self.is_for_this_machine else "127.0.0.1"
+
+    @property
     def address_family(self) -> socket.AddressFamily:
         """Family of sockets that listen on `host`."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -238,4 +245,4 @@ class Settings(IngestSettings, AskSettings, PullSettings, WebSettings):
     def url(self) -> str:
         """Address of the web page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.http_port}/"
+        return f"http{'s' if self.https else ''}://{host}:{self.http_port}/"

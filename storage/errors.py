@@ -52,7 +52,7 @@ class ModelMismatch(StorageError):  # noqa: N818
         self.found, self.expected = found, expected
         super().__init__(
             f"database holds codes of model {found}, not of {expected}; set model_path back, "
-            "or use a new home folder and send the images again"
+            "or run `lookalike model reencode`, which gives its images the codes of this model"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pynetdicom import AE
 
+from node.access.callers import OWN_PROGRAMS, Origin
 from node.dicom.association_request import AssociationRequest
 from node.dicom.listener import Listener
 from node.dicom.negotiation import Admission
@@ -28,10 +29,10 @@ class Everybody:
     def __init__(self) -> None:
         self.noted: list[str] = []
 
-    def admit(self, request: AssociationRequest, *, stores: bool) -> Any:
-        return Admission(lambda: None)
+    def admit(self, request: AssociationRequest, origin: Origin, *, stores: bool) -> Any:
+        return Admission(lambda: None, OWN_PROGRAMS)
 
-    def note(self, reason: str, calling_ae_title: str) -> None:
+    def note(self, reason: str, calling_ae_title: str, address: str = "") -> None:
         self.noted.append(reason)
 
 

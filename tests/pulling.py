@@ -12,15 +12,18 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 
+from node.corrections.corrector import Corrector
+from node.corrections.order_book import Answer, OrderBook, OrderKind
 from node.dicom.listener import Listener
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
+from node.options.pull import PullJob
 from node.pull.jobs import change_state, make_job, open_progress
-from node.pull_settings import PullJob
 from node.roles.pull import JobCrew
 from node.settings import Settings
 from storage.database.database import Database
+from storage.objects.object_store import ObjectStore
 from storage.progress.entry import StudyState
 from storage.progress.job import Job, JobState
 from storage.progress.progress import Progress
@@ -105,7 +108,17 @@ class Site:
 
     def crew(self) -> JobCrew:
         """Return what runs the jobs."""
-        return JobCrew(self.settings, self.progress, self.database, self.spool, self.receiver, threading.Event())
+        return JobCrew(self.settings, self.progress, self.database, self.spool, self.receiver, self.carry_out)
+
+    def carry_out(self, kind: OrderKind, **fields: object) -> Answer:
+        """Carry an order out, as the role `index` does."""
+        orders = OrderBook(self.settings.corrections_path)
+        name = orders.put(kind, **fields)
+        objects = ObjectStore(self.settings.objects_path)
+        Corrector(self.database, orders, self.spool, objects).carry_out_all(threading.Event())
+        answer = orders.take_answer(name)
+        assert answer is not None
+        return answer
 
     def run(self, job: Job, limit_s: float = 60) -> None:
         """Run the jobs until one of them is complete."""

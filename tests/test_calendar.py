@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
+from node.options.pull import PullJob
 from node.pull.politeness.calendar import Calendar
-from node.pull_settings import PullJob
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHTS = Calendar.of(

@@ -1,6 +1,7 @@
 """The search box of the page: the open case by number or UID, cases by description, and no identity for strangers."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,11 +65,17 @@ def test_modality_and_text_combine(archive: WebArchive) -> None:
     assert found(archive.client, "chest", modality="DX") == ["3.1"]
 
 
-def test_a_patient_id_finds_nothing_for_a_client_that_may_not_see_identity(archive: WebArchive) -> None:
+def test_a_client_that_may_not_see_identity_finds_cases_by_uid_only(tmp_path: Path) -> None:
+    with web_archive(tmp_path / "home", ITEMS, dicomweb_networks=()) as archive:
+        assert found(archive.client, "2.25.1.1") == ["1.1"]
+        for text in ("P-1", "A-17", "chest"):
+            assert archive.client.get("/api/cases", params={"find": text}).status_code == 403
+
+
+def test_a_client_that_nobody_knows_finds_nothing(archive: WebArchive) -> None:
     stranger = TestClient(archive.app, base_url="http://127.0.0.1", client=("10.1.2.3", 1))
 
-    assert found(stranger, "P-1") == []
-    assert found(stranger, "A-17") == ["1.1", "1.2"]
+    assert stranger.get("/api/cases", params={"find": "A-17"}).status_code == 403
 
 
 def test_a_text_that_is_too_long_is_refused(archive: WebArchive) -> None:

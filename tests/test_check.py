@@ -49,7 +49,7 @@ def test_what_others_can_read_is_a_fault(settings: Settings) -> None:
 def test_a_wrong_host_or_port_is_told_from_a_port_that_another_program_has(
     settings: Settings, host: str, advice: str
 ) -> None:
-    elsewhere = settings.model_copy(update={"host": host})
+    elsewhere = settings.model_copy(update={"host": host, "allow_plain_dicom": True})
 
     found = outcomes(elsewhere)
 

@@ -10,8 +10,8 @@ from typer.main import get_command
 from hashing.__main__ import app as hashing_app
 from node.cli.main import app
 from node.errors import Status
+from node.options.pull import PullJob
 from node.peers import RemoteEntity
-from node.pull_settings import PullJob
 from node.settings import Settings
 from tests.documents import DOCS, rows
 

@@ -14,27 +14,28 @@ from tests.web_archive import BASE, web_archive
 
 
 @pytest.mark.parametrize(
-    ("networks", "address", "status"),
+    ("networks", "address", "status", "page"),
     [
-        (None, "127.0.0.1", 200),
-        (None, "::1", 200),
-        (None, "10.1.2.3", 403),
-        (None, "::ffff:127.0.0.1", 200),
-        (("10.1.0.0/16",), "10.1.2.3", 200),
-        (("10.1.0.0/16",), "127.0.0.1", 403),
-        ((), "127.0.0.1", 403),
-        (None, "somewhere", 403),
+        (None, "127.0.0.1", 200, 200),
+        (None, "::1", 200, 200),
+        (None, "10.1.2.3", 403, 403),
+        (None, "::ffff:127.0.0.1", 200, 200),
+        (("10.1.0.0/16",), "10.1.2.3", 200, 200),
+        (("10.1.0.0/16",), "127.0.0.1", 403, 200),
+        ((), "127.0.0.1", 403, 200),
+        (None, "somewhere", 403, 403),
     ],
 )
 def test_only_listed_networks_get_names_and_ids(
-    tmp_path: Path, networks: tuple[str, ...] | None, address: str, status: int
+    tmp_path: Path, networks: tuple[str, ...] | None, address: str, status: int, page: int
 ) -> None:
     chosen: dict[str, Any] = {} if networks is None else {"dicomweb_networks": networks}
     with web_archive(tmp_path / "home", **chosen) as archive:
         client = TestClient(archive.app, base_url="http://127.0.0.1", client=(address, 1))
 
         assert client.get(f"{BASE}/studies").status_code == status
-        assert client.get("/api/status").status_code == 200
+        assert client.get("/api/status").status_code == page
+        assert client.get("/healthz").status_code == 200
 
 
 def test_more_requests_than_slots_are_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hashing.data.datasets import Dataset
 from hashing.data.examples import KINDS
 from hashing.evaluation import model_comparison
 from hashing.evaluation.judgement import truth_of
-from hashing.evaluation.model_comparison import Encoded, asked_by, compare_models, encoded, rankers_of, table
+from hashing.evaluation.model_comparison import FeaturesAndCodes, asked_by, compare_models, encoded, rankers_of, table
 from hashing.evaluation.protocol import reported_tasks
 from hashing.model.architectures import build
 from hashing.model.encoder import Encoder
@@ -82,7 +82,7 @@ def test_codes_that_know_the_label_are_above_those_that_do_not(dataset: Dataset)
             task,
             truth,
             {
-                name: rankers_of(Encoded(blind, codes, (16, 64)), truth)
+                name: rankers_of(FeaturesAndCodes(blind, codes, (16, 64)), truth)
                 for name, codes in (("blind", blind), ("knowing", knowing))
             },
         )

@@ -1,5 +1,6 @@
 """Faults that are named before anything starts: one line, and the command exits with 1."""
 
+import json
 import os
 import socket
 import sys
@@ -28,10 +29,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.umask(umask)
 
 
+PLAIN = {"allow_plain_dicom": True, "allow_plain_http": True}
+
+
 def write_settings(home: Path, **changes: object) -> None:
     chosen = {"port": free_port(), "http_port": free_port(), "spool_free_bytes": 0, **changes}
     home.mkdir(exist_ok=True)
-    (home / FILE_NAME).write_text("".join(f"{name} = {value!r}\n" for name, value in chosen.items()))
+    (home / FILE_NAME).write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in chosen.items()))
 
 
 def refusal(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *options: str) -> str:
@@ -54,7 +58,7 @@ def test_a_port_in_use_is_named_with_the_option_to_change_it(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server(("::1" if ":" in host else "127.0.0.1", 0), family=family) as other:
         port = other.getsockname()[1]
-        write_settings(home, host=host, **{setting: port})
+        write_settings(home, host=host, **{setting: port}, **PLAIN)
 
         line = refusal(home, monkeypatch, capfd)
 
@@ -66,7 +70,7 @@ def test_a_port_in_use_is_named_with_the_option_to_change_it(
 def test_an_address_that_is_not_ours_is_not_taken_for_a_port_in_use(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], host: str
 ) -> None:
-    write_settings(home, host=host)
+    write_settings(home, host=host, **PLAIN)
 
     line = refusal(home, monkeypatch, capfd)
 

@@ -28,6 +28,7 @@ from storage.database.database import Database
 from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.running import free_port, wait_until
+from tests.web_archive import HERE
 
 MODEL = "model"
 
@@ -57,7 +58,8 @@ def roles(home: Settings) -> Iterator[dict[tuple[Role, int], Heartbeat]]:
 
 
 def connect(home: Settings, reading: Reading, **changes: Any) -> TestClient:
-    return TestClient(build(WebResources.of(home.model_copy(update=changes), reading)), base_url="http://127.0.0.1")
+    app = build(WebResources.of(home.model_copy(update=changes), reading))
+    return TestClient(app, base_url="http://127.0.0.1", client=HERE)
 
 
 @pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])

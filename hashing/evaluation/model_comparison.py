@@ -30,7 +30,7 @@ Part = Literal["validation", "test"]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class FeaturesAndCodes:
     """What a model makes of the images of a set.
 
     Attributes
@@ -102,7 +102,7 @@ def asked_by(truth: GroundTruth, part: Part) -> GroundTruth:
     return replace(truth, splits=np.array([moved[split] for split in truth.splits.tolist()]))
 
 
-def encoded(path: Path, dataset: Dataset) -> Encoded:
+def encoded(path: Path, dataset: Dataset) -> FeaturesAndCodes:
     """Features and relaxed codes of all images of a set, as the encoder of the node computes them.
 
     Raises
@@ -126,10 +126,10 @@ def encoded(path: Path, dataset: Dataset) -> Encoded:
     learned = torch.cat(relaxed).cpu().numpy()
     modalities = [modality_of(dataset.kind_names[kind]) for kind in dataset.kinds]
     codes = joined(learned, modalities) if model.architecture.modality_bits else learned
-    return Encoded(torch.cat(features).cpu().numpy(), codes, model.architecture.code_lengths)
+    return FeaturesAndCodes(torch.cat(features).cpu().numpy(), codes, model.architecture.code_lengths)
 
 
-def rankers_of(made: Encoded, truth: GroundTruth) -> dict[str, Ranker]:
+def rankers_of(made: FeaturesAndCodes, truth: GroundTruth) -> dict[str, Ranker]:
     """Ways to rank by what a model makes: its codes, its outputs, and a rotation fitted to its training features."""
     rankers = {f"{length} bits": by_codes(prefix(coded(made.relaxed), length)) for length in made.code_lengths}
     unit = made.relaxed[:, :ROTATION_BITS] / np.linalg.norm(made.relaxed[:, :ROTATION_BITS], axis=1, keepdims=True)

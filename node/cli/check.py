@@ -101,12 +101,12 @@ def _roles(settings: Settings) -> Iterator[Outcome]:
 
 
 def _dicom_port(settings: Settings) -> Outcome:
-    subject = f"DICOM {settings.host}:{settings.port}"
-    problem = _connection_problem(settings.host, settings.port, "host or port")
+    subject = f"DICOM {settings.plain_dicom_host}:{settings.port}"
+    problem = _connection_problem(settings.plain_dicom_host, settings.port, "host or port")
     if problem:
         return Outcome(subject, good=False, finding=problem)
     try:
-        Peer(settings.ae_title, settings.host, settings.port).echo()
+        Peer(settings.ae_title, settings.plain_dicom_host, settings.port, settings.ae_title).echo()
     except PeerError as error:
         advice = (
             "see the log of the node" if running_node(settings) else "another program holds the port: choose another"

@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.table import Table
 
+from node.access.audit_trail import AuditTrail
 from node.corrections.eraser import Forgotten
 from node.corrections.order_book import OrderKind
 from node.corrections.submission import submit
@@ -87,7 +88,11 @@ def read_target(settings: Settings, study: str, patient_id: str, issuer: str | N
 def forget_target(settings: Settings, target: ErasureTarget) -> Forgotten:
     """Erase everything of a patient or a study, and return what was erased."""
     fields = {"study": target.study_instance_uid, "patient_id": target.patient_id, "issuer": target.issuer}
-    return Forgotten(**submit(settings, OrderKind.FORGET, **fields))
+    forgotten = Forgotten(**submit(settings, OrderKind.FORGET, **fields))
+    trail = AuditTrail(settings, "forget")
+    trail.deleted(target.study_instance_uid, target.patient_id)
+    trail.close()
+    return forgotten
 
 
 def forgotten_table(forgotten: Forgotten) -> Table:

@@ -1,21 +1,18 @@
 """`lookalike index`: the segments of the index made, checked and merged by hand."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from node.cli.terminal import console_for, plain
+from node.cli.terminal import console_for, plain, progress_bar
 from node.configuration import load_settings
 
 if TYPE_CHECKING:
     from storage.database.database import Database
 
-console, errors = console_for(), console_for(stderr=True)
+console = console_for()
 app = typer.Typer(name="index", help="Make, check or merge the index; the running node does the first by itself.")
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
@@ -34,7 +31,7 @@ def build(
     """Make the segments that are due from the codes in the database."""
     from storage.segments.builder import build as build_segment
 
-    with _database(home) as database, _bar("sorting codes") as report:
+    with _database(home) as database, progress_bar("sorting codes") as report:
         made = build_segment(database, inline=inline, whole=whole, report=report)
     if made is None:
         console.print("nothing to do: few rows are in no segment", highlight=False)
@@ -47,7 +44,7 @@ def verify(home: Home = None) -> None:
     """Compute every segment again and compare; exit with 1 if any differs or is missing."""
     from storage.segments.builder import verify as verify_segments
 
-    with _database(home) as database, _bar("comparing segments") as report:
+    with _database(home) as database, progress_bar("comparing segments") as report:
         problems = verify_segments(database, report)
     for problem in problems:
         console.print(Text("fault", style="red"), plain(problem), highlight=False, soft_wrap=True)
@@ -63,9 +60,9 @@ def compact(home: Home = None, inline: Inline = None) -> None:
     from storage.segments.builder import build as build_segment
 
     with _database(home) as database:
-        with alone(database), _bar("moving rows") as report:
+        with alone(database), progress_bar("moving rows") as report:
             lost = database.compact(report)
-        with _bar("sorting codes") as report:
+        with progress_bar("sorting codes") as report:
             build_segment(database, inline=inline, whole=True, report=report)
     console.print(f"{lost:,} deleted rows are gone", highlight=False)
 
@@ -74,14 +71,3 @@ def _database(home: Path | None) -> "Database":
     from storage.database.database import Database
 
     return Database.open(load_settings(home=home).database_path, readonly=False)
-
-
-@contextmanager
-def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on standard error, and yield the function that sets it to (done, total)."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from node.cli import cert as cert_command
 from node.cli import correct as correct_command
 from node.cli import index as index_command
+from node.cli import model as model_command
+from node.cli.desk import aside as aside_command
+from node.cli.desk import listing as listing_command
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.pull import commands as pull_commands
 from node.cli.terminal import console_for, plain, print_json
@@ -35,8 +39,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(index_command.app)
+app.add_typer(cert_command.app)
+app.add_typer(aside_command.app)
+app.add_typer(listing_command.app)
 app.add_typer(correct_command.app)
 app.add_typer(pull_commands.app)
+app.add_typer(model_command.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
@@ -44,6 +52,7 @@ Port = Annotated[int | None, typer.Option(help="DICOM port.  [default: 11112]")]
 HttpPort = Annotated[int | None, typer.Option(help="Port of the web page.  [default: 8080]")]
 Server = Annotated[str | None, typer.Option(help="A node, as AETITLE@HOST:PORT.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+Nagios = Annotated[bool, typer.Option("--nagios", help="Print one line, and exit as a plug-in of Nagios does.")]
 
 
 def main() -> None:
@@ -74,7 +83,7 @@ def lookalike(
         raise typer.Exit
 
 
-@app.command(epilog="Example: lookalike serve --home /srv/lookalike --host 0.0.0.0 --port 104")
+@app.command(epilog="Example: lookalike serve --home /srv/lookalike --port 104")
 def serve(
     home: Home = None,
     host: Host = None,
@@ -124,18 +133,26 @@ def compile_kernels(code_length: int, parent: int) -> None:
 
 @app.command(epilog="Example: lookalike check --home /srv/lookalike")
 def check(
-    home: Home = None, host: Host = None, port: Port = None, http_port: HttpPort = None, as_json: Json = False
+    home: Home = None,
+    host: Host = None,
+    port: Port = None,
+    http_port: HttpPort = None,
+    as_json: Json = False,
+    nagios: Nagios = False,
 ) -> None:
     """Try settings, model, database, ports and the running node, and say what to do about each fault."""
     from node.cli.check import run_checks
+    from node.cli.desk.monitoring import exit_as_plugin, state_of_checks
 
     settings = _as_running(load_settings(home=home, host=host, port=port, http_port=http_port))
     outcomes = []
     for outcome in run_checks(settings):
         outcomes.append(outcome)
         mark = Text("ok   ", style="green") if outcome.good else Text("fault", style="red")
-        if not as_json:
+        if not (as_json or nagios):
             console.print(mark, plain(f"{outcome.subject}: {outcome.finding}"), highlight=False, soft_wrap=True)
+    if nagios:
+        exit_as_plugin(*state_of_checks(outcomes))
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes])
     if not all(outcome.good for outcome in outcomes):
@@ -143,11 +160,15 @@ def check(
 
 
 @app.command(epilog="Example: lookalike status --home /srv/lookalike")
-def status(home: Home = None, as_json: Json = False) -> None:
+def status(home: Home = None, as_json: Json = False, nagios: Nagios = False) -> None:
     """Show what is indexed, what waits, and what was set aside and why."""
+    from node.cli.desk.monitoring import exit_as_plugin, state_of
     from node.cli.status import read_status, status_table
 
-    found = read_status(load_settings(home=home))
+    settings = load_settings(home=home)
+    found = read_status(settings)
+    if nagios:
+        exit_as_plugin(*state_of(settings, found))
     if as_json:
         print_json(asdict(found))
     else:
@@ -251,7 +272,7 @@ def _own(settings: Settings) -> "Peer":
     from node.dicom.client import Peer
 
     running = _as_running(settings)
-    return Peer(running.ae_title, running.host, running.port)
+    return Peer(running.ae_title, running.plain_dicom_host, running.port)
 
 
 def _as_running(settings: Settings) -> Settings:

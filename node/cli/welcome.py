@@ -69,7 +69,7 @@ def _load(settings: Settings, reading: Reading, patients: int, stop: Event, bars
     ):
         sending = bar.add_task("computing and sending phantom cases", total=total)
         indexing = bar.add_task("indexing them", total=total)
-        peer = Peer(settings.ae_title, settings.host, settings.port)
+        peer = Peer(settings.ae_title, settings.plain_dicom_host, settings.port)
         paths = write_samples(Path(folder), patients)
         while (some := list(islice(paths, BATCH))) and not stop.is_set():
             for stored in _store(peer, some, stop):
@@ -118,7 +118,7 @@ def _indexed(reading: Reading) -> int:
 
 def _introduce(settings: Settings, example: str | None, console: Console) -> None:
     """Print the node's addresses, and commands to paste, each on one line however narrow the window."""
-    address = f"{settings.host}:{settings.port}"
+    address = f"{settings.plain_dicom_host}:{settings.port}"
     server, command = quote(f"{settings.ae_title}@{address}"), program()
     facts = f"AE title [bold]{escape(settings.ae_title)}[/]\nDICOM    [bold]{address}[/]\npage     {settings.url}"
     console.print(Panel(facts, title="Lookalike is ready", expand=False))

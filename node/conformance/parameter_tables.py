@@ -9,7 +9,8 @@ from node.settings import Settings
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 DICOM_SETTINGS: Final = (
-    "ae_title", "host", "port", "retrieve_ae_title", "source_peer", "peer_timeout_s", "retrieve_timeout_s",
+    "ae_title", "host", "port", "tls_port", "allow_plain_dicom",
+    "retrieve_ae_title", "source_peer", "peer_timeout_s", "retrieve_timeout_s",
     "fetch_missing_example", "fetch_limit_s", "max_relayed_bytes", "max_associations", "max_associations_each",
     "maximum_pdu_size", "network_timeout_s", "accept_unknown_sop_classes", "max_find_responses", "ranking",
     "spool_capacity", "spool_free_bytes", "receiver_memory_bytes", "busy_share", "closed_share", "longest_delay_s",

@@ -32,6 +32,10 @@ NOT_HERE: Final = (
     ),
     StatusUse(Status.UNRECOGNIZED_OPERATION, "no service of the node has this operation"),
 )
+DENIED: Final = (
+    StatusUse(Status.NOT_AUTHORIZED, "the caller has not the right to this request"),
+    StatusUse(Status.PROCESSING_FAILURE, "the caller's right could not be checked: see the log of the node"),
+)
 UNREADABLE: Final = (
     StatusUse(Status.OUT_OF_RESOURCES, "the Identifier is too long"),
     StatusUse(Status.CANNOT_UNDERSTAND, "the Identifier is not a data set, or ends within an element"),
@@ -52,6 +56,8 @@ RETRIEVAL: Final = (
         Status.DATA_SET_MISMATCH, "with `retain` all: no level, no value of its unique key, or a wild card", "the key"
     ),
     *UNREADABLE,
+    *DENIED,
+    StatusUse(Status.SUBOPERATIONS_NOT_PERFORMED, "the caller began too many requests within a minute"),
     INTERNAL,
 )
 
@@ -81,6 +87,7 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
             "Current Requested Procedure Evidence Sequence",
         ),
         StatusUse(Status.CANNOT_UNDERSTAND, "a key object document cannot be read, or a reference in it is no UID"),
+        *DENIED,
         INTERNAL,
         *NOT_HERE,
     ),
@@ -110,6 +117,8 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
             "Example Region",
         ),
         StatusUse(Status.SNAPSHOT_GONE, "the snapshot is gone", "Index Snapshot"),
+        *DENIED,
+        StatusUse(Status.OUT_OF_RESOURCES, "the caller began too many requests within a minute"),
         UNREADABLE[1],
         *NOT_HERE,
         INTERNAL,
@@ -137,6 +146,7 @@ STATUS_USES: Final[Mapping[Service, tuple[StatusUse, ...]]] = {
         StatusUse(Status.MISSING_ATTRIBUTE, "an attribute of type 1 or 2 is missing"),
         StatusUse(Status.MISSING_ATTRIBUTE_VALUE, "an attribute of type 1 is empty"),
         StatusUse(Status.NOT_AUTHORIZED, "the caller is not in `corrections_from`"),
+        *DENIED,
         StatusUse(
             Status.RESOURCE_LIMITATION,
             "stored but not in force after `correction_limit_s`, the disk is full, or more than 8 MiB: send it again",

@@ -13,6 +13,7 @@ from node.corrections.eraser import Eraser
 from node.corrections.order_book import Answer, OrderBook, OrderKind
 from storage.corrections.announcing import announce
 from storage.corrections.erasing import ErasureTarget
+from storage.corrections.refiling import Refiling, refile
 from storage.corrections.rejecting import RejectionNote, may_return, reject, restore
 from storage.database.database import Database
 from storage.database.rejections import Title
@@ -47,7 +48,7 @@ class Corrector:
         objects: ObjectStore,
         writing: AbstractContextManager[object] | None = None,
     ) -> None:
-        self._database, self._orders, self._objects = database, orders, objects
+        self._database, self._orders, self._spool, self._objects = database, orders, spool, objects
         self._writing = writing or Lock()
         self._eraser = Eraser(database, spool, objects, self._writing)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
@@ -55,6 +56,8 @@ class Corrector:
             OrderKind.RESTORE: self._restore,
             OrderKind.FORGET: self._forget,
             OrderKind.ANNOUNCE: self._announce,
+            OrderKind.REFILE: self._refile,
+            OrderKind.PURGE: self._purge,
         }
 
     def run(self, stop: Event) -> None:
@@ -109,3 +112,12 @@ class Corrector:
     def _announce(self, order: Mapping[str, Any]) -> Answer:
         given = (order[name] for name in ("study", "available", "unavailable", "received_ns"))
         return asdict(announce(self._database, *given))
+
+    def _refile(self, order: Mapping[str, Any]) -> Answer:
+        refilings = [Refiling(**fields) for fields in order["refilings"]]
+        return {"instances": refile(self._database, refilings, order["received_ns"])}
+
+    def _purge(self, order: Mapping[str, Any]) -> Answer:
+        """Delete objects that were set aside, with their notes."""
+        names = frozenset(order["names"])
+        return {"purged": self._spool.erase_set_aside(lambda note: note.name in names)}

@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 from typing import Final
 
+from node.access.callers import has_right_by_title
 from node.corrections.order_book import Answer, OrderBook, OrderKind
 from node.corrections.rejection_note import read_rejection_note
 from node.errors import Refusal, Status
+from node.options.access import Right
 from node.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ class CorrectionFollower:
 
     def check_may_correct(self, calling_ae_title: str) -> None:
         """Raise a refusal (0124) unless the settings let the caller correct."""
+        if not has_right_by_title(self._settings, calling_ae_title, Right.ADMIN):
+            raise Refusal(Status.NOT_AUTHORIZED, "admin: this caller has not the right to")
         allowed = self._settings.corrections_from
         if allowed and calling_ae_title not in allowed:
             raise Refusal(Status.NOT_AUTHORIZED, "not in corrections_from: no correction is taken")

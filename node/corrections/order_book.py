@@ -26,6 +26,8 @@ class OrderKind(StrEnum):
     RESTORE = "restore"
     FORGET = "forget"
     ANNOUNCE = "announce"
+    REFILE = "refile"
+    PURGE = "purge"
 
 
 class OrderBook:

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from node.access.tls import peer_context
 from node.dicom.sop_classes import FIND_CLASSES, GET_CLASSES, MOVE_CLASSES
 from node.errors import PeerError, Status, printable
 from node.settings import Settings
@@ -53,13 +55,20 @@ class StoreOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An application entity at an address, and the title under which we call it."""
+    """An application entity at an address, and the title under which we call it.
+
+    Attributes
+    ----------
+    tls
+        Context of TLS, and the name that its certificate must have; None for plain connections.
+    """
 
     ae_title: str
     host: str
     port: int
     calling_ae_title: str = "LOOKALIKE_CLI"
     maximum_pdu_size: int = 131072
+    tls: tuple[ssl.SSLContext, str] | None = None
 
     @classmethod
     def of(cls, settings: Settings, ae_title: str) -> "Peer":
@@ -69,11 +78,14 @@ class Peer:
         ------
         PeerError
             The table has no such AE title.
+        SettingsError
+            It is called over TLS, and a file of that is not set or cannot be used.
         """
         entity = settings.peers.get(ae_title)
         if entity is None:
             raise PeerError(f"{ae_title!r} is not in the table of peers in the settings")
-        return cls(ae_title, entity.host, entity.port, settings.ae_title, entity.maximum_pdu_size)
+        tls = peer_context(settings, entity) if entity.tls else None
+        return cls(ae_title, entity.host, entity.port, settings.ae_title, entity.maximum_pdu_size, tls)
 
     @classmethod
     def parse(cls, text: str) -> "Peer":
@@ -233,6 +245,7 @@ class PeerConnection:
                 max_pdu=self.peer.maximum_pdu_size,
                 ext_neg=list(self._roles),
                 evt_handlers=handlers,
+                tls_args=self.peer.tls,
             )
         except socket.gaierror as error:
             raise PeerError(f"{self.peer}: no address is known for host {self.peer.host}: correct it") from error

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final
@@ -38,6 +39,7 @@ PAUSE_S: Final = 0.5
 """How long no connection is accepted after the system had no descriptor or memory for one."""
 COMPLAIN_EVERY_S: Final = 60.0
 BACKLOG: Final = 128
+NO_HANDSHAKE: Final = "connection: no association over TLS: is its certificate one of our authorities, and valid?"
 ABORTED: Final = "association aborted: not what PS3.8 allows"
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -245,10 +247,17 @@ class Listener:
             association = self._association(connection, address)
             self._associations[association] = None
             association.dul.when_closed(lambda: self._associations.pop(association, None))
+            if self._tls is not None:
+                association.dul.when_closed(partial(self._note_unfinished, association.dul, address))
             association.start()
         except Exception as error:  # such as no more threads or descriptors
             self._complain("cannot serve a connection", error)
             connection.close()
+
+    def _note_unfinished(self, layer: UpperLayer, address: Any) -> None:
+        """Count a connection of TLS that ended before it asked for an association."""
+        if layer.request is None and not layer.is_probe:
+            self._policy.note(NO_HANDSHAKE, "", str(address[0]))
 
     def _association(self, connection: socket.socket, address: Any) -> AcceptedAssociation:
         """An association on a connection, set up as pynetdicom's own server does (`RequestHandler`)."""

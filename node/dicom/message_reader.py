@@ -1,5 +1,6 @@
 """DIMSE messages are put together from P-DATA-TF PDUs, and each is given to the sink that serves it (PS3.7 6.3)."""
 
+import logging
 import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
@@ -7,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from pydicom.uid import UID
 from pynetdicom.association import Association
 
+from node.access.callers import NOBODY, Caller, RateExceededError
 from node.dicom.command_set import (
     C_ECHO_RQ,
     C_FIND_RQ,
@@ -29,6 +31,9 @@ from node.dicom.message_sink import DataSink, DroppedData, ProtocolError, Pynetd
 from node.dicom.socket_reader import SocketReader
 from node.dicom.sop_classes import Service, service_of
 from node.errors import Refusal, Status
+from node.options.access import Right
+
+logger = logging.getLogger(__name__)
 
 MAX_COMMAND_BYTES: Final = 1 << 16  # a C-FIND or C-STORE command set takes some 200
 VALUE_HEADER: Final = struct.Struct(">IBB")  # length, presentation context, message control header (9.3.5.1, E.2)
@@ -43,6 +48,14 @@ SERVICE_OF_COMMAND: Final = {
     N_ACTION_RQ: Service.COMMITMENT,
 }
 """Which service a request belongs to; every other request is refused as not recognized."""
+RIGHTS: Final = {
+    Service.FIND: (Right.FIND, Right.SIMILAR),  # which of them a query needs is known once it is read
+    Service.MOVE: (Right.RETRIEVE,),
+    Service.GET: (Right.RETRIEVE,),
+    Service.AVAILABILITY: (Right.ADMIN,),
+    Service.COMMITMENT: (Right.STORE,),
+}
+"""Rights of which a request of a service needs one; storage needs that of the association, and C-ECHO none."""
 
 
 class InstanceStore(Protocol):
@@ -84,6 +97,8 @@ class MessageReader:
 
     def __init__(self, association: Association, store: InstanceStore, respond: Callable[[int, bytes], None]) -> None:
         self._association, self.store, self._respond = association, store, respond
+        self.caller: Caller = NOBODY  # until somebody is admitted
+        self.storing = Right.STORE
         self._message: Message | None = None
         self._command = bytearray()
 
@@ -182,6 +197,23 @@ class MessageReader:
             return Refusal(Status.SOP_CLASS_NOT_SUPPORTED, "not in this presentation context")
         if request.sop_class_uid != context.abstract_syntax:
             return Refusal(Status.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the presentation context")
+        return None if self._association.is_requestor else self._denial(service)
+
+    def _denial(self, service: Service) -> Refusal | None:
+        """Refuse what the caller has no right to, or does too often; a check that fails refuses, too."""
+        if service is Service.VERIFICATION:
+            return None
+        try:
+            self.caller.begin(*((self.storing,) if service is Service.STORAGE else RIGHTS[service]))
+        except RateExceededError as refusal:
+            is_retrieval = service in (Service.MOVE, Service.GET)
+            status = Status.SUBOPERATIONS_NOT_PERFORMED if is_retrieval else refusal.status
+            return Refusal(status, refusal.comment)
+        except Refusal as refusal:
+            return refusal
+        except Exception:
+            logger.exception("the rights of a caller could not be checked")
+            return Refusal(Status.PROCESSING_FAILURE, "internal error: see the log of the node")
         return None
 
     def _begin_storing(self, context_id: int, request: Request) -> DataSink:

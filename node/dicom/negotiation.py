@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Container, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom.acse import ACSE
@@ -10,6 +10,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, SOPClassExtendedNegotiation
 from pynetdicom.presentation import PresentationContext
 
+from node.access.callers import Caller, Origin
 from node.dicom.association_request import APPLICATION_CONTEXT, AssociationRequest, ProposedContext
 from node.dicom.message_reader import InstanceStore
 from node.dicom.sop_classes import (
@@ -21,6 +22,7 @@ from node.dicom.sop_classes import (
     service_of,
 )
 from node.dicom.upper_layer import UpperLayer
+from node.options.access import Right
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +59,18 @@ class Admission(NamedTuple):
     ----------
     release
         Gives its quota back; called when its connection is closed.
+    caller
+        Who was admitted, with its rights.
     store
         Takes its instances; None for the store of the listener.
+    storing
+        Right that a caller needs to send instances.
     """
 
     release: Callable[[], None]
+    caller: Caller
     store: InstanceStore | None = None
+    storing: Right = Right.STORE
 
 
 class AssociationPolicy(Protocol):
@@ -77,11 +85,13 @@ class AssociationPolicy(Protocol):
     accept_unknown_sop_classes: bool
     services: Mapping[str, frozenset[Service]]
 
-    def admit(self, request: AssociationRequest, *, stores: bool) -> Admission:
+    def admit(self, request: AssociationRequest, origin: Origin, *, stores: bool) -> Admission:
         """Admit an association.
 
         Parameters
         ----------
+        origin
+            Where the connection comes from.
         stores
             True if a storage class is proposed.
 
@@ -91,7 +101,7 @@ class AssociationPolicy(Protocol):
             It is not admitted. Any other exception rejects it, too.
         """
 
-    def note(self, reason: str, calling_ae_title: str) -> None:
+    def note(self, reason: str, calling_ae_title: str, address: str = "") -> None:
         """Count what was refused or mended. Never raises."""
 
 
@@ -105,6 +115,11 @@ class AcceptedAssociation(Association):
     dul: UpperLayer
     services: Mapping[type, Serve] = {}
     """What serves requests that pynetdicom would serve otherwise, by the class of the request."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who requested it, with its rights."""
+        return self.dul.messages.caller
 
     @property
     def is_peer_gone(self) -> bool:
@@ -163,9 +178,11 @@ class Acceptor(ACSE):
         roles = _roles(self.requestor.role_selection, contexts)
         stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
         if not self._layer.is_probe:  # a probe must be answered also when nobody else is admitted
-            admission = self._policy.admit(request, stores=stores)
+            admission = self._policy.admit(request, Origin.of(cast("Any", self._layer.socket).socket), stores=stores)
             self._layer.when_closed(admission.release)
-            self._layer.messages.store = admission.store or self._layer.messages.store
+            messages = self._layer.messages
+            messages.caller, messages.storing = admission.caller, admission.storing
+            messages.store = admission.store or messages.store
             logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
         for slip in sorted(set(request.slips)):
             self._policy.note(f"association request mended: {slip}", request.calling_ae_title)

@@ -11,11 +11,13 @@ from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from node.ingest.conflicts import Policy, clash_outcome, uids_of
 from node.ingest.decoding import Decoding
-from node.ingest.keeping import keep_originals
 from node.ingest.outcome import Outcome, Prepared, Unusable
+from node.metrics import metrics
 from node.settings import Settings
+from storage.corrections.keeping import keep_originals
 from storage.database.database import Appended, Database, Item
 from storage.objects.object_store import ObjectStore
+from storage.record import Record
 from storage.spool.queue import Entry, Spool
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,11 @@ LOOK_AHEAD_BATCHES = 4  # decoded images are small, and the encoder must find a 
 class Indexer:
     """The one writer of the database. Every entry that it takes from the spool ends indexed or set aside.
 
+    Parameters
+    ----------
+    note
+        Called with the records of each batch, once it is part of the database.
+
     Attributes
     ----------
     writing
@@ -37,10 +44,17 @@ class Indexer:
     """
 
     def __init__(
-        self, settings: Settings, spool: Spool, database: Database, encoder: Encoder, objects: ObjectStore | None = None
+        self,
+        settings: Settings,
+        spool: Spool,
+        database: Database,
+        encoder: Encoder,
+        objects: ObjectStore | None = None,
+        note: Callable[[Sequence[Record]], None] = lambda _: None,
     ) -> None:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
         self.objects = objects or ObjectStore(settings.objects_path)
+        self._note = note
         self.writing = Lock()
         self._policy = Policy(settings.other_content)
 
@@ -72,6 +86,8 @@ class Indexer:
             appended = self._append([(entry, item) for (entry, _), item in zip(prepared, items, strict=True)])
             new, known, replaced, rejected = (sum(getattr(a, name) for a in appended) for name in COUNTS)
             elapsed_s = time.monotonic() - started
+            metrics().hashed.inc(len(prepared))
+            metrics().hashing.inc(elapsed_s)
             logger.info(
                 "indexed %d instances (%d known, %d replaced, %d rejected) in %.2f s",
                 new, known, replaced, rejected, elapsed_s,
@@ -103,6 +119,7 @@ class Indexer:
             arrived = [(entry, item.record) for entry, item in stored]
             keep_originals(self.database, self.objects, arrived, replaces=self._policy is Policy.REPLACE)
         self.spool.remove([entry for entry, _ in stored])  # last: after a kill before it, all is done again
+        self._note([item.record for item in batch if id(item.record) not in clashes])
         return [appended]
 
     def _items(self, prepared: Sequence[Prepared]) -> Iterator[Item]:

@@ -17,6 +17,7 @@ from node.errors import Refusal, Status
 from node.ingest.identity import SOP_INSTANCE_UID, IdentityCheck
 from node.ingest.pressure import Pressure
 from node.ingest.refusals import Refusals
+from node.metrics import metrics
 from node.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.errors import SpoolFull
 from storage.spool.arrival import Arrival
@@ -90,6 +91,7 @@ class IncomingInstance:
         self._identity = IdentityCheck(request, transfer_syntax)
         self._arrival: Arrival | None = None
         self._refusal: Refusal | None = None
+        self._size_bytes = 0
         try:
             if not UID_PATTERN.fullmatch(request.sop_instance_uid):
                 raise Refusal(Status.DATA_SET_MISMATCH, "SOP Instance UID is not a UID", Tag(SOP_INSTANCE_UID))
@@ -104,6 +106,7 @@ class IncomingInstance:
         """Write the next piece of the data set; once something is wrong, only let it pass."""
         if self._arrival is not None:
             try:
+                self._size_bytes += len(piece)
                 self._identity.take(piece)
                 self._arrival.write(piece)
             except (Refusal, OSError) as error:
@@ -118,6 +121,7 @@ class IncomingInstance:
             None when it is durable. Else A700 when there is no room, A900 when data set and command disagree, C000
             when the bytes are no data set. 0124, A700 or C1FF when a correction cannot be followed.
         """
+        started_s = time.monotonic()
         if self._arrival is not None:
             try:
                 self._identity.finish()
@@ -127,9 +131,17 @@ class IncomingInstance:
                 self._refuse(error)
         if self._refusal is not None:
             self._receiver.note(self._request, self._refusal, self._sending_ae_title)
+        self._measure(started_s)
         if self._refusal is None or self._refusal.status == Status.OUT_OF_RESOURCES:
             time.sleep(self._receiver.pressure.delay_s())  # the first step of back-pressure: the sender waits
         return self._refusal
+
+    def _measure(self, started_s: float) -> None:
+        status = Status.SUCCESS if self._refusal is None else self._refusal.status
+        metrics().received.labels(f"{status:04X}").inc()
+        metrics().acknowledgement.observe(time.monotonic() - started_s)
+        if self._refusal is None:
+            metrics().received_bytes.inc(self._size_bytes)
 
     def abandon(self) -> None:
         """Drop what came: the association ended before the instance did."""

@@ -7,19 +7,21 @@ from threading import Event
 
 from node.dicom.message_reader import InstanceStore
 from node.errors import SettingsError
+from node.options.pull import PullJob
 from node.pull.fetching import StudyFetcher
 from node.pull.holdings import Holdings
+from node.pull.nightly import NightlyComparison
 from node.pull.politeness.budget import Budget
 from node.pull.politeness.calendar import Calendar
 from node.pull.politeness.gate import Gate
 from node.pull.politeness.patience import Patience
+from node.pull.reconciliation import CarryOut, Reconciler
 from node.pull.search.archive import Archive
 from node.pull.search.lister import RangeLister, WorkLister, lister_of
 from node.pull.transports.get import GetTransport
 from node.pull.transports.move import MoveTransport
 from node.pull.transports.transport import Transport
 from node.pull.transports.wado import WadoTransport
-from node.pull_settings import PullJob
 from node.settings import Settings
 from storage.database.database import Database
 from storage.progress.job import Job
@@ -44,6 +46,7 @@ class Equipment:
     fetcher: StudyFetcher
     holdings: Holdings
     studies: Budget
+    nightly: NightlyComparison
 
 
 def equip(
@@ -53,6 +56,7 @@ def equip(
     database: Database,
     spool: Spool,
     receiver: InstanceStore,
+    carry_out: CarryOut,
     stop: Event,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Equipment:
@@ -75,6 +79,7 @@ def equip(
     archive = Archive(settings, definition.source, receiver, patience, rest, gate.check)
     holdings = Holdings(database, spool)
     transport = _transport(settings, definition, archive, holdings, receiver)
+    reconciler = Reconciler(progress, job, definition, database, archive, carry_out)
     return Equipment(
         definition,
         gate,
@@ -83,6 +88,7 @@ def equip(
         StudyFetcher(settings, definition, archive, transport, holdings),
         holdings,
         Budget.of_studies(definition.studies_per_hour),
+        NightlyComparison(settings, progress, job, definition, reconciler, gate),
     )
 
 

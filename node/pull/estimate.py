@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from node.options.pull import PullJob
 from node.pull.politeness.calendar import Calendar
-from node.pull_settings import PullJob
 from storage.progress.entry import Covered, JobCounts
 
 MEGABYTES: Final[Mapping[str, float]] = {

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from node.errors import PeerError
+from node.options.pull import PullJob
 from node.pull.holdings import Holdings
 from node.pull.search.archive import Archive
 from node.pull.search.listing import ListedInstance, StudyListing, choose, list_study
 from node.pull.transports.transport import Delivery, Transport, batches_of
-from node.pull_settings import PullJob
 from node.settings import Settings
 from storage.progress.entry import StudyEntry, StudyState
 

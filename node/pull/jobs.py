@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from node.errors import NodeError
+from node.options.pull import PullJob
 from node.pull.politeness.calendar import Calendar
 from node.pull.search.lister import first_position, work_list_path
 from node.pull.search.work_list import take_work_list
-from node.pull_settings import PullJob
 from node.settings import Settings
 from storage.progress.job import Job, JobState
 from storage.progress.progress import Progress

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from node.options.pull import PullJob
 from node.pull.estimate import PullEstimate, estimate
-from node.pull_settings import PullJob
 from node.settings import Settings
 from storage.errors import NoDatabase
 from storage.progress.entry import Covered, JobCounts, StudyEntry

@@ -39,7 +39,7 @@ class JobRunner:
         self._settings, self._progress, self.job, self._tools = settings, progress, job, equipment
         self._stop, self._lock = stop, Lock()
         self._claimed: set[str] = set()
-        self._duties = {"list": Lock(), "follow": Lock(), "announced": Lock()}
+        self._duties = {"list": Lock(), "follow": Lock(), "announced": Lock(), "compare": Lock()}
         self._follow_at_s = time.monotonic() + settings.pull_poll_s
         self._announced_at_s = 0.0
         self._announced: dict[str, frozenset[str]] = {}
@@ -116,6 +116,7 @@ class JobRunner:
             or self._duty("follow", self._follow)
             or self._fetch_next()
             or self._duty("list", self._list)
+            or self._duty("compare", self._compare)
             or self._rest_complete()
         )
 
@@ -157,6 +158,10 @@ class JobRunner:
         with self._tools.archive.queries() as queries:
             self._tools.lister.step(queries)
         return True
+
+    def _compare(self) -> bool:
+        """Compare some of what is indexed with the archive, if it is time to."""
+        return self._tools.lister.is_finished and self._tools.nightly.step()
 
     def _follow(self) -> bool:
         """Look for new studies of the latest days."""

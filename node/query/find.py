@@ -6,7 +6,7 @@ transaction, which would keep the database from reusing old pages, and a partial
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -15,12 +15,13 @@ from pydicom.dataset import Dataset
 from node.dicom.hierarchy import LEVEL_OF, at_or_above
 from node.dicom.private import Element
 from node.errors import Refusal, Status
+from node.metrics import measured_query
 from node.query import catalog
 from node.query.answers import chance_expectation
 from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, Query, read_query
 from node.query.paging import RECORD_KEY, RecordPage, entities_from, record_key
 from node.query.question import Question
-from node.query.response import ResponseEncoder, comment, common_elements, similarity_elements
+from node.query.response import ResponseEncoder, Row, comment, common_elements, disclosed, similarity_elements
 from node.query.retriever import LookAlikes, Retriever
 from node.query.rules import STUDY_ROOT, QueryRules
 from node.settings import Settings
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 Response = tuple[Status, bytes | None]
 """A status, and the identifier of a pending response as bytes."""
-Row = tuple[dict[str, str], str, dict[Element, str]]
-"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
 
 CHECK_S = 0.05
 """Longest time between two checks that the caller still waits, seconds."""
@@ -134,7 +133,8 @@ class Finder:
         except _CancelledError:
             yield Status.CANCEL, None
         kind = "by example" if query.question else "ordinary"
-        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, time.monotonic() - started_s)
+        elapsed_s = measured_query(query.level, kind, started_s)
+        logger.info("%s %s query: %d responses in %.3f s", query.level, kind, count, elapsed_s)
 
     def gather(
         self, query: Query, check: catalog.Check, window: slice | None = None, search: Search | None = None
@@ -163,7 +163,7 @@ class Finder:
                 rows = self._ordinary(snapshot, query, check, window)
             else:
                 rows = self._similar(snapshot, query, query.question, check, search)
-            return list(_bounded(rows))
+            return list(_bounded(disclosed(rows, query.disclosure, snapshot.code_length)))
 
     def search_by(self, question: Question | None, check: catalog.Check) -> Search:
         """What finds the look-alikes of an indexed example; no snapshot should be open: a region is encoded first."""
@@ -257,7 +257,7 @@ def _encode(query: Query, rows: Sequence[Row], is_cancelled: Callable[[], bool],
         yield encoder.encode(*row)
 
 
-def _bounded(rows: Iterator[Row]) -> Iterator[Row]:
+def _bounded(rows: Iterable[Row]) -> Iterator[Row]:
     """The rows, up to the limit of their text; A700 beyond it."""
     size = 0
     for row in rows:

@@ -7,6 +7,7 @@ from pydicom.uid import UID
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.presentation import PresentationContext
 
+from node.access.callers import OWN_PROGRAMS, Caller
 from node.dicom.negotiation import AcceptedAssociation
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.sop_classes import PATIENT_ROOT_FIND, REPOSITORY_QUERY, Extension, accepted_extensions
@@ -54,7 +55,7 @@ class FindService:
         proposed = association.requestor.sop_class_extended.get(model, b"")
         found = self.finder.find(
             _identifier(request, syntax, caller),
-            query_rules(self.settings, model, accepted_extensions(proposed), caller),
+            query_rules(self.settings, model, accepted_extensions(proposed), caller, association.caller),
             implicit=syntax.is_implicit_VR,
             is_cancelled=writer.is_cancelled,
         )
@@ -66,9 +67,13 @@ class FindService:
 
 
 def query_rules(
-    settings: Settings, model: UID, extensions: frozenset[Extension], caller: RemoteEntity | None
+    settings: Settings,
+    model: UID,
+    extensions: frozenset[Extension],
+    peer: RemoteEntity | None,
+    caller: Caller = OWN_PROGRAMS,
 ) -> QueryRules:
-    """Rules for a request of an information model, by its caller's entry in the table of peers (None: no entry)."""
+    """Rules for a request of an information model, by its caller and that one's entry in the table of peers, if any."""
     return QueryRules(
         patient_root=model == PATIENT_ROOT_FIND,
         example_mandatory=model == SIMILARITY_FIND,
@@ -78,8 +83,9 @@ def query_rules(
         combines_date_time=Extension.DATE_TIME_MATCHING in extensions,
         matches_all_values=Extension.MULTIPLE_VALUE_MATCHING in extensions,
         empty_matches=settings.empty_matches,
-        refuses_unsupported=caller is not None and caller.unsupported_match == "refuse",
+        refuses_unsupported=peer is not None and peer.unsupported_match == "refuse",
         returns_availability=settings.retain == "all",
+        caller=caller,
     )
 
 

@@ -14,10 +14,11 @@ from pydicom.tag import BaseTag
 from node.dicom.hierarchy import ATTRIBUTES, COMPUTED, RETURN_ONLY, UNIQUE, at_or_above, tag_of
 from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
+from node.options.access import Disclosure
 from node.query.matching import Key, read_keys
 from node.query.paging import PAGING, RECORD_KEY, RecordPage, read_page
 from node.query.question import EXAMPLE_KINDS, KEYS, Question, read_question
-from node.query.rules import STUDY_ROOT, QueryRules
+from node.query.rules import STUDY_ROOT, QueryRules, permitted_question, permitted_texts
 from storage.folding import PADDING
 from storage.record import LEVELS, Level
 
@@ -66,6 +67,8 @@ class Query:
         True if look-alikes are to say their rank in Patient Comments.
     returns_availability
         True if Instance Availability is returned.
+    disclosure
+        What the caller may see of patients.
     """
 
     level: Level
@@ -78,6 +81,7 @@ class Query:
     page: RecordPage | None = None
     has_comments: bool = False
     returns_availability: bool = False
+    disclosure: Disclosure = Disclosure.FULL
 
 
 def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
@@ -93,17 +97,17 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
     Raises
     ------
     Refusal
-        A900: level missing or not of this model, contradictory or missing keys, a value that cannot be read. By the
-        rules also a query that needs relational queries, or has a key that is not supported.
+        0124: the caller has no right to it, or would learn from it what it may not see. A900: level missing or not of
+        this model, contradictory or missing keys, a value that cannot be read. By the rules also a query that needs
+        relational queries, or has a key that is not supported.
     """
     block = _readable_block(identifier)
     level = _level(identifier, patient_root=rules.patient_root)
-    question = read_question(block)
+    question = permitted_question(read_question(block), block, rules)
     if question is None and rules.example_mandatory:
         raise _no_example(block)
     page = _page(identifier, question, block, rules)
-    levels = LEVELS if question is not None else at_or_above(level)
-    only_returned = _only_returned(question, page, rules)
+    only_returned, levels = _only_returned(question, page, rules), at_or_above(level) if question is None else LEVELS
     texts, unsupported = _texts(identifier, levels, only_returned, page)
     _check_hierarchy(level, texts, rules)
     unsupported += _unsupported_private_keys(identifier, block, question)
@@ -111,7 +115,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         raise Refusal(Status.DATA_SET_MISMATCH, "this key is not matched or not returned here", unsupported[0])
     return Query(
         level=level,
-        keys=read_keys(texts, rules),
+        keys=read_keys(permitted_texts(texts, rules), rules),
         returned=tuple(element for element in Element if element in block) if question else (),
         question=question,
         unsupported=tuple(unsupported),
@@ -120,6 +124,7 @@ def read_query(identifier: Dataset, rules: QueryRules = STUDY_ROOT) -> Query:
         page=page,
         has_comments=COMMENTS in only_returned and COMMENTS in identifier,
         returns_availability=INSTANCE_AVAILABILITY in only_returned and INSTANCE_AVAILABILITY in identifier,
+        disclosure=rules.caller.disclosure,
     )
 
 

@@ -1,7 +1,7 @@
 """Response identifiers of C-FIND as bytes: what they hold, and in which character set (PS3.4 C.4.1.1.3.2)."""
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pydicom.charset import convert_encodings, custom_encoders, encode_string, python_encoding
@@ -9,15 +9,18 @@ from pydicom.datadict import dictionary_VR
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import VR
 
+from node.access.disclosure import Discloser
 from node.character_sets import ASCII_ONLY, CHARACTER_SET_VRS
 from node.dicom.hierarchy import tag_of
 from node.dicom.private import CREATOR, DEFINITIONS, GROUP, Element
+from node.options.access import Disclosure
 from node.query.identifier import COMMENTS, INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Query
 from node.query.paging import RECORD_KEY
 from node.query.question import EXAMPLE_KINDS, Question
 from node.query.retriever import LookAlikes, Match, Retriever
 from storage.corrections.announcing import is_settled
 from storage.database.snapshot import Snapshot
+from storage.progress.coverage import CoverageState
 from storage.record import Level
 
 UTF_8: Final = "ISO_IR 192"
@@ -27,6 +30,14 @@ LENGTH_16, LENGTH_32 = struct.Struct("<H"), struct.Struct("<I")
 MAX_SHORT: Final = 0xFFFF
 """Longest value of a 16-bit length field; a longer value is written as UN (PS3.5 section 6.2.2)."""
 LEVEL: Final = "QueryRetrieveLevel"
+
+
+Row = tuple[dict[str, str], str, dict[Element, str]]
+"""The parts of one response: values by keyword, Retrieve AE Title, private elements."""
+
+BEST_MATCHES: Final = (Element.BEST_MATCH_SOP_INSTANCE_UID, Element.BEST_MATCH_SERIES_INSTANCE_UID)
+EXACT: Final = (Element.RANKING_SCORE, Element.CHANCE_EXPECTATION)
+"""Elements from which the distance could be computed again."""
 
 
 class Field(NamedTuple):
@@ -44,6 +55,13 @@ class Field(NamedTuple):
     name: str | Element
     vr: VR
     head: bytes
+
+
+def disclosed(rows: Iterable[Row], disclosure: Disclosure, code_length: int) -> Iterator[Row]:
+    """Yield the rows of one answer, masked."""
+    discloser = Discloser(disclosure, code_length)
+    for values, retrieve_ae_title, similarity in rows:
+        yield discloser.attributes(values), retrieve_ae_title, _similarity(discloser, similarity)
 
 
 class ResponseEncoder:
@@ -146,10 +164,11 @@ def common_elements(
 
 
 def _coverage(snapshot: Snapshot, retriever: Retriever) -> str:
-    """COMPLETE if every received and every announced instance is indexed; this looks through the spool."""
+    """COMPLETE if every received and every announced instance is indexed, and jobs have brought in all of history."""
     spool = retriever.spool
-    is_whole = spool.depth() == 0 and is_settled(snapshot, lambda uid: spool.is_set_aside(uid) is not None)
-    return "COMPLETE" if is_whole else "BACKFILLING"
+    if spool.depth() or not is_settled(snapshot, lambda uid: spool.is_set_aside(uid) is not None):
+        return CoverageState.BACKFILLING
+    return retriever.coverage.state() if retriever.coverage else CoverageState.COMPLETE
 
 
 def similarity_elements(level: Level, match: Match) -> dict[Element, str]:
@@ -238,3 +257,14 @@ def _fits(character: str, encoding: str) -> bool:
 def _decimal(score: float) -> str:
     """VR DS (PS3.5 section 6.2)."""
     return f"{score:.6f}".rstrip("0").rstrip(".")
+
+
+def _similarity(discloser: Discloser, elements: dict[Element, str]) -> dict[Element, str]:
+    if discloser.is_full or not elements:
+        return elements
+    masked = elements | dict.fromkeys(EXACT, "")
+    masked |= {element: discloser.uid(elements[element]) for element in BEST_MATCHES if element in elements}
+    distance = float(elements[Element.HAMMING_DISTANCE])
+    masked[Element.HAMMING_DISTANCE] = str(round(discloser.distance(distance)))
+    masked[Element.SIMILARITY_SCORE] = f"{discloser.score(distance, 0):g}"
+    return masked

@@ -18,6 +18,7 @@ from node.query.catalog import Check, descendants, go_on
 from node.query.question import MAX_EXAMPLES, Question
 from storage.database import columns
 from storage.database.database import Snapshot
+from storage.progress.coverage import CoverageWatch
 from storage.record import Entity, Level, Record
 from storage.search.index import Aggregation, Filter, Hit, IndexView
 from storage.search.rerank import rerank
@@ -94,6 +95,8 @@ class Retriever:
     ----------
     view
         Opens the view of the index that agrees with a snapshot of the database.
+    coverage
+        Says whether history is complete; None where no job brings it in.
     """
 
     def __init__(
@@ -102,8 +105,10 @@ class Retriever:
         view: Callable[[Snapshot], AbstractContextManager[IndexView]],
         model: str,
         ranking: Ranking = Ranking.HAMMING,
+        coverage: CoverageWatch | None = None,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
+        self.coverage = coverage
 
     def similar(
         self,

@@ -1,6 +1,15 @@
 """How a C-FIND request is read: by its SOP class, by what was negotiated, and by settings of node and caller."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from node.access.callers import OWN_PROGRAMS, Caller
+from node.access.disclosure import check_matchable
+from node.dicom.hierarchy import tag_of
+from node.dicom.private import Element, PrivateBlock
+from node.errors import Refusal, Status
+from node.options.access import Disclosure, Right
+from node.query.question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,8 @@ class QueryRules:
         True to refuse a query with a key that is not matched or not returned, instead of flagging its responses.
     returns_availability
         True if Instance Availability is a key that is returned.
+    caller
+        Who sent it: what it may ask for, and what its answers may hold.
     """
 
     patient_root: bool = False
@@ -45,7 +56,37 @@ class QueryRules:
     is_view: bool = False
     refuses_unsupported: bool = False
     returns_availability: bool = False
+    caller: Caller = OWN_PROGRAMS
 
 
 STUDY_ROOT = QueryRules()
 """Study Root without extended negotiation, and with the usual settings."""
+
+
+def permitted_question(question: Question | None, block: PrivateBlock, rules: QueryRules) -> Question | None:
+    """The question of a query (None in an ordinary one), if its caller may ask it.
+
+    Raises
+    ------
+    Refusal
+        0124: the caller has no right to it, or its answers, masked as they are, would tell what they mask.
+    """
+    rules.caller.check(Right.FIND if question is None else Right.SIMILAR)
+    if rules.caller.disclosure is not Disclosure.FULL:
+        if rules.has_record_keys:
+            raise Refusal(Status.NOT_AUTHORIZED, "record keys name patients: not for this caller")
+        if question is not None and question.maximum_distance is not None:
+            tag = block.tag(Element.MAXIMUM_DISTANCE)
+            raise Refusal(Status.NOT_AUTHORIZED, "distances are not shown to this caller: no maximum", tag)
+    return question
+
+
+def permitted_texts(texts: Mapping[str, str], rules: QueryRules) -> Mapping[str, str]:
+    """The keys of a query by keyword, if its caller may match by each that restricts it; else a refusal (0124)."""
+    for keyword, text in texts.items():
+        if text.strip("* "):
+            try:
+                check_matchable(rules.caller.disclosure, keyword)
+            except Refusal as refusal:
+                raise Refusal(refusal.status, refusal.comment, tag_of(keyword)) from refusal
+    return texts

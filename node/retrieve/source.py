@@ -16,6 +16,7 @@ from node.dicom.client import Peer, send_at_once
 from node.dicom.message_reader import InstanceStore
 from node.dicom.upper_layer import StreamingEntity, UpperLayer
 from node.errors import PeerError, Status
+from node.metrics import metrics
 from node.retrieve.caller import CallerGoneError, RetrievalCancelledError, RetrieveCall
 from node.settings import Settings
 
@@ -95,9 +96,12 @@ class SourceArchive:
         options: Any = {
             "max_pdu": peer.maximum_pdu_size,
             "ext_neg": list(negotiation),
+            "tls_args": peer.tls,
             "evt_handlers": [(evt.EVT_CONN_OPEN, send_at_once)],
         }
+        started_s = time.monotonic()
         association = entity.associate(peer.host, peer.port, contexts, peer.ae_title, **options)
+        metrics().peer.observe(time.monotonic() - started_s)
         if not association.is_established:
             unanswered = NOT_OFFERED if association.rejected_contexts else "does not answer"
             problem = "rejects our AE title" if association.is_rejected else unanswered

@@ -6,7 +6,9 @@ from importlib import import_module
 from threading import Event
 from typing import Final
 
+from node.access.transport import check_transport
 from node.home import make_private
+from node.metrics import share_metrics
 from node.processes import Role, die_with_parent, role_lock
 from node.settings import Settings
 
@@ -36,6 +38,8 @@ def run_role(role: Role, settings: Settings, number: int = 1, supervisor: int | 
     ------
     node.locks.InUseError
         Another process has this role.
+    SettingsError
+        Something would leave this machine without TLS, and the settings do not say that it may.
     """
     if supervisor is not None:
         die_with_parent(supervisor)
@@ -43,6 +47,8 @@ def run_role(role: Role, settings: Settings, number: int = 1, supervisor: int | 
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
     make_private(settings)
+    share_metrics(settings.metrics_path)
+    check_transport(settings)
     with role_lock(settings, role, number) as heartbeat:
         import_module(MODULES[role]).run(settings, stop, number, heartbeat)
     logger.info("%s ended", role)

@@ -13,6 +13,9 @@ from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION, N_CREATE, N_EVENT_REPORT
 from pynetdicom.presentation import PresentationContext
 
+from node.access.audit_trail import AuditTrail
+from node.access.callers import Callers, Origin, UnknownCallerError
+from node.access.tls import dicom_context
 from node.ask.commitment import CommitmentReportService
 from node.ask.incoming_question import IncomingQuestion
 from node.ask.region_queries import region_searcher
@@ -24,7 +27,8 @@ from node.corrections.follower import CorrectionFollower
 from node.corrections.notification_service import NotificationService
 from node.corrections.order_book import OrderBook
 from node.dicom.association_request import AssociationRequest
-from node.dicom.listener import Listener
+from node.dicom.auditing import audited
+from node.dicom.listener import NO_HANDSHAKE, Listener
 from node.dicom.negotiation import (
     CALLER_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
@@ -39,6 +43,7 @@ from node.home import open_for_reading, open_objects, open_outbox, open_question
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
 from node.ingest.refusals import Refusals
+from node.options.access import Right
 from node.processes import Heartbeat
 from node.query.find import Fetch, Finder
 from node.query.find_service import FindService
@@ -90,7 +95,9 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     load_kernels(settings.run_path, reading.database.header.code_length)
     if entity.is_alive():
         heartbeat.renew()  # ready
-    logger.info("listening as %s on %s:%d", settings.ae_title, settings.host, settings.port)
+    logger.info("listening as %s on %s:%d", settings.ae_title, settings.plain_dicom_host, settings.port)
+    if settings.tls_port:
+        logger.info("listening with TLS on %s:%d", settings.host, settings.tls_port)
     with _reporting(settings, entity.judge(), stop, number):
         while not stop.wait(WRITE_EVERY_S):
             if entity.is_alive():
@@ -128,16 +135,19 @@ class ApplicationEntity:
     It is the `AssociationPolicy` of its listener.
     """
 
-    def __init__(self, settings: Settings, receiver: Receiver, finder: Finder) -> None:
+    def __init__(self, settings: Settings, receiver: Receiver, finder: Finder, trail: AuditTrail | None = None) -> None:
         self.settings, self.receiver = settings, receiver
+        self._trail = trail or AuditTrail(settings, "dicom")
         self.find_service = FindService(settings, finder)
         self._view = FindService(settings, ViewFinder(settings, finder.database, finder.retriever))
         self.accept_unknown_sop_classes = settings.accept_unknown_sop_classes
         self.services: Mapping[str, frozenset[Service]] = services_by_title(settings)
+        self._callers = Callers(settings, self._trail)
         self._questions = open_questions(settings)
         each = settings.max_associations_each
         self._quotas = Quotas(settings.run_path / "associations", settings.max_associations, each)
         self._listener: Listener | None = None
+        self._tls_listener: Listener | None = None
         self._probed_s, self._answered = -PROBE_EVERY_S, False
 
     def start(self) -> None:
@@ -152,15 +162,21 @@ class ApplicationEntity:
         _config.LOG_REQUEST_IDENTIFIERS = False  # patients first: identifiers stay out of the log
         _config.LOG_RESPONSE_IDENTIFIERS = False
         pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE  # its warnings quote values
-        address = (self.settings.host, self.settings.port)
-        shared, services = self.settings.receivers > 1, self._services()
-        self._listener = Listener(self._ae(), address, self.receiver, self, shared=shared, services=services)
+        settings, services = self.settings, self._services()
+        listen = partial(Listener, shared=settings.receivers > 1, services=services)
+        plain = (settings.plain_dicom_host, settings.port)
+        self._listener = listen(self._ae(), plain, self.receiver, self)
+        if settings.tls_port:
+            secure = (settings.host, settings.tls_port)
+            self._tls_listener = listen(self._ae(), secure, self.receiver, self, tls=dicom_context(settings))
 
     def stop(self) -> None:
         """Stop listening and close what is open."""
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
+        for listener in (self._listener, self._tls_listener):
+            if listener is not None:
+                listener.stop()
+        self._listener = self._tls_listener = None
+        self._trail.close()
 
     def is_alive(self) -> bool:
         """True if the entity still answers: every few seconds it asks itself for an association and a C-ECHO.
@@ -171,7 +187,8 @@ class ApplicationEntity:
             The thread that accepts connections has ended: the role must end, too, to be started again.
         """
         listener = self._listener
-        if listener is None or not listener.is_running:
+        secure = self._tls_listener
+        if listener is None or not listener.is_running or (secure is not None and not secure.is_running):
             raise RuntimeError("the thread that accepts connections has ended")
         now = time.monotonic()
         if now - self._probed_s >= PROBE_EVERY_S:
@@ -181,16 +198,21 @@ class ApplicationEntity:
                 logger.error("this receiver does not answer itself within %.0f s", PROBE_TIMEOUT_S)
         return self._answered
 
-    def admit(self, request: AssociationRequest, *, stores: bool) -> Admission:
+    def admit(self, request: AssociationRequest, origin: Origin, *, stores: bool) -> Admission:
         """Take a slot for an association; if it asks by sending, begin a question.
 
         Raises
         ------
         Rejection
-            For now: a limit is near, or all slots are taken (PS3.8 9.3.4, local limit exceeded). For ever: a caller
-            asks by sending, and there is no peer to send the answer to; or it uses the view, and may not.
+            For now: a limit is near, or all slots are taken (PS3.8 9.3.4, local limit exceeded). For ever: nothing in
+            the settings admits the caller; or it asks by sending, and there is no peer to send the answer to; or it
+            uses the view, and may not.
         """
         title, called = request.calling_ae_title, request.called_ae_title
+        try:
+            caller = self._callers.of_association(title, origin)
+        except UnknownCallerError as error:
+            raise Rejection(CALLER_NOT_RECOGNIZED, f"unknown caller: {error}") from error
         asks = called == self.settings.ask_ae_title.strip()
         peer = self.settings.peers.get(title)
         if called == self.settings.view_ae_title.strip() and (peer is None or not peer.views):
@@ -204,12 +226,15 @@ class ApplicationEntity:
         if slot is None:
             raise Rejection(LOCAL_LIMIT_EXCEEDED, f"{TRY_LATER}: too many associations")
         if not asks:
-            return Admission(slot.release)
+            return Admission(slot.release, caller)
         question = IncomingQuestion(self._questions.open(title), slot.release)
-        return Admission(question.close, Receiver(question, self.receiver.pressure, self.receiver.refusals))
+        receiver = Receiver(question, self.receiver.pressure, self.receiver.refusals)
+        return Admission(question.close, caller, receiver, Right.ASK)
 
-    def note(self, reason: str, calling_ae_title: str) -> None:
-        """Count what was refused or mended."""
+    def note(self, reason: str, calling_ae_title: str, address: str = "") -> None:
+        """Count what was refused or mended, and have an audit message of it where that was for good reason."""
+        if reason == NO_HANDSHAKE:
+            self._trail.rejected(calling_ae_title, address, reason)
         self.receiver.refusals.add(reason, calling_ae_title)
 
     def _ae(self) -> AE:
@@ -229,11 +254,12 @@ class ApplicationEntity:
         """What serves C-FIND, N-CREATE, reports of storage commitment, retrievals and requests for commitment."""
         follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
         always: dict[type, Serve] = {
-            C_FIND: self._serve_find,
+            C_FIND: audited(self._serve_find, self._trail),
             N_CREATE: NotificationService(follower).serve,
             N_EVENT_REPORT: CommitmentReportService(partial(open_outbox, self.settings)).serve,
         }
-        return always | self._retrievals() | self._commitments()
+        retrievals = {kind: audited(serve, self._trail) for kind, serve in self._retrievals().items()}
+        return always | retrievals | self._commitments()
 
     def _commitments(self) -> dict[type, Serve]:
         """What serves requests for storage commitment, or refuses them if no objects are kept."""

@@ -5,6 +5,7 @@ from functools import partial
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
+from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
@@ -26,7 +27,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     objects = open_objects(settings)
     if not objects.is_counted:
         objects.repair()
-    indexer = Indexer(settings, spool, database, encoder, objects)
+    trail = AuditTrail(settings, "index")
+    indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
     corrector = Corrector(database, OrderBook(settings.corrections_path), spool, objects, indexer.writing)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
@@ -39,3 +41,4 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("examples", stop, partial(service.run, stop)),
     ):
         indexer.run(stop, progress=heartbeat.renew)
+    trail.close()

@@ -15,6 +15,7 @@ from node.processes import Heartbeat
 from node.pull.equipment import equip
 from node.pull.jobs import open_progress, start_jobs_of_settings
 from node.pull.politeness.gate import ACTIVE
+from node.pull.reconciliation import CarryOut
 from node.pull.runner import JobRunner
 from node.settings import Settings
 from storage.database.database import Database
@@ -37,7 +38,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     refusals = Refusals(settings.run_path, REFUSALS_NUMBER)
     follower = CorrectionFollower(settings, OrderBook(settings.corrections_path))
     receiver = Receiver(spool, Pressure(spool, settings), refusals, follower.follow_key_objects)
-    crew = JobCrew(settings, progress, reading.database, spool, receiver, stop)
+    crew = JobCrew(settings, progress, reading.database, spool, receiver, follower.carry_out)
     heartbeat.renew()
     while not stop.wait(LOOK_S):
         crew.look()
@@ -56,10 +57,10 @@ class JobCrew:
         database: Database,
         spool: Spool,
         receiver: Receiver,
-        stop: threading.Event,
+        carry_out: CarryOut,
     ) -> None:
         self._settings, self._progress, self._database = settings, progress, database
-        self._spool, self._receiver, self._stop = spool, receiver, stop
+        self._spool, self._receiver, self._carry_out = spool, receiver, carry_out
         self._runners: dict[int, tuple[JobRunner, threading.Event]] = {}
         self._refused: set[int] = set()
 
@@ -85,7 +86,16 @@ class JobCrew:
             return
         ending = threading.Event()
         try:
-            tools = equip(self._settings, self._progress, job, self._database, self._spool, self._receiver, ending)
+            tools = equip(
+                self._settings,
+                self._progress,
+                job,
+                self._database,
+                self._spool,
+                self._receiver,
+                self._carry_out,
+                ending,
+            )
         except NodeError as error:
             self._refused.add(job.number)
             logger.error("job %s cannot run: %s", job.name, error)

@@ -10,6 +10,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from node.access.transport import check_transport
 from node.errors import SettingsError
 from node.home import open_spool
 from node.processes import Role, processes, role_lock
@@ -33,7 +34,10 @@ def check_start(settings: Settings, roles: tuple[Role, ...]) -> None:
         for number in processes(settings, role):
             with role_lock(settings, role, number):
                 pass
+    check_transport(settings)
     check_port(settings, "port")
+    if settings.tls_port:
+        check_port(settings, "tls_port")
     check_port(settings, "http_port")
     for folder in (settings.run_path, settings.spool_path, settings.database_path):
         _check_writable(folder)
@@ -52,13 +56,14 @@ def check_port(settings: Settings, name: str) -> None:
         What is wrong, and what to do.
     """
     port = getattr(settings, name)
-    with socket.socket(settings.address_family, socket.SOCK_STREAM) as probe:
+    host = settings.plain_dicom_host if name == "port" else settings.host
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, port))
+            probe.bind((host, port))
         except OSError as error:
             advice = _advice(error, name)
-            raise SettingsError(f"cannot listen on {settings.host}:{port}: {error.strerror}; {advice}") from error
+            raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}; {advice}") from error
 
 
 def _advice(error: OSError, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final
 
+from node.access.audit_trail import AuditTrail
 from node.errors import SettingsError
 from node.home import make_private, open_for_writing
 from node.processes import Role, RoleState, node_lock, processes, role_state, silence_limit_s, start_command, title
@@ -87,15 +89,20 @@ class Supervisor:
         make_private(self.settings)
         with node_lock(self.settings):
             check_start(self.settings, self._roles)
+            shutil.rmtree(self.settings.metrics_path, ignore_errors=True)  # counts of processes that are gone
             open_for_writing(self.settings).close()  # made before its readers look for it, or refused here
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self.stop.set())
             welcome = Thread(target=_try, args=[on_ready], name="welcome", daemon=True)
+            trail = AuditTrail(self.settings, "supervisor")
+            trail.started()
             try:
                 self._keep_all_running(welcome)
             finally:
                 self.stop.set()
                 self._end_all()
+                trail.started(stopped=True)
+                trail.close()
                 if welcome.is_alive():  # it leaves no bar half drawn and no temporary file
                     welcome.join(GRACE_S)
 

@@ -3,10 +3,13 @@
 import http.client
 import ipaddress
 import logging
+import ssl
 import threading
+from contextlib import ExitStack
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from node.access.audit_sender import AuditSender
 from node.home import open_for_reading
 from node.processes import Heartbeat
 from node.roles.kernel_cache import load_kernels
@@ -26,7 +29,11 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     reading = open_for_reading(settings)
     resources = WebResources.of(settings, reading)
     load_kernels(settings.run_path, reading.database.header.code_length)
-    with vital_thread("heartbeat", stop, partial(_renew_while_answering, resources, stop, heartbeat)):
+    with ExitStack() as threads:
+        renewing = partial(_renew_while_answering, resources, stop, heartbeat)
+        threads.enter_context(vital_thread("heartbeat", stop, renewing))
+        if settings.audit_collector:
+            threads.enter_context(vital_thread("audit sender", stop, partial(AuditSender(settings).run, stop)))
         serve(resources, stop)
 
 
@@ -44,7 +51,11 @@ def _renew_while_answering(resources: WebResources, stop: threading.Event, heart
 
 
 def _answers(settings: Settings) -> bool:
-    connection = http.client.HTTPConnection(_reachable(settings.host), settings.http_port, timeout=PROBE_TIMEOUT_S)
+    address: Any = {"host": _reachable(settings.host), "port": settings.http_port, "timeout": PROBE_TIMEOUT_S}
+    if settings.https:
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(**address, context=_to_itself())
+    else:
+        connection = http.client.HTTPConnection(**address)
     try:
         connection.request("GET", HEALTH_PATH)
         return connection.getresponse().status == http.client.OK
@@ -52,6 +63,13 @@ def _answers(settings: Settings) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _to_itself() -> ssl.SSLContext:
+    """Context that checks no certificate: the role asks itself, by an address that no certificate names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _reachable(host: str) -> str:

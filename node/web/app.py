@@ -1,14 +1,13 @@
 """The web page of the node: it shows the indexed cases, and the look-alikes of each.
 
-The page has no login, so it shows no name and no ID; but text burned into the pixels of an image can be read in its
-preview. Let the page listen beyond this machine only behind a proxy that authenticates its users.
+It shows no name and no ID; but text burned into the pixels of an image can be read in its preview.
 """
 
 import io
-import ipaddress
 import logging
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,28 +15,33 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 
+from node.access.audit_trail import AuditTrail
+from node.access.callers import Callers
+from node.access.disclosure import Discloser
+from node.access.tls import https_context
 from node.errors import Refusal, Status
 from node.processes import Role, processes, role_fault
 from node.query.answers import chance_expectation
 from node.query.question import DEFAULT_MATCHES, MAX_MATCHES, Distinct, Exclusion, Question, checked_region
 from node.version import __version__, program
+from node.web.caller_gate import CallerGate, caller_of
 from node.web.case_search import find_series
 from node.web.cases import answer_value, list_cases, series_by_modality, series_images
-from node.web.dicomweb.gatekeeper import may_see_identity
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
+from node.web.metrics_page import metrics_response
+from node.web.own_hosts import OwnHosts
+from node.web.pictures import check_picture
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
+from storage.database.snapshot import Snapshot
 from storage.errors import StorageError
 from storage.record import LEVELS, Level
 from storage.search.index import Filter
@@ -68,7 +72,8 @@ def serve(resources: WebResources, stop: Event) -> None:
     """
     settings = resources.settings
     with socket.create_server((settings.host, settings.http_port), family=settings.address_family) as listener:
-        server = Server(_config(build(resources)))
+        app = build(resources)
+        server = Server(_config(app, https_context(settings) if settings.https else None))
         with ThreadPoolExecutor(1, "http") as pool:  # off the main thread uvicorn leaves signals to the role
             running = pool.submit(server.run, sockets=[listener])
             running.add_done_callback(lambda _: stop.set())  # a server that ended by itself ends the role
@@ -79,6 +84,7 @@ def serve(resources: WebResources, stop: Event) -> None:
                 server.should_exit = True
                 resources.close()
         running.result()
+        app.state.trail.close()
 
 
 def build(resources: WebResources) -> FastAPI:
@@ -91,34 +97,12 @@ def build(resources: WebResources) -> FastAPI:
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
         app.add_exception_handler(error, answer)
-    if _is_loopback(resources.settings.host):  # or a foreign site could read the page by a name that leads here
-        app.add_middleware(_OwnHosts)
+    app.state.trail = AuditTrail(resources.settings, "web")
+    app.add_middleware(CallerGate, callers=Callers(resources.settings, app.state.trail))
+    if resources.settings.is_for_this_machine:  # or a foreign site could read the page by a name that leads here
+        app.add_middleware(OwnHosts)
     app.add_middleware(Guard)
     return app
-
-
-class _OwnHosts:
-    """Middleware that refuses requests by other names than those of this machine (ASGI)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname  # an IPv6 address stands in brackets
-        except ValueError:
-            name = None
-        if name is None or not _is_loopback(name):
-            await PlainTextResponse("Invalid host header", HTTPStatus.BAD_REQUEST)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host.lower() == "localhost"
 
 
 class Page:
@@ -137,6 +121,7 @@ class Page:
             "/": self.index,
             HEALTH_PATH: self.health,
             "/readyz": self.readiness,
+            "/metrics": self.metrics,
             "/api/status": self.status,
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
@@ -174,6 +159,10 @@ class Page:
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
 
+    def metrics(self) -> Response:
+        """Measures of the node, for Prometheus."""
+        return metrics_response(self.settings, self._resources.reading)
+
     def status(self) -> Response:
         """Address, version and model of the node, and counts of what is indexed, waits or was set aside."""
         settings, spool = self.settings, self.retriever.spool
@@ -206,22 +195,23 @@ class Page:
         limit: Annotated[int, Query(ge=1, le=MAX_CASES)] = 24,
     ) -> Response:
         """One page of the indexed cases, from which the user chooses an example; `find` as in `find_series`."""
-        check, by_patient = deadline(self.settings), may_see_identity(self.settings, request.scope)
+        check, disclosure = deadline(self.settings), caller_of(request.scope).disclosure
         with self.database.snapshot() as snapshot:
-            among = find_series(snapshot, find, check, by_patient=by_patient) if find.strip() else None
-            value = list_cases(snapshot, _named(modality), offset, limit, among)
+            among = find_series(snapshot, find, check, disclosure) if find.strip() else None
+            value = list_cases(snapshot, _named(modality), offset, limit, _discloser(request, snapshot), among)
         return JSONResponse(value)
 
-    def series(self, series_instance_uid: str) -> Response:
+    def series(self, request: Request, series_instance_uid: str) -> Response:
         """The indexed frames of a series in the order of Instance Number."""
         with self.database.snapshot() as snapshot:
-            images = series_images(snapshot, series_instance_uid)
+            images = series_images(snapshot, series_instance_uid, _discloser(request, snapshot))
         if not images:
             raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SeriesInstanceUID here: store it first")
         return JSONResponse({"images": images})
 
     def similar(
         self,
+        request: Request,
         sop_instance_uid: str,
         frame: Annotated[int | None, Query(ge=1)] = None,
         k: Annotated[int, Query(ge=1, le=MAX_MATCHES)] = DEFAULT_MATCHES,
@@ -247,7 +237,7 @@ class Page:
             answer = search(snapshot, question, Level(level), where)
             elapsed_ms = 1000 * (time.perf_counter() - started)
             expected = chance_expectation(self.database.path, snapshot, answer.modality, answer.pairs, where.modalities)
-            value = answer_value(snapshot, question, answer, expected)
+            value = answer_value(snapshot, question, answer, expected, _discloser(request, snapshot))
         return JSONResponse({**value, "level": level, "elapsed_ms": round(elapsed_ms, 2)})
 
     def preview(
@@ -258,6 +248,7 @@ class Page:
             record = snapshot.record(sop_instance_uid)
             if record is None:
                 raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SOPInstanceUID here: store it first")
+            check_picture(snapshot, record.sop_instance_uid, caller_of(request.scope).disclosure)
             number = frame or (record.frames[0] + 1 if record.frames else 1)
             pixels = snapshot.preview(sop_instance_uid, number - 1)
         if pixels is None:
@@ -271,6 +262,10 @@ class Page:
         return Response(png.getvalue(), media_type="image/png", headers=headers)
 
 
+def _discloser(request: Request, snapshot: Snapshot) -> Discloser:
+    return Discloser(caller_of(request.scope).disclosure, snapshot.code_length)
+
+
 def _exclusions(text: str) -> frozenset[Exclusion]:
     names = [name for name in text.split(",") if name]
     if not set(names) <= set(Exclusion):
@@ -282,9 +277,9 @@ def _named(modalities: Sequence[str]) -> frozenset[str]:
     return frozenset(modality for modality in modalities if modality)
 
 
-def _config(app: FastAPI) -> Config:
+def _config(app: FastAPI, tls: ssl.SSLContext | None) -> Config:
     """Configuration of a server that writes no access log: query strings name images."""
-    return Config(
+    config = Config(
         app,
         access_log=False,
         log_config=None,
@@ -296,3 +291,8 @@ def _config(app: FastAPI) -> Config:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    config.load()
+    config.ssl = (
+        tls  # a context of ours: uvicorn's own options leave suites of TLS 1.2 open that BCP 195 advises against
+    )
+    return config

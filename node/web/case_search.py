@@ -7,6 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from node.access.disclosure import MATCHABLE
+from node.errors import Refusal, Status
+from node.options.access import Disclosure
 from node.query import catalog
 from node.query.matching import Key, read_key
 from storage.database.snapshot import Snapshot
@@ -24,7 +27,7 @@ EXACT: Final = (
 DESCRIPTIONS: Final = (("StudyDescription", Level.STUDY), ("SeriesDescription", Level.SERIES))
 
 
-def find_series(snapshot: Snapshot, text: str, check: catalog.Check, *, by_patient: bool) -> NDArray[np.int64]:
+def find_series(snapshot: Snapshot, text: str, check: catalog.Check, disclosure: Disclosure) -> NDArray[np.int64]:
     """Ordinals of the series that a text names, ascending.
 
     The first of these that finds anything counts: a Study, Series or SOP Instance UID, an Accession Number, a Patient
@@ -32,21 +35,25 @@ def find_series(snapshot: Snapshot, text: str, check: catalog.Check, *, by_patie
 
     Parameters
     ----------
-    by_patient
-        True if the caller may find cases by Patient ID.
+    disclosure
+        What the caller sees of patients: by what it does not see it finds nothing.
 
     Raises
     ------
     node.errors.Refusal
-        A900: the text is too long. Whatever `check` raises.
+        A900: the text is too long. 0124: the caller may not find by it. Whatever `check` raises.
     """
     plain = text.strip().replace("\\", "?").replace("*", "?")
-    keys = [*EXACT, ("PatientID", Level.PATIENT)] if by_patient else list(EXACT)
-    for keyword, level in keys:
+    is_full = disclosure is Disclosure.FULL
+    for keyword, level in (*EXACT, ("PatientID", Level.PATIENT)):
+        if not is_full and keyword not in MATCHABLE[disclosure]:
+            continue
         if keyword.endswith("UID") and not UID.fullmatch(plain):
             continue
         if ordinals := _series(snapshot, level, read_key(keyword, plain), check):
             return np.array(sorted(ordinals), np.int64)
+    if not is_full:
+        raise Refusal(Status.NOT_AUTHORIZED, "this caller finds cases by UID only, if at all")
     parts = "\\".join(f"*{part}*" for part in dict.fromkeys((plain, plain.upper(), plain.capitalize())))
     described = set()
     for keyword, level in DESCRIPTIONS:

@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from node.access.disclosure import Discloser
 from node.query.question import Question
 from node.query.retriever import LookAlikes, Match
 from storage.database import columns
@@ -29,14 +30,14 @@ class Patient(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-def case(image: Entity, frame: int) -> dict[str, object]:
+def case(image: Entity, frame: int, discloser: Discloser) -> dict[str, object]:
     """JSON value of one frame of an image; `frame` counts from 1."""
-    attributes = image.attributes
+    attributes = discloser.attributes(image.attributes)
     age, day = columns.age_years(attributes), columns.study_date(attributes)
     return {
-        "uid": image.uid,
+        "uid": discloser.uid(image.uid),
         "frame": frame,
-        "series_uid": image.uids[Level.SERIES],
+        "series_uid": discloser.uid(image.uids[Level.SERIES]),
         "modality": columns.modality(attributes),
         "body_part": columns.body_part(attributes),
         "sex": columns.SEXES[columns.sex(attributes)],
@@ -51,6 +52,7 @@ def list_cases(
     modalities: Collection[str],
     offset: int,
     limit: int,
+    discloser: Discloser,
     among: NDArray[np.int64] | None = None,
 ) -> dict[str, object]:
     """JSON value of one page of cases, latest first; each series is represented by its middle image.
@@ -66,7 +68,11 @@ def list_cases(
     if among is not None:
         ordinals = ordinals[np.isin(ordinals, among)]
     page = ordinals[offset : offset + limit].tolist()
-    return {"total": ordinals.size, "offset": offset, "cases": [_series_case(snapshot, ordinal) for ordinal in page]}
+    return {
+        "total": ordinals.size,
+        "offset": offset,
+        "cases": [_series_case(snapshot, ordinal, discloser) for ordinal in page],
+    }
 
 
 def series_by_modality(snapshot: Snapshot) -> dict[str, NDArray[np.int64]]:
@@ -85,18 +91,26 @@ def series_by_modality(snapshot: Snapshot) -> dict[str, NDArray[np.int64]]:
     return dict(sorted(series.items()))
 
 
-def series_images(snapshot: Snapshot, series_instance_uid: str) -> list[dict[str, object]]:
+def series_images(snapshot: Snapshot, series_instance_uid: str, discloser: Discloser) -> list[dict[str, object]]:
     """JSON values of every indexed frame of a series, in the order of Instance Number."""
     records = [snapshot.record(uid) for uid in snapshot.children(Level.SERIES, series_instance_uid)]
     numbered = sorted(
         ((_number(record.instance.get("InstanceNumber", "")), record) for record in records if record is not None),
         key=lambda pair: pair[0],
     )
-    return [{"uid": record.sop_instance_uid, "frame": frame + 1} for _, record in numbered for frame in record.frames]
+    return [
+        {"uid": discloser.uid(record.sop_instance_uid), "frame": frame + 1}
+        for _, record in numbered
+        for frame in record.frames
+    ]
 
 
 def answer_value(
-    snapshot: Snapshot, question: Question, look_alikes: LookAlikes, expected: Callable[[float], float | None]
+    snapshot: Snapshot,
+    question: Question,
+    look_alikes: LookAlikes,
+    expected: Callable[[float], float | None],
+    discloser: Discloser,
 ) -> dict[str, object]:
     """JSON value of the look-alikes of one indexed image.
 
@@ -111,7 +125,7 @@ def answer_value(
     assert record is not None, "it has look-alikes"
     frame = question.frames[0] if question.frames else record.frames[0] + 1
     return {
-        "example": case(example, frame),
+        "example": case(example, frame, discloser),
         "candidates": look_alikes.candidates,
         "code_length": snapshot.code_length,
         "model": snapshot.model,
@@ -120,7 +134,7 @@ def answer_value(
         "distinct": question.distinct,
         "region": question.region,
         "region_source": look_alikes.region_source or None,
-        "matches": [_match(example, match, expected(match.distance)) for match in look_alikes.matches],
+        "matches": [_match(example, match, expected(match.distance), discloser) for match in look_alikes.matches],
     }
 
 
@@ -135,28 +149,29 @@ def patient(example: Entity, other: Entity) -> Patient:
     return Patient.UNKNOWN if may_be_one_patient(*keys) else Patient.OTHER
 
 
-def _match(example: Entity, match: Match, expectation: float | None) -> dict[str, object]:
+def _match(example: Entity, match: Match, expectation: float | None, discloser: Discloser) -> dict[str, object]:
+    score, exact = (match.ranking_score, expectation) if discloser.is_full else (None, None)
     return {
-        **case(match.image, match.frame + 1),
+        **case(match.image, match.frame + 1, discloser),
         "rank": match.rank,
-        "distance": match.distance,
-        "score": round(match.score, 6),
-        "ranking_score": None if match.ranking_score is None else round(match.ranking_score, 6),
+        "distance": discloser.distance(match.distance),
+        "score": round(discloser.score(match.distance, match.score), 6),
+        "ranking_score": None if score is None else round(score, 6),
         "duplicates": match.duplicates,
-        "expectation": None if expectation is None else float(f"{expectation:.3g}"),
+        "expectation": None if exact is None else float(f"{exact:.3g}"),
         "no_closer_than_chance": expectation is not None and expectation >= 1,
         "patient": patient(example, match.image),
     }
 
 
-def _series_case(snapshot: Snapshot, ordinal: int) -> dict[str, object]:
+def _series_case(snapshot: Snapshot, ordinal: int, discloser: Discloser) -> dict[str, object]:
     uids = snapshot.children(Level.SERIES, snapshot.uid(Level.SERIES, ordinal))
     uid = uids[len(uids) // 2]
     image, record = snapshot.entity(Level.IMAGE, uid), snapshot.record(uid)
     assert image is not None
     assert record is not None
     frame = record.frames[len(record.frames) // 2] + 1 if record.frames else 1
-    return {**case(image, frame), "images": len(uids)}
+    return {**case(image, frame, discloser), "images": len(uids)}
 
 
 def _number(text: str) -> int:

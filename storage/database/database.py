@@ -173,8 +173,8 @@ class Database:
 
     def verify(self) -> list[str]:
         """Check every invariant, record by record; return what is wrong. It takes about a minute a million rows."""
-        with self._environment.begin(buffers=True) as transaction:
-            return list(problems(Tables(transaction, self._handles, self.header.layout), self.header.code_length))
+        with self.reading() as tables:
+            return list(problems(tables, self.header.code_length))
 
     def size_bytes(self) -> dict[str, int]:
         """Disk space in bytes of each table; pages that are free again are in none."""
@@ -206,6 +206,12 @@ class Database:
             raise ValueError(f"outputs of {item.record.sop_instance_uid} are not {expected} int8 a frame")
         if item.class_scores is not None and (item.class_scores.dtype != np.uint8 or item.class_scores.ndim != 2):
             raise ValueError(f"class scores of {item.record.sop_instance_uid} are not uint8, a row a frame")
+
+    @contextmanager
+    def reading(self) -> Iterator[Tables]:
+        """Yield the tables as they are now, for work on the whole; answers come from `snapshot`."""
+        with self._environment.begin(buffers=True) as transaction:
+            yield Tables(transaction, self._handles, self.header.layout)
 
     @contextmanager
     def writing(self) -> Iterator[Tables]:

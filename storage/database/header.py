@@ -1,8 +1,8 @@
-"""The header of a database, written once, when it is made."""
+"""The header of a database, written when it is made, and when its codes become those of another model."""
 
 import json
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +55,10 @@ class Header:
     def layout(self) -> Layout:
         """How its rows are cut into values."""
         return Layout(words(self.code_length), self.block_rows, self.tail_rows)
+
+    def of_model(self, model: str) -> "Header":
+        """The header of the same rows with codes of another model; no snapshot of before has its identity."""
+        return replace(self, model=model, identity=secrets.token_hex(4))
 
     def to_bytes(self) -> bytes:
         """Pack as JSON."""

@@ -89,7 +89,7 @@ class Snapshot:
 
     def count(self, level: Level) -> int:
         """How many entities a level has."""
-        return self._tables.count(level)
+        return self._tables.entries(level)
 
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with this unique key, None when unknown."""

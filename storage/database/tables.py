@@ -16,6 +16,7 @@ from PIL import Image
 
 from storage.database import lookup
 from storage.database.blocks import Layout, Rows
+from storage.database.header import HEADER, Header
 from storage.database.rejections import TABLES as OF_REJECTIONS
 from storage.database.rejections import Rejections
 from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
@@ -167,12 +168,8 @@ class Tables:
             ordinal = node.parent
         return found
 
-    def count(self, level: Level) -> int:
-        """Number of entities of a level."""
-        return self.entries(level)
-
     def entries(self, table: str) -> int:
-        """Number of values of a table."""
+        """Number of values of a table; of that named as a level, the number of its entities."""
         return int(self._transaction.stat(self._handles[table])["entries"])
 
     def counter(self, name: str) -> int:
@@ -243,6 +240,10 @@ class Tables:
         """Yield (instance ordinal, frame) of every value of one of `OF_FRAMES`."""
         for key in self._transaction.cursor(db=self._handles[table]).iternext(values=False):
             yield FRAME_OF.unpack(key)
+
+    def set_header(self, header: Header) -> None:
+        """Store another header."""
+        self._put("meta", HEADER, header.to_bytes())
 
     def terms(self, column: str) -> list[str]:
         """Texts of a column of terms; the index of a text is its number in the column, and the first is ""."""

@@ -135,6 +135,17 @@ def retry(
     console.print(f"{count} studies are tried again", highlight=False)
 
 
+@app.command(epilog="Example: lookalike pull compare history")
+def compare(name: Name, home: Home = None) -> None:
+    """Compare what a job has brought in with the archive now, instead of at night."""
+    from node.pull.jobs import find_job
+    from node.pull.nightly import NOW
+
+    with _progress(load_settings(home=home)) as progress:
+        progress.change_job(find_job(progress, name).number, notes={NOW: True})
+    console.print("it is compared once the job is complete; see `lookalike pull status`", highlight=False)
+
+
 def _change(name: str, home: Path | None, state: str) -> None:
     from node.processes import Role, role_state
     from node.pull.jobs import change_state

@@ -12,12 +12,12 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from node.errors import Refusal, SettingsError
 from node.ingest.receiver import IncomingInstance
+from node.options.pull import PullJob
 from node.pull.jobs import find_job, make_job, open_progress
 from node.pull.politeness.patience import Patience
 from node.pull.report import JobReport, reports
 from node.pull.search.archive import Archive
 from node.pull.search.lister import list_everything, lister_of
-from node.pull_settings import PullJob
 from node.settings import Settings
 
 

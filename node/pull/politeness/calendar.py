@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from node.pull_settings import DAYS, OPEN_HOURS, PullJob
+from node.options.pull import DAYS, OPEN_HOURS, PullJob
 
 DAY_MINUTES: Final = 24 * 60
 MAX_LOOK_AHEAD: Final = timedelta(days=8)

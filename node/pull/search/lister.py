@@ -6,11 +6,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from node.options.pull import PullJob
 from node.pull.search.archive import Archive, ArchiveQueries
 from node.pull.search.listing import list_range, list_studies, wanted_studies
 from node.pull.search.walk import ArchiveWalk
 from node.pull.search.work_list import work_list_uids
-from node.pull_settings import PullJob
 from storage.progress.entry import StudyEntry, StudyState
 from storage.progress.job import Job
 from storage.progress.progress import Progress

@@ -10,10 +10,10 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from node.errors import PeerError
+from node.options.pull import PullJob
 from node.pull.search.archive import ArchiveQueries, Found
 from node.pull.search.responses import number, text, texts, uid_of
 from node.pull.search.windows import KeyRange, Window
-from node.pull_settings import PullJob
 from storage.progress.entry import UNKNOWN, StudyEntry
 
 STUDY_KEYS: Final = (

@@ -10,10 +10,10 @@ from pynetdicom.dsutils import encode
 from node.dicom.command_set import C_STORE_RQ, Request
 from node.dicom.message_reader import InstanceStore
 from node.errors import PeerError, SettingsError
+from node.options.pull import PullJob
 from node.pull.politeness.budget import Budget
 from node.pull.search.archive import Archive
 from node.pull.transports.transport import Batch, CountedStore, Delivery
-from node.pull_settings import PullJob
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient

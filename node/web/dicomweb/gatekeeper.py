@@ -1,6 +1,5 @@
-"""Who may use DICOMweb, and how many requests are served at once."""
+"""How many requests of DICOMweb are served at once."""
 
-import ipaddress
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,26 +7,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from node.settings import Settings
 from node.web.problems import RETRY_AFTER_S, status_problem
 
-FOREIGN: Final = "this address may not use DICOMweb: see dicomweb_networks in the settings"
 BUSY: Final = "too many requests at once: try again"
 
 
 class Gatekeeper:
-    """Middleware that lets in clients of some networks, and so many requests at a time (ASGI).
-
-    DICOMweb returns names and IDs, and there is no login: what is not listed stays out.
-    """
+    """Middleware that lets in so many requests at a time (ASGI); `CallerGate` has said who may send them."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._settings, self._slots = settings, settings.web_requests
+        self._slots = settings.web_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or answer 403 or 503."""
+        """Serve a request, or answer 503."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif not may_see_identity(self._settings, scope):
-            await status_problem(403, FOREIGN)(scope, receive, send)
         elif self._slots == 0:
             await status_problem(503, BUSY, {"Retry-After": str(RETRY_AFTER_S)})(scope, receive, send)
         else:
@@ -36,14 +29,3 @@ class Gatekeeper:
                 await self._app(scope, receive, send)
             finally:
                 self._slots += 1
-
-
-def may_see_identity(settings: Settings, scope: Scope) -> bool:
-    """True if a client may have names and IDs: its address lies in a network of `dicomweb_networks`."""
-    try:
-        address = ipaddress.ip_address((scope.get("client") or ("",))[0])
-    except ValueError:  # no network at all
-        return False
-    mapped = getattr(address, "ipv4_mapped", None) or address  # how IPv4 clients look on a socket of IPv6
-    networks = map(ipaddress.ip_network, settings.dicomweb_networks)
-    return any(mapped in network for network in networks if network.version == mapped.version)

@@ -1,6 +1,7 @@
 """QIDO-RS: searches for studies, series and instances, ordinary and by example (PS3.18 section 10.6)."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -9,10 +10,12 @@ from starlette.exceptions import HTTPException
 
 from node.dicom.hierarchy import UNIQUE
 from node.errors import Refusal, Status
-from node.query.find import Finder, Row, Search
+from node.query.find import Finder, Search
 from node.query.identifier import Query, read_query
+from node.query.response import Row
 from node.query.rules import QueryRules
 from node.settings import Settings
+from node.web.caller_gate import caller_of
 from node.web.dicomweb.dicom_json import JsonObject, json_object
 from node.web.dicomweb.responses import (
     INSTANCE_PATH,
@@ -126,6 +129,10 @@ class SearchService:
     def _search(self, request: Request, level: Level, parents: Mapping[Level, str]) -> Response:
         return self.answer(request, read_search(level, parents, request.query_params.multi_items()))
 
+    def rules_of(self, request: Request) -> QueryRules:
+        """What is known of a request beside its query: who sent it."""
+        return replace(self.rules, caller=caller_of(request.scope))
+
     def answer(self, request: Request, wanted: SearchRequest, search: Search | None = None) -> Response:
         """Answer a search.
 
@@ -139,7 +146,7 @@ class SearchService:
         Refusal, HTTPException
             It cannot be answered, or not as strictly as the client demands.
         """
-        query = read_query(wanted.identifier(), self.rules)
+        query = read_query(wanted.identifier(), self.rules_of(request))
         warnings = [*wanted.ignored, *_unsupported(query)]
         if wanted.is_strict and warnings:
             raise HTTPException(400, "; ".join(warnings))

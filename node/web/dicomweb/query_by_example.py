@@ -56,7 +56,7 @@ class ExampleService:
             raise HTTPException(400, "the example is the body: leave similarto out")
         modality = wanted.values.get(tag_of("Modality"), "")
         wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = NO_UID  # its own is not known before it is read
-        question = read_query(wanted.identifier(), self._search.rules).question
+        question = read_query(wanted.identifier(), self._search.rules_of(request)).question
         assert question is not None, "it has an example"
         search = self._examples.search(Path(path), question, "" if "\\" in modality else modality)
         wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = search.record.sop_instance_uid

@@ -10,9 +10,11 @@ from starlette.exceptions import HTTPException
 
 from node.errors import Refusal, Status
 from node.query import catalog
+from node.web.caller_gate import caller_of
 from node.web.dicomweb.responses import INSTANCE_PATH, SERIES_PATH, STUDY_PATH, Uid, deadline
 from node.web.dicomweb.wado import FrameList
 from node.web.media_types import choose
+from node.web.pictures import check_picture
 from node.web.resources import WebResources
 from storage.record import Level
 
@@ -73,6 +75,7 @@ class RenderedService:
             instances = list(catalog.descendants(snapshot, level, target[level], Level.IMAGE, check))
             record = snapshot.record(instances[len(instances) // 2])
             assert record is not None, "it is below an entity"
+            check_picture(snapshot, record.sop_instance_uid, caller_of(request.scope).disclosure)
             middle = record.frames[len(record.frames) // 2] if record.frames else 0
             index = middle if frame is None else frame - 1
             pixels = snapshot.preview(record.sop_instance_uid, index)

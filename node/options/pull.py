@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+DEFAULT_HOME = Path("var")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY, _CLOCK = "|".join(DAYS), r"([01]\d|2[0-4]):([0-5]\d)"
 OPEN_HOURS = re.compile(rf"({_DAY})(-({_DAY}))? {_CLOCK}-{_CLOCK}")
@@ -44,6 +45,8 @@ class PullJob(BaseModel):
     """True: take only the series with most images of each study."""
     follow: bool = True
     """True: the job looks for new and changed studies once history is in."""
+    reconcile: bool = True
+    """True: what the job has brought in is compared with the archive every night."""
     studies_per_hour: float = Field(0, ge=0)
     """Number of studies to begin in an hour; 0: no limit."""
     megabytes_per_s: float = Field(0, ge=0)
@@ -82,10 +85,12 @@ class PullJob(BaseModel):
 
 
 class PullSettings(BaseSettings):
-    """The part of `node.settings.Settings` that concerns the role `pull`."""
+    """The part of `node.settings.Settings` that concerns the role `pull`, and the home folder where its jobs lie."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    home: Path = DEFAULT_HOME
+    """Folder that holds settings.toml, the database and the spool."""
     pull_jobs: dict[str, PullJob] = Field({})
     """Jobs that bring in studies from archives, by name, one table for each; each begins when the node starts."""
     pull_max_waiting: int = Field(2000, ge=1)
@@ -104,3 +109,15 @@ class PullSettings(BaseSettings):
     """Seconds between searches for new studies in the archive."""
     pull_follow_days: int = Field(3, ge=1)
     """Number of latest days that these searches cover."""
+    pull_reconcile_at: str = Field("02:30", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    """Time of day, in a job's time zone, from which what it has brought in is compared with the archive."""
+
+    @property
+    def pull_path(self) -> Path:
+        """Folder of the progress of jobs that bring in studies."""
+        return self.home / "pull"
+
+    @property
+    def pulls(self) -> bool:
+        """True if there are such jobs, in the settings or by command: then the role `pull` runs."""
+        return bool(self.pull_jobs) or (self.pull_path / "data.mdb").is_file()

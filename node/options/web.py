@@ -1,10 +1,11 @@
 """Settings of the HTTP services: who may use DICOMweb, and how much one request may cost."""
 
-import ipaddress
 import re
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from node.options.access import THIS_MACHINE, valid_networks
 
 ORIGIN = r"https?://[A-Za-z0-9.\-\[\]:]+"
 
@@ -14,7 +15,7 @@ class WebSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    dicomweb_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    dicomweb_networks: tuple[str, ...] = THIS_MACHINE
     """Address ranges of clients that DICOMweb serves, which returns names and IDs; the default is this machine."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web viewers that may read DICOMweb, such as https://viewer.hospital; none by default."""
@@ -33,12 +34,7 @@ class WebSettings(BaseSettings):
     @field_validator("dicomweb_networks")
     @classmethod
     def _valid_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                raise ValueError(f"{network!r} is no address range: write one as 10.1.0.0/16") from error
-        return networks
+        return valid_networks(networks)
 
     @field_validator("cors_origins")
     @classmethod

@@ -1,0 +1,195 @@
+"""Codes of another model: stored images are encoded anew from their previews, and all change in one transaction.
+
+What has been encoded waits in a folder beside the database until all is: an interrupted run goes on where it was.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+from hashing.codes import Codes
+from storage.database.blocks import CODES
+from storage.database.database import Database
+from storage.database.tables import FRAME_OF, Tables
+from storage.errors import StorageError
+from storage.item import Item
+from storage.record import Level
+
+ENCODED_TOGETHER: Final = 256
+WRITTEN_TOGETHER: Final = 1 << 14
+OWNER: Final = b"owner"
+"""Key under which the kept encodings say of which database and model they are; those of frames have 8 bytes."""
+
+Frame = tuple[int, int]
+"""Ordinal of an instance, and number of a frame of it."""
+Report = Callable[[int, int], object]
+"""Progress: called with the frames done and the frames of the whole."""
+
+
+class PreviewsMissing(StorageError):  # noqa: N818 -- a state, not a fault
+    """Images cannot be encoded anew, since their previews are not stored."""
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(
+            f"{missing:,} stored frames have no preview to encode anew; nothing was changed: set model_path back, "
+            "or use a new home folder and send the images again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a model makes of some frames: codes (n, words), outputs (n, code_length), class scores (n, n_classes)."""
+
+    codes: Codes
+    outputs: NDArray[np.int8]
+    class_scores: NDArray[np.uint8] | None
+
+
+Encode = Callable[[NDArray[np.uint8], Sequence[str]], Encoded]
+"""Encodes previews (n, size, size), with the Modality (0008,0060) of each."""
+
+
+def reencode(
+    database: Database, model: str, encode: Encode, folder: Path, report: Report = lambda _done, _all: None
+) -> int:
+    """Give every stored image, also one that a rejection hides, the codes of another model.
+
+    The segments of the index go: its rows are scanned until segments are built again. No other process may have the
+    database open.
+
+    Parameters
+    ----------
+    model
+        Identifier of the model that `encode` runs.
+    folder
+        Where encodings wait; it is made, and removed in the end.
+
+    Returns
+    -------
+    int
+        Frames that were encoded, in this run or in an earlier one that was interrupted.
+
+    Raises
+    ------
+    PreviewsMissing
+    DatabaseFull
+        The map size is reached. Nothing was changed.
+    """
+    if database.header.model == model:
+        return 0
+    with _kept(folder, f"{database.header.identity} {model}") as kept:
+        with database.reading() as tables:
+            frames = list(_frames(tables))
+            if missing := len(frames) - tables.entries("previews"):
+                raise PreviewsMissing(missing)
+            _encode_rest(tables, kept, frames, encode, report)
+        header = database.header.of_model(model)
+        with database.writing() as tables:
+            for some in _parts(frames, WRITTEN_TOGETHER):
+                _write(tables, kept, some, header.code_length)
+            _reencode_hidden(tables, encode)
+            tables.set_segments([])
+            tables.set_header(header)
+        database.header = header
+    shutil.rmtree(folder)
+    return len(frames)
+
+
+@contextmanager
+def _kept(folder: Path, owner: str) -> Iterator[lmdb.Environment]:
+    """Encodings that an earlier run left for the same database and model, or none."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    environment = lmdb.open(str(folder), map_size=1 << 40, mode=0o600)
+    try:
+        with environment.begin(write=True) as transaction:
+            if transaction.get(OWNER) != owner.encode():
+                transaction.drop(environment.open_db(txn=transaction), delete=False)
+                transaction.put(OWNER, owner.encode())
+        yield environment
+    finally:
+        environment.close()
+
+
+def _frames(tables: Tables) -> Iterator[Frame]:
+    """Every frame that has a code, by ordinal of its instance."""
+    for ordinal, node in tables.nodes(Level.IMAGE):
+        yield from ((ordinal, frame) for frame in node.frames)
+
+
+def _parts(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
+    return (frames[start : start + size] for start in range(0, len(frames), size))
+
+
+def _encode_rest(
+    tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame], encode: Encode, report: Report
+) -> None:
+    """Encode the frames that are not kept yet; each batch is durable before the next."""
+    for number, some in enumerate(_parts(frames, ENCODED_TOGETHER)):
+        with kept.begin(write=True) as transaction:
+            left = [frame for frame in some if transaction.get(FRAME_OF.pack(*frame)) is None]
+            if left:
+                encoded = encode(_previews(tables, left), [_modality(tables, ordinal) for ordinal, _ in left])
+                for frame, packed in zip(left, _packed(encoded), strict=True):
+                    transaction.put(FRAME_OF.pack(*frame), packed)
+        report(min((number + 1) * ENCODED_TOGETHER, len(frames)), len(frames))
+
+
+def _previews(tables: Tables, frames: Sequence[Frame]) -> NDArray[np.uint8]:
+    found = [preview for frame in frames if (preview := tables.preview(*frame)) is not None]
+    if len(found) < len(frames):
+        raise PreviewsMissing(len(frames) - len(found))
+    return np.stack(found)
+
+
+def _modality(tables: Tables, ordinal: int) -> str:
+    return tables.lineage(Level.IMAGE, ordinal)[Level.SERIES][1].attributes.get("Modality", "")
+
+
+def _packed(encoded: Encoded) -> Iterator[bytes]:
+    """Codes, outputs and class scores of each frame, one after the other."""
+    scores = np.empty((len(encoded.codes), 0), np.uint8) if encoded.class_scores is None else encoded.class_scores
+    for code, outputs, of_classes in zip(encoded.codes, encoded.outputs, scores, strict=True):
+        yield code.tobytes() + outputs.tobytes() + of_classes.tobytes()
+
+
+def _write(tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame], code_length: int) -> None:
+    """Put kept encodings in the place of the codes and outputs of some frames."""
+    words = tables.rows.layout.words
+    codes, rows = np.empty((len(frames), words), np.uint64), np.empty(len(frames), np.int64)
+    with kept.begin() as transaction:
+        for number, (ordinal, frame) in enumerate(frames):
+            packed, node = transaction.get(FRAME_OF.pack(ordinal, frame)), tables.node(Level.IMAGE, ordinal)
+            assert packed is not None, "all were encoded"
+            assert node is not None, "it was read in this state"
+            rows[number] = node.rows[node.frames.index(frame)]
+            codes[number] = np.frombuffer(packed, np.uint64, words)
+            outputs = np.frombuffer(packed, np.int8, offset=8 * words)
+            scores = outputs[code_length:].view(np.uint8)
+            tables.put_outputs(ordinal, frame, outputs[:code_length], scores if len(scores) else None)
+    tables.rows.write(CODES, rows, codes.T)
+
+
+def _reencode_hidden(tables: Tables, encode: Encode) -> None:
+    """Encode anew what is kept of instances that rejections hide, so that they can be restored."""
+    for uid in list(tables.rejections.all_withheld()):
+        item = tables.rejections.withheld(uid)
+        assert item is not None, "it was listed in this state"
+        tables.rejections.withhold(_anew(item, encode), replaces=True)
+
+
+def _anew(item: Item, encode: Encode) -> Item:
+    frames = len(item.record.frames)
+    if not frames:
+        return item
+    if item.previews is None:
+        raise PreviewsMissing(frames)
+    encoded = encode(item.previews, [item.record.series.get("Modality", "")] * frames)
+    changed: dict[str, Any] = {"codes": encoded.codes, "outputs": encoded.outputs}
+    return replace(item, **changed, class_scores=encoded.class_scores)
