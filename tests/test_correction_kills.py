@@ -128,13 +128,14 @@ def test_studies_that_move_arrive_whole_with_their_objects(trial: int, phantoms:
     rng, node = random.Random(100 + trial), RunningNode(tmp_path / "home", other_content="replace", retain="all")
     node.start()
     try:
-        paths = [tmp_path / path.name for path in list(files(phantoms))[::2]]
-        list(node.peer.store(list(files(phantoms))[::2]))
+        sources = list(files(phantoms))[::2]
+        paths = [tmp_path / f"{number}.dcm" for number in range(len(sources))]
+        list(node.peer.store(sources))
         node.wait_indexed()
         before = studies(node)
         moved = {}
         with killing(node, rng):
-            for source, path in zip(list(files(phantoms))[::2], paths, strict=True):
+            for source, path in zip(sources, paths, strict=True):
                 image = dcmread(source)
                 image.StudyInstanceUID = f"{image.StudyInstanceUID}.1"
                 image.save_as(path)

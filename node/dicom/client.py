@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ MAX_CONTEXTS = 128  # their numbers are odd and take one byte (PS3.8 section 9.3
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 PENDING = {Status.PENDING, Status.PENDING_WITH_UNSUPPORTED_KEYS}
 TIMEOUT_S = 30
+RESUME_S = 0.0005  # how soon pynetdicom's thread may run on after a response
 MAX_COMMENT = 200
 """Longest reason why a file could not be sent, characters."""
 
@@ -155,6 +157,8 @@ class Peer:
     def _store(self, association: Association, path: Path, originator: tuple[str, int] | None = None) -> StoreOutcome:
         if not association.is_established:
             raise PeerError(f"{self} ended the association while files were being sent")
+        while association._is_paused and not association._kill:  # its thread would take the next response for itself
+            time.sleep(RESUME_S)
         try:
             title, message_id = originator or (None, None)
             status = association.send_c_store(path, originator_aet=title, originator_id=message_id)
