@@ -19,7 +19,7 @@ from node.errors import Status
 from node.ingest.refusals import read_refusals
 from node.query.find import Finder
 from tests.answering import EXAMPLE, ITEMS, Node, StudyRoot, answering_node
-from tests.archive import identifier
+from tests.archive import identifier, uid
 from tests.test_receiver import picture
 
 STORE, FIND, SIMILAR, CORRECT = "store", "find", "similar", "correct"
@@ -43,7 +43,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 def associate(node: Node, title: str) -> Association:
     ae = AE(title)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 200  # the first query may wait for the compiler
     contexts = [build_context(sop_class, ExplicitVRLittleEndian) for sop_class in CONTEXTS]
     return ae.associate(node.settings.host, node.settings.port, contexts, node.settings.ae_title)
 
@@ -99,6 +99,22 @@ def test_an_unknown_caller_is_rejected_and_counted(node: Node, title: str) -> No
     assert association.is_rejected
     assert (answer.result, answer.diagnostic) == (1, 3)
     assert counted[title].startswith("association: unknown caller: not in callers of the settings")
+
+
+@pytest.mark.parametrize(("title", "status"), [("WS1", Status.NOT_AUTHORIZED), ("WS2", Status.SUCCESS)])
+def test_the_view_needs_the_right_to_look_alikes(tmp_path: Path, title: str, status: Status) -> None:
+    peers = {title: {"host": "127.0.0.1", "port": 104, "views": True}}
+    with answering_node(tmp_path / "home", ITEMS, callers=CALLERS, peers=peers) as node:
+        ae = AE(title)
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+        address = (node.settings.host, node.settings.port)
+        association = ae.associate(*address, [build_context(STUDY_ROOT_FIND)], node.settings.view_ae_title)
+        assert association.is_established
+        request = identifier("STUDY", StudyInstanceUID=uid("1"), PatientID="")
+        final = list(association.send_c_find(request, StudyRoot))[-1][0]
+        association.release()
+
+    assert final.Status == status
 
 
 def test_a_caller_that_asks_too_often_is_to_retry(node: Node) -> None:

@@ -71,7 +71,8 @@ def permitted_question(question: Question | None, block: PrivateBlock, rules: Qu
     Refusal
         0124: the caller has no right to it, or its answers, masked as they are, would tell what they mask.
     """
-    rules.caller.check(Right.FIND if question is None else Right.SIMILAR)
+    is_ordinary = question is None and not rules.is_view  # the view answers with look-alikes
+    rules.caller.check(Right.FIND if is_ordinary else Right.SIMILAR)
     if rules.caller.disclosure is not Disclosure.FULL:
         if rules.has_record_keys:
             raise Refusal(Status.NOT_AUTHORIZED, "record keys name patients: not for this caller")
