@@ -4,10 +4,14 @@ The processes of a node share a folder in which each counts (the multi-process m
 adds them up. It must be named before the library is imported, so each process calls `share_metrics` first.
 """
 
+import logging
 import os
 import time
 from pathlib import Path
-from typing import Final
+from threading import Lock
+from typing import Final, Self, cast
+
+logger = logging.getLogger(__name__)
 
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable that the library reads."""
@@ -16,9 +20,22 @@ SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5,
 
 
 def share_metrics(folder: Path) -> None:
-    """Count in a folder of the node from now on."""
+    """Count in a folder of the node from now on; where there is no room for it, this process is not counted."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ[SHARED] = str(folder)
+    metrics()
+    try:
+        for path in folder.glob(f"*_{os.getpid()}.db"):
+            _allocate(path)
+    except OSError as error:
+        _metrics[:] = [cast(Metrics, _Nothing())]
+        logger.warning("this process is not measured: %s", error)
+
+
+def _allocate(path: Path) -> None:
+    """Give a file the blocks that its size promises: to write through its mapping on a full disk ends the process."""
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 class Metrics:
@@ -44,13 +61,25 @@ class Metrics:
         )
 
 
+class _Nothing:
+    """Stands for every measure where nothing is measured."""
+
+    def __getattr__(self, _name: str) -> Self:
+        return self
+
+    def __call__(self, *_arguments: object) -> Self:
+        return self
+
+
 _metrics: list[Metrics] = []
+_making = Lock()
 
 
 def metrics() -> Metrics:
     """The measures of this process."""
-    if not _metrics:
-        _metrics.append(Metrics())
+    with _making:  # two associations may be the first at once, and a measure can be made once only
+        if not _metrics:
+            _metrics.append(Metrics())
     return _metrics[0]
 
 

@@ -1,15 +1,21 @@
 """Measures of the node: what `/metrics` tells, and that documentation, alerts and dashboard name nothing else."""
 
+import errno
 import json
+import os
 import re
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
+from node import metrics as module
+from node.pull.measures import measures
 from tests.answering import ITEMS, answering_node
 from tests.archive import identifier, uid
 from tests.documents import DOCS, rows
@@ -86,7 +92,7 @@ def test_no_patient_is_in_a_measure(archive: WebArchive) -> None:
 
 
 def test_documentation_alerts_and_dashboard_name_what_is_told(archive: WebArchive) -> None:
-    told = set(read(archive)) | {"lookalike_peer_seconds"}
+    told = set(read(archive)) | {"lookalike_peer_seconds"} | {measure.name for measure in measures([])}
     documented = {name.strip("`") for name, _ in rows("operations.md", "metric", "meaning")}
     alerts = set(NAME.findall((DEPLOY / "prometheus" / "alerts.yml").read_text()))
     dashboard = json.loads((DEPLOY / "grafana" / "lookalike.json").read_text())
@@ -95,3 +101,36 @@ def test_documentation_alerts_and_dashboard_name_what_is_told(archive: WebArchiv
     assert {re.sub("_created$", "", name) for name in told} == documented
     for name in alerts | shown:
         assert re.sub("_(total|bucket)$", "", name) in documented, name
+
+
+def test_many_associations_that_are_the_first_at_once_share_the_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def make() -> object:
+        time.sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    monkeypatch.setattr(module, "_metrics", [])
+    monkeypatch.setattr(module, "Metrics", make)
+    with ThreadPoolExecutor(4) as pool:
+        found = {id(each.result()) for each in [pool.submit(module.metrics) for _ in range(4)]}
+
+    assert len(made) == len(found) == 1
+
+
+def test_a_process_without_room_for_its_measures_works_on_without_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / f"counter_{os.getpid()}.db").write_bytes(b"")
+    monkeypatch.setenv(module.SHARED, "")
+    monkeypatch.setattr(module, "_metrics", [module.metrics()])
+    monkeypatch.setattr(os, "posix_fallocate", full)
+
+    module.share_metrics(tmp_path)
+
+    module.metrics().received.labels("0000").inc()
+    assert "this process is not measured" in caplog.text
