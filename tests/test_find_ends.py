@@ -167,3 +167,27 @@ def test_a_cancel_of_another_request_changes_nothing(node: Node) -> None:
         *pending, final = list(answers(wire))
 
     assert (len(pending), final) == (COUNT, (Status.SUCCESS, b""))
+
+
+def test_who_stops_a_node_may_close_its_database_though_a_query_outlives_its_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searching, events = threading.Event(), list[str]()
+    find = catalog.find
+
+    def slow(*arguments: Any) -> Any:
+        searching.set()
+        time.sleep(0.5)
+        events.append("read")
+        return find(*arguments)
+
+    monkeypatch.setattr(catalog, "find", slow)
+    with answering_node(tmp_path, ITEMS) as node:
+        wire = asking(node, request=REQUEST)
+        assert searching.wait(20)
+        abort(wire)
+        time.sleep(0.1)
+        node.entity.stop()
+        events.append("stopped")
+
+    assert events == ["read", "stopped"]

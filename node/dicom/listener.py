@@ -15,6 +15,7 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final
+from weakref import WeakSet
 
 from pynetdicom import AE
 from pynetdicom._globals import MODE_ACCEPTOR
@@ -38,6 +39,7 @@ TICK_S: Final = 0.5
 PAUSE_S: Final = 0.5
 """How long no connection is accepted after the system had no descriptor or memory for one."""
 COMPLAIN_EVERY_S: Final = 60.0
+LAST_REQUEST_S: Final = 10.0  # less than the supervisor's patience
 BACKLOG: Final = 128
 NO_HANDSHAKE: Final = "connection: no association over TLS: is its certificate one of our authorities, and valid?"
 ABORTED: Final = "association aborted: not what PS3.8 allows"
@@ -142,6 +144,7 @@ class Listener:
         self._ae, self._store, self._policy, self._tls = ae, store, policy, tls
         self._max_connections = connection_limit()
         self._associations: dict[AcceptedAssociation, None] = {}  # in order of arrival
+        self._serving = WeakSet[AcceptedAssociation]()  # closed or not: the request may outlive the connection
         self._socket = _listening_socket(address, shared=shared)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
@@ -171,6 +174,10 @@ class Listener:
         self._thread.join()
         for association in list(self._associations):
             association.dul.close()
+        ended_s = time.monotonic() + LAST_REQUEST_S
+        for association in list(self._serving):  # whoever stops us closes what their requests read
+            if association.is_alive():
+                association.join(max(0.0, ended_s - time.monotonic()))
 
     def _serve(self) -> None:
         try:
@@ -246,6 +253,7 @@ class Listener:
                 connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             association = self._association(connection, address)
             self._associations[association] = None
+            self._serving.add(association)
             association.dul.when_closed(lambda: self._associations.pop(association, None))
             if self._tls is not None:
                 association.dul.when_closed(partial(self._note_unfinished, association.dul, address))
