@@ -107,7 +107,7 @@ def test_a_run_of_asterisks_is_answered_while_others_are_served(node: Node, synt
     assert ([status.Status for status in statuses], found) == ([Status.SUCCESS], [])
 
 
-@pytest.mark.parametrize("keyword", ["InstanceAvailability", "PatientComments"])
+@pytest.mark.parametrize("keyword", ["InstanceAvailability", "EthnicGroup"])
 @pytest.mark.parametrize("ours", [{}, EXAMPLE])
 def test_a_key_that_is_left_out_is_flagged_in_every_response(
     node: Node, keyword: str, ours: dict[Element, str]

@@ -53,8 +53,8 @@ MAX_CASES = 200
 GRACE_S = 5
 PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
 HEALTH_PATH = "/healthz"
-FILTERED = ("body_part", "manufacturer")
-"""Columns whose terms the page offers as filters, beside modalities."""
+FILTERED = {"body_part": "BodyPartExamined", "manufacturer": "Manufacturer"}
+"""Columns whose terms the page offers as filters, beside modalities, and their attributes."""
 
 Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
 """Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
@@ -163,7 +163,7 @@ class Page:
         """Measures of the node, for Prometheus."""
         return metrics_response(self.settings, self._resources.reading)
 
-    def status(self) -> Response:
+    def status(self, request: Request) -> Response:
         """Address, version and model of the node, and counts of what is indexed, waits or was set aside."""
         settings, spool = self.settings, self.retriever.spool
         with self.database.snapshot() as snapshot:
@@ -181,7 +181,7 @@ class Page:
                 "waiting": spool.depth(),
                 "set_aside": dict(spool.reasons()),
                 "modalities": {name: series.size for name, series in series_by_modality(snapshot).items()},
-                "terms": {column: [term for term in snapshot.terms(column) if term] for column in FILTERED},
+                "terms": _terms(snapshot, _discloser(request, snapshot)),
                 "viewers": settings.viewers,
                 "phantoms_only": snapshot.count(Level.STUDY) > 0
                 and all(study.attributes.get("InstitutionName") == PHANTOM_HOSPITAL for study in studies),
@@ -233,6 +233,15 @@ class Page:
         png = io.BytesIO()
         Image.fromarray(pixels).save(png, "PNG", compress_level=1)
         return Response(png.getvalue(), media_type="image/png", headers=headers)
+
+
+def _terms(snapshot: Snapshot, discloser: Discloser) -> dict[str, list[str]]:
+    """Terms of the columns that can be filtered by, as the caller sees them."""
+    shown = {
+        column: [discloser.attributes({keyword: term})[keyword] for term in snapshot.terms(column)]
+        for column, keyword in FILTERED.items()
+    }
+    return {column: [term for term in terms if term] for column, terms in shown.items()}
 
 
 def _discloser(request: Request, snapshot: Snapshot) -> Discloser:
