@@ -7,11 +7,11 @@ import pytest
 
 from hashing.phantoms.hospital import write_samples
 from node.cli.send import files
-from tests.besieged import besieged_node
-from tests.running import RunningNode, running_node
-from tests.standin import small_set
+from tests.support.dicom.besieged import besieged_node
+from tests.support.hashing.standin import small_set
+from tests.support.running import RunningNode, running_node
 
-pytest_plugins = ["tests.invented_page", "tests.browsing"]  # its fixtures
+pytest_plugins = ["tests.support.web.invented_page", "tests.support.web.browsing"]  # its fixtures
 
 SHARED_NODES = ("hospital", "besieged")
 """Fixtures that start a node for several modules."""

@@ -38,10 +38,10 @@ from node.ingest.preparation import prepare
 from node.settings import Settings
 from storage.spool.queue import Entry
 from storage.spool.set_aside import REASON
-from tests.hostile import COMPRESSED, NAME, body, compressed, damaged, picture, plain
-from tests.running import RunningNode, running_node
-from tests.test_hostile_network import converse
-from tests.wire import C_STORE_RQ, SECONDARY_CAPTURE, command
+from tests.support.dicom.hostile import COMPRESSED, NAME, body, compressed, damaged, picture, plain
+from tests.support.dicom.wire import C_STORE_RQ, SECONDARY_CAPTURE, command
+from tests.support.running import RunningNode, running_node
+from tests.whole.test_hostile_network import converse
 
 SHARES = {
     "command sets": 0.45,

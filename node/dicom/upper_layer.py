@@ -5,7 +5,7 @@ threads for each. Here the thread of the upper layer blocks until something happ
 to the store and answers itself, whether the peer requested the association or we did (sub-operations of C-GET). All
 else goes pynetdicom's way: release, abort, the state machine of PS3.8 section 9.2, every other DIMSE service.
 
-`tests/test_pynetdicom.py` compares what this relies on, private names among it, with the installed release.
+`tests/peers/test_pynetdicom.py` compares what this relies on, private names among it, with the installed release.
 """
 
 import logging

@@ -13,14 +13,14 @@ from pathlib import Path
 from node.dicom.client import Peer
 from node.home import open_for_writing
 from node.settings import Settings
-from tests.archive import identifier
 from tests.benchmarks.find_client import Answer, FindClient
 from tests.benchmarks.find_data import SIX_KEYS, Study, sent, stored
 from tests.benchmarks.find_large import large
 from tests.benchmarks.find_server import dcmqrscp, our_receiver, pynetdicom_server
 from tests.benchmarks.ingest import orthanc
 from tests.benchmarks.report import Row, followed, interleaved, publish, search_parser
-from tests.running import free_port
+from tests.support.dicom.archive import identifier
+from tests.support.running import free_port
 
 OURS, DCMTK, ORTHANC, PYNETDICOM = "ours", "dcmqrscp", "Orthanc", "pynetdicom"
 MAX_DCMTK = 500

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from node.dicom.client import Peer
-from tests.wire import (
+from tests.support.dicom.wire import (
     ASSOCIATE_AC,
     C_FIND_RQ,
     COMMAND,

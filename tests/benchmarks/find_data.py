@@ -12,8 +12,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from node.dicom.client import Peer
 from storage.database.database import Database
-from tests.archive import CT, instance, uid
-from tests.running import program
+from tests.support.dicom.archive import CT, instance, uid
+from tests.support.running import program
 
 SIX_KEYS = dict.fromkeys(
     ["PatientID", "PatientName", "StudyInstanceUID", "StudyDate", "AccessionNumber", "StudyDescription"], ""

@@ -17,12 +17,12 @@ from node.dicom.private import Element
 from node.home import open_for_writing
 from node.settings import Settings
 from storage.database.database import Database
-from tests.archive import identifier, instance, uid
 from tests.benchmarks.find_client import FindClient
 from tests.benchmarks.find_data import Study
 from tests.benchmarks.find_server import our_receiver
 from tests.benchmarks.report import Row
-from tests.running import free_port
+from tests.support.dicom.archive import identifier, instance, uid
+from tests.support.running import free_port
 
 BATCH: Final = 20_000
 CLIENTS: Final = 16

@@ -15,10 +15,10 @@ from node.dicom.client import Peer
 from node.dicom.sop_classes import STUDY_ROOT_FIND, VERIFICATION
 from node.processes import Role
 from node.settings import Settings
-from tests.archive import identifier
 from tests.benchmarks.find_data import SIX_KEYS, Study
 from tests.benchmarks.ingest import answers, started
-from tests.running import free_port, program, wait_until
+from tests.support.dicom.archive import identifier
+from tests.support.running import free_port, program, wait_until
 
 CONFIGURATION = """NetworkTCPPort = {port}
 MaxPDUSize = 131072

@@ -29,8 +29,8 @@ from storage.database.database import Database
 from storage.record import Level
 from storage.search.local import LocalIndex
 from tests.benchmarks.report import Row, arguments, interleaved, publish
-from tests.invented import codes, item
-from tests.running import free_port, running_node, wait_until
+from tests.support.running import free_port, running_node, wait_until
+from tests.support.storage.invented import codes, item
 
 QUERIES = 20
 BATCH = 10_000

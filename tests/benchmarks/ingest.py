@@ -31,8 +31,8 @@ from node.home import open_for_writing
 from node.processes import Role, processes
 from node.settings import Settings
 from tests.benchmarks.report import Row, arguments, publish
-from tests.images import image
-from tests.running import free_port, program, wait_until
+from tests.support.hashing.images import image
+from tests.support.running import free_port, program, wait_until
 
 OURS, UNSYNCED, PYNETDICOM, STORESCP, ORTHANC = "ours", "ours, unsynced", "pynetdicom", "DCMTK storescp", "Orthanc"
 REACH = {("CT", 1): 2.5, ("CT", 4): 4.0, ("CR", 1): 1.5}

@@ -38,7 +38,7 @@ from node.processes import Role
 from storage.database.database import Database, Item
 from storage.record import Level
 from tests.benchmarks.report import Row, arguments, publish
-from tests.running import RunningNode, run_peer, running_node, wait_until
+from tests.support.running import RunningNode, run_peer, running_node, wait_until
 
 CORES = len(os.sched_getaffinity(0))
 ENCODINGS = {

@@ -16,7 +16,7 @@ import psutil
 from hashing.phantoms.hospital import write_samples
 from node.dicom.client import Peer
 from tests.benchmarks.report import Row, arguments, publish
-from tests.running import RunningNode, run_peer, running_node
+from tests.support.running import RunningNode, run_peer, running_node
 
 SENDERS = 4
 QUICK_MINUTES, MINUTES = 1.0, 30.0

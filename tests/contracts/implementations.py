@@ -9,9 +9,9 @@ from typing import Final
 from storage.database.database import Database
 from storage.search.index import CodeStore, IndexRow
 from storage.segments.builder import build
-from tests.indexing import always_indexed, checked
-from tests.local_store import LocalStore
-from tests.naive_index import NaiveIndex
+from tests.support.storage.indexing import always_indexed, checked
+from tests.support.storage.local_store import LocalStore
+from tests.support.storage.naive_index import NaiveIndex
 
 Open = Callable[[int], AbstractContextManager[CodeStore]]
 """Opens an empty index of codes of so many bits."""

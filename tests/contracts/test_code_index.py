@@ -13,9 +13,9 @@ from hashing.codes import CodeLengthError, Codes
 from storage.record import LEVELS, Level
 from storage.search.index import Aggregation, CodeStore, Filter, Hit, Hits, IndexRow
 from tests.contracts.implementations import IMPLEMENTATIONS
-from tests.index_cases import Case, cases, filters, instance_uid, ks, levels, rows, uids
-from tests.invented import codes
-from tests.naive_index import NaiveIndex
+from tests.support.storage.index_cases import Case, cases, filters, instance_uid, ks, levels, rows, uids
+from tests.support.storage.invented import codes
+from tests.support.storage.naive_index import NaiveIndex
 
 Open = Callable[[int], AbstractContextManager[CodeStore]]
 every_index = pytest.mark.parametrize("opened", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)

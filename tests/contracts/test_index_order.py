@@ -6,7 +6,7 @@ import pytest
 from storage.record import Level
 from storage.search.index import Aggregation, Hit
 from tests.contracts.test_code_index import QUERY, Open, at, every_index, found
-from tests.index_cases import instance_uid, rows, uids
+from tests.support.storage.index_cases import instance_uid, rows, uids
 
 
 @every_index

@@ -16,7 +16,7 @@ from storage.database.rejections import Title
 from storage.record import Level
 from storage.search.index import Filter
 from storage.search.local import LocalIndex
-from tests.invented import codes, item
+from tests.support.storage.invented import codes, item
 
 CODE_LENGTH = 100
 CT_OF_MUELLER = {"Modality": "CT", "Manufacturer": "Müller & Co"}
