@@ -61,10 +61,10 @@ def test_the_settings_of_the_containers_can_be_started_with() -> None:
 
 
 def test_each_threat_names_a_test_that_is_there() -> None:
-    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").glob("test_*.py"))
+    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
     named = [re.findall(r"`([^`]+)`", cell) for *_, cell in rows("threats.md", "threat", "defence", "tried by")]
 
     assert len(named) >= 12
     for name in (name for cell in named for name in cell):
-        is_there = (REPOSITORY / "tests" / name).is_file() if name.endswith(".py") else f"def {name}(" in tests
+        is_there = any((REPOSITORY / "tests").rglob(name)) if name.endswith(".py") else f"def {name}(" in tests
         assert is_there, name

@@ -13,17 +13,9 @@ from node.errors import Status
 from node.query import find
 from storage.corrections.announcing import announce
 from storage.search.chance import compute, write
-from tests.support.dicom.answering import (
-    EXAMPLE,
-    MANY,
-    MODELS,
-    RETURNED,
-    SYNTAXES,
-    Node,
-    PatientRoot,
-    answering_node,
-    ours,
-)
+from tests.support.dicom.answering import EXAMPLE, MANY, MODELS, RETURNED, SYNTAXES, Node, PatientRoot  # isort: split
+
+from tests.support.dicom.answering import answering_node, ours
 from tests.support.dicom.archive import identifier, instance, uid
 
 
