@@ -99,7 +99,7 @@ def asymmetric_scores(relaxed: NDArray[np.number], codes: Codes) -> NDArray[np.f
 
 
 def output_agreement(queries: NDArray[np.int8], stored: NDArray[np.int8]) -> NDArray[np.float64]:
-    """How alike the outputs of images are to those of the nearest query.
+    """Agreement of the network's outputs for images with those for the nearest query.
 
     Parameters
     ----------
@@ -111,10 +111,7 @@ def output_agreement(queries: NDArray[np.int8], stored: NDArray[np.int8]) -> NDA
     (n,)
         0 to 1: (1 + c) / 2, with c the cosine of both; 0 for a row of zeros.
     """
-    whole, others = queries.astype(np.int64), stored.astype(np.int64)
-    squares = (whole**2).sum(axis=1)[:, None] * (others**2).sum(axis=1)[None]
-    cosines: NDArray[np.float64] = ((whole @ others.T) / np.sqrt(np.maximum(squares, 1))).max(axis=0)
-    return np.where(others.any(axis=1), (1 + cosines) / 2, 0.0)
+    return np.where(stored.any(axis=1), (1 + _greatest_cosines(queries, stored)) / 2, 0.0)
 
 
 def class_agreement(queries: NDArray[np.uint8], stored: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -131,6 +128,11 @@ def class_agreement(queries: NDArray[np.uint8], stored: NDArray[np.uint8]) -> ND
         0 to 1: the Bhattacharyya coefficient sum(sqrt(p q)) of distributions p and q, which is the cosine of their
         roots; 0 for a row of zeros.
     """
+    return _greatest_cosines(queries, stored)
+
+
+def _greatest_cosines(queries: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.float64]:
+    """(n,) cosine of each stored row and the query nearest to it; 0 for a row of zeros."""
     whole, others = queries.astype(np.int64), stored.astype(np.int64)
     squares = (whole**2).sum(axis=1)[:, None] * (others**2).sum(axis=1)[None]  # below 2^53: exact as float, too
     cosines: NDArray[np.float64] = ((whole @ others.T) / np.sqrt(np.maximum(squares, 1))).max(axis=0)

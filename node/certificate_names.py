@@ -39,11 +39,6 @@ def peer_attributes(subject: Iterable[Iterable[tuple[str, str]]]) -> Attributes:
     return tuple(sorted((SHORT_NAMES.get(name, name), value) for part in subject for name, value in part))
 
 
-def subject_text(attributes: Attributes) -> str:
-    """Attributes as the text that `subject_attributes` reads."""
-    return ",".join(f"{name}={value.replace(',', chr(92) + ',')}" for name, value in attributes)
-
-
 def _parts(text: str) -> Iterator[str]:
     """Yield what stands between commas that have no backslash before them."""
     part = ""

@@ -17,7 +17,7 @@ REQUEST_COMMITMENT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class CommitmentRequest:
-    """What a peer wants to be told of.
+    """A request for storage commitment: the instances that a peer wants to know safe.
 
     Attributes
     ----------

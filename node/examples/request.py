@@ -101,7 +101,11 @@ class ImagePair:
 
 
 class MapKind(StrEnum):
-    """What a map shows: labels that both images probably have, or what the agreement of their codes rests on."""
+    """Kinds of maps over two images.
+
+    SHARED_ATTENTION marks the labels that both images probably have; OCCLUSION marks the parts without which their
+    codes would agree less.
+    """
 
     SHARED_ATTENTION = "SHARED_ATTENTION"
     OCCLUSION = "OCCLUSION"

@@ -17,7 +17,7 @@ FIRST_DATE = date(1970, 1, 1)
 
 
 class PullJob(BaseModel):
-    """What one job brings in from an archive, and how politely; its name is its key in the table."""
+    """Settings of one job: which studies it brings in, from which archive, and how fast; its name is its key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -251,7 +251,7 @@ class ApplicationEntity:
         (self._view if is_view else self.find_service).serve(association, context, request)
 
     def _services(self) -> dict[type, Serve]:
-        """What serves C-FIND, N-CREATE, reports of storage commitment, retrievals and requests for commitment."""
+        """All services beside C-ECHO and C-STORE, by request."""
         follower = CorrectionFollower(self.settings, OrderBook(self.settings.corrections_path))
         always: dict[type, Serve] = {
             C_FIND: audited(self._serve_find, self._trail),
@@ -262,18 +262,18 @@ class ApplicationEntity:
         return always | retrievals | self._commitments()
 
     def _commitments(self) -> dict[type, Serve]:
-        """What serves requests for storage commitment, or refuses them if no objects are kept."""
+        """The service of storage commitment, by request; it refuses where no objects are kept."""
         if self.settings.retain != "all":
             return {N_ACTION: refuse}
         return {N_ACTION: CommitmentService(self.settings, self.judge()).serve}
 
     def judge(self) -> Judge:
-        """What decides about storage commitment."""
+        """The judge of what the node can commit itself to."""
         finder = self.find_service.finder
         return Judge(finder.database, open_objects(self.settings), finder.retriever.spool)
 
     def _retrievals(self) -> dict[type, Serve]:
-        """What serves C-MOVE and C-GET: the kept objects, the source PACS, or both; nothing if neither is set."""
+        """The services of C-MOVE and C-GET, by request; empty if no objects are kept and no source PACS is set."""
         settings, database = self.settings, self.find_service.finder.database
         move, get = None, None
         if settings.source_peer:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from storage.database.blocks import CODES, Block, Layout
-from storage.database.columns import LEVEL_COLUMN
 from storage.database.header import Header
 from storage.database.lineage import possible_patients, stored_record
 from storage.database.lookup import LEVEL_OF_KEYWORD, Check, Span
@@ -239,10 +238,6 @@ class Snapshot:
                 if len(scores) == n_classes:
                     found.class_scores[number] = scores.view(np.uint8)
         return found
-
-    def levels_of(self, rows: NDArray[np.int64], level: Level) -> NDArray[np.uint32]:
-        """(len(rows),) ordinals of the entities that some rows belong to."""
-        return self.gather(LEVEL_COLUMN[level], rows)
 
     def rows_of(self, frames: Iterable[tuple[str, int]]) -> NDArray[np.int64]:
         """(frames,) rows of some (SOP Instance UID, frame); KeyError when one of these is unknown."""

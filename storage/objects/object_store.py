@@ -75,7 +75,7 @@ class ObjectStore:
             sync_folder(folder)
 
     def file(self, sop_instance_uid: str) -> Path:
-        """Where the object of a UID lies if it is kept."""
+        """Path of the object of a SOP Instance UID; the file exists if the object is kept."""
         shard = sha256(sop_instance_uid.encode()).hexdigest()[:2]
         return self.path / shard / f"{sop_instance_uid}{SUFFIX}"
 

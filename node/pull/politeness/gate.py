@@ -18,7 +18,7 @@ ACTIVE: Final = frozenset({JobState.RUNNING, JobState.COMPLETE})
 
 
 class Gate:
-    """What holds a job up, asked by all of its threads.
+    """Decides whether a job may begin a study now; all threads of the job ask it.
 
     Parameters
     ----------

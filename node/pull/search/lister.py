@@ -128,7 +128,7 @@ def list_everything(archive: Archive, lister: Lister) -> Iterator[None]:
 
 
 def work_list_path(folder: Path, number: int) -> Path:
-    """Where the work list of a job lies: one UID a line."""
+    """Path of the file with the work list of a job, one Study Instance UID a line."""
     return folder / f"work-list-{number}.csv"
 
 

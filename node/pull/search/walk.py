@@ -48,7 +48,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveWalk:
-    """How far an archive is searched. `query` says what to ask; `after` returns the walk after the answer.
+    """State of the search of an archive: `query` gives the next query, `after` the state once it is answered.
 
     Attributes
     ----------

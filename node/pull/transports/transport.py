@@ -22,7 +22,7 @@ UIDS_AT_ONCE: Final = 100
 
 @dataclass(slots=True)
 class Delivery:
-    """What one attempt brought.
+    """The instances that one attempt brought in, and the problems that it met.
 
     Attributes
     ----------

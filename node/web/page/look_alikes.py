@@ -116,7 +116,7 @@ def _answer(value: dict[str, object], asked: PageQuestion, started_s: float) -> 
 
 
 def _posted(prepared: Prepared, frame: int) -> dict[str, object]:
-    """What the page cannot get elsewhere of an example that is not indexed: its frames, and the picture of one."""
+    """Frames of an example that is not indexed, and the picture of one: the page can get them nowhere else."""
     png = io.BytesIO()
     Image.fromarray(prepared.images[prepared.record.frames.index(frame - 1)]).save(png, "PNG")
     picture = base64.b64encode(png.getvalue()).decode()

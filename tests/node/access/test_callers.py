@@ -9,7 +9,7 @@ import pytest
 from node.access.audit_trail import AuditTrail
 from node.access.callers import NOBODY, OWN_PROGRAMS, Caller, Callers, Origin, UnknownCallerError, has_right_by_title
 from node.access.rates import RateLimits
-from node.certificate_names import peer_attributes, subject_attributes, subject_text
+from node.certificate_names import peer_attributes, subject_attributes
 from node.errors import Refusal, Status
 from node.options.access import CallerEntry, Disclosure, Right
 from node.settings import Settings
@@ -167,4 +167,4 @@ def test_a_caller_may_do_nothing_and_comes_from_this_machine_unless_the_entry_sa
 
 def test_subjects_are_compared_whatever_the_order_of_their_attributes() -> None:
     assert subject_attributes("O=Smith\\, Sons, CN=ct1") == subject_attributes("CN=ct1,O=Smith\\, Sons")
-    assert subject_text(subject_attributes("O=Smith\\, Sons,CN=ct1")) == "CN=ct1,O=Smith\\, Sons"
+    assert subject_attributes("O=Smith\\, Sons,CN=ct1") == (("CN", "ct1"), ("O", "Smith, Sons"))

@@ -11,12 +11,19 @@ from pydicom.uid import UID
 from node.dicom.private import GROUP, SIMILARITY_FIND, Element, PrivateBlock
 from node.errors import Status
 from node.query import find
-from storage.corrections.announcing import announce
 from storage.search.chance import compute, write
-from tests.support.dicom.answering import EXAMPLE, MANY, MODELS, RETURNED, SYNTAXES, Node, PatientRoot  # isort: split
-
-from tests.support.dicom.answering import answering_node, ours
-from tests.support.dicom.archive import identifier, instance, uid
+from tests.support.dicom.answering import (
+    EXAMPLE,
+    MANY,
+    MODELS,
+    RETURNED,
+    SYNTAXES,
+    Node,
+    PatientRoot,
+    answering_node,
+    ours,
+)
+from tests.support.dicom.archive import identifier, uid
 
 
 @pytest.fixture(scope="module")
@@ -269,27 +276,3 @@ def test_long_work_is_cancelled_before_it_has_found_anything(
     responses = list(node.finder.find(request_, implicit=False, is_cancelled=lambda: next(answers)))
 
     assert responses == [(Status.CANCEL, None)]
-
-
-def test_coverage_says_that_instances_wait_to_be_indexed(node: Node) -> None:
-    entry = node.finder.retriever.spool.put([b"x"], uid("9.9.9"))
-    try:
-        [response, *_] = node.found(identifier("STUDY", {**EXAMPLE, Element.COVERAGE: ""}))
-        [refused], _ = node.ask(identifier("STUDY", {Element.EXAMPLE_SOP_INSTANCE_UID: uid("9.9.9")}))
-    finally:
-        node.finder.retriever.spool.remove([entry])
-
-    assert ours(response) == {**EXAMPLE, Element.COVERAGE: "BACKFILLING"}
-    assert refused.Status == Status.EXAMPLE_NOT_READY
-
-
-def test_coverage_says_that_announced_instances_are_missing(node: Node) -> None:
-    database, request = node.finder.database, identifier("STUDY", {**EXAMPLE, Element.COVERAGE: ""})
-    announce(database, uid("8"), [uid("8.1.1")], [], 1)
-    [missing, *_] = node.found(request)
-
-    database.append([instance("8.1.1", 60)])
-
-    [whole, *_] = node.found(request)
-    assert [ours(found)[Element.COVERAGE] for found in (missing, whole)] == ["BACKFILLING", "COMPLETE"]
-    database.remove([uid("8.1.1")])

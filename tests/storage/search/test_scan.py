@@ -108,7 +108,7 @@ def test_a_scan_without_filter_counts_each_group_once(
         found = scanned(snapshot, query, threads)
 
         expected = twin(case, Filter(), queries, case.code_length)
-        labels = snapshot.records.levels_of(expected.rows, level)
+        labels = snapshot.records.gather(LEVEL_COLUMN[level], expected.rows)
     assert found == answer(ScanResult(expected.rows, expected.distances, labels), query)
 
 

@@ -1,6 +1,5 @@
 """From an example and a question to ranked matches: exclusions, frames, aggregation, and why there is no answer."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from hashing.codes import unpack
 from hashing.ranking_scores import Outputs, Ranking, in_whole_numbers
 from node.dicom.private import GROUP
 from node.errors import Refusal, Status
-from node.query.question import MAX_EXAMPLES, Exclusion, Question
+from node.query.question import MAX_EXAMPLES
 from node.query.retriever import LookAlikes, Retriever, spread
 from storage.database.database import Database, Snapshot
 from storage.record import Level
@@ -21,9 +20,8 @@ from storage.search.index import Aggregation, Filter
 from storage.search.local import LocalIndex
 from storage.spool.queue import Spool
 from tests.support.dicom.archive import instance, ladder, uid
+from tests.support.dicom.questions import IMAGE, MODEL, SERIES, STUDY, about, refused
 
-MODEL = "model"
-IMAGE, SERIES, STUDY = Level.IMAGE, Level.SERIES, Level.STUDY
 ITEMS = [
     instance("1.1.1", 0, digest=7, PatientID="A"),
     instance("1.1.2", 1, PatientID="A"),
@@ -37,39 +35,8 @@ ITEMS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalIndex]:
-    folder = tmp_path_factory.mktemp("database")
-    with Database.create_or_open(folder, 64, MODEL, 1 << 24) as database:
-        database.append(ITEMS)
-        yield LocalIndex(database)
-
-
-@pytest.fixture(scope="module")
-def snapshot(index: LocalIndex) -> Iterator[Snapshot]:
-    with index.database.snapshot() as snapshot:
-        yield snapshot
-
-
-@pytest.fixture
-def retriever(tmp_path: Path, index: LocalIndex) -> Retriever:
-    return Retriever(Spool(tmp_path / "spool", capacity=9, free_bytes=0), index.view, MODEL)
-
-
-def about(*places: str, level: Level = IMAGE, exclude: str = "SELF", **rest: object) -> Question:
-    exclusions = frozenset(Exclusion(name) for name in exclude.split())
-    return Question(tuple(map(uid, places)), level, exclusions=exclusions, **rest)  # type: ignore[arg-type]
-
-
 def places(answer: LookAlikes) -> list[str]:
     return [match.entity.uid.removeprefix("2.25.") for match in answer.matches]
-
-
-def refused(retriever: Retriever, snapshot: Snapshot, question: Question) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        retriever.similar(snapshot, question, IMAGE, Filter())
-    assert str(caught.value) == caught.value.comment, "no comment is cut off"
-    return caught.value
 
 
 @pytest.mark.parametrize(

@@ -1,61 +1,24 @@
 """Why a question has no answer: the status, and the key at fault."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from pydicom.tag import Tag
 
 from node.dicom.private import GROUP
-from node.errors import Refusal, Status
-from node.query.question import Exclusion, Question
+from node.errors import Status
+from node.query.question import Question
 from node.query.retriever import Retriever
-from storage.database.database import Database, Snapshot
+from storage.database.database import Snapshot
 from storage.record import Level
 from storage.search.index import Filter
-from storage.search.local import LocalIndex
-from storage.spool.queue import Spool
 from tests.support.dicom.archive import instance, uid
+from tests.support.dicom.questions import IMAGE, MODEL, SERIES, STUDY, about, refused
 
-MODEL = "model"
-IMAGE, SERIES, STUDY = Level.IMAGE, Level.SERIES, Level.STUDY
 ITEMS = [
     instance("1.1.1", 0, digest=7, PatientID="A"),
     instance("2.1.1", 3, PatientID="B"),
     instance("6.1.1", 30, 40, 50, PatientID="D"),
     instance("7.1.1", PatientID="E"),
 ]
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalIndex]:
-    folder = tmp_path_factory.mktemp("database")
-    with Database.create_or_open(folder, 64, MODEL, 1 << 24) as database:
-        database.append(ITEMS)
-        yield LocalIndex(database)
-
-
-@pytest.fixture(scope="module")
-def snapshot(index: LocalIndex) -> Iterator[Snapshot]:
-    with index.database.snapshot() as snapshot:
-        yield snapshot
-
-
-@pytest.fixture
-def retriever(tmp_path: Path, index: LocalIndex) -> Retriever:
-    return Retriever(Spool(tmp_path / "spool", capacity=9, free_bytes=0), index.view, MODEL)
-
-
-def about(*places: str, level: Level = IMAGE, exclude: str = "SELF", **rest: object) -> Question:
-    exclusions = frozenset(Exclusion(name) for name in exclude.split())
-    return Question(tuple(map(uid, places)), level, exclusions=exclusions, **rest)  # type: ignore[arg-type]
-
-
-def refused(retriever: Retriever, snapshot: Snapshot, question: Question) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        retriever.similar(snapshot, question, IMAGE, Filter())
-    assert str(caught.value) == caught.value.comment, "no comment is cut off"
-    return caught.value
 
 
 @pytest.mark.parametrize("kind", [IMAGE, SERIES, STUDY])
