@@ -14,6 +14,7 @@ from node.errors import SettingsError
 from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
+from storage.errors import NoDatabase
 from storage.objects.object_store import ObjectStore
 from storage.progress.coverage import CoverageWatch
 from storage.search.local import LocalIndex
@@ -44,6 +45,18 @@ class Reading:
 def model_of(settings: Settings) -> Model:
     """Return the name and the fingerprint of the model in use."""
     return read_model(settings.model_path or DEFAULT_MODEL)
+
+
+def require_database(settings: Settings) -> None:
+    """Refuse a folder in which no node ever started, before a command that was given it by mistake makes files there.
+
+    Raises
+    ------
+    storage.errors.NoDatabase
+        It holds no database.
+    """
+    if not any(settings.database_path.glob("*.mdb")):
+        raise NoDatabase(settings.database_path)
 
 
 def open_spool(settings: Settings) -> Spool:

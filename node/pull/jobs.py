@@ -10,6 +10,7 @@ from node.pull.politeness.calendar import Calendar
 from node.pull.search.lister import first_position, work_list_path
 from node.pull.search.work_list import take_work_list
 from node.settings import Settings
+from storage.errors import NoDatabase
 from storage.progress.job import Job, JobState
 from storage.progress.progress import Progress
 
@@ -31,6 +32,20 @@ class JobError(NodeError):
 def open_progress(settings: Settings) -> Progress:
     """Open the progress of a home folder; made if there is none."""
     return Progress(settings.pull_path, settings.map_size_bytes)
+
+
+def open_existing_progress(settings: Settings) -> Progress:
+    """Open the progress of a home folder, and make nothing there.
+
+    Raises
+    ------
+    JobError
+        No job was ever planned there.
+    """
+    try:
+        return Progress.open_existing(settings.pull_path, settings.map_size_bytes)
+    except NoDatabase as error:
+        raise JobError(f"no job in {settings.home}: make one with `lookalike pull plan`") from error
 
 
 def find_job(progress: Progress, name: str) -> Job:

@@ -16,7 +16,7 @@ from node.configuration import load_settings
 from node.corrections.order_book import OrderKind
 from node.corrections.submission import submit
 from node.errors import NodeError, printable
-from node.home import open_spool
+from node.home import open_spool, require_database
 from node.settings import Settings
 from storage.spool.set_aside import SetAside
 
@@ -149,6 +149,7 @@ def _named(settings: Settings, names: Sequence[str] | None, reason: str) -> list
 
 def _chosen(settings: Settings, names: Sequence[str] | None, reason: str) -> Iterator[SetAside]:
     """Notes by name or reason, oldest first."""
+    require_database(settings)
     notes = list(open_spool(settings).set_aside_records())
     known = {note.name for note in notes}
     for name in names or ():

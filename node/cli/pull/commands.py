@@ -174,9 +174,9 @@ def _change(name: str, home: Path | None, state: str) -> None:
 
 @contextmanager
 def _progress(settings: "Settings") -> Iterator["Progress"]:
-    from node.pull.jobs import open_progress
+    from node.pull.jobs import open_existing_progress
 
-    progress = open_progress(settings)
+    progress = open_existing_progress(settings)
     try:
         yield progress
     finally:

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from node.errors import Refusal, SettingsError
+from node.home import make_private
 from node.ingest.receiver import IncomingInstance
 from node.options.pull import PullJob
 from node.pull.inventory import write_inventory
@@ -57,6 +58,7 @@ def plan_job(settings: Settings, name: str, definition: PullJob, console: Consol
     PeerError, JobError, SettingsError
         The archive cannot be asked, or the job cannot be made.
     """
+    make_private(settings)
     progress = open_progress(settings)
     try:
         job = make_job(settings, progress, name, definition)

@@ -16,6 +16,7 @@ from node.dicom.command_set import Request
 from node.home import open_for_writing, open_spool
 from node.ingest.receiver import PREAMBLE, file_meta
 from node.settings import Settings
+from storage.errors import NoDatabase
 from tests.node.ingest.test_receiver import octets_of, picture
 from tests.support.dicom.answering import ITEMS
 
@@ -101,6 +102,15 @@ def test_a_command_that_names_nothing_that_is_there_changes_nothing(
         run(settings, "aside", *command)
 
     assert len(listed(settings)) == 3
+
+
+def test_a_folder_in_which_no_node_ever_started_is_refused_and_left_alone(tmp_path: Path) -> None:
+    mistyped = load_settings(home=tmp_path / "hoem")
+
+    with pytest.raises(NoDatabase, match="was the node ever started"):
+        run(mistyped, "aside", "list")
+
+    assert not mistyped.home.exists()
 
 
 def test_the_list_of_studies_names_no_patient(settings: Settings) -> None:

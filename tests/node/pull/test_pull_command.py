@@ -1,6 +1,7 @@
 """`lookalike pull` as an operator uses it: with a real node, a real archive, and what goes wrong."""
 
 import json
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_a_source_that_is_no_peer_an_option_that_says_nothing_and_an_unknown_job
         "there is no job 'history'",
     ]
     assert [saying for saying, refused in zip(sayings, refusals, strict=True) if saying not in refused.stderr] == []
+
+
+def test_a_command_about_a_job_makes_no_home_folder_and_a_plan_makes_a_private_one(tmp_path: Path) -> None:
+    mistyped = tmp_path / "hoem"
+
+    refused = command(mistyped, "start", "history")
+
+    assert (refused.returncode, mistyped.exists()) == (1, False)
+    assert "make one with `lookalike pull plan`" in refused.stderr
+    command(mistyped, "plan", "history", "--source", "ELSEWHERE")
+    assert stat.S_IMODE(mistyped.stat().st_mode) == 0o700
 
 
 def test_an_archive_that_does_not_answer_is_one_clear_line_and_the_plan_can_go_on_later(home: Path) -> None:
