@@ -105,9 +105,16 @@ def open_for_writing(settings: Settings) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
     database = Database.open(settings.database_path)
-    model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
-    coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)
-    retriever = Retriever(open_spool(settings), LocalIndex(database).view, model, ranking, coverage)
+    model, ranking = model_of(settings), Ranking(settings.ranking)
+    coverage, family_first = CoverageWatch(settings.pull_path, settings.map_size_bytes), settings.family_first
+    retriever = Retriever(
+        open_spool(settings),
+        LocalIndex(database).view,
+        model.identifier,
+        ranking,
+        coverage,
+        family_first=not model.architecture.modality_bits if family_first is None else family_first,
+    )
     return Reading(database, retriever)
 
 
