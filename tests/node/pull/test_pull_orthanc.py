@@ -74,7 +74,7 @@ def test_an_archive_that_asks_for_a_certificate_and_a_token_is_shown_both_over_h
     roots, both = of_node.with_name("authority.pem"), tmp_path / "node.pem"
     both.write_bytes(of_node.read_bytes() + of_node.with_suffix(".key").read_bytes())
     (tmp_path / "token").write_text(f"{token}\n")
-    shown = {"certificate": both, "authority": roots, "token_file": tmp_path / "token"}
+    shown: dict[str, Any] = {"certificate": both, "authority": roots, "token_file": tmp_path / "token"}
 
     with guarded(tmp_path, archive.orthanc.url, of_proxy, roots, token) as url:
         stranger = create_default_context(cafile=str(roots))
