@@ -81,7 +81,7 @@ def shifted(image: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
 def windowed(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """The image in a window that is wider by a factor, about the same centre."""
     grey = (image.astype(np.float64) - 127.5) / factor + 127.5
-    return np.rint(grey.clip(0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(grey.clip(0, 255)), np.uint8)
 
 
 def bordered(image: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:

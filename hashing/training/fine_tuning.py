@@ -147,7 +147,7 @@ class _Source:
         self.rows = truth.part("train")
         kinds, kind = np.unique(np.array(site.modalities), return_inverse=True)
         columns = np.column_stack([truth.labels, np.eye(len(kinds), dtype=bool)[kind]])
-        said = np.repeat(truth.labels.any(axis=1)[:, None], truth.labels.shape[1], axis=1)
+        said = np.tile(np.asarray(truth.labels.any(axis=1)), (truth.labels.shape[1], 1)).T  # of the labels of its image
         self.labels = torch.from_numpy(columns.astype(np.float32))
         self.known = torch.from_numpy(np.column_stack([said, np.ones((len(kind), len(kinds)))]).astype(np.float32))
         self.patients = torch.from_numpy(np.unique(truth.groups, return_inverse=True)[1])

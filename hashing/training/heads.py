@@ -209,8 +209,8 @@ def _with_targets(
     patients = np.unique([sets[number].groups[row] for number, row in pairs], return_inverse=True)[1]
     of_sets = [np.full(len(one.labels), np.nan, np.float32) if one.levels is None else one.levels for one in sets]
     levels = np.array([of_sets[number][row] for number, row in pairs])
-    known_of_images = map(torch.from_numpy, (shares, known, patients, chances, levels))
-    return DrawnFeatures(features, *known_of_images, maps=maps)
+    of_images = [torch.from_numpy(values) for values in (shares, known, patients, chances)]
+    return DrawnFeatures(features, *of_images, levels=torch.from_numpy(levels), maps=maps)
 
 
 def _map_files(

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from hashing.model.architectures import build
-from hashing.model.encoder import Encoder
+from hashing.model.encoder import Encoder, Encoding
 from hashing.model.model_file import DEFAULT_MODEL, Architecture, ModelError, read_model
 from hashing.model.weights import export
 from node.cli.models.choice import with_setting
@@ -116,7 +117,7 @@ def test_what_was_prepared_beside_a_running_node_is_not_encoded_again(
     encoded: list[int] = []
     encode = Encoder.encode
 
-    def counted(self: Encoder, images: np.ndarray, modalities: list[str]) -> object:  # type: ignore[type-arg]
+    def counted(self: Encoder, images: NDArray[np.uint8], modalities: list[str]) -> Encoding:
         encoded.append(len(images))
         return encode(self, images, modalities)
 

@@ -64,8 +64,8 @@ def of_shipped_trunk(images: NDArray[np.uint8]) -> HashNetwork:
 
 def alone(number: int) -> Item:
     """An image that is the only one of its patient."""
-    uids = {"study_instance_uid": f"2.25.4{number}", "series_instance_uid": f"2.25.3{number}"}
-    return item(number, patient_key=f"P{number}", **uids)
+    study, series = f"2.25.4{number}", f"2.25.3{number}"
+    return item(number, patient_key=f"P{number}", study_instance_uid=study, series_instance_uid=series)
 
 
 def train(home: Path, out: Path, *options: str) -> Result:
