@@ -209,8 +209,15 @@ def _with_targets(
     patients = np.unique([sets[number].groups[row] for number, row in pairs], return_inverse=True)[1]
     of_sets = [np.full(len(one.labels), np.nan, np.float32) if one.levels is None else one.levels for one in sets]
     levels = np.array([of_sets[number][row] for number, row in pairs])
-    of_images = [torch.from_numpy(values) for values in (shares, known, patients, chances)]
-    return DrawnFeatures(features, *of_images, levels=torch.from_numpy(levels), maps=maps)
+    return DrawnFeatures(
+        features,
+        torch.from_numpy(shares),
+        torch.from_numpy(known),
+        torch.from_numpy(patients),
+        torch.from_numpy(chances),
+        torch.from_numpy(levels),
+        maps,
+    )
 
 
 def _map_files(
