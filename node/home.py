@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,12 +12,12 @@ from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
 from hashing.ranking_scores import Ranking
 from node.errors import SettingsError
 from node.query.retriever import Retriever
+from node.remote_index import open_index
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.errors import NoDatabase
 from storage.objects.object_store import ObjectStore
 from storage.progress.coverage import CoverageWatch
-from storage.search.local import LocalIndex
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Retention, Spool
@@ -36,10 +36,17 @@ HARMLESS: Final = ("lost+found", "*.log")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The database, opened for reading only, and the retriever that searches it."""
+    """The database, opened for reading only, and the retriever that searches it.
+
+    Attributes
+    ----------
+    check_index
+        Raises `storage.errors.StorageError` if the index does not answer.
+    """
 
     database: Database
     retriever: Retriever
+    check_index: Callable[[], object] = lambda: None
 
 
 def model_of(settings: Settings) -> Model:
@@ -107,8 +114,8 @@ def open_for_reading(settings: Settings) -> Reading:
     database = Database.open(settings.database_path)
     model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
     coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)
-    retriever = Retriever(open_spool(settings), LocalIndex(database).view, model, ranking, coverage)
-    return Reading(database, retriever)
+    view, check = open_index(settings, database)
+    return Reading(database, Retriever(open_spool(settings), view, model, ranking, coverage), check)
 
 
 def make_private(settings: Settings) -> None:

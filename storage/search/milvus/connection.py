@@ -105,6 +105,10 @@ class Connection:
         name, timeout_s = self.options.collection, self.options.timeout_s
         self._call(lambda client: client.delete(name, filter=where, timeout=timeout_s))
 
+    def check(self) -> None:
+        """Raise IndexUnavailable unless the collection can be read."""
+        self.query('key == ""', ["key"])
+
     def drop(self) -> None:
         """Delete the collection."""
         self._call(lambda client: client.drop_collection(self.options.collection, timeout=self.options.timeout_s))

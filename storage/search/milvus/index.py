@@ -38,6 +38,11 @@ class MilvusIndex:
         self._writing = Lock()
         self._latest = time.time_ns()
 
+    @property
+    def name(self) -> str:
+        """Text that tells this index from others."""
+        return f"{self.connection.options.uri}/{self.connection.options.collection}"
+
     @contextmanager
     def view(self) -> Iterator[MilvusView]:
         """Open a view of the latest state, as `CodeIndex.view` says."""

@@ -5,6 +5,7 @@ import fcntl
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -40,7 +41,8 @@ class MilvusServer:
         server.config.set("proxy.timeTickInterval", 50)
         server.set_base_dir(str(self._folder))
         try:
-            with self._shared_programs(Path(milvus.__file__).parent / "unpacked"):
+            with self._shared_programs(Path(milvus.__file__).parent / "unpacked"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)  # it leaves sockets open where it tries a busy port
                 server.start()
         finally:
             os.chdir(here)  # its start leaves another
