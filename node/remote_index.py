@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from node.errors import Refusal, SettingsError, Status
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.errors import IndexMismatch, IndexUnavailable, TooManyRows
+from storage.record import Level
 from storage.search.index import IndexView
 from storage.search.local import LocalIndex
 from storage.search.milvus.options import Consistency, MilvusOptions, PartitionKey, VectorIndex
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # the client library is an extra
 
 logger = logging.getLogger(__name__)
 
+MAX_COUNTED: Final = 100_000
+"""Changes that are counted for a report."""
 OpenView = Callable[[Snapshot], AbstractContextManager[IndexView]]
 
 
@@ -48,13 +51,13 @@ def open_milvus(settings: Settings, database: Database) -> "MilvusIndex":
         The client library is not installed.
     """
     try:
-        from storage.search.milvus.connection import Connection, Origin
+        from storage.search.milvus.connection import CodeOrigin, Connection
         from storage.search.milvus.index import MilvusIndex
     except ImportError as error:
         todo = "pip install 'lookalike[milvus]', or set index to local"
         raise SettingsError(f"index is milvus, and {error.name} is not installed: {todo}") from error
     header = database.header
-    connection = Connection(milvus_options(settings), Origin(header.code_length, header.model))
+    connection = Connection(milvus_options(settings), CodeOrigin(header.code_length, header.model))
     return MilvusIndex(connection, int(header.identity, 16), settings.milvus_most_read)
 
 
@@ -73,6 +76,17 @@ def milvus_options(settings: Settings) -> MilvusOptions:
         shards=settings.milvus_shards,
         replicas=settings.milvus_replicas,
     )
+
+
+def unfed(settings: Settings, snapshot: Snapshot) -> int | None:
+    """Number of instances that Milvus does not know yet; None where the database is searched."""
+    if settings.index == "local":
+        return None
+    fed = snapshot.changes.fed
+    if fed is None:
+        return snapshot.count(Level.IMAGE)
+    left = 0 if fed.copied is None else max(0, snapshot.ordinal_bound(Level.IMAGE) - fed.copied)
+    return left + snapshot.changes.count(MAX_COUNTED)
 
 
 @contextmanager

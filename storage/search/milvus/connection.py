@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 import grpc
-from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus import CollectionSchema, DataType, MilvusClient, MilvusException
 
 from storage.errors import IndexMismatch, IndexUnavailable
 from storage.search.milvus.options import Consistency, MilvusOptions, PartitionKey, VectorIndex
@@ -25,7 +25,7 @@ MAX_ROWS: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class CodeOrigin:
     """What the codes of a collection are.
 
     Attributes
@@ -51,7 +51,7 @@ class Connection:
     IndexMismatch if the collection is of other codes; the next call tries again.
     """
 
-    def __init__(self, options: MilvusOptions, origin: Origin) -> None:
+    def __init__(self, options: MilvusOptions, origin: CodeOrigin) -> None:
         self.options, self.origin = options, origin
         self._client: MilvusClient | None = None
         self._lock = Lock()
@@ -109,10 +109,9 @@ class Connection:
         """Raise IndexUnavailable unless the collection can be read."""
         self.query('key == ""', ["key"])
 
-    def drop(self) -> None:
-        """Delete the collection."""
-        self._call(lambda client: client.drop_collection(self.options.collection, timeout=self.options.timeout_s))
-        self.close()
+    def flush(self) -> None:
+        """Let Milvus seal what was written into segments that it indexes."""
+        self._call(lambda client: client.flush(self.options.collection, timeout=self.options.timeout_s))
 
     def close(self) -> None:
         """Close the connection; the next call opens it again."""
@@ -146,7 +145,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__} {getattr(error, 'code', '')}".strip()
 
 
-def _prepare(client: MilvusClient, options: MilvusOptions, origin: Origin) -> None:
+def _prepare(client: MilvusClient, options: MilvusOptions, origin: CodeOrigin) -> None:
     """Make the collection if there is none, and refuse that of other codes."""
     name, timeout_s = options.collection, max(options.timeout_s, 30.0)  # loading a large one takes longer than a search
     if not client.has_collection(name, timeout=timeout_s):
@@ -157,7 +156,24 @@ def _prepare(client: MilvusClient, options: MilvusOptions, origin: Origin) -> No
     client.load_collection(name, timeout=timeout_s, replica_number=options.replicas)
 
 
-def _create(client: MilvusClient, options: MilvusOptions, origin: Origin, timeout_s: float) -> None:
+def _create(client: MilvusClient, options: MilvusOptions, origin: CodeOrigin, timeout_s: float) -> None:
+    indexes = MilvusClient.prepare_index_params()
+    lists = {"nlist": options.lists} if options.vector_index == VectorIndex.IVF else {}
+    indexes.add_index("code", index_type=options.vector_index, metric_type="HAMMING", params=lists)
+    is_keyed = options.partition_key != PartitionKey.NONE
+    keyed: dict[str, Any] = {"num_partitions": options.partitions} if is_keyed else {}
+    client.create_collection(
+        options.collection,
+        schema=_schema(options, origin),
+        index_params=indexes,
+        num_shards=options.shards,
+        consistency_level=options.consistency,
+        timeout=timeout_s,
+        **keyed,
+    )
+
+
+def _schema(options: MilvusOptions, origin: CodeOrigin) -> CollectionSchema:
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=origin.described())
     schema.add_field("key", DataType.VARCHAR, max_length=600, is_primary=True)
     schema.add_field("code", DataType.BINARY_VECTOR, dim=origin.code_length)
@@ -171,16 +187,4 @@ def _create(client: MilvusClient, options: MilvusOptions, origin: Origin, timeou
     schema.add_field("bucket", DataType.INT16)
     for name in ("owner", "added", "gone"):
         schema.add_field(name, DataType.INT64)
-    indexes = MilvusClient.prepare_index_params()
-    lists = {"nlist": options.lists} if options.vector_index == VectorIndex.IVF else {}
-    indexes.add_index("code", index_type=options.vector_index, metric_type="HAMMING", params=lists)
-    keyed: dict[str, Any] = {"num_partitions": options.partitions} if options.partition_key != "none" else {}
-    client.create_collection(
-        options.collection,
-        schema=schema,
-        index_params=indexes,
-        num_shards=options.shards,
-        consistency_level=options.consistency,
-        timeout=timeout_s,
-        **keyed,
-    )
+    return schema

@@ -37,6 +37,7 @@ class MilvusIndex:
         self.connection, self.owner, self.most_read = connection, owner, most_read
         self._writing = Lock()
         self._latest = time.time_ns()
+        self._knows_all = False
 
     @property
     def name(self) -> str:
@@ -101,6 +102,8 @@ class MilvusIndex:
 
     def _stored(self, uids: Iterable[str]) -> list[Row]:
         """Live rows of some instances, whoever owns them."""
+        if not self._knows_all:
+            self.connection.wait_visible()  # an earlier write may have failed halfway
         return self.connection.query(joined([LIVE_ROWS, among("sop_instance_uid", uids)]), ["*", "code"])
 
     def _write(self, sequence: int, uids: set[str], rows: Iterable[Row]) -> None:
@@ -114,12 +117,14 @@ class MilvusIndex:
             for row in replaced
             if row["owner"] == self.owner and row["added"] < sequence  # else no view has seen it
         ]
+        self._knows_all = False
         self.connection.upsert(copies)  # first: meanwhile a view has a row twice, and never not at all
         self.connection.upsert([row | {"added": sequence, "gone": LIVE} for row in changed.values()])
         if gone:
             self.connection.delete(among("key", gone))
         if changed or gone:
             self.connection.wait_visible()
+        self._knows_all = True
 
 
 def _with_first(rows: Iterable[Row]) -> list[Row]:

@@ -11,7 +11,7 @@ from storage.record import LEVELS
 from storage.search.index import Aggregation, Filter, Hits, IndexView
 from storage.search.local import LocalIndex
 from storage.search.milvus import feed
-from storage.search.milvus.connection import Connection, Origin
+from storage.search.milvus.connection import CodeOrigin, Connection
 from storage.search.milvus.feed import FedIndex, Feeder
 from storage.search.milvus.index import MilvusIndex
 from storage.search.milvus.options import MilvusOptions
@@ -82,9 +82,10 @@ def test_a_batch_that_failed_halfway_is_written_again(tmp_path: Path, monkeypatc
         feeder.step()
         database.remove([instance_uid(3)])
         store(database, range(10, 14))
-        with monkeypatch.context() as broken, pytest.raises(IndexUnavailable):
+        with monkeypatch.context() as broken:
             broken.setattr(index.connection, "delete", _fails)
-            feeder.step()
+            with pytest.raises(IndexUnavailable):
+                feeder.step()
         agree(database, fed)
 
         assert feeder.step() == 5
@@ -119,6 +120,6 @@ def test_nothing_is_noted_while_no_index_is_fed(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_there_is_an_error_that_says_so(tmp_path: Path) -> None:
-    index = MilvusIndex(Connection(MilvusOptions("http://127.0.0.1:1", timeout_s=0.5), Origin(64, "model")))
-    with index.view() as view, pytest.raises(IndexUnavailable, match="127.0.0.1:1"):
+    index = MilvusIndex(Connection(MilvusOptions("http://127.0.0.1:1", timeout_s=0.5), CodeOrigin(64, "model")))
+    with index.view() as view, pytest.raises(IndexUnavailable, match=r"127\.0\.0\.1:1"):
         view.search(codes(1), 3)

@@ -5,7 +5,6 @@ import fcntl
 import os
 import signal
 import socket
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from storage.search.milvus.connection import Connection, Origin
+from storage.search.milvus.connection import CodeOrigin, Connection
 from storage.search.milvus.index import MilvusIndex
 from storage.search.milvus.options import MilvusOptions, PartitionKey, VectorIndex
 
@@ -36,13 +35,13 @@ class MilvusServer:
     def start(self) -> None:
         milvus, here = pytest.importorskip("milvus", reason="the package milvus holds the server"), Path.cwd()
         self._server = server = milvus.MilvusServer()
+        server.config.try_bind_port = _listening  # its own fails for a minute after the port was in use
         server.config.update(proxy_port=self._port)
         server.config.template_text = server.config.template_text.replace("  data:\n", self._etcd() + "  data:\n", 1)
         server.config.set("proxy.timeTickInterval", 50)
         server.set_base_dir(str(self._folder))
         try:
-            with self._shared_programs(Path(milvus.__file__).parent / "unpacked"), warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)  # it leaves sockets open where it tries a busy port
+            with self._shared_programs(Path(milvus.__file__).parent / "unpacked"):
                 server.start()
         finally:
             os.chdir(here)  # its start leaves another
@@ -114,7 +113,7 @@ def _connection(code_length: int, vector_index: VectorIndex, partition_key: Part
         partition_key=partition_key,
         partitions=4,
     )
-    return Connection(options, Origin(code_length, "model"))
+    return Connection(options, CodeOrigin(code_length, "model"))
 
 
 @contextmanager
@@ -134,3 +133,11 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def _listening(port: int) -> socket.socket | None:
+    """A socket that listens on a port, None if it is in use."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
