@@ -5,13 +5,12 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hashing.codes import CodeLengthError
 from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
 from hashing.ranking_scores import Ranking
 from node.errors import SettingsError
-from node.query.retriever import Retriever
 from node.remote_index import open_index
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
@@ -21,6 +20,9 @@ from storage.progress.coverage import CoverageWatch
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Retention, Spool
+
+if TYPE_CHECKING:
+    from node.query.retriever import Retriever
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
@@ -45,7 +47,7 @@ class Reading:
     """
 
     database: Database
-    retriever: Retriever
+    retriever: "Retriever"
     check_index: Callable[[], object] = lambda: None
 
 
@@ -111,6 +113,8 @@ def open_for_writing(settings: Settings) -> Database:
 
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
+    from node.query.retriever import Retriever  # with Numba, which most processes of the command line do without
+
     database = Database.open(settings.database_path)
     model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
     coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)

@@ -12,7 +12,6 @@ from storage.database.snapshot import Snapshot
 from storage.errors import IndexMismatch, IndexUnavailable, TooManyRows
 from storage.record import Level
 from storage.search.index import IndexView
-from storage.search.local import LocalIndex
 from storage.search.milvus.options import Consistency, MilvusOptions, PartitionKey, VectorIndex
 
 if TYPE_CHECKING:  # the client library is an extra
@@ -33,6 +32,8 @@ def open_index(settings: Settings, database: Database) -> tuple[OpenView, Callab
     SettingsError
         As `open_milvus`.
     """
+    from storage.search.local import LocalIndex  # loads the kernels
+
     local = LocalIndex(database)
     if settings.index == "local":
         return local.view, lambda: None
