@@ -10,7 +10,7 @@ import pytest
 
 from hashing.codes import Codes
 from storage.database.database import Database
-from storage.record import LEVELS
+from storage.record import LEVELS, Level
 from storage.search.index import Aggregation, Filter
 from storage.search.local import LocalIndex
 from storage.search.milvus import feed
@@ -88,7 +88,7 @@ def test_a_hundred_thousand_rows_in_sealed_segments_are_searched_exactly(
 
         mean = Filter(studies=frozenset(uids(number)[1] for number in range(40)))
         with database.snapshot() as snapshot, fed.view(snapshot) as view, fed.local.view(snapshot) as local:
-            found = [one.search(queries, 9, "STUDY", mean, aggregation=Aggregation.MEAN) for one in (view, local)]
+            found = [one.search(queries, 9, Level.STUDY, mean, aggregation=Aggregation.MEAN) for one in (view, local)]
         assert found[0] == found[1]
 
 
