@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage.changes import Changes
 from storage.database import lookup
 from storage.database.blocks import Layout, Rows
 from storage.database.header import HEADER, Header
@@ -64,11 +65,8 @@ def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | 
     names = ["meta", "rows", *OF_FRAMES, *OF_REJECTIONS, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
     create = transaction is not None
     handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
-    for level in LEVELS[:-1]:
-        name = f"{level}:children"
+    for name in (*(f"{level}:children" for level in LEVELS[:-1]), lookup.TABLE):
         handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
-    name = lookup.TABLE
-    handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
     return handles
 
 
@@ -85,11 +83,8 @@ class Tables:
         self._transaction, self._handles = transaction, handles
         self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
-
-    @property
-    def lookup(self) -> lookup.Lookup:
-        """The index of attributes that are no unique keys."""
-        return lookup.Lookup(self._transaction, self._handles[lookup.TABLE])
+        self.lookup = lookup.Lookup(transaction, handles[lookup.TABLE])
+        self.changes = Changes(transaction, handles["meta"])
 
     @property
     def rejections(self) -> Rejections:
@@ -184,6 +179,7 @@ class Tables:
         self._put(f"{level}:keys", key_bytes(node.uid), ORDINAL.pack(ordinal))
         self._link(level, ordinal, node.parent)
         self.put(level, ordinal, node)
+        self.changes.note(level, node.uid)
         return ordinal
 
     def put(self, level: Level, ordinal: int, node: Node) -> None:
@@ -200,6 +196,7 @@ class Tables:
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
         """Delete an entity that has no children, with previews and outputs of its frames."""
+        self.changes.note(level, node.uid)
         self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
