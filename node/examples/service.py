@@ -28,6 +28,7 @@ from node.examples.request import (
     SOCKET,
     EncodedExample,
     ExampleEntry,
+    FrameEntry,
     ImagePair,
     PairMaps,
     PreviewPart,
@@ -37,7 +38,7 @@ from node.examples.request import (
 )
 from node.ingest.decode_worker import WorkerLimits
 from node.ingest.decoding import pixel_limits_of, worker_limits_of
-from node.ingest.outcome import ExampleOutcome, Prepared, Unusable
+from node.ingest.outcome import ExampleOutcome, Prepared, RenderedFrame, Unusable
 from node.ingest.worker_pool import WorkerPool, WorkersFailed
 from node.settings import Settings
 from storage.spool.queue import Entry
@@ -104,13 +105,13 @@ class EncodingService:
         finally:
             self._slots.release()
 
-    def _reply(self, request: Request) -> Reply | PairMaps | str:
+    def _reply(self, request: Request) -> Reply | PairMaps | RenderedFrame | str:
         if isinstance(request, ImagePair):
             return self._explainer.maps(request)
         if isinstance(request, PreviewPart):
             return self._part_of_preview(request)
         outcome = self._decoded(request)
-        if not isinstance(outcome, Prepared):
+        if isinstance(request, FrameEntry) or not isinstance(outcome, Prepared):
             return outcome
         modality = outcome.record.series.get("Modality", request.modality)
         encoding = self._encoder.encode(outcome.images, [modality] * len(outcome.images))
@@ -124,7 +125,7 @@ class EncodingService:
         encoding = self._encoder.encode(image[np.newaxis], [request.modality])
         return EncodedExample(None, encoding.codes, encoding.outputs)
 
-    def _decoded(self, request: ExampleEntry) -> ExampleOutcome:
+    def _decoded(self, request: ExampleEntry | FrameEntry) -> ExampleOutcome:
         """Decode a file in a worker; the pool ends what takes too long, and tries it once more."""
         done: SimpleQueue[ExampleOutcome] = SimpleQueue()
         self._waiting[id(request)] = done  # the pool hands back this very object

@@ -14,6 +14,7 @@ from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.roles.threads import vital_thread
 from node.settings import Settings
+from storage.objects.report_table import ReportTable
 from storage.search.chance import keep_computed
 from storage.segments.builder import keep_built
 
@@ -29,7 +30,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         objects.repair()
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
-    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, objects, indexer.writing)
+    orders, reports = OrderBook(settings.corrections_path), ReportTable(settings.reports_path)
+    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()

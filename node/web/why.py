@@ -1,6 +1,5 @@
 """Why two images were found alike: a map over each, from the process that holds the model."""
 
-import io
 from typing import Annotated, Final
 
 import numpy as np
@@ -13,7 +12,7 @@ from node.errors import Refusal, Status
 from node.examples.request import ExampleClient, ImagePair, MapKind, PairMaps, ServiceDownError
 from node.web.caller_gate import caller_of
 from node.web.media_types import choose
-from node.web.pictures import check_picture
+from node.web.pictures import check_picture, png_response
 from node.web.resources import WebResources
 from storage.database.snapshot import Snapshot
 
@@ -61,9 +60,7 @@ class WhyService:
         maps = self._maps(ImagePair(*images))
         if media_type == "image/png":
             overlays = [overlay(image, values) for image, values in zip(images, (maps.query, maps.match), strict=True)]
-            png = io.BytesIO()
-            Image.fromarray(np.hstack(overlays)).save(png, "PNG", compress_level=1)
-            return Response(png.getvalue(), media_type=media_type)
+            return png_response(np.hstack(overlays), {})
         return JSONResponse(
             {
                 "kind": maps.kind,
