@@ -125,11 +125,12 @@ class ImagePair:
 class MapKind(StrEnum):
     """Kinds of maps over two images.
 
-    SHARED_ATTENTION marks the labels that both images probably have; OCCLUSION marks the parts without which their
-    codes would agree less.
+    SHARED_ATTENTION marks the labels that both images probably have; ABLATION marks the parts without whose features
+    their codes would agree less; OCCLUSION those whose pixels, hidden, would make them agree less.
     """
 
     SHARED_ATTENTION = "SHARED_ATTENTION"
+    ABLATION = "ABLATION"
     OCCLUSION = "OCCLUSION"
 
 
@@ -140,7 +141,7 @@ class PairMaps:
     Attributes
     ----------
     query, match : (rows, columns) float32
-        A map over each image (`hashing.model.explain.PairExplanation.reason`).
+        A map over each image (`hashing.model.explain.Explainer`).
     """
 
     kind: MapKind

@@ -71,6 +71,7 @@ class EncodingService:
     def warm_up(self) -> None:
         """Encode nothing once, and start the worker of questions if any can come: no example waits for either."""
         self._encoder.encode(np.zeros((1, INPUT_SIZE, INPUT_SIZE), np.uint8), [""])
+        self._explainer.warm_up()
         if self._settings.answers_questions:
             self._started_pool(is_prompt=False)
 
@@ -111,8 +112,9 @@ class EncodingService:
         if isinstance(request, PreviewPart):
             return self._part_of_preview(request)
         outcome = self._decoded(request)
-        if isinstance(request, FrameEntry) or not isinstance(outcome, Prepared):
+        if not isinstance(outcome, Prepared):
             return outcome
+        assert isinstance(request, ExampleEntry), "a frame to show is not prepared"
         modality = outcome.record.series.get("Modality", request.modality)
         encoding = self._encoder.encode(outcome.images, [modality] * len(outcome.images))
         return EncodedExample(outcome, encoding.codes, encoding.outputs)

@@ -54,8 +54,14 @@ class Decoding:
         self._released: set[Entry] = set()
         self._progress_s = time.monotonic()
         most = settings.max_report_bytes if settings.keep_reports else 0
-        options = {"max_frames": settings.max_frames, "limits": pixel_limits, "max_report_bytes": most}
-        work = partial(prepare_file, prepare, size=size, **options)
+        work = partial(
+            prepare_file,
+            prepare,
+            size=size,
+            max_frames=settings.max_frames,
+            limits=pixel_limits,
+            max_report_bytes=most,
+        )
         self._workers = WorkerPool(
             work, limits, settings.decode_workers, self._deliver, patience_s=settings.decode_timeout_s
         )

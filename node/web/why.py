@@ -21,6 +21,7 @@ OVERLAY: Final = np.array((214, 70, 214), np.float32)
 MAX_SHARE: Final = 0.6
 """Share of the overlay's colour where a map is highest."""
 MEANINGS: Final = {
+    MapKind.ABLATION: "Marked is what the likeness rests on: without it, the codes of both images agree less.",
     MapKind.OCCLUSION: "Marked is what the likeness rests on: where it is hidden, the codes of both images agree less.",
     MapKind.SHARED_ATTENTION: "Marked is where the model sees the findings that both images probably have.",
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ComprehensiveSRStorage, CTImageStorage, EncapsulatedPDFStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, ComprehensiveSRStorage, CTImageStorage, EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from node.errors import NO_PIXELS
 from node.ingest.outcome import Unusable
@@ -47,9 +47,9 @@ def length(number: str, unit: str) -> list[Dataset]:
 def document(sop_class: str, **values: Any) -> FileDataset:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = sop_class, "2.25.1.1.9"
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID("2.25.1.1.9")
     dataset = FileDataset(io.BytesIO(), Dataset(), preamble=bytes(128), file_meta=meta)
-    usual = {
+    usual: dict[str, Any] = {
         "SOPClassUID": sop_class, "SOPInstanceUID": "2.25.1.1.9", "SeriesInstanceUID": "2.25.1.1",
         "StudyInstanceUID": "2.25.1", "PatientID": "P1", "ContentDate": "20210304",
         "SpecificCharacterSet": "ISO_IR 192",
