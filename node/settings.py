@@ -179,6 +179,11 @@ class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullS
         return self.home / "objects"
 
     @property
+    def reports_path(self) -> Path:
+        """File of the reports that are kept."""
+        return self.home / "reports" / "reports.sqlite"
+
+    @property
     def commitments_path(self) -> Path:
         """Folder of requests for storage commitment that are not reported yet."""
         return self.home / "commitments"

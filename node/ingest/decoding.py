@@ -53,7 +53,15 @@ class Decoding:
         self._finished: SimpleQueue[tuple[Entry, Outcome]] = SimpleQueue()
         self._released: set[Entry] = set()
         self._progress_s = time.monotonic()
-        work = partial(prepare_file, prepare, size=size, max_frames=settings.max_frames, limits=pixel_limits)
+        most = settings.max_report_bytes if settings.keep_reports else 0
+        work = partial(
+            prepare_file,
+            prepare,
+            size=size,
+            max_frames=settings.max_frames,
+            limits=pixel_limits,
+            max_report_bytes=most,
+        )
         self._workers = WorkerPool(
             work, limits, settings.decode_workers, self._deliver, patience_s=settings.decode_timeout_s
         )
