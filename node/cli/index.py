@@ -68,6 +68,7 @@ def compact(home: Home = None, inline: Inline = None) -> None:
 
 
 def _database(home: Path | None) -> "Database":
-    from storage.database.database import Database
 
-    return Database.open(load_settings(home=home).database_path, readonly=False)
+    from node.home import open_database
+
+    return open_database(load_settings(home=home), readonly=False)

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
+from node.home import open_database
 from node.locks import InUseError
 from node.processes import Role, node_lock, role_lock, running_node
 from node.settings import Settings
 from storage.corrections.reencoding import Encoded, reencode
-from storage.database.database import Database
 
 FOLDER = "reencoding"
 """Folder beside the files of the database where encodings wait until all are made."""
@@ -41,7 +41,7 @@ def reencode_home(settings: Settings, report: Callable[[int, int], object]) -> i
     with (
         node_lock(settings),
         role_lock(settings, Role.INDEX),
-        Database.open(settings.database_path, readonly=False) as database,
+        open_database(settings, readonly=False) as database,
     ):
         model_path = settings.model_path or DEFAULT_MODEL
         encoder = Encoder.load(model_path, database.header.code_length, settings.device, settings.encoder_backend)

@@ -19,6 +19,7 @@ from storage.record import patient_key
 from storage.segments.builder import sweep_files
 from storage.spool.queue import Spool
 from storage.spool.set_aside import SetAside
+from storage.vault import Vault
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Eraser:
 
     def erase(self, target: ErasureTarget) -> Forgotten:
         """Erase everything that a target names."""
-        files = _Files(target, frozenset(_studies(self._database, target)))
+        files = _Files(target, frozenset(_studies(self._database, target)), self._spool.vault)
         waiting = self._spool.erase(files.is_meant)
         with self._writing:  # what the indexer had in hand is stored by now, or is dropped
             with self._database.snapshot() as snapshot:
@@ -94,15 +95,16 @@ class Eraser:
 class _Files:
     """Tells whose the files of the spool are, as far as they can be read."""
 
-    def __init__(self, target: ErasureTarget, studies: frozenset[str]) -> None:
-        self.target, self.studies = target, studies
+    def __init__(self, target: ErasureTarget, studies: frozenset[str], vault: Vault) -> None:
+        self.target, self.studies, self._vault = target, studies, vault
         self.found: set[str] = set()
         self.unreadable = 0
 
     def is_meant(self, path: Path) -> bool:
         """Whether a file is erased."""
         try:
-            dataset = dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
+            with self._vault.open(path) as file:
+                dataset = dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
             study, patient = text(dataset, "StudyInstanceUID"), _patient(dataset)
         except FileNotFoundError:  # indexed meanwhile
             return False

@@ -22,6 +22,7 @@ from node.errors import NO_PIXELS
 from node.ingest.outcome import MEMORY_LIMIT, READ_ERROR, Outcome, Prepared, Unusable
 from node.ingest.reading import Received, read_received
 from storage.record import LEVELS, Level, Record, patient_key
+from storage.vault import CLEAR, Vault
 
 UID_KEYWORDS: Final = tuple(UNIQUE[level] for level in LEVELS[1:])
 UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
@@ -38,7 +39,14 @@ IMAGELESS_CLASSES: Final = tuple(f"1.2.840.10008.5.1.4.1.1.{branch}." for branch
 objects, encapsulated documents; RT structure sets, plans and records."""
 
 
-def prepare(path: Path, received_ns: int, size: int, max_frames: int, limits: Limits = DEFAULT_LIMITS) -> Outcome:
+def prepare(
+    path: Path,
+    received_ns: int,
+    size: int,
+    max_frames: int,
+    limits: Limits = DEFAULT_LIMITS,
+    vault: Vault = CLEAR,
+) -> Outcome:
     """Read, check and preprocess one received file; it raises nothing but what ends a process.
 
     Parameters
@@ -49,10 +57,12 @@ def prepare(path: Path, received_ns: int, size: int, max_frames: int, limits: Li
         Side of the network's input, pixels.
     max_frames
         Frames to sample at most.
+    vault
+        Opens the file if it is sealed.
     """
     uids: dict[str, str] = {}
     try:
-        received = read_received(path, limits.inflated_bytes)
+        received = read_received(path, limits.inflated_bytes, vault)
         uids = known_uids(received.dataset)
         _check_uids(received.dataset)
         if not received.has_pixels:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.durable import create_private, folder_names, make_private_folder, write_durably
+from storage.vault import CLEAR, Vault
 
 BUSY_S: Final = 30.0
 TABLE: Final = "outbox.sqlite"
@@ -78,8 +79,8 @@ class Outbox:
     the process that sends. What the table knows as sent to a destination is not taken in again.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._objects = path, path / "objects"
+    def __init__(self, path: Path, vault: Vault = CLEAR) -> None:
+        self._path, self._objects, self.vault = path, path / "objects", vault
         for folder in (path, self._objects):
             make_private_folder(folder)
 
@@ -182,7 +183,7 @@ class Outbox:
         for number, form in enumerate(one.forms):
             name, temporary = f"{question}-{one.sop_instance_uid}-{number}.dcm", self._path / "new"
             temporary.unlink(missing_ok=True)  # left by a kill
-            write_durably([form], temporary, self._objects / name)
+            write_durably([form], temporary, self._objects / name, self.vault)
             yield name
 
     def _end(self, parcel: Parcel, state: str) -> None:
