@@ -84,6 +84,13 @@ def open_outbox(settings: Settings) -> Outbox:
     return Outbox(settings.ask_path / "outbox", vault_of(settings))
 
 
+def open_mail(settings: Settings) -> tuple[QuestionSpool, Outbox] | None:
+    """Return the questions that were sent and the answers on their way; None if nobody may ask or ever did."""
+    if not settings.answers_questions and not settings.ask_path.is_dir():
+        return None
+    return open_questions(settings), open_outbox(settings)
+
+
 def open_for_writing(settings: Settings) -> Database:
     """Return the database opened for writing; it is created if there is none.
 

@@ -19,6 +19,8 @@ from storage.database.database import Database
 from storage.database.rejections import Title
 from storage.errors import StorageError
 from storage.objects.object_store import ObjectStore
+from storage.spool.outbox import Outbox
+from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Spool
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Corrector:
     ----------
     writing
         Lock of the thread that stores instances, if there is one.
+    mail
+        As in `Eraser`.
     """
 
     def __init__(
@@ -47,10 +51,11 @@ class Corrector:
         spool: Spool,
         objects: ObjectStore,
         writing: AbstractContextManager[object] | None = None,
+        mail: tuple[QuestionSpool, Outbox] | None = None,
     ) -> None:
         self._database, self._orders, self._spool, self._objects = database, orders, spool, objects
         self._writing = writing or Lock()
-        self._eraser = Eraser(database, spool, objects, self._writing)
+        self._eraser = Eraser(database, spool, objects, self._writing, mail)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             OrderKind.REJECT: self._reject,
             OrderKind.RESTORE: self._restore,

@@ -1,6 +1,7 @@
 """`lookalike forget`: what is received of a patient or a study is erased, wherever in the home folder it lies."""
 
 import logging
+import re
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from storage.errors import SegmentsBusy
 from storage.objects.object_store import ObjectStore
 from storage.record import patient_key
 from storage.segments.builder import sweep_files
+from storage.spool.outbox import Outbox
+from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Spool
 from storage.spool.set_aside import SetAside
 from storage.vault import Vault
@@ -43,6 +46,8 @@ class Forgotten:
         Objects, waiting or set aside, of which nobody can tell whose they are; they stay.
     objects
         Original objects that were kept.
+    questions, answers
+        Questions that were sent, with their objects, and objects of answers that waited to be sent.
     """
 
     studies: int
@@ -54,15 +59,31 @@ class Forgotten:
     set_aside: int
     unreadable: int
     objects: int
+    questions: int = 0
+    answers: int = 0
 
 
 class Eraser:
-    """Erases patients and studies; each step may be repeated after a kill."""
+    """Erases patients and studies; each step may be repeated after a kill.
+
+    Parameters
+    ----------
+    writing
+        Lock of the thread that stores instances.
+    mail
+        Questions that were sent, and answers on their way; None if there are none.
+    """
 
     def __init__(
-        self, database: Database, spool: Spool, objects: ObjectStore, writing: AbstractContextManager[object]
+        self,
+        database: Database,
+        spool: Spool,
+        objects: ObjectStore,
+        writing: AbstractContextManager[object],
+        mail: tuple[QuestionSpool, Outbox] | None = None,
     ) -> None:
         self._database, self._spool, self._objects, self._writing = database, spool, objects, writing
+        self._mail = mail
 
     def erase(self, target: ErasureTarget) -> Forgotten:
         """Erase everything that a target names."""
@@ -74,12 +95,16 @@ class Eraser:
             objects = self._objects.erase(named)  # first: after a kill the database still says which these are
             erased = erase(self._database, target)
         files.studies |= erased.study_instance_uids
+        questions = answers = 0
+        if self._mail is not None:  # questions first: none is answered after its answer was looked for
+            questions = self._mail[0].erase_meant(files.is_meant)
+            answers = self._mail[1].erase_meant(files.is_answer_meant)
         set_aside = self._spool.erase_set_aside(files.is_note_meant)
         self._sweep_segments()
         counts = (erased.series, erased.instances, erased.codes, erased.rejections)
         logger.info("forgot %d instances of %d studies", erased.instances, len(files.found))
         found = len(files.found | erased.study_instance_uids)
-        return Forgotten(found, *counts, waiting, set_aside, files.unreadable, objects)
+        return Forgotten(found, *counts, waiting, set_aside, files.unreadable, objects, questions, answers)
 
     def _sweep_segments(self) -> None:
         """Remove the files of segments that the database gave up, which hold copies of codes."""
@@ -112,6 +137,17 @@ class _Files:
             self.unreadable += 1
             return False
         return self._is_meant(study, patient)
+
+    def is_answer_meant(self, path: Path) -> bool:
+        """Whether an object of an answer is erased: it belongs to what is erased, or names or shows something of it."""
+        if self.is_meant(path):
+            return True
+        try:
+            with self._vault.open(path) as file:
+                octets = file.read()
+        except FileNotFoundError:  # sent meanwhile
+            return False
+        return any(re.search(rb"(?<![0-9.])%b(?![0-9.])" % re.escape(uid.encode()), octets) for uid in self.studies)
 
     def is_note_meant(self, note: SetAside) -> bool:
         """Whether a note is erased: its UIDs tell, or else its file."""

@@ -9,7 +9,7 @@ from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
-from node.home import open_for_writing, open_objects, open_spool
+from node.home import open_for_writing, open_mail, open_objects, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.roles.threads import vital_thread
@@ -29,7 +29,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         objects.repair()
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
-    corrector = Corrector(database, OrderBook(settings.corrections_path), spool, objects, indexer.writing)
+    orders, mail = OrderBook(settings.corrections_path), open_mail(settings)
+    corrector = Corrector(database, orders, spool, objects, indexer.writing, mail)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -180,9 +180,23 @@ class QuestionSpool:
 
     def finish(self, question: StoredQuestion) -> None:
         """Take an answered question out of the queue; it stays on disk until it is erased."""
-        question.folder.rename(self.answered_path / question.name)
+        try:
+            question.folder.rename(self.answered_path / question.name)
+        except FileNotFoundError:  # erased meanwhile
+            return
         for folder in (self.waiting_path, self.answered_path):
             sync_folder(folder)
+
+    def erase_meant(self, is_meant: Callable[[Path], bool]) -> int:
+        """Erase questions of which an object is meant, answered or not, with all their objects; return how many."""
+        count = 0
+        for parent in (self.waiting_path, self.answered_path):
+            for name in folder_names(parent):
+                if any(is_meant(path) for path in StoredQuestion(parent / name).objects):
+                    shutil.rmtree(parent / name, ignore_errors=True)
+                    count += 1
+            sync_folder(parent)  # none comes back after a loss of power
+        return count
 
     def erase(self, before_ns: int) -> int:
         """Erase the answered questions that were received before a time; return how many."""

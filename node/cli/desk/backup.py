@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-import lmdb
 import typer
 
 from node.access.data_key import FILE as DATA_KEY
@@ -20,6 +19,7 @@ from node.home import make_private, open_database
 from node.processes import Role, node_lock, role_lock
 from node.settings import FILE_NAME, Settings
 from node.version import __version__
+from storage.corrections.copying import copy_database
 from storage.database.database import Database
 from storage.durable import make_private_folder, sync_folder, write_durably
 from storage.record import Level
@@ -81,9 +81,7 @@ def make_backup(settings: Settings, folder: Path) -> Manifest:
     try:
         copy = folder / "database"
         make_private_folder(copy)
-        with lmdb.open(str(settings.database_path), readonly=True, max_dbs=0) as environment:
-            environment.copy(str(copy), compact=True)  # without freed pages: what was forgotten is not in it
-        (copy / DATA).chmod(0o600)
+        copy_database(settings.database_path, copy, settings.map_size_bytes)
         manifest = _verified(copy, vault_of(settings))
         for name in (FILE_NAME, DATA_KEY):
             if (settings.home / name).exists():

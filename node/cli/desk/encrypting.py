@@ -15,7 +15,7 @@ from node.errors import NodeError
 from node.home import make_private, require_database
 from node.processes import Role, node_lock, role_lock
 from node.settings import Settings
-from storage.corrections.sealing import seal_database
+from storage.corrections.copying import seal_database
 from storage.database.database import Database
 from storage.durable import remove_stale, sync_folder, write_durably
 from storage.objects.object_store import ObjectStore

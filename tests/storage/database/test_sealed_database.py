@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from storage.corrections.copying import rewrite_database, seal_database
 from storage.corrections.erasing import ErasureTarget, erase
-from storage.corrections.sealing import seal_database
 from storage.database.database import Database
 from storage.database.lookup import Span
 from storage.errors import StorageError
 from storage.record import Level, patient_key
 from storage.vault import CLEAR, SealError, Vault
 from tests.formats import golden
-from tests.support.storage.databases import MAP_SIZE
+from tests.support.storage.databases import MAP_SIZE, stored
 from tests.support.storage.invented import item
 
 VAULT = Vault(bytes(range(32)))
@@ -80,9 +80,23 @@ def test_a_database_that_lay_in_clear_is_sealed_whole(tmp_path: Path) -> None:
         database.append([item(100, golden.CODE_LENGTH)])
         assert database.verify() == []
     assert "Müller".encode() not in (tmp_path / "data.mdb").read_bytes()
-    assert not (tmp_path / "sealing").exists()
+    assert not (tmp_path / "copy").exists()
     with pytest.raises(StorageError):
         seal_database(tmp_path, VAULT, MAP_SIZE)
+
+
+def test_a_rewritten_database_holds_no_trace_of_what_was_erased(tmp_path: Path) -> None:
+    planted(tmp_path, CLEAR)
+    with Database.open(tmp_path, readonly=False) as database:
+        erase(database, ErasureTarget(patient_id=SECRETS[2]))
+        expected = stored(database)
+
+    rewrite_database(tmp_path, MAP_SIZE)
+
+    assert found_in(tmp_path) == set()
+    with Database.open(tmp_path) as database:
+        assert database.verify() == []
+        assert stored(database) == expected
 
 
 def test_a_part_of_a_name_and_an_id_are_found_in_it_and_gone_once_erased(tmp_path: Path) -> None:
