@@ -5,23 +5,24 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hashing.codes import CodeLengthError
 from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
 from hashing.ranking_scores import Ranking
 from node.access.data_key import vault_of
 from node.errors import SettingsError
-from node.query.retriever import Retriever
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.errors import NoDatabase
 from storage.objects.object_store import ObjectStore
 from storage.progress.coverage import CoverageWatch
-from storage.search.local import LocalIndex
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Retention, Spool
+
+if TYPE_CHECKING:
+    from node.query.retriever import Retriever
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
@@ -40,7 +41,7 @@ class Reading:
     """The database, opened for reading only, and the retriever that searches it."""
 
     database: Database
-    retriever: Retriever
+    retriever: "Retriever"
 
 
 def model_of(settings: Settings) -> Model:
@@ -121,6 +122,9 @@ def open_database(settings: Settings, *, readonly: bool = True) -> Database:
 
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
+    from node.query.retriever import Retriever  # with Numba, which most processes of the command line do without
+    from storage.search.local import LocalIndex
+
     database = open_database(settings)
     model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
     coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)

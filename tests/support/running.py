@@ -39,7 +39,9 @@ def program(name: str) -> str:
         (found for folder in folders if (found := shutil.which(name, path=folder)) and not _is_python(found)), None
     )
     if path is None:
-        message = f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc chromium"
+        message = (
+            f"{name} is not installed: apt-get install dcmtk dicom3tools orthanc orthanc-dicomweb chromium nginx-light"
+        )
         if os.environ.get(PEERS_REQUIRED):
             pytest.fail(message)
         pytest.skip(message)

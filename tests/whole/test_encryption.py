@@ -4,9 +4,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import UID
 
 from node.cli.send import files
 from storage.sealed_file import MARK
@@ -25,7 +27,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Iterator[R
     key.write_text(os.urandom(32).hex())
     with running_node(folder / "home", retain="all", encryption_key=f"file:{key}") as node:
         damaged = dcmread(next(files(phantoms)))
-        damaged.SOPInstanceUID = damaged.file_meta.MediaStorageSOPInstanceUID = "2.25.666"
+        damaged.SOPInstanceUID = damaged.file_meta.MediaStorageSOPInstanceUID = UID("2.25.666")
         damaged.PixelData = damaged.PixelData[:100]
         damaged.save_as(folder / "damaged.dcm")
         sent = [*files(phantoms), folder / "damaged.dcm"]
@@ -98,9 +100,10 @@ def test_a_kept_object_comes_back_as_it_was_sent(node: RunningNode, phantoms: Pa
 
 @pytest.mark.peers
 def test_what_was_set_aside_is_exported_in_clear(node: RunningNode, tmp_path: Path) -> None:
-    command = [*node.program, "aside", "export", "--reason", "undecodable", "--to", tmp_path / "out"]
+    environment: dict[str, Any] = dict(node.environment)
+    command: list[str | Path] = [*node.program, "aside", "export", "--reason", "undecodable", "--to", tmp_path / "out"]
 
-    run_peer(*command, "--home", node.settings.home, **node.environment)
+    run_peer(*command, "--home", node.settings.home, **environment)
 
     assert [str(dcmread(path).SOPInstanceUID) for path in (tmp_path / "out").iterdir()] == ["2.25.666"]
 
@@ -110,7 +113,7 @@ def test_another_machine_cannot_open_a_copy_of_the_folder(node: RunningNode, tmp
     shutil.copytree(node.settings.home, tmp_path / "stolen", ignore=shutil.ignore_patterns("run"))
 
     for key in ("", "env:GUESSED"):
-        environment = node.environment | {"LOOKALIKE_ENCRYPTION_KEY": key, "GUESSED": "00" * 32}
+        environment: dict[str, Any] = node.environment | {"LOOKALIKE_ENCRYPTION_KEY": key, "GUESSED": "00" * 32}
         shown = run_peer(*node.program, "list", "--home", tmp_path / "stolen", check=False, **environment)
         assert shown.returncode != 0
         assert "encryption_key" in shown.stderr

@@ -1,10 +1,10 @@
 """`lookalike aside`: what could not be indexed, and what becomes of it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from pydicom import dcmread
@@ -13,8 +13,6 @@ from rich.table import Table
 from node.access.data_key import vault_of
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings
-from node.corrections.order_book import OrderKind
-from node.corrections.submission import submit
 from node.errors import NodeError, printable
 from node.home import open_spool, require_database
 from node.settings import Settings
@@ -102,7 +100,7 @@ def retry(names: Names = None, reason: Reason = "", home: Home = None) -> None:
     for note in notes:
         assert note.path is not None
         spool.put(_pieces(note.path, spool.vault), note.uids.get("SOPInstanceUID", ""))  # durable before its note goes
-        submit(settings, OrderKind.PURGE, names=[note.name])
+        _purge(settings, [note.name])
     console.print(f"{len(notes):,} wait to be indexed again", highlight=False)
 
 
@@ -142,7 +140,7 @@ def purge(
     notes = [note for note in _chosen(settings, names, reason) if note.received_ns <= before_ns]
     if not yes:
         typer.confirm(f"Delete {len(notes):,} objects that were set aside, for good?", abort=True, err=True)
-    answer = submit(settings, OrderKind.PURGE, names=[note.name for note in notes])
+    answer = _purge(settings, [note.name for note in notes])
     console.print(f"{answer['purged']:,} deleted", highlight=False)
 
 
@@ -163,6 +161,14 @@ def _chosen(settings: Settings, names: Sequence[str] | None, reason: str) -> Ite
     for note in notes:
         if (not names or note.name in names) and (not reason or note.reason == reason):
             yield note
+
+
+def _purge(settings: Settings, names: list[str]) -> Mapping[str, Any]:
+    """Have notes and objects deleted by the process that writes, or here where no node runs."""
+    from node.corrections.order_book import OrderKind
+    from node.corrections.submission import submit  # with the libraries that decode pixels
+
+    return submit(settings, OrderKind.PURGE, names=names)
 
 
 def _entry(note: SetAside, vault: Vault) -> AsideEntry:

@@ -1,6 +1,7 @@
 """Fetching by WADO-RS (PS3.18 10.4), with the library dicomweb-client."""
 
 from collections.abc import Iterator, Sequence
+from ssl import get_default_verify_paths
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
@@ -62,10 +63,12 @@ class WadoTransport:
         from requests import Session
 
         session = Session()
+        session.trust_env = False  # else the environment's authorities, or a user in .netrc, go before the job's
+        of_system = get_default_verify_paths()
+        authorities = self._job.authority or of_system.cafile or of_system.capath
+        session.verify = str(authorities) if authorities else True
         if self._job.certificate:
             session.cert = str(self._job.certificate)
-        if self._job.authority:
-            session.verify = str(self._job.authority)
         headers = {}
         if self._job.token_file:
             headers["Authorization"] = f"Bearer {self._job.token_file.read_text().strip()}"

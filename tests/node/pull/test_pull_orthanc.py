@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext, create_default_context
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
+from node.access.certificates import Authority
 from storage.progress.entry import StudyState
+from tests.support.peers.nginx import guarded
 from tests.support.peers.orthanc import Orthanc, running_orthanc
 from tests.support.peers.pulling import Site, fill, site, study_of
 from tests.support.running import free_port
@@ -59,3 +64,33 @@ def test_every_study_of_orthanc_comes_in_once_those_without_a_date_and_in_the_fu
     assert ours.states(job) == {StudyState.DONE: STUDIES, StudyState.PARKED: 0, StudyState.WAITING: 0}
     assert ours.received == sorted(archive.uids)
     assert ours.progress.counts(job).received == len(archive.uids)
+
+
+def test_an_archive_that_asks_for_a_certificate_and_a_token_is_shown_both_over_https(
+    archive: Archive, tmp_path: Path
+) -> None:
+    authority, token = Authority.open(tmp_path / "certificates", days=2), "a-secret"
+    of_proxy, of_node = (authority.issue(name, ["127.0.0.1"], days=2) for name in ("proxy", "node"))
+    roots, both = of_node.with_name("authority.pem"), tmp_path / "node.pem"
+    both.write_bytes(of_node.read_bytes() + of_node.with_suffix(".key").read_bytes())
+    (tmp_path / "token").write_text(f"{token}\n")
+    shown: dict[str, Any] = {"certificate": both, "authority": roots, "token_file": tmp_path / "token"}
+
+    with guarded(tmp_path, archive.orthanc.url, of_proxy, roots, token) as url:
+        stranger = create_default_context(cafile=str(roots))
+        known = create_default_context(cafile=str(roots))
+        known.load_cert_chain(both)
+        assert [status(url, context) for context in (stranger, known)] == [400, 401]
+        with site(tmp_path / "home", archive.orthanc.port, f"{url}/dicom-web") as opened:
+            job = opened.begin(transport="WADO-RS", **shown)
+            opened.run(job)
+            assert opened.received == sorted(archive.uids)
+
+
+def status(url: str, context: SSLContext) -> int:
+    """HTTP status without a token."""
+    try:
+        with urlopen(f"{url}/dicom-web/studies", context=context, timeout=10) as response:
+            return int(response.status)
+    except HTTPError as error:
+        return error.code

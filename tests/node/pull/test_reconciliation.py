@@ -1,6 +1,7 @@
 """After a merge, a move and deletions in the archive, one comparison makes the index true, and doubts hide nothing."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from storage.record import Level, patient_key
 from tests.support.dicom.archive import instance, uid
 from tests.support.hashing.images import image
 from tests.support.peers.odd_archive import OddArchive, running_archive
-from tests.support.peers.pulling import PIXELS, Site, site
-from tests.support.running import wait_until
+from tests.support.peers.orthanc import running_orthanc
+from tests.support.peers.pulling import PIXELS, Site, fill, site
+from tests.support.running import free_port, wait_until
 
 STUDIES = ("1", "2", "3", "4", "5")
 DATE = "20200101"
+KEPT_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 def picture_at(place: str, **attributes: str) -> Dataset:
@@ -33,11 +36,10 @@ def places() -> Iterator[str]:
     return (f"{study}.{series}.{number}" for study in STUDIES for series in (1, 2) for number in (1, 2))
 
 
-@pytest.fixture
-def ours(tmp_path: Path) -> Iterator[tuple[Site, OddArchive, Job]]:
-    """A job that is complete: everything was indexed already."""
-    archive = OddArchive([picture_at(place) for place in places()])
-    with running_archive(archive), site(tmp_path / "home", archive.port) as opened:
+@contextmanager
+def complete(home: Path, port: int) -> Iterator[tuple[Site, Job]]:
+    """A job that is complete, since all that the archive at a port has was indexed already."""
+    with site(home, port) as opened:
         items = []
         for place in places():
             study = place.split(".")[0]
@@ -46,6 +48,14 @@ def ours(tmp_path: Path) -> Iterator[tuple[Site, OddArchive, Job]]:
         opened.database.append(items)
         job = opened.begin(undated=False, follow=False, reconcile=False)
         opened.run(job)
+        yield opened, job
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[tuple[Site, OddArchive, Job]]:
+    """A complete job, and the archive that it compares with."""
+    archive = OddArchive([picture_at(place) for place in places()])
+    with running_archive(archive), complete(tmp_path / "home", archive.port) as (opened, job):
         assert archive.sent == []
         yield opened, archive, job
 
@@ -92,6 +102,32 @@ def test_one_comparison_follows_a_merge_a_move_and_deletions_without_touching_co
         study = snapshot.entity(Level.STUDY, uid("1"))
     assert study is not None
     assert study.attributes["PatientName"] == "Roe^9"
+
+
+@pytest.mark.peers
+def test_a_merge_a_move_and_deletions_in_orthanc_are_followed_by_one_comparison(tmp_path: Path) -> None:
+    with running_orthanc(tmp_path / "db", {"node": ("LOOKALIKE", free_port())}) as orthanc:
+        fill(orthanc, [picture_at(place) for place in places()])
+        with complete(tmp_path / "home", orthanc.port) as (opened, job):
+            before = codes(opened)
+            orthanc.modify("P1", {"PatientID": "P5", "PatientName": "Doe^5"}, KEPT_UIDS)
+            orthanc.modify(uid("3"), {"StudyInstanceUID": uid("33")}, KEPT_UIDS[1:])
+            orthanc.delete(uid("2"))
+            orthanc.delete(uid("4.2.2"))
+
+            notes = compare(opened, job)
+
+            patients, studies = {"1": "P5"}, {"3": "33"}
+            assert filed(opened) == {
+                uid(place): (
+                    patient_key(patients.get(place[0], f"P{place[0]}"), "", ""),
+                    uid(studies.get(place[0], place[0])),
+                )
+                for place in places()
+                if place[0] != "2" and place != "4.2.2"
+            }
+            assert codes(opened) == {image_uid: before[image_uid] for image_uid in filed(opened)}
+            assert "1 corrected, 4 images moved, 5 images hidden" in notes["reconciled"]
 
 
 def test_what_comes_back_in_the_archive_comes_back_into_the_answers_and_a_second_comparison_changes_nothing(

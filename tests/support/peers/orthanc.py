@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,20 @@ class Orthanc:
         """GET, or POST of a body."""
         with urllib.request.urlopen(f"{self.url}{path}", data=body, timeout=60) as response:
             return json.loads(response.read())
+
+    def modify(self, identifier: str, replace: Mapping[str, str], keep: Sequence[str]) -> None:
+        """Replace attributes of the patient or study that an identifier names, as its user does to correct them."""
+        wanted = {"Replace": replace, "Keep": keep, "Force": True, "KeepSource": False, "Synchronous": True}
+        self.call(f"{self._path(identifier)}/modify", json.dumps(wanted).encode())
+
+    def delete(self, identifier: str) -> None:
+        """Delete the patient, study, series or image that an identifier names."""
+        request = urllib.request.Request(f"{self.url}{self._path(identifier)}", method="DELETE")
+        urllib.request.urlopen(request, timeout=60).close()
+
+    def _path(self, identifier: str) -> str:
+        (found,) = self.call("/tools/lookup", identifier.encode())
+        return str(found["Path"])
 
     def answers(self) -> bool:
         """Whether it is up."""
