@@ -10,7 +10,7 @@ from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
-from node.home import open_for_writing, open_objects, open_spool
+from node.home import open_for_writing, open_mail, open_objects, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.remote_index import open_milvus
@@ -34,7 +34,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
     orders, reports = OrderBook(settings.corrections_path), ReportTable(settings.reports_path)
-    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports)
+    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, open_mail(settings))
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()
