@@ -16,6 +16,7 @@ from node.errors import NO_PIXELS, Refusal, Status
 from node.query.answers import exclude, find_in_turn, ranked_in_turn
 from node.query.catalog import Check, descendants, go_on
 from node.query.question import MAX_EXAMPLES, Question
+from node.remote_index import refusing_unavailable
 from storage.database import columns
 from storage.database.database import Snapshot
 from storage.progress.coverage import CoverageWatch
@@ -175,7 +176,8 @@ class Retriever:
         Raises
         ------
         Refusal
-            A900: the outputs do not suffice for the ranking of the question.
+            A900: the outputs do not suffice for the ranking of the question. A700: an index on another machine does not
+            answer, or would have to send too many rows.
         """
         ranking = self._ranking(question, outputs)
         with self.view(snapshot) as view:
@@ -190,7 +192,8 @@ class Retriever:
             k = question.maximum_matches
             size = k if ranking == Ranking.HAMMING else shortlist_length(k)
             family = modality if self.family_first else None
-            groups, candidates, duplicates = find_in_turn(snapshot, search, question, level, size, where, family)
+            with refusing_unavailable():
+                groups, candidates, duplicates = find_in_turn(snapshot, search, question, level, size, where, family)
         ranked = ranked_in_turn(snapshot, groups, outputs, ranking, k)
         matches = tuple(
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))

@@ -7,12 +7,11 @@ from numpy.typing import NDArray
 
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
-from node.home import require_database
+from node.home import open_database, require_database
 from node.locks import InUseError
 from node.processes import Role, node_lock, role_lock, running_node
 from node.settings import Settings
 from storage.corrections.reencoding import Encoded, Report, prepare, reencode
-from storage.database.database import Database
 
 FOLDER = "reencoding"
 """Folder beside the files of the database where encodings wait until all are made."""
@@ -42,7 +41,7 @@ def reencode_home(settings: Settings, report: Report) -> int:
     with (
         node_lock(settings),
         role_lock(settings, Role.INDEX),
-        Database.open(settings.database_path, readonly=False) as database,
+        open_database(settings, readonly=False) as database,
     ):
         model, encode = _encoding(settings, database.header.code_length)
         return reencode(database, model, encode, settings.database_path / FOLDER, report)
@@ -55,7 +54,7 @@ def prepare_home(settings: Settings, report: Report) -> int:
     Returns the number of frames that are ready.
     """
     require_database(settings)
-    with Database.open(settings.database_path) as database:
+    with open_database(settings) as database:
         model, encode = _encoding(settings, database.header.code_length)
         return prepare(database, model, encode, settings.database_path / FOLDER, report)
 
