@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from node.options.access import AE_TITLE, AccessSettings, is_loopback
 from node.options.ask import AskSettings
+from node.options.index import IndexSettings
 from node.options.ingest import IngestSettings
 from node.options.pull import DEFAULT_HOME, PullSettings
 from node.options.web import WebSettings
@@ -28,7 +29,7 @@ Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, 
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSettings):
+class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullSettings, WebSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -91,6 +92,8 @@ class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSet
 
     ranking: Literal["HAMMING", "ASYMMETRIC", "OUTPUTS", "CLASSES"] = "HAMMING"
     """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC, OUTPUTS or CLASSES."""
+    family_first: bool | None = None
+    """True: look-alikes of the example's family of modalities come first; None: if codes do not tell modalities."""
 
     model_path: Path | None = None
     """File of the hash model (.safetensors); None: the model that comes with the node."""

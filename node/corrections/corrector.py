@@ -20,6 +20,8 @@ from storage.database.rejections import Title
 from storage.errors import StorageError
 from storage.objects.object_store import ObjectStore
 from storage.objects.report_table import ReportTable
+from storage.spool.outbox import Outbox
+from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Spool
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ class Corrector:
         Lock of the thread that stores instances, if there is one.
     reports
         Reports that are kept, if there may be any.
+    mail
+        As in `Eraser`.
     """
 
     def __init__(
@@ -51,11 +55,12 @@ class Corrector:
         objects: ObjectStore,
         writing: AbstractContextManager[object] | None = None,
         reports: ReportTable | None = None,
+        mail: tuple[QuestionSpool, Outbox] | None = None,
     ) -> None:
         self._database, self._orders, self._spool, self._objects = database, orders, spool, objects
         self._writing = writing or Lock()
         self._reports = reports
-        self._eraser = Eraser(database, spool, objects, self._writing, reports)
+        self._eraser = Eraser(database, spool, objects, self._writing, reports, mail)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             OrderKind.REJECT: self._reject,
             OrderKind.RESTORE: self._restore,

@@ -15,15 +15,20 @@ from node.ingest.outcome import MEMORY_LIMIT, ExampleOutcome, Prepared, Referral
 from node.ingest.preparation import UID_KEYWORDS, attributes_of, known_uids, prepared, text
 from node.ingest.reading import read_received
 from storage.record import Level
+from storage.vault import CLEAR, Vault
 
 
-def prepare_example(entry: ExampleEntry | FrameEntry, size: int, max_frames: int, limits: Limits) -> ExampleOutcome:
+def prepare_example(
+    entry: ExampleEntry | FrameEntry, size: int, max_frames: int, limits: Limits, vault: Vault = CLEAR
+) -> ExampleOutcome:
     """Read a file of an example, a DICOM object or a picture; it raises nothing but what ends a process.
 
     Parameters
     ----------
     entry
         Its file is a DICOM object, or by its suffix a PNG or JPEG.
+    vault
+        Opens the file if it is sealed.
 
     Returns
     -------
@@ -39,10 +44,10 @@ def prepare_example(entry: ExampleEntry | FrameEntry, size: int, max_frames: int
     uids: dict[str, str] = {}
     try:
         if isinstance(entry, FrameEntry):
-            return rendered_frame(entry, limits)
+            return rendered_frame(entry, limits, vault)
         if entry.path.suffix in FORMATS:
-            return prepare_picture(entry.path, entry.region, size, limits)
-        received = read_received(entry.path, limits.inflated_bytes)
+            return prepare_picture(entry.path, entry.region, size, limits, vault)
+        received = read_received(entry.path, limits.inflated_bytes, vault)
         uids = known_uids(received.dataset)
         if len(uids) < len(UID_KEYWORDS):
             return Unusable("uid-missing", "an object of a question names its study, series and instance", uids)

@@ -19,6 +19,7 @@ import numpy as np
 from hashing.images.pixels import PixelError
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
+from node.access.data_key import vault_of
 from node.examples.example_reading import prepare_example
 from node.examples.explanation import PairExplainer
 from node.examples.region_coder import RegionCoder
@@ -150,7 +151,8 @@ class EncodingService:
             if is_prompt not in self._pools:
                 settings = self._settings
                 limits, patience_s = pixel_limits_of(settings), 0 if is_prompt else settings.decode_timeout_s
-                work = partial(prepare_example, size=INPUT_SIZE, max_frames=settings.max_frames, limits=limits)
+                vault, frames = vault_of(settings), settings.max_frames
+                work = partial(prepare_example, size=INPUT_SIZE, max_frames=frames, limits=limits, vault=vault)
                 self._pools[is_prompt] = WorkerPool(work, self._limits(is_prompt), 1, self._deliver, patience_s)
                 self._pools[is_prompt].start()
             return self._pools[is_prompt]

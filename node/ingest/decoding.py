@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from hashing.images.frames import Limits
+from node.access.data_key import vault_of
 from node.ingest.decode_worker import WorkerLimits, prepare_file
 from node.ingest.outcome import Outcome, Prepared
 from node.ingest.preparation import prepare
@@ -61,6 +62,7 @@ class Decoding:
             max_frames=settings.max_frames,
             limits=pixel_limits,
             max_report_bytes=most,
+            vault=vault_of(settings),
         )
         self._workers = WorkerPool(
             work, limits, settings.decode_workers, self._deliver, patience_s=settings.decode_timeout_s

@@ -23,6 +23,7 @@ from node.ingest.outcome import MEMORY_LIMIT, READ_ERROR, Outcome, Prepared, Unu
 from node.ingest.reading import Received, read_received
 from node.ingest.report_reading import report_of
 from storage.record import LEVELS, Level, Record, patient_key
+from storage.vault import CLEAR, Vault
 
 UID_KEYWORDS: Final = tuple(UNIQUE[level] for level in LEVELS[1:])
 UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 section 9.1
@@ -46,6 +47,7 @@ def prepare(
     max_frames: int,
     limits: Limits = DEFAULT_LIMITS,
     max_report_bytes: int = 0,
+    vault: Vault = CLEAR,
 ) -> Outcome:
     """Read, check and preprocess one received file; it raises nothing but what ends a process.
 
@@ -59,10 +61,12 @@ def prepare(
         Frames to sample at most.
     max_report_bytes
         Size above which the PDF of a report is not kept; 0 for no report at all.
+    vault
+        Opens the file if it is sealed.
     """
     uids: dict[str, str] = {}
     try:
-        received = read_received(path, limits.inflated_bytes)
+        received = read_received(path, limits.inflated_bytes, vault)
         uids = known_uids(received.dataset)
         _check_uids(received.dataset)
         if not received.has_pixels:

@@ -122,3 +122,5 @@ class AccessSettings(BaseSettings):
     """Collector of audit messages, as HOST:PORT of syslog over TLS; empty: they stay in the folder `audit`."""
     audit_files: int = Field(100_000, ge=1)
     """Number of files of audit messages that may wait or stay; beyond it the oldest are deleted."""
+    encryption_key: str = Field("", pattern=r"^$|^file:/.+|^env:[A-Za-z_][A-Za-z0-9_]*$|^command:.+")
+    """Where the key comes from that encrypts the home folder: file:/PATH, env:NAME or command:COMMAND; empty: none."""

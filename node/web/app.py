@@ -7,7 +7,7 @@ import logging
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -153,14 +153,23 @@ class Page:
             reasons.append(f"{waiting} instances wait to be indexed: senders get A700")
         if shutil.disk_usage(self.settings.spool_path).free < self.settings.spool_free_bytes:
             reasons.append("disk of the spool is full: senders get A700")
+        reasons += self._unreadable()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
+
+    def _unreadable(self) -> Iterator[str]:
+        """Yield what cannot be read."""
         try:
             with self.database.snapshot() as snapshot:
                 snapshot.count(Level.IMAGE)
         except StorageError as error:
             logger.error("database cannot be read: %s", error)
-            reasons.append("database cannot be read: see the log of the node")
-        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
+            yield "database cannot be read: see the log of the node"
+        try:
+            self._resources.reading.check_index()
+        except StorageError as error:
+            logger.error("queries by example get A700: %s", error)
+            yield "the index does not answer: queries by example get A700"
 
     def metrics(self) -> Response:
         """Measures of the node, for Prometheus."""

@@ -20,6 +20,7 @@ from hashing.phantoms.hospital import write_samples
 from node.cli.send import files
 from node.home import open_for_writing
 from node.settings import Settings
+from storage.record import Level
 from tests.benchmarks.find_large import fill
 from tests.benchmarks.report import Row, parser, publish
 from tests.support.dicom.archive import uid
@@ -51,7 +52,7 @@ def reading(folder: Path, repeats: int) -> Iterator[Row]:
         continue
     with running_node(folder / "home") as node, sync_playwright() as playwright:
         list(node.peer.store(files(folder / "phantoms")))
-        images = node.wait_indexed().indexed["IMAGE"]
+        images = node.wait_indexed().entities[Level.IMAGE]
         browser = playwright.chromium.launch(executable_path=program("chromium"), args=list(CHROMIUM))
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         clicks, whys = zip(*(_clicks(page, node, number) for number in range(repeats)), strict=True)

@@ -9,16 +9,12 @@ from threading import Event, Thread
 
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
-from pynetdicom import AE, build_context
-from pynetdicom.sop_class import InstanceAvailabilityNotification  # type: ignore[attr-defined]
 
 from node.cli.send import files
 from node.errors import PeerError
 from node.home import open_for_reading, open_objects
 from storage.record import Level
-from tests.support.dicom.key_objects import item
+from tests.support.peers.notifying import notified
 from tests.support.running import RunningNode, wait_until
 from tests.whole.test_kills import _sockets_of_refused_senders_are_collected as _collected  # noqa: F401
 from tests.whole.test_kills import kill
@@ -58,31 +54,6 @@ def until_done(step: Callable[[], bool]) -> None:
     while not step():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def notified(node: RunningNode, image: Dataset, availability: str) -> bool:
-    """True once an Instance Availability Notification of one image is acknowledged."""
-    reference = item(
-        ReferencedSOPClassUID=image.SOPClassUID,
-        ReferencedSOPInstanceUID=image.SOPInstanceUID,
-        InstanceAvailability=availability,
-        RetrieveAETitle="PACS",
-    )
-    series = item(SeriesInstanceUID=image.SeriesInstanceUID, ReferencedSOPSequence=Sequence([reference]))
-    told = item(
-        StudyInstanceUID=image.StudyInstanceUID,
-        ReferencedPerformedProcedureStepSequence=Sequence(),
-        ReferencedSeriesSequence=Sequence([series]),
-    )
-    ae, settings = AE("PACS"), node.settings
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
-    contexts = [build_context(InstanceAvailabilityNotification)]
-    association = ae.associate(settings.host, settings.port, contexts, settings.ae_title)
-    if not association.is_established:
-        return False
-    status = association.send_n_create(told, InstanceAvailabilityNotification, "2.25.7")[0]
-    association.release()
-    return bool(status.get("Status") == 0)
 
 
 def stored(node: RunningNode, path: Path) -> bool:

@@ -13,6 +13,7 @@ from node.pull.report import read_reports
 from node.settings import Settings
 from storage.progress.job import JobState
 from storage.record import Level
+from tests.support.peers.notifying import notified
 from tests.support.peers.orthanc import running_orthanc
 from tests.support.peers.pulling import fill, study_of
 from tests.support.running import REPOSITORY, RunningNode, free_port, wait_until
@@ -97,15 +98,20 @@ def test_a_planned_history_is_counted_first_and_then_brought_in_by_the_role(home
 
 @pytest.mark.slow
 @pytest.mark.peers
-def test_a_running_node_starts_the_role_for_the_first_job_and_indexes_what_comes(home: Path) -> None:
+def test_a_running_node_starts_the_role_for_the_first_job_and_fetches_what_is_announced(home: Path) -> None:
     with running_orthanc(home.parent / "db", {"node": ("LOOKALIKE", free_port())}) as orthanc:
         uids = set().union(*(fill(orthanc, study_of(number, 4)) for number in range(3)))
+        old = study_of(3, 2, StudyDate="20100101")
         (home / "settings.toml").write_text(f'[peers.PACS]\nhost = "127.0.0.1"\nport = {orthanc.port}\n')
         node = RunningNode(home)
         node.start()
         try:
-            command(home, "plan", "history", "--source", "PACS")
+            command(home, "plan", "history", "--source", "PACS", "--from", "2019-01-01")
             command(home, "start", "history")
             wait_until(lambda: node.status().entities[Level.IMAGE] == len(uids), "all to be indexed", 120)
+            uids |= fill(orthanc, old)  # before the dates that the job looks at
+            for image in old:
+                assert notified(node, image, "ONLINE")
+            wait_until(lambda: node.status().entities[Level.IMAGE] == len(uids), "what was announced", 120)
         finally:
             node.stop()

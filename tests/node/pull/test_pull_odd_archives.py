@@ -99,6 +99,25 @@ def test_refused_associations_are_waited_for_and_cost_no_study_an_attempt(tmp_pa
     assert max(Counter(archive.sent).values()) == 1
 
 
+@pytest.mark.slow
+def test_an_archive_that_becomes_slow_is_left_alone_now_and_then_and_everything_comes(tmp_path: Path) -> None:
+    archive = archive_of(12, 2)
+    with running_archive(archive), site(tmp_path / "home", archive.port) as ours:
+        job = ours.begin(undated=False, follow=False)
+        with ours.working():
+            wait_until(lambda: len(archive.sent) >= 6, "some studies", 60)
+            archive.delay_s = 0.3
+            wait_until(
+                lambda: "the archive is slow" in ours.progress.job_at(job.number).notes.get("waits_for", ""),
+                "a pause",
+                60,
+            )
+            ours.wait_complete(job, 120)
+        assert ours.received == uids_of(archive.datasets)
+
+    assert max(Counter(archive.sent).values()) == 1
+
+
 def test_out_of_its_hours_nothing_is_asked_and_a_paused_job_stands_still(tmp_path: Path) -> None:
     weekday = f"{datetime.now(UTC):%a}"
     other = {"Mon": "Thu", "Tue": "Fri", "Wed": "Sat", "Thu": "Sun", "Fri": "Mon", "Sat": "Tue", "Sun": "Wed"}[weekday]
