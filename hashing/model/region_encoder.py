@@ -81,7 +81,8 @@ def shares_of(region: Region, cells: int) -> NDArray[np.float32]:
     edges = np.linspace(0, INPUT_SIZE, cells + 1)
 
     def overlaps(first: int, last: int) -> NDArray[np.float64]:
-        return np.maximum(np.minimum(last, edges[1:]) - np.maximum(first - 1, edges[:-1]), 0.0)
+        inside = np.minimum(last, edges[1:]) - np.maximum(first - 1, edges[:-1])
+        return np.asarray(inside.clip(0), np.float64)
 
     shares = np.outer(overlaps(top, bottom), overlaps(left, right))
     return np.asarray(shares / shares.sum(), np.float32)
