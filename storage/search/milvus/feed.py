@@ -84,7 +84,7 @@ class Feeder:
         with self.database.snapshot() as snapshot:
             changed, (uids, copied) = snapshot.changes.first(BATCH), _to_copy(snapshot, fed)
             uids = list(dict.fromkeys([*uids, *changed]))
-            rows = [values for uid in uids for values in _values(snapshot, uid)]
+            rows = [values for uid in uids for values in stored_values(snapshot, uid)]
         if uids:
             fed = self._numbered(fed)
             self.index.write(fed.next, uids, rows)
@@ -142,5 +142,6 @@ def _to_copy(snapshot: Snapshot, fed: Fed) -> tuple[list[str], int | None]:
     return [instance.uid for instance in instances], instances[-1].ordinal + 1 if instances else None
 
 
-def _values(snapshot: Snapshot, uid: str) -> list[Row]:
+def stored_values(snapshot: Snapshot, uid: str) -> list[Row]:
+    """Rows of an instance that the database stores, as Milvus takes them."""
     return [values_of(row, snapshot.code_length) for row in stored_rows(snapshot, uid)]

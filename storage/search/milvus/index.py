@@ -88,6 +88,23 @@ class MilvusIndex:
         """
         self._write(sequence, set(uids), rows)
 
+    def differing(self, uids: Iterable[str], rows: Iterable[Row]) -> set[str]:
+        """SOP Instance UIDs, of some instances, whose live rows of this owner are not exactly these rows."""
+        stored = {row["key"]: row for row in self._stored(uids) if row["owner"] == self.owner}
+        wanted = {row["key"]: _without_since(row) for row in _with_first(rows)}
+        wrong = [row for k, row in wanted.items() if k not in stored or _differs(row, stored[k])]
+        wrong += [row for k, row in stored.items() if k not in wanted]
+        return {row["sop_instance_uid"] for row in wrong}
+
+    def count(self) -> int:
+        """Number of the owner's live rows."""
+        return self.connection.count(f"owner == {self.owner} and {LIVE_ROWS}")
+
+    def clear(self) -> None:
+        """Delete every row of the owner."""
+        self.connection.delete(f"owner == {self.owner}")
+        self.connection.wait_visible()
+
     def purge(self, before: int) -> None:
         """Delete the copies of rows that went before a state: no view may be as old."""
         self.connection.delete(f"gone < {before}")
