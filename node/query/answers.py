@@ -1,6 +1,6 @@
 """The answers of a query by example: what is left out, one an entity, and how many chance would put as near."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -120,14 +120,7 @@ def _fold(snapshot: Snapshot, hits: Iterable[Hit], above: Level, size: int) -> t
     known: dict[tuple[object, ...], int] = {}
     for hit in hits:
         uids = _ancestors(snapshot, hit)
-        alike: list[tuple[object, ...]] = [
-            ("pixels", snapshot.pixel_digest(hit.sop_instance_uid)),
-            (
-                "code",
-                uids[Level.STUDY],
-                snapshot.codes_at(snapshot.rows_of([(hit.sop_instance_uid, hit.frame)])).tobytes(),
-            ),
-        ]
+        alike = _identities(snapshot, hit, uids)
         original = next((known[identity] for identity in alike if identity in known), None)
         if original is not None:
             answers[original] = answers[original][0], answers[original][1] + 1
@@ -139,9 +132,19 @@ def _fold(snapshot: Snapshot, hits: Iterable[Hit], above: Level, size: int) -> t
     return answers, False
 
 
+def _identities(snapshot: Snapshot, hit: Hit, uids: Mapping[Level, str]) -> list[tuple[object, ...]]:
+    """What a hit has in common with its near-duplicates; nothing is known of an image of another node."""
+    if snapshot.ordinal(Level.IMAGE, hit.sop_instance_uid) is None:
+        return []
+    code = snapshot.codes_at(snapshot.rows_of([(hit.sop_instance_uid, hit.frame)])).tobytes()
+    return [("pixels", snapshot.pixel_digest(hit.sop_instance_uid)), ("code", uids[Level.STUDY], code)]
+
+
 def _ancestors(snapshot: Snapshot, hit: Hit) -> dict[Level, str]:
     """Unique key, at each level, of the entity that holds a hit's nearest image."""
     image = snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
+    if image is None and hit.record is not None:
+        return hit.record.uids
     assert image is not None
     return dict(image.uids)
 

@@ -20,7 +20,7 @@ from node.remote_index import refusing_unavailable
 from storage.database import columns
 from storage.database.database import Snapshot
 from storage.progress.coverage import CoverageWatch
-from storage.record import Entity, Level, Record
+from storage.record import Entity, Level, Record, entity_of
 from storage.search.index import Aggregation, Filter, Hit, IndexView
 from storage.search.rerank import rerank
 from storage.spool.queue import Spool
@@ -172,7 +172,7 @@ class Retriever:
             A900: the outputs do not suffice for the ranking of the question. A700: an index on another machine does not
             answer, or would have to send too many rows.
         """
-        ranking = self._ranking(question, outputs)
+        ranking, k = self._ranking(question, outputs), question.maximum_matches
         with self.view(snapshot) as view:
             search = partial(
                 view.search,
@@ -183,10 +183,10 @@ class Retriever:
                 outputs=None if outputs is None else outputs.relaxed,
                 count=count,
             )
-            k = question.maximum_matches
             size = k if ranking == Ranking.HAMMING else shortlist_length(k)
             with refusing_unavailable():
                 found, duplicates = distinct(snapshot, search, question, level, size)
+            ranking = _ranking_of_all(snapshot, found.hits, ranking, question)
         ranked = rerank(snapshot, found.hits, outputs, ranking, k)
         matches = tuple(
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
@@ -260,10 +260,22 @@ def _frame_indices(question: Question, record: Record) -> list[int]:
     return [record.frames.index(frame - 1) for frame in question.frames]
 
 
+def _ranking_of_all(snapshot: Snapshot, hits: Sequence[Hit], ranking: Ranking, question: Question) -> Ranking:
+    """The ranking, or HAMMING if images of other nodes are among the hits: no outputs of these are here."""
+    if all(hit.record is None or snapshot.ordinal(Level.IMAGE, hit.sop_instance_uid) is not None for hit in hits):
+        return ranking
+    if question.ranking in (None, Ranking.HAMMING):
+        return Ranking.HAMMING
+    comment = "images of other nodes are among them: rank by HAMMING"
+    raise _refusal(Status.DATA_SET_MISMATCH, comment, question, Element.RANKING)
+
+
 def _match(
     snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None, duplicates: int | None
 ) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
+    if image is None and hit.record is not None:  # of another node
+        image, entity = entity_of(hit.record, Level.IMAGE), entity or entity_of(hit.record, level)
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length

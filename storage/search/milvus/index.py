@@ -9,11 +9,10 @@ from typing import Final
 from hashing.codes import WORD_BITS, CodeLengthError, words
 from storage.search.index import IndexRow
 from storage.search.milvus.connection import Connection
-from storage.search.milvus.expressions import among, joined
+from storage.search.milvus.expressions import LIVE_ROWS, among, joined
 from storage.search.milvus.rows import LIVE, Row, key, values_of
 from storage.search.milvus.view import MilvusView, State
 
-LIVE_ROWS: Final = f"gone == {LIVE}"
 SINCE: Final = ("owner", "added", "gone")
 """Fields that say when a row is there; all others say what it is."""
 
@@ -31,10 +30,14 @@ class MilvusIndex:
         Number of the node among those that share the collection.
     most_read
         Number of rows that a search by MEAN or LATE may read, since Milvus itself averages nothing.
+    shared
+        True to find the rows of other owners, too.
     """
 
-    def __init__(self, connection: Connection, owner: int = 0, most_read: int = 1_000_000) -> None:
-        self.connection, self.owner, self.most_read = connection, owner, most_read
+    def __init__(
+        self, connection: Connection, owner: int = 0, most_read: int = 1_000_000, *, shared: bool = True
+    ) -> None:
+        self.connection, self.owner, self.most_read, self.shared = connection, owner, most_read, shared
         self._writing = Lock()
         self._latest = time.time_ns()
         self._knows_all = False
@@ -51,7 +54,7 @@ class MilvusIndex:
 
     def view_of(self, state: State) -> MilvusView:
         """View of a state of the owner's rows."""
-        return MilvusView(self.connection, self.owner, state, self.most_read)
+        return MilvusView(self.connection, self.owner, state, self.most_read, shared=self.shared)
 
     def append(self, rows: Sequence[IndexRow]) -> None:
         """Add rows, as `CodeStore.append` says."""

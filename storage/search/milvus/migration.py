@@ -15,7 +15,7 @@ Report = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RowComparison:
     """How the rows in Milvus compare with those of the database.
 
     Attributes
@@ -57,20 +57,20 @@ def copy(database: Database, index: MilvusIndex, report: Report) -> None:
             return
 
 
-def compare(database: Database, index: MilvusIndex, report: Report) -> Comparison:
+def compare(database: Database, index: MilvusIndex, report: Report) -> RowComparison:
     """Compare every row in Milvus with that of the database; nothing may change meanwhile."""
     differing: list[str] = []
     instances = rows = 0
     with database.snapshot() as snapshot:
         for uids in _batches(snapshot):
-            wanted = [row for uid in uids for row in stored_values(snapshot, uid)]
+            wanted = [row for uid in uids for row in stored_values(snapshot, uid, shared=index.shared)]
             differing += sorted(index.differing(uids, wanted))
             instances, rows = instances + len(uids), rows + len(wanted)
             report(instances, snapshot.count(Level.IMAGE))
-    return Comparison(instances, tuple(differing), max(0, index.count() - rows))
+    return RowComparison(instances, tuple(differing), max(0, index.count() - rows))
 
 
-def write_again(database: Database, index: MilvusIndex, found: Comparison, report: Report) -> None:
+def write_again(database: Database, index: MilvusIndex, found: RowComparison, report: Report) -> None:
     """Bring Milvus to the rows of the database: what differs is written again, and all if there is a surplus."""
     if found.surplus:
         index.clear()
