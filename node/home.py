@@ -116,10 +116,18 @@ def open_for_reading(settings: Settings) -> Reading:
     from node.query.retriever import Retriever  # with Numba, which most processes of the command line do without
 
     database = Database.open(settings.database_path)
-    model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
-    coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)
+    model, ranking = model_of(settings), Ranking(settings.ranking)
+    coverage, family_first = CoverageWatch(settings.pull_path, settings.map_size_bytes), settings.family_first
     view, check = open_index(settings, database)
-    return Reading(database, Retriever(open_spool(settings), view, model, ranking, coverage), check)
+    retriever = Retriever(
+        open_spool(settings),
+        view,
+        model.identifier,
+        ranking,
+        coverage,
+        family_first=not model.architecture.modality_bits if family_first is None else family_first,
+    )
+    return Reading(database, retriever, check)
 
 
 def make_private(settings: Settings) -> None:

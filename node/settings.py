@@ -92,6 +92,8 @@ class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullS
 
     ranking: Literal["HAMMING", "ASYMMETRIC", "OUTPUTS", "CLASSES"] = "HAMMING"
     """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC, OUTPUTS or CLASSES."""
+    family_first: bool | None = None
+    """True: look-alikes of the example's family of modalities come first; None: if codes do not tell modalities."""
 
     model_path: Path | None = None
     """File of the hash model (.safetensors); None: the model that comes with the node."""

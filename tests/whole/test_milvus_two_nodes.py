@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,12 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Iterator[
         for node, share in zip(pair, (first, second), strict=True):
             assert {one.status for one in node.peer.store(share)} == {0}
             node.wait_indexed()
-            wait_until(lambda node=node: node.status().unfed == 0, "Milvus to be fed")
+            wait_until(partial(is_fed, node), "Milvus to be fed")
         yield pair[0], pair[1]
+
+
+def is_fed(node: RunningNode) -> bool:
+    return node.status().unfed == 0
 
 
 def cases(node: RunningNode, uid: str, level: str = "IMAGE") -> list[tuple[str, str, str]]:
@@ -76,5 +81,5 @@ def answers(node: RunningNode, uid: str, keys: tuple[str, ...]) -> list[Dataset]
     identifier.QueryRetrieveLevel = "IMAGE"
     for key in ("SOPInstanceUID", *keys):
         setattr(identifier, key, None)
-    add_block(identifier, [(Element.EXAMPLE_SOP_INSTANCE_UID, uid), (Element.MAXIMUM_MATCHES, 300)])
+    add_block(identifier, [(Element.EXAMPLE_SOP_INSTANCE_UID, uid), (Element.MAXIMUM_MATCHES, "300")])
     return list(node.peer.find(identifier))

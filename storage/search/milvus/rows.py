@@ -99,5 +99,6 @@ def packed_record(record: Record) -> str:
 
 def unpacked_record(packed: str) -> Record:
     """Undo `packed_record`."""
-    uids, *attributes = json.loads(packed)
-    return Record(*uids, *attributes, frames=(), content_digest=b"", received_ns=0)
+    (instance, series, study, patient), *attributes = json.loads(packed)
+    of_patient, of_study, of_series, of_instance = attributes
+    return Record(instance, series, study, patient, of_patient, of_study, of_series, of_instance, (), b"", 0)
