@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
+import psutil
 import pytest
 
 from node.processes import die_with_parent
@@ -66,6 +67,10 @@ class MilvusServer:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def memory_bytes(self) -> int:
+        assert self._process is not None
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def _is_healthy(self) -> bool:
         try:
