@@ -6,10 +6,15 @@ from typing import Annotated
 
 import typer
 
+from hashing.encode import EXAMPLES, encode
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 Data = Annotated[Path, typer.Option("--data", help="Folder with chestxray14/, other_cxr/ and multimodality/.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for weights and the cache of preprocessed images.")]
 ExperimentFile = Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")]
+
+
+app.command(epilog=EXAMPLES)(encode)
 
 
 @app.callback()
@@ -240,28 +245,6 @@ def compare(
     compared = [comparison.compare(Experiment.read(path), data, output) for path in experiments]
     report.write(compared, docs)
     typer.echo(f"{docs / 'results.md'}, {docs / 'results.csv'}")
-
-
-@app.command(
-    epilog="Examples: python -m hashing encode ~/images --out codes.csv; "
-    "python -m hashing encode /data/tcia --out codes.csv --ray 10.0.0.1:6379"
-)
-def encode(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of DICOM files; all below it are encoded.", exists=True, file_okay=False)
-    ],
-    out: Annotated[Path, typer.Option(help="CSV to write: a line a frame.")] = Path("codes.csv"),
-    model: Annotated[Path | None, typer.Option(help="Model file; the shipped one if none is given.")] = None,
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
-    max_frames: Annotated[int, typer.Option(help="Frames that are sampled from a multi-frame file.")] = 8,
-    ray: Annotated[str, typer.Option(help="Address of a Ray cluster whose machines see the folder, or local.")] = "",
-    workers: Annotated[int, typer.Option(help="Workers on the cluster; 0: one a GPU, or else a processor.")] = 0,
-) -> None:
-    """Write the codes of every DICOM file of a folder, encoded here or on a Ray cluster; both give the same codes."""
-    from hashing.model.encoding_command import RayCluster, encode_folder
-
-    done, faults = encode_folder(folder, out, model, code_length, max_frames, RayCluster.named(ray, workers))
-    typer.echo(f"{done:,} files in {out}, {faults:,} of them without a code")
 
 
 @app.command(epilog="Example: python -m hashing manifest ~/images/tcia")

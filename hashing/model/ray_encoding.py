@@ -33,7 +33,7 @@ Task = tuple[str, tuple[Any, ...]]
 """Method of a worker, and its arguments."""
 
 
-class Worker:
+class ModelHolder:
     """Holds the model in a process of the cluster."""
 
     def __init__(self, model: bytes, code_length: int, device: str, backend_name: Backend) -> None:
@@ -96,7 +96,7 @@ class RayEncoder:
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
         options = {"num_cpus": 0 if gpus else 1, "num_gpus": 1 if gpus else 0, "max_restarts": 0}
-        make = ray.remote(**options)(Worker).remote
+        make = ray.remote(**options)(ModelHolder).remote
         model = ray.put(self._arguments[0])
         number = self._workers or gpus or int(resources.get("CPU", 1))
         self._pool = _Pool(partial(make, model, *self._arguments[1:]), number)
