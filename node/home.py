@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from hashing.codes import CodeLengthError
 from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
 from hashing.ranking_scores import Ranking
+from node.access.data_key import vault_of
 from node.errors import SettingsError
 from node.remote_index import open_index
 from node.settings import FILE_NAME, Settings
@@ -28,7 +29,8 @@ OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
 NAMES: Final = (
-    FILE_NAME, "ask", "audit", "commitments", "corrections", "database", "objects", "pull", "run", "spool",
+    FILE_NAME, "ask", "audit", "commitments", "corrections", "data-key", "database", "log", "objects", "pull",
+    "reports", "run", "spool",
 )  # fmt: skip
 """Files and folders of the node in its home folder."""
 
@@ -72,22 +74,31 @@ def open_spool(settings: Settings) -> Spool:
     """Return the queue between receiving and indexing."""
     _make_folders(settings)
     retention = Retention(settings.set_aside_notes, settings.set_aside_bytes)
-    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention)
+    vault = vault_of(settings)
+    return Spool(settings.spool_path, settings.spool_capacity, settings.spool_free_bytes, retention, vault)
 
 
 def open_objects(settings: Settings) -> ObjectStore:
     """Return the original objects that are kept; `retain` says whether new ones are."""
-    return ObjectStore(settings.objects_path)
+    return ObjectStore(settings.objects_path, vault_of(settings))
 
 
 def open_questions(settings: Settings) -> QuestionSpool:
     """Return the questions that were sent."""
-    return QuestionSpool(settings.ask_path / "questions", settings.ask_capacity, settings.spool_free_bytes)
+    path, vault = settings.ask_path / "questions", vault_of(settings)
+    return QuestionSpool(path, settings.ask_capacity, settings.spool_free_bytes, vault)
 
 
 def open_outbox(settings: Settings) -> Outbox:
     """Return the answers on their way."""
-    return Outbox(settings.ask_path / "outbox")
+    return Outbox(settings.ask_path / "outbox", vault_of(settings))
+
+
+def open_mail(settings: Settings) -> tuple[QuestionSpool, Outbox] | None:
+    """Return the questions that were sent and the answers on their way; None if nobody may ask or ever did."""
+    if not settings.answers_questions and not settings.ask_path.is_dir():
+        return None
+    return open_questions(settings), open_outbox(settings)
 
 
 def open_for_writing(settings: Settings) -> Database:
@@ -103,7 +114,8 @@ def open_for_writing(settings: Settings) -> Database:
     _make_folders(settings)
     path, model = settings.database_path, model_of(settings).identifier
     try:
-        return Database.create_or_open(path, settings.code_length, model, settings.map_size_bytes)
+        vault = vault_of(settings)
+        return Database.create_or_open(path, settings.code_length, model, settings.map_size_bytes, vault=vault)
     except CodeLengthError as error:
         raise SettingsError(
             f"{path} holds codes of {error.found} bits, and code_length is {settings.code_length}: "
@@ -111,11 +123,17 @@ def open_for_writing(settings: Settings) -> Database:
         ) from error
 
 
+def open_database(settings: Settings, *, readonly: bool = True) -> Database:
+    """Return the database that is there; errors are those of `Database.open` and `vault_of`."""
+    require_database(settings)
+    return Database.open(settings.database_path, readonly=readonly, vault=vault_of(settings))
+
+
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
     from node.query.retriever import Retriever  # with Numba, which most processes of the command line do without
 
-    database = Database.open(settings.database_path)
+    database = open_database(settings)
     model, ranking = model_of(settings), Ranking(settings.ranking)
     coverage, family_first = CoverageWatch(settings.pull_path, settings.map_size_bytes), settings.family_first
     view, check = open_index(settings, database)

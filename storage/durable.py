@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Condition
 from typing import Final
 
+from storage.vault import CLEAR, Vault
+
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 
@@ -60,7 +62,7 @@ class FolderSync:
             self._changed.notify_all()
 
 
-def write_durably(chunks: Iterable[bytes | memoryview], temporary: Path, path: Path) -> None:
+def write_durably(chunks: Iterable[bytes | memoryview], temporary: Path, path: Path, vault: Vault = CLEAR) -> None:
     """Write a file that is there, whole, once this returns; if it fails, neither file is there.
 
     Parameters
@@ -74,9 +76,11 @@ def write_durably(chunks: Iterable[bytes | memoryview], temporary: Path, path: P
         Such as a full disk; and whatever `chunks` raises.
     """
     try:
-        with open(create_locked(temporary), "wb") as file:
-            file.writelines(chunks)
-            file.flush()
+        with open(create_locked(temporary), "wb", buffering=0) as file:
+            sealed = vault.writer(file.fileno())
+            for chunk in chunks:
+                sealed.write(chunk)
+            sealed.finish()
             os.fdatasync(file.fileno())  # success is a promise: the sender may delete its copy
             temporary.rename(path)
         sync_folder(path.parent)

@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 
 from node.access.audit_trail import AuditTrail
 from node.access.rates import RateLimits
-from node.certificate_names import Attributes, peer_attributes, subject_attributes
 from node.errors import NodeError, Refusal, Status
 from node.options.access import THIS_MACHINE, CallerEntry, Disclosure, Right
+from node.options.certificate_names import Attributes, peer_attributes, subject_attributes
 from node.settings import Settings
 
 RATES_FILE: Final = "rates"

@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+from node.access.data_key import vault_of
 from node.errors import Refusal
 from node.ingest.pressure import Pressure
 from node.ingest.receiver import Receiver
@@ -51,7 +52,7 @@ class Originals:
 
     def _fetched(self, folder: Path, sop_instance_uid: str, check: Check) -> Path | None:
         settings = self._settings
-        spool = Spool(folder, 2, settings.spool_free_bytes)
+        spool = Spool(folder, 2, settings.spool_free_bytes, vault=vault_of(settings))
         store = Receiver(spool, Pressure(spool, settings), self._refusals)
         fetcher = ExampleFetcher(settings, SourceArchive(settings, store), spool, moves=False)
         try:

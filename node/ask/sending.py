@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event, Lock
 from typing import Any, Final
 
@@ -97,7 +98,7 @@ class ResultSender:
 
     def _store(self, parcel: Parcel) -> int | None:
         """Send the first form whose SOP class is accepted; return the status, None if no form is accepted."""
-        forms = [dcmread(path) for path in parcel.files]
+        forms = [self._read(path) for path in parcel.files]
         syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
         classes = dict.fromkeys(form.SOPClassUID for form in forms)
         contexts = [build_context(one, syntax) for one in classes for syntax in syntaxes]
@@ -117,6 +118,10 @@ class ResultSender:
                 self._ask_for_commitment(association, form, confirmed)
         self._outbox.committed(confirmed, parcel.destination)
         return status
+
+    def _read(self, path: Path) -> Dataset:
+        with self._outbox.vault.open(path) as file:
+            return dcmread(file)
 
     def _ask_for_commitment(self, association: Association, form: Dataset, confirmed: Sequence[str]) -> None:
         """Ask whether the destination keeps an object (PS3.4 J.3.2); its answer may also come later, by itself."""

@@ -11,11 +11,10 @@ from hashing.model.model_file import ModelError
 from node.dicom.client import Peer
 from node.dicom.sop_classes import GET_CLASSES, MOVE_CLASSES, VERIFICATION, Service, offered_services, service_of
 from node.errors import PeerError
-from node.home import exposed_paths, model_of
+from node.home import exposed_paths, model_of, open_database
 from node.processes import Role, processes, role_fault, role_state, running_node, title
 from node.settings import FILE_NAME, Settings
 from node.version import program
-from storage.database.database import Database
 from storage.errors import StorageError
 
 RETRIEVAL: Final = frozenset({Service.MOVE, Service.GET})
@@ -78,7 +77,7 @@ def _database(settings: Settings) -> Outcome:
     if not settings.database_path.exists():
         return Outcome("database", good=True, finding="none yet; the first start makes it")
     try:
-        database = Database.open(settings.database_path)
+        database = open_database(settings)
         expected = model_of(settings).identifier
         with database, database.snapshot() as snapshot:
             if (snapshot.model, snapshot.code_length) != (expected, settings.code_length):

@@ -99,7 +99,23 @@ def migrate(
     console.print(f"{rows:,} codes are in the database, none only in Milvus: {todo}", highlight=False)
 
 
-def _database(home: Path | None) -> "Database":
-    from storage.database.database import Database
+@app.command(epilog="Example: lookalike index rewrite --home /srv/lookalike")
+def rewrite(home: Home = None) -> None:
+    """Copy the database into a new file, without a trace of what was deleted; the node must not run."""
+    from node.access.data_key import vault_of
+    from node.home import require_database
+    from node.processes import Role, node_lock, role_lock
+    from storage.corrections.copying import rewrite_database
 
-    return Database.open(load_settings(home=home).database_path, readonly=False)
+    settings = load_settings(home=home)
+    require_database(settings)
+    path, vault = settings.database_path, vault_of(settings)
+    with node_lock(settings), role_lock(settings, Role.INDEX), progress_bar("copying the database") as report:
+        copied = rewrite_database(path, settings.map_size_bytes, vault, report)
+    console.print(f"{copied:,} values are in the new file", highlight=False)
+
+
+def _database(home: Path | None) -> "Database":
+    from node.home import open_database
+
+    return open_database(load_settings(home=home), readonly=False)

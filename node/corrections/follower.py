@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from node.access.callers import has_right_by_title
+from node.access.data_key import vault_of
 from node.corrections.order_book import Answer, OrderBook, OrderKind
 from node.corrections.rejection_note import read_rejection_note
 from node.errors import Refusal, Status
@@ -34,7 +35,7 @@ class CorrectionFollower:
             0124: the sender may not correct. A700: it is too large, cannot be stored, or is not in force yet.
             A900, C000: see `read_rejection_note`.
         """
-        note = read_rejection_note(path)
+        note = read_rejection_note(path, vault_of(self._settings))
         if note is None:
             return False
         self.check_may_correct(sending_ae_title)

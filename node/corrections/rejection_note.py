@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from node.dicom.hierarchy import tag_of
 from node.errors import Refusal, Status
 from storage.database.rejections import Title
+from storage.vault import CLEAR, Vault
 
 MAX_NOTE_BYTES: Final = 8 << 20
 """Largest key object document that is read: about fifty thousand references."""
@@ -19,7 +20,7 @@ TITLES: Final = frozenset(Title) - {Title.UNAVAILABLE}
 EVIDENCE: Final = "CurrentRequestedProcedureEvidenceSequence"
 
 
-def read_rejection_note(path: Path) -> tuple[str, Title, dict[str, str]] | None:
+def read_rejection_note(path: Path, vault: Vault = CLEAR) -> tuple[str, Title, dict[str, str]] | None:
     """Read a key object document.
 
     Returns
@@ -37,7 +38,8 @@ def read_rejection_note(path: Path) -> tuple[str, Title, dict[str, str]] | None:
     if path.stat().st_size > MAX_NOTE_BYTES:
         raise Refusal(Status.OUT_OF_RESOURCES, f"key object document of more than {MAX_NOTE_BYTES >> 20} MiB: split it")
     try:
-        dataset = dcmread(path)
+        with vault.open(path) as file:
+            dataset = dcmread(file)
         title = _title(dataset)
         if title is None:
             return None

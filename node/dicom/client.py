@@ -17,23 +17,21 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, StoragePresentationContexts, build_context
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    StudyRootQueryRetrieveInformationModelFind,
-    Verification,
-)
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification  # type: ignore[attr-defined]
 
 from node.access.tls import peer_context
 from node.dicom.sop_classes import FIND_CLASSES, GET_CLASSES, MOVE_CLASSES
 from node.errors import PeerError, Status, printable
 from node.settings import Settings
+from storage.vault import CLEAR, Vault
 
 MAX_CONTEXTS = 128  # their numbers are odd and take one byte (PS3.8 section 9.3.2.2)
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 PENDING = {Status.PENDING, Status.PENDING_WITH_UNSUPPORTED_KEYS}
 TIMEOUT_S = 30
 RESUME_S = 0.0005  # how soon pynetdicom's thread may run on after a response
-MAX_COMMENT = 200
-"""Longest reason why a file could not be sent, characters."""
+MAX_COMMENT = 200  # characters of the reason why a file could not be sent
+Originator = tuple[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,35 +131,40 @@ class Peer:
                 raise PeerError(f"{self} refused C-ECHO")
         return accepted
 
-    def store(self, paths: Iterable[Path], originator: tuple[str, int] | None = None) -> Iterator[StoreOutcome]:
+    def store(
+        self, paths: Iterable[Path], originator: Originator = None, vault: Vault = CLEAR
+    ) -> Iterator[StoreOutcome]:
         """Send files (C-STORE) over as few associations as possible, and yield the outcome of each.
 
         Parameters
         ----------
         originator
             AE title and Message ID of the C-MOVE request for which they are sent, None for none.
+        vault
+            Opens files that are sealed.
 
         Raises
         ------
         PeerError
             The peer does not accept an association, or ends one while files are being sent.
         """
-        for batch, contexts in _batches(paths):
+        for batch, contexts in _batches(paths, vault):
             if not contexts:
                 yield from (StoreOutcome(path, None, "no DICOM file") for path in batch)
                 continue
             with PeerConnection(self, contexts) as association:
                 for path in batch:
-                    yield self._store(association, path, originator)
+                    yield self._store(association, path, originator, vault)
 
-    def _store(self, association: Association, path: Path, originator: tuple[str, int] | None = None) -> StoreOutcome:
+    def _store(self, association: Association, path: Path, originator: Originator, vault: Vault) -> StoreOutcome:
         if not association.is_established:
             raise PeerError(f"{self} ended the association while files were being sent")
         while association._is_paused and not association._kill:  # its thread would take the next response for itself
             time.sleep(RESUME_S)
         try:
             title, message_id = originator or (None, None)
-            status = association.send_c_store(path, originator_aet=title, originator_id=message_id)
+            with vault.open(path) as file:
+                status = association.send_c_store(dcmread(file), originator_aet=title, originator_id=message_id)
         except Exception as error:  # whatever an odd file provokes in the library costs that file only
             return StoreOutcome(path, None, printable(str(error), MAX_COMMENT))
         return StoreOutcome(path, status.get("Status"), printable(str(status.get("ErrorComment", ""))))
@@ -264,12 +267,12 @@ class PeerConnection:
             self.association.release()
 
 
-def _batches(paths: Iterable[Path]) -> Iterator[tuple[list[Path], list[PresentationContext]]]:
+def _batches(paths: Iterable[Path], vault: Vault) -> Iterator[tuple[list[Path], list[PresentationContext]]]:
     """Batches of files, each with the presentation contexts that it needs, no more than one association has."""
     batch: list[Path] = []
     kinds: dict[tuple[UID, UID], None] = {}
     for path in paths:
-        kind = _kind(path)
+        kind = _kind(path, vault)
         forms = dict.fromkeys([] if kind is None else _forms(*kind))
         if len(kinds | forms) > MAX_CONTEXTS:
             yield batch, [build_context(*needed) for needed in kinds]
@@ -286,10 +289,11 @@ def _forms(sop_class: UID, syntax: UID) -> list[tuple[UID, UID]]:
     return [(sop_class, one) for one in dict.fromkeys((syntax, *others))]
 
 
-def _kind(path: Path) -> tuple[UID, UID] | None:
+def _kind(path: Path, vault: Vault) -> tuple[UID, UID] | None:
     """SOP class and transfer syntax of a file, None if it is no DICOM file."""
     try:
-        meta = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        with vault.open(path) as file:
+            meta = dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"])
         return UID(meta.SOPClassUID), UID(meta.file_meta.TransferSyntaxUID)
     except Exception:  # whatever reading a file of anything raises
         return None

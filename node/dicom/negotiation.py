@@ -22,6 +22,7 @@ from node.dicom.sop_classes import (
     service_of,
 )
 from node.dicom.upper_layer import UpperLayer
+from node.logs import begin_request
 from node.options.access import Right
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ class AcceptedAssociation(Association):
 
     def run_reactor(self) -> None:
         """Negotiate and serve; never raises."""
+        begin_request()  # this thread ends with the association
         try:
             super().run_reactor()
         except Exception:

@@ -14,6 +14,7 @@ from node.examples.crop import cropped
 from node.examples.regions import Region
 from node.ingest.outcome import Prepared
 from storage.record import Record, patient_key
+from storage.vault import CLEAR, Vault
 
 FORMATS: Final = {".png": "PNG", ".jpg": "JPEG"}
 """Format of a picture by the suffix of its file."""
@@ -23,7 +24,7 @@ PERCENTILES: Final = (0.5, 99.5)
 """What becomes black and white of a picture of more than 8 bits, as for DICOM images without a window."""
 
 
-def prepare_picture(path: Path, region: Region | None, size: int, limits: Limits) -> Prepared:
+def prepare_picture(path: Path, region: Region | None, size: int, limits: Limits, vault: Vault = CLEAR) -> Prepared:
     """Read and preprocess a picture, or the part of it within a region.
 
     Raises
@@ -32,7 +33,7 @@ def prepare_picture(path: Path, region: Region | None, size: int, limits: Limits
         ``undecodable``, ``too large``, ``region outside``.
     """
     try:
-        with Image.open(path, formats=[FORMATS[path.suffix]]) as picture:
+        with vault.open(path) as file, Image.open(file, formats=[FORMATS[path.suffix]]) as picture:
             if picture.width * picture.height > limits.pixels:
                 raise PixelError("too large", f"the picture has more than {limits.pixels} pixels")
             grey = sitk.GetImageFromArray(_grey(ImageOps.exif_transpose(picture)))

@@ -20,6 +20,7 @@ import SimpleITK as sitk
 from hashing.images.pixels import PixelError
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
+from node.access.data_key import vault_of
 from node.examples.crop import cropped
 from node.examples.example_reading import prepare_example
 from node.examples.explanation import PairExplainer
@@ -28,6 +29,7 @@ from node.examples.request import (
     SOCKET,
     EncodedExample,
     ExampleEntry,
+    FrameEntry,
     ImagePair,
     PairMaps,
     PreviewPart,
@@ -37,7 +39,7 @@ from node.examples.request import (
 )
 from node.ingest.decode_worker import WorkerLimits
 from node.ingest.decoding import pixel_limits_of, worker_limits_of
-from node.ingest.outcome import ExampleOutcome, Prepared, Unusable
+from node.ingest.outcome import ExampleOutcome, Prepared, RenderedFrame, Unusable
 from node.ingest.worker_pool import WorkerPool, WorkersFailed
 from node.settings import Settings
 from storage.spool.queue import Entry
@@ -70,6 +72,7 @@ class EncodingService:
     def warm_up(self) -> None:
         """Encode nothing once, and start the worker of questions if any can come: no example waits for either."""
         self._encoder.encode(np.zeros((1, INPUT_SIZE, INPUT_SIZE), np.uint8), [""])
+        self._explainer.warm_up()
         if self._settings.answers_questions:
             self._started_pool(is_prompt=False)
 
@@ -104,7 +107,7 @@ class EncodingService:
         finally:
             self._slots.release()
 
-    def _reply(self, request: Request) -> Reply | PairMaps | str:
+    def _reply(self, request: Request) -> Reply | PairMaps | RenderedFrame | str:
         if isinstance(request, ImagePair):
             return self._explainer.maps(request)
         if isinstance(request, PreviewPart):
@@ -112,6 +115,7 @@ class EncodingService:
         outcome = self._decoded(request)
         if not isinstance(outcome, Prepared):
             return outcome
+        assert isinstance(request, ExampleEntry), "a frame to show is not prepared"
         modality = outcome.record.series.get("Modality", request.modality)
         encoding = self._encoder.encode(outcome.images, [modality] * len(outcome.images))
         return EncodedExample(outcome, encoding.codes, encoding.outputs)
@@ -124,7 +128,7 @@ class EncodingService:
         encoding = self._encoder.encode(image[np.newaxis], [request.modality])
         return EncodedExample(None, encoding.codes, encoding.outputs)
 
-    def _decoded(self, request: ExampleEntry) -> ExampleOutcome:
+    def _decoded(self, request: ExampleEntry | FrameEntry) -> ExampleOutcome:
         """Decode a file in a worker; the pool ends what takes too long, and tries it once more."""
         done: SimpleQueue[ExampleOutcome] = SimpleQueue()
         self._waiting[id(request)] = done  # the pool hands back this very object
@@ -146,7 +150,8 @@ class EncodingService:
             if is_prompt not in self._pools:
                 settings = self._settings
                 limits, patience_s = pixel_limits_of(settings), 0 if is_prompt else settings.decode_timeout_s
-                work = partial(prepare_example, size=INPUT_SIZE, max_frames=settings.max_frames, limits=limits)
+                vault, frames = vault_of(settings), settings.max_frames
+                work = partial(prepare_example, size=INPUT_SIZE, max_frames=frames, limits=limits, vault=vault)
                 self._pools[is_prompt] = WorkerPool(work, self._limits(is_prompt), 1, self._deliver, patience_s)
                 self._pools[is_prompt].start()
             return self._pools[is_prompt]

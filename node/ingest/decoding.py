@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from hashing.images.frames import Limits
+from node.access.data_key import vault_of
 from node.ingest.decode_worker import WorkerLimits, prepare_file
 from node.ingest.outcome import Outcome, Prepared
 from node.ingest.preparation import prepare
@@ -53,7 +54,16 @@ class Decoding:
         self._finished: SimpleQueue[tuple[Entry, Outcome]] = SimpleQueue()
         self._released: set[Entry] = set()
         self._progress_s = time.monotonic()
-        work = partial(prepare_file, prepare, size=size, max_frames=settings.max_frames, limits=pixel_limits)
+        most = settings.max_report_bytes if settings.keep_reports else 0
+        work = partial(
+            prepare_file,
+            prepare,
+            size=size,
+            max_frames=settings.max_frames,
+            limits=pixel_limits,
+            max_report_bytes=most,
+            vault=vault_of(settings),
+        )
         self._workers = WorkerPool(
             work, limits, settings.decode_workers, self._deliver, patience_s=settings.decode_timeout_s
         )

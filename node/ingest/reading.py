@@ -22,6 +22,7 @@ from pydicom.uid import (
 
 from hashing.images.pixel_error import PixelError
 from node.ingest.elements import LONG, SHORT, Walk
+from storage.vault import CLEAR, Vault
 
 PREAMBLE_BYTES: Final = 132  # with the prefix DICM (PS3.10 7.1)
 INFLATED_AT_ONCE: Final = 1 << 20
@@ -46,8 +47,13 @@ class Received:
     is_certain: bool
 
 
-def read_received(path: Path, max_inflated_bytes: int) -> Received:
+def read_received(path: Path, max_inflated_bytes: int, vault: Vault = CLEAR) -> Received:
     """Read a received file; behind an element with an invalid VR, as common readers do.
+
+    Parameters
+    ----------
+    vault
+        Opens the file if it is sealed.
 
     Raises
     ------
@@ -56,11 +62,11 @@ def read_received(path: Path, max_inflated_bytes: int) -> Received:
     Exception
         Whatever pydicom raises for a file that it cannot read.
     """
-    _check_inflated(path, max_inflated_bytes)
-    dataset, failure = _read(path)
+    _check_inflated(path, max_inflated_bytes, vault)
+    dataset, failure = _read(path, vault)
     if dataset is not None and has_pixels(dataset) and _has_valid_vrs(dataset):
         return Received(dataset, has_pixels=True, is_certain=True)
-    encoded = _Encoded.read(path)
+    encoded = _Encoded.read(path, vault)
     survey = Walk(encoded.data, implicit=encoded.is_implicit, little_endian=encoded.is_little_endian).survey()
     if survey.repairs:
         repaired = encoded.dataset(path, survey.repaired(encoded.data))
@@ -78,9 +84,10 @@ def has_pixels(dataset: Dataset) -> bool:
     return any(keyword in dataset for keyword in PIXELS)
 
 
-def _read(path: Path) -> tuple[FileDataset | None, Exception | None]:
+def _read(path: Path, vault: Vault) -> tuple[FileDataset | None, Exception | None]:
     try:
-        return dcmread(path), None
+        with vault.open(path) as file:
+            return dcmread(file), None
     except (MemoryError, RecursionError, InvalidDicomError):
         raise
     except Exception as error:  # such as an invalid VR inside a sequence raises
@@ -104,9 +111,9 @@ class _Encoded:
     is_little_endian: bool
 
     @classmethod
-    def read(cls, path: Path) -> "_Encoded":
+    def read(cls, path: Path, vault: Vault) -> "_Encoded":
         """The data set of a file as bytes, inflated where it is deflated."""
-        with path.open("rb") as file:
+        with vault.open(path) as file:
             meta = _skip_meta(file)
             data = file.read()
         syntax = meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
@@ -141,9 +148,9 @@ def _skip_meta(file: BinaryIO) -> FileMetaDataset:
     return FileMetaDataset(read_dataset(file, False, True, stop_when=is_behind))
 
 
-def _check_inflated(path: Path, max_bytes: int) -> None:
+def _check_inflated(path: Path, max_bytes: int, vault: Vault) -> None:
     """Refuse a deflated data set that grows beyond the limit, before anybody inflates it whole."""
-    with path.open("rb") as file:
+    with vault.open(path) as file:
         if file.read(PREAMBLE_BYTES)[-4:] != b"DICM":
             return
         if _skip_meta(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:

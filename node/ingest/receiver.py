@@ -157,7 +157,7 @@ class IncomingInstance:
         follow = self._receiver.follow
         if follow is None or self._request.sop_class_uid != KeyObjectSelectionDocumentStorage:
             return False
-        is_followed = follow(arrival.temporary, self._sending_ae_title)
+        is_followed = follow(arrival.complete(), self._sending_ae_title)
         if is_followed:
             self.abandon()
         return is_followed

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from node.certificate_names import subject_attributes
+from node.options.certificate_names import subject_attributes
 
 THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)
@@ -122,3 +122,5 @@ class AccessSettings(BaseSettings):
     """Collector of audit messages, as HOST:PORT of syslog over TLS; empty: they stay in the folder `audit`."""
     audit_files: int = Field(100_000, ge=1)
     """Number of files of audit messages that may wait or stay; beyond it the oldest are deleted."""
+    encryption_key: str = Field("", pattern=r"^$|^file:/.+|^env:[A-Za-z_][A-Za-z0-9_]*$|^command:.+")
+    """Where the key comes from that encrypts the home folder: file:/PATH, env:NAME or command:COMMAND; empty: none."""

@@ -8,7 +8,6 @@ from typing import IO, Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -20,6 +19,7 @@ from node.settings import Settings
 from storage.database.database import Database
 from storage.objects.object_store import ObjectStore
 from storage.record import LEVELS, Level
+from storage.vault import CLEAR, Vault
 
 CONVERTIBLE: Final = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian})
 """Transfer syntaxes whose data sets are written anew in `NATIVE` ones without a change of the pixels."""
@@ -31,10 +31,11 @@ TOO_LARGE: Final = "too large to be converted: take it in the transfer syntax th
 
 @dataclass(frozen=True, slots=True)
 class KeptInstance:
-    """An indexed instance; `path` is its object, None if that is not kept."""
+    """An indexed instance; `path` is its object, None if that is not kept, and `vault` opens it."""
 
     sop_instance_uid: str
     path: Path | None
+    vault: Vault = CLEAR
 
 
 class KeptObjects:
@@ -69,7 +70,8 @@ class KeptObjects:
                 for uid in catalog.descendants(snapshot, level, entity.uid, Level.IMAGE, check)
             ]
         kept = self._objects.kept(found)
-        return [KeptInstance(uid, self._objects.file(uid) if uid in kept else None) for uid in found]
+        vault = self._objects.vault
+        return [KeptInstance(uid, self._objects.file(uid) if uid in kept else None, vault) for uid in found]
 
 
 def read_retrieval(identifier: Dataset, *, patient_root: bool) -> tuple[Level, dict[str, str]]:
@@ -92,11 +94,13 @@ def read_retrieval(identifier: Dataset, *, patient_root: bool) -> tuple[Level, d
     return Level(level), {keyword: text for keyword, text in texts.items() if text}
 
 
-def open_object(path: Path, syntaxes: Collection[str], max_bytes: int) -> tuple[IO[bytes], UID, UID] | None:
+def open_object(instance: KeptInstance, syntaxes: Collection[str], max_bytes: int) -> tuple[IO[bytes], UID, UID] | None:
     """A DICOM file of an object, its SOP class and its transfer syntax; None if it has none of those wanted.
 
     Parameters
     ----------
+    instance
+        One that is kept.
     syntaxes
         Transfer syntaxes that are wanted, the preferred first; none for whichever it has.
     max_bytes
@@ -109,16 +113,19 @@ def open_object(path: Path, syntaxes: Collection[str], max_bytes: int) -> tuple[
     OSError
         The file cannot be read.
     """
-    meta = read_file_meta_info(path)
+    assert instance.path is not None, "it is kept"
+    with instance.vault.open(instance.path) as file:
+        meta = dcmread(file, specific_tags=[], stop_before_pixels=True).file_meta
     sop_class, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)
     if not syntaxes or syntax in syntaxes:
-        return path.open("rb"), sop_class, syntax
+        return instance.vault.open(instance.path), sop_class, syntax
     target = next((one for one in syntaxes if one in NATIVE), None)
     if target is None or syntax not in CONVERTIBLE:
         return None
-    if path.stat().st_size > max_bytes:
+    if instance.path.stat().st_size > max_bytes:
         raise Refusal(Status.OUT_OF_RESOURCES, TOO_LARGE)
-    return _converted(path, UID(target)), sop_class, UID(target)
+    with instance.vault.open(instance.path) as file:
+        return _converted(file, UID(target)), sop_class, UID(target)
 
 
 def data_set_of(file: IO[bytes]) -> int:
@@ -130,8 +137,8 @@ def data_set_of(file: IO[bytes]) -> int:
     return size
 
 
-def _converted(path: Path, syntax: UID) -> BytesIO:
-    dataset, file = dcmread(path), BytesIO()
+def _converted(original: IO[bytes], syntax: UID) -> BytesIO:
+    dataset, file = dcmread(original), BytesIO()
     dataset.file_meta.TransferSyntaxUID = syntax
     dcmwrite(file, dataset, implicit_vr=syntax.is_implicit_VR, little_endian=True, enforce_file_format=True)
     file.seek(0)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from pydicom.uid import UID
@@ -15,6 +14,7 @@ from node.retrieve.kept import KeptInstance, KeptObjects, data_set_of, open_obje
 from node.retrieve.move import move_destination
 from node.retrieve.sub_operations import StoreSubOperations, Tally, refusal_of
 from node.settings import Settings
+from storage.vault import CLEAR
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ def _moved(call: RetrieveCall, instances: Sequence[KeptInstance], peer: Peer) ->
     yield from ((one.sop_instance_uid, NOT_KEPT) for one in instances if one.path is None)
     paths = {one.path: one.sop_instance_uid for one in instances if one.path is not None}
     originator = (call.caller, int(call.request.MessageID or 0))
-    for stored in peer.store(paths, originator):
+    vault = instances[0].vault if instances else CLEAR
+    for stored in peer.store(paths, originator, vault):
         refusal = NOT_TAKEN if stored.status is None else refusal_of(stored.status)
         if refusal is not None:
             logger.warning("%s not moved to %s: %s", paths[stored.path], peer.ae_title, stored.comment or refusal)
@@ -116,14 +117,14 @@ def _sent(call: RetrieveCall, stores: StoreSubOperations, instance: KeptInstance
     if instance.path is None:
         return NOT_KEPT
     try:
-        return _sent_file(call, stores, instance.sop_instance_uid, instance.path, limit)
+        return _sent_file(call, stores, instance, limit)
     except (Refusal, OSError) as error:
         logger.warning("%s is not sent: %s", instance.sop_instance_uid, error)
         return NOT_TAKEN
 
 
-def _sent_file(call: RetrieveCall, stores: StoreSubOperations, uid: str, path: Path, limit: int) -> Refusal | None:
-    opened = open_object(path, (), limit)
+def _sent_file(call: RetrieveCall, stores: StoreSubOperations, instance: KeptInstance, limit: int) -> Refusal | None:
+    uid, opened = instance.sop_instance_uid, open_object(instance, (), limit)
     assert opened is not None, "every form is wanted"
     file, sop_class, syntax = opened
     with file:
@@ -131,7 +132,7 @@ def _sent_file(call: RetrieveCall, stores: StoreSubOperations, uid: str, path: P
         if context is not None:
             return stores.send(context, sop_class, uid, file, data_set_of(file))
     taken = [c.transfer_syntax[0] for c in call.storage_contexts if c.abstract_syntax == sop_class]
-    opened = open_object(path, taken, limit) if taken else None
+    opened = open_object(instance, taken, limit) if taken else None
     context = None if opened is None else call.storage_context(sop_class, UID(opened[2]))
     if opened is None or context is None:
         logger.warning("%s is not sent: the caller does not take %s", uid, syntax.name)

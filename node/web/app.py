@@ -3,7 +3,6 @@
 It shows no name and no ID; but text burned into the pixels of an image can be read in its preview.
 """
 
-import io
 import logging
 import shutil
 import socket
@@ -18,13 +17,13 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from PIL import Image
 from uvicorn import Config, Server
 
 from node.access.callers import Callers
 from node.access.disclosure import Discloser
 from node.access.tls import https_context
 from node.errors import Refusal, Status
+from node.options.access import Disclosure
 from node.processes import Role, processes, role_fault
 from node.version import __version__, program
 from node.web.caller_gate import CallerGate, caller_of
@@ -36,7 +35,8 @@ from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
 from node.web.page.case_lists import list_series, list_studies, series_by_modality, series_images
 from node.web.page.look_alikes import LookAlikeService
-from node.web.pictures import check_picture
+from node.web.page.reports import ReportService
+from node.web.pictures import check_picture, png_response
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
 from node.web.why import WhyService
@@ -93,6 +93,9 @@ def build(resources: WebResources) -> FastAPI:
     look_alikes = LookAlikeService(resources)
     app.add_api_route("/api/similar/{sop_instance_uid}", look_alikes.similar, methods=["GET", "HEAD"])
     app.add_api_route("/api/similar", look_alikes.similar_to_file, methods=["POST"])
+    reports = ReportService(resources)
+    app.add_api_route("/api/reports/{study_instance_uid}", reports.of_study, methods=["GET"])
+    app.add_api_route("/api/reports/{study_instance_uid}/{sop_instance_uid}.pdf", reports.pdf, methods=["GET"])
     app.include_router(WhyService(resources).router, prefix="/api")
     app.mount("/web", StaticFiles(directory=WEB))
     app.mount(BASE, build_dicomweb(resources))
@@ -192,6 +195,8 @@ class Page:
                 "modalities": {name: series.size for name, series in series_by_modality(snapshot).items()},
                 "terms": _terms(snapshot, _discloser(request, snapshot)),
                 "viewers": settings.viewers,
+                "has_originals": self._resources.pictures.are_larger,
+                "has_reports": settings.keep_reports and caller_of(request.scope).disclosure is Disclosure.FULL,
                 "phantoms_only": snapshot.count(Level.STUDY) > 0
                 and all(study.attributes.get("InstitutionName") == PHANTOM_HOSPITAL for study in studies),
             }
@@ -223,9 +228,17 @@ class Page:
         return JSONResponse({"images": images})
 
     def preview(
-        self, request: Request, sop_instance_uid: str, frame: Annotated[int | None, Query(ge=1)] = None
+        self,
+        request: Request,
+        sop_instance_uid: str,
+        frame: Annotated[int | None, Query(ge=1)] = None,
+        *,
+        large: bool = False,
     ) -> Response:
-        """The network's input for a frame as PNG; `frame` counts from 1, and is by default the first indexed frame."""
+        """The network's input for a frame as PNG, or the same from the original pixels where these can be had.
+
+        `frame` counts from 1, and is by default the first indexed frame.
+        """
         with self.database.snapshot() as snapshot:
             record = snapshot.record(sop_instance_uid)
             if record is None:
@@ -235,13 +248,17 @@ class Page:
             pixels = snapshot.preview(sop_instance_uid, number - 1)
         if pixels is None:
             raise Refusal(Status.EXAMPLE_UNKNOWN, "this frame has no preview")
-        tag = f'"{record.content_digest.hex()[:32]}-{number}"'
+        tag = f'"{record.content_digest.hex()[:32]}-{number}{"-large" if large else ""}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
         if tag in request.headers.get("If-None-Match", ""):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        png = io.BytesIO()
-        Image.fromarray(pixels).save(png, "PNG", compress_level=1)
-        return Response(png.getvalue(), media_type="image/png", headers=headers)
+        if large:
+            check, pictures = deadline(self.settings), self._resources.pictures
+            original = pictures.original(sop_instance_uid, number, check, is_square=True)
+            if original is None:  # perhaps only now
+                return png_response(pixels, {"Cache-Control": "no-store"})
+            pixels = original
+        return png_response(pixels, headers)
 
 
 def _terms(snapshot: Snapshot, discloser: Discloser) -> dict[str, list[str]]:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Final
+from typing import Final
 
+from node.access.data_key import vault_of
 from node.errors import Refusal, Status
 from node.examples.image_encoder import PixelSource
 from node.examples.request import EncodedExample, ExampleClient, ExampleEntry, ServiceDownError, usable
@@ -14,6 +15,7 @@ from node.query.question import Question
 from node.query.retriever import Retriever
 from node.settings import Settings
 from storage.database import columns
+from storage.sealed_file import SealedWriter
 
 SUFFIXES: Final = {"application/dicom": ".dcm", "image/png": ".png", "image/jpeg": ".jpg"}
 """Suffix of the file by the media type that its sender names."""
@@ -27,16 +29,16 @@ class PostedExamples:
 
     def __init__(self, settings: Settings, retriever: Retriever) -> None:
         self._folder, self._limit_s = settings.run_path / "examples", settings.example_limit_s + ENCODING_S
-        self._client, self._retriever = ExampleClient(settings), retriever
+        self._client, self._retriever, self._vault = ExampleClient(settings), retriever, vault_of(settings)
         for left in self._folder.glob("*"):  # by a kill
             left.unlink(missing_ok=True)
 
     @contextmanager
-    def file(self, suffix: str) -> Iterator[IO[bytes]]:
-        """An empty file to write an example to; it is gone after the block."""
+    def file(self, suffix: str) -> Iterator[tuple[Path, SealedWriter]]:
+        """Path of an empty file, and what writes an example to it; the file is gone after the block."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=self._folder, suffix=suffix) as file:
-            yield file
+            yield Path(file.name), self._vault.writer(file.fileno())
 
     def encode(self, path: Path, question: Question, modality: str = "") -> EncodedExample:
         """Decode and encode a file, or the region of it that the question names.

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import IO, Final
+from typing import Final
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from node.web.media_types import MediaType, media_types
+from storage.sealed_file import SealedWriter
 
 MIN_BYTES_PER_S: Final = 1024
 """Least speed of a body that takes long: a client must not hold a slot by a byte now and then."""
@@ -53,10 +54,10 @@ async def pieces(request: Request, max_bytes: int, silence_s: float) -> AsyncIte
         yield piece
 
 
-async def save(request: Request, file: IO[bytes], max_bytes: int, silence_s: float) -> int:
+async def save(request: Request, file: SealedWriter, max_bytes: int, silence_s: float) -> int:
     """Write the body of a request into a file; return its size in bytes. Raises what `pieces` does."""
     size = 0
     async for piece in pieces(request, max_bytes, silence_s):
         size += file.write(piece)
-    file.flush()
+    file.finish()
     return size

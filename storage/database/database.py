@@ -23,6 +23,7 @@ from storage.database.tables import SegmentEntry, Tables, open_handles
 from storage.errors import DatabaseFull, FormatError, NoDatabase
 from storage.item import Item
 from storage.record import Level
+from storage.vault import CLEAR, Vault
 
 __all__ = ["Appended", "Clash", "Database", "Item", "Snapshot"]
 
@@ -41,8 +42,8 @@ class Database:
         Code length and model that the database was made for.
     """
 
-    def __init__(self, path: Path, environment: lmdb.Environment, header: Header) -> None:
-        self.path, self.header = path, header
+    def __init__(self, path: Path, environment: lmdb.Environment, header: Header, vault: Vault = CLEAR) -> None:
+        self.path, self.header, self._vault = path, header, vault
         self._environment = environment
         self._handles = open_handles(environment)
 
@@ -56,6 +57,7 @@ class Database:
         *,
         block_rows: int = 131_072,
         tail_rows: int = 4096,
+        vault: Vault = CLEAR,
     ) -> Self:
         """Open a database for writing; make it where there is none.
 
@@ -65,27 +67,30 @@ class Database:
             Most bytes it may ever take; address space, not disk, so choose it generously. It may grow at a restart.
         block_rows, tail_rows
             Of a new database, as in `storage.database.blocks.Layout`; an existing one keeps its own.
+        vault
+            What seals it, all its life.
 
         Raises
         ------
-        FormatError, ModelMismatch, CodeLengthError
+        FormatError, ModelMismatch, CodeLengthError, storage.vault.SealError
             It was written by a later release or for other codes; one of an older format is brought to the present one.
         """
-        fresh = Header(code_length, model, block_rows, tail_rows)
+        fresh = Header(code_length, model, block_rows, tail_rows, sealed=vault.name)
         _make(path, fresh, map_size)
         environment = _environment(path, map_size=map_size, readonly=False)
         try:
             _begin(environment, fresh)  # of an environment that another release left empty
             header = _header(environment, path)
+            header.check_vault(vault, path)
             header.check(code_length, model)
-            database = cls(path, environment, upgraded(environment, header))
+            database = cls(path, environment, upgraded(environment, header, vault), vault)
         except BaseException:
             environment.close()
             raise
         return database
 
     @classmethod
-    def open(cls, path: Path, *, readonly: bool = True) -> Self:
+    def open(cls, path: Path, *, readonly: bool = True, vault: Vault = CLEAR) -> Self:
         """Open an existing database, whatever its code length and model; `header` tells them.
 
         Raises
@@ -93,6 +98,8 @@ class Database:
         NoDatabase
         FormatError
             It was written by a release of another format.
+        storage.vault.SealError
+            Another vault sealed it.
         """
         if not (path / DATA).is_file():
             raise NoDatabase(path)
@@ -101,7 +108,8 @@ class Database:
             header = _header(environment, path)
             if header.format < FORMAT:
                 raise FormatError(path, f"format {header.format}", f"format {FORMAT}", TO_UPGRADE)
-            return cls(path, environment, header)
+            header.check_vault(vault, path)
+            return cls(path, environment, header, vault)
         except BaseException:
             environment.close()
             raise
@@ -148,7 +156,7 @@ class Database:
 
     def snapshot(self) -> Snapshot:
         """State of the moment when the `with` block of the snapshot is entered."""
-        return Snapshot(self._environment, self._handles, self.header)
+        return Snapshot(self._environment, self._handles, self.header, self._vault)
 
     def replace_segments(self, old: Sequence[SegmentEntry], new: Sequence[SegmentEntry], compactions: int) -> bool:
         """Name other segments, unless those named or the numbers of the rows changed meanwhile.
@@ -211,7 +219,7 @@ class Database:
     def reading(self) -> Iterator[Tables]:
         """Yield the tables as they are now, for work on the whole; answers come from `snapshot`."""
         with self._environment.begin(buffers=True) as transaction:
-            yield Tables(transaction, self._handles, self.header.layout)
+            yield Tables(transaction, self._handles, self.header.layout, self._vault)
 
     @contextmanager
     def writing(self) -> Iterator[Tables]:
@@ -224,7 +232,7 @@ class Database:
         """
         try:
             with self._environment.begin(write=True, buffers=True) as transaction:
-                yield Tables(transaction, self._handles, self.header.layout)
+                yield Tables(transaction, self._handles, self.header.layout, self._vault)
         except lmdb.MapFullError as error:
             raise DatabaseFull(self.path, self._environment.info()["map_size"]) from error
 

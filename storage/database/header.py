@@ -9,19 +9,25 @@ from typing import Final
 from hashing.codes import CodeLengthError, words
 from storage.database.blocks import Layout
 from storage.errors import FormatError, ModelMismatch
+from storage.vault import SealError, Vault
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Number of the on-disk format; a change of any table, key or value raises it.
 
 1 was without the column `manufacturer` and without outputs of the network (in 2, class scores may follow these).
 2 was without the table `lookup`, and 3 had only Patient ID and Accession Number in it.
-4 was without the tables of rejected instances.
-`storage.database.migrations` brings each to 5.
+4 was without the tables of rejected instances. 5 could not be sealed.
+`storage.database.migrations` brings each to 6.
 """
 
 
 HEADER: Final = b"header"
 """Its key."""
+
+
+def new_identity() -> str:
+    """Random text that tells one database from others."""
+    return secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +44,17 @@ class Header:
         Random text that tells this database from another one with the same history.
     format
         Number of the format it is in.
+    sealed
+        Name of the vault that sealed it; "" if none did.
     """
 
     code_length: int
     model: str
     block_rows: int
     tail_rows: int
-    identity: str = field(default_factory=lambda: secrets.token_hex(4))
+    identity: str = field(default_factory=new_identity)
     format: int = FORMAT
+    sealed: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a code length or cut that no database can have."""
@@ -58,7 +67,7 @@ class Header:
 
     def of_model(self, model: str) -> "Header":
         """The header of the same rows with codes of another model; no snapshot of before has its identity."""
-        return replace(self, model=model, identity=secrets.token_hex(4))
+        return replace(self, model=model, identity=new_identity())
 
     def to_bytes(self) -> bytes:
         """Pack as JSON."""
@@ -80,6 +89,16 @@ class Header:
         if not 1 <= found <= FORMAT:
             raise FormatError(path, found=f"format {found}", expected=f"format {FORMAT}")
         return cls(**fields)
+
+    def check_vault(self, vault: Vault, path: Path) -> None:
+        """Refuse a vault that is not the one that sealed the database.
+
+        Raises
+        ------
+        SealError
+        """
+        if vault.name != self.sealed:
+            raise SealError(f"database {path}")
 
     def check(self, code_length: int, model: str) -> None:
         """Refuse codes that could not be compared with the stored codes.

@@ -194,7 +194,7 @@ def possible_patients(tables: Tables, patient_key: str) -> frozenset[str]:
     if not names_a_patient(patient_key):
         return frozenset({patient_key})
     prefix = patient_key[: patient_key.index("\\") + 1]  # the Patient ID, whatever the issuer
-    ordinals = tables.ordinals_by_prefix(Level.PATIENT, prefix)
+    ordinals = tables.patients_of_id(prefix)
     keys = {tables.uid(Level.PATIENT, ordinal) or "" for ordinal in ordinals}
     return frozenset({patient_key, *(key for key in keys if may_be_one_patient(patient_key, key))})
 

@@ -10,6 +10,7 @@ import lmdb
 
 from storage.folding import code_string, digits, folded_groups, stored_values, stripped
 from storage.record import Attributes, Level
+from storage.vault import CLEAR, Vault
 
 TABLE: Final = "lookup"
 KEYWORDS: Final[Mapping[Level, tuple[str, ...]]] = {
@@ -34,6 +35,10 @@ Check = Callable[[], object]
 ORDINAL: Final = Struct(">I")
 MAX_KEY_BYTES: Final = 511  # of LMDB
 KEYS_AT_ONCE: Final = 256  # they fit into the processor's cache
+SEALED: Final = ("PatientID", "PatientName", "AccessionNumber")
+"""Attributes whose texts a vault conceals in keys; a range of them is found by reading every key of the attribute."""
+MAX_SEALED_BYTES: Final = MAX_KEY_BYTES - 16
+"""Longest key before it is concealed: that adds 16 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,8 @@ class Lookup:
     `check` that is given is called for each key of a range, or for each few hundred, and may raise.
     """
 
-    def __init__(self, transaction: lmdb.Transaction, handle: Any) -> None:
-        self._transaction, self._handle = transaction, handle
+    def __init__(self, transaction: lmdb.Transaction, handle: Any, vault: Vault = CLEAR) -> None:
+        self._transaction, self._handle, self._vault = transaction, handle, vault
 
     def ordinals(self, keyword: str, spans: Iterable[Span], check: Check = bool) -> list[int]:
         """Ordinals of the entities with an entry in one of some ranges, ascending; they may be too many, never few."""
@@ -88,13 +93,13 @@ class Lookup:
         """Index an entity by its new attributes instead of its old ones; None before it is there, and afterwards."""
         before, after = lookup_keys(level, old), lookup_keys(level, new)
         for key in before - after:
-            self._transaction.delete(key, ORDINAL.pack(ordinal), db=self._handle)
+            self._transaction.delete(self._stored(key), ORDINAL.pack(ordinal), db=self._handle)
         for key in after - before:
-            self._transaction.put(key, ORDINAL.pack(ordinal), db=self._handle)
+            self._transaction.put(self._stored(key), ORDINAL.pack(ordinal), db=self._handle)
 
     def has(self, key: bytes, ordinal: int) -> bool:
         """True if an entity can be found by this key of `lookup_keys`."""
-        return bool(self._transaction.cursor(db=self._handle).set_key_dup(key, ORDINAL.pack(ordinal)))
+        return bool(self._transaction.cursor(db=self._handle).set_key_dup(self._stored(key), ORDINAL.pack(ordinal)))
 
     def clear(self) -> None:
         """Remove every entry, to fill the index anew."""
@@ -105,8 +110,11 @@ class Lookup:
         cursor = self._transaction.cursor(db=self._handle)
         first = _key(keyword, span.first)
         if span.is_single:
-            if cursor.set_key(first):
+            if cursor.set_key(self._stored(first)):
                 yield cursor
+            return
+        if self._vault and keyword in SEALED:
+            yield from self._sealed_cursors(keyword, span, check)
             return
         if span.piece:
             for key in self._keys_with(keyword, span, check):
@@ -121,6 +129,22 @@ class Lookup:
                 return
             check()
             yield cursor
+            is_there = cursor.next_nodup()
+
+    def _stored(self, key: bytes) -> bytes:
+        return stored_key(key, self._vault)
+
+    def _sealed_cursors(self, keyword: str, span: Span, check: Check) -> Iterator[lmdb.Cursor]:
+        """Yield a cursor at each key of a range of concealed texts, which lie in no order."""
+        cursor, prefix = self._transaction.cursor(db=self._handle), _key(keyword, "")
+        first, last, piece = _key(keyword, span.first), _key(keyword, span.last), _key("", span.piece)[1:]
+        is_there = cursor.set_range(prefix)
+        while is_there and (stored := bytes(cursor.key())).startswith(prefix):
+            check()
+            key = prefix + self._vault.reveal(stored[len(prefix) :])
+            has_piece = piece in key or len(key) >= MAX_SEALED_BYTES  # such a key may hold only the start of its text
+            if key >= first[:MAX_SEALED_BYTES] and key[: len(last)] <= last and has_piece:
+                yield cursor
             is_there = cursor.next_nodup()
 
     def _keys_with(self, keyword: str, span: Span, check: Check) -> Iterator[bytes]:
@@ -158,6 +182,14 @@ def lookup_keys(level: Level, attributes: Attributes | None) -> frozenset[bytes]
         for value in stored_values(attributes.get(keyword, ""))
         for form in FORMS[keyword](value)
     )
+
+
+def stored_key(key: bytes, vault: Vault) -> bytes:
+    """Key of `lookup_keys` as it lies in the table: a vault conceals the texts that name patients."""
+    keyword, _, text = key.partition(b"\0")
+    if not vault or keyword.decode() not in SEALED:
+        return key
+    return keyword + b"\0" + vault.conceal(text[: MAX_SEALED_BYTES - len(keyword) - 1])
 
 
 def _key(keyword: str, text: str) -> bytes:

@@ -11,9 +11,10 @@ from storage.database.columns import TERMS
 from storage.database.header import FORMAT, HEADER, Header
 from storage.database.tables import Tables, open_handles
 from storage.record import Level
+from storage.vault import CLEAR, Vault
 
 
-def upgraded(environment: lmdb.Environment, header: Header) -> Header:
+def upgraded(environment: lmdb.Environment, header: Header, vault: Vault = CLEAR) -> Header:
     """The header of a database that is now of the present format; in one transaction, so that a kill changes nothing.
 
     Format 1 gets the column of manufacturers, and an empty table of the network's outputs; formats 1 to 3 get the index
@@ -25,7 +26,7 @@ def upgraded(environment: lmdb.Environment, header: Header) -> Header:
     newest = replace(header, format=FORMAT)
     with environment.begin(write=True, buffers=True) as transaction:
         handles = open_handles(environment, transaction)
-        tables = Tables(transaction, handles, header.layout)
+        tables = Tables(transaction, handles, header.layout, vault)
         if header.format < 2:
             _add_manufacturers(tables)
         if header.format < 4:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import lmdb
 
 from storage.item import Item
+from storage.vault import CLEAR, Vault
 
 REJECTED, WITHHELD = "rejected", "withheld"
 EXPECTED: Final = b"expected:"
@@ -87,8 +88,8 @@ class RejectedInstance:
 class Rejections:
     """The tables of rejected instances, seen through one transaction."""
 
-    def __init__(self, transaction: lmdb.Transaction, handles: Mapping[str, Any]) -> None:
-        self._transaction, self._handles = transaction, handles
+    def __init__(self, transaction: lmdb.Transaction, handles: Mapping[str, Any], vault: Vault = CLEAR) -> None:
+        self._transaction, self._handles, self._vault = transaction, handles, vault
 
     def find(self, sop_instance_uid: str) -> RejectedInstance | None:
         """RejectedInstance of an instance, None if no note names it."""
@@ -117,7 +118,7 @@ class Rejections:
         uid = item.record.sop_instance_uid
         rejection = self.find(uid)
         if rejection is not None and rejection.hides and (replaces or self._get(WITHHELD, uid) is None):
-            self._put(WITHHELD, uid, item.to_bytes())
+            self._put(WITHHELD, uid, self._vault.seal(WITHHELD, uid.encode(), item.to_bytes()))
 
     def is_withheld(self, sop_instance_uid: str) -> bool:
         """True if something is kept of a hidden instance, so that it can be restored."""
@@ -126,7 +127,9 @@ class Rejections:
     def withheld(self, sop_instance_uid: str) -> Item | None:
         """Return the item that is kept of a hidden instance, so that it can be restored; None if none is kept."""
         found = self._get(WITHHELD, sop_instance_uid)
-        return None if found is None else Item.from_bytes(found)
+        if found is None:
+            return None
+        return Item.from_bytes(bytes(self._vault.unseal(WITHHELD, sop_instance_uid.encode(), found)))
 
     def delete(self, sop_instance_uid: str) -> None:
         """Delete the rejection of an instance, and what is kept of it."""

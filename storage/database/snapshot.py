@@ -20,6 +20,7 @@ from storage.database.tables import Handles, SegmentEntry, Tables
 from storage.database.tree import NO_PARENT, Node
 from storage.errors import SnapshotError
 from storage.record import LEVELS, Entity, Level, Record
+from storage.vault import CLEAR, Vault
 
 
 class Snapshot:
@@ -38,8 +39,8 @@ class Snapshot:
         That of the database handle that the snapshot was made from; `code_length` and `model` are its.
     """
 
-    def __init__(self, environment: lmdb.Environment, handles: Handles, header: Header) -> None:
-        self._environment, self._handles, self.header = environment, handles, header
+    def __init__(self, environment: lmdb.Environment, handles: Handles, header: Header, vault: Vault = CLEAR) -> None:
+        self._environment, self._handles, self.header, self._vault = environment, handles, header, vault
         self._transaction: lmdb.Transaction | None = None
         self._open_tables: Tables | None = None
         self._upper = lru_cache(maxsize=4096)(self.entity_at)  # thousands of images share one series
@@ -52,7 +53,7 @@ class Snapshot:
             self._transaction = self._environment.begin(buffers=True)
         except lmdb.MapResizedError as error:
             raise SnapshotError("the writer gave the database a larger map size: restart this process") from error
-        self._open_tables = Tables(self._transaction, self._handles, self.header.layout)
+        self._open_tables = Tables(self._transaction, self._handles, self.header.layout, self._vault)
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
-from hashlib import sha256
 from io import BytesIO
 from struct import Struct
 from typing import Any, Final
@@ -20,16 +19,16 @@ from storage.database.blocks import Layout, Rows
 from storage.database.header import HEADER, Header
 from storage.database.rejections import TABLES as OF_REJECTIONS
 from storage.database.rejections import Rejections
-from storage.database.tree import NO_PARENT, ORDINAL, Node, uid_of
+from storage.database.tree import NO_PARENT, ORDINAL, Node, first_of_key, key_bytes, uid_of, unique_key
 from storage.record import LEVELS, Level
+from storage.vault import CLEAR, Vault
 
-MAX_KEY_BYTES: Final = 511  # of LMDB
-MAX_PREFIX_BYTES: Final = 400
-"""Bytes of a longer key that stand before its hash."""
 FRAME_OF: Final = Struct(">II")
 """Packs (instance ordinal, frame) into a key."""
 OF_FRAMES: Final = ("previews", "outputs")
 """Tables by instance and frame, in which a frame may be missing."""
+SEALED: Final = frozenset({*LEVELS, *OF_FRAMES})
+"""Tables whose values are sealed."""
 MAX_CACHED: Final = 4096
 
 Handles = Mapping[str, Any]
@@ -70,30 +69,29 @@ def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | 
     return handles
 
 
-def key_bytes(uid: str) -> bytes:
-    """LMDB key of a unique text: its UTF-8, or the start of it and a hash if it is too long for a key."""
-    key = uid.encode("utf-8", "surrogatepass")
-    return key if len(key) <= MAX_KEY_BYTES else key[:MAX_PREFIX_BYTES] + sha256(key).hexdigest().encode()
-
-
 class Tables:
     """Reads and writes entities inside one transaction, opened with `buffers=True`."""
 
-    def __init__(self, transaction: lmdb.Transaction, handles: Handles, layout: Layout) -> None:
-        self._transaction, self._handles = transaction, handles
+    def __init__(self, transaction: lmdb.Transaction, handles: Handles, layout: Layout, vault: Vault = CLEAR) -> None:
+        self._transaction, self._handles, self._vault = transaction, handles, vault
         self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
-        self.lookup = lookup.Lookup(transaction, handles[lookup.TABLE])
         self.changes = Changes(transaction, handles["meta"])
+
+    @property
+    def lookup(self) -> lookup.Lookup:
+        """The index of attributes that are no unique keys."""
+        return lookup.Lookup(self._transaction, self._handles[lookup.TABLE], self._vault)
 
     @property
     def rejections(self) -> Rejections:
         """What rejection notes keep out of every answer."""
-        return Rejections(self._transaction, self._handles)
+        return Rejections(self._transaction, self._handles, self._vault)
 
     def ordinal(self, level: Level, uid: str) -> int | None:
         """Ordinal of the entity with a unique key; None when it is unknown."""
-        found = self._get(f"{level}:keys", key_bytes(uid)) if uid else None  # LMDB refuses an empty key
+        key = unique_key(level, uid, self._vault) if uid else b""
+        found = self._get(f"{level}:keys", key) if key else None  # LMDB refuses an empty key
         return None if found is None else int(ORDINAL.unpack(found)[0])
 
     def node(self, level: Level, ordinal: int) -> Node | None:
@@ -115,22 +113,25 @@ class Tables:
         """Yield (ordinal, entity) of a level from an ordinal on, in order of arrival."""
         cursor = self._transaction.cursor(db=self._handles[level])
         for key, value in cursor if cursor.set_range(ORDINAL.pack(first)) else ():
-            yield ORDINAL.unpack(key)[0], Node.from_bytes(value)
+            yield ORDINAL.unpack(key)[0], Node.from_bytes(self._vault.unseal(level, bytes(key), value))
 
     def ordinals_by_key(self, level: Level) -> Iterator[int]:
-        """Yield ordinals in ascending order of their unique keys."""
+        """Yield ordinals in ascending order of their unique keys; of sealed patients all are read first."""
+        if self._vault and level is Level.PATIENT:
+            yield from (ordinal for _, ordinal in sorted((key_bytes(node.uid), i) for i, node in self.nodes(level)))
+            return
         for value in self._transaction.cursor(db=self._handles[f"{level}:keys"]).iternext(keys=False):
             yield ORDINAL.unpack(value)[0]
 
-    def ordinals_by_prefix(self, level: Level, prefix: str) -> Iterator[int]:
-        """Yield ordinals of the entities whose unique keys begin with a text."""
-        start = prefix.encode("utf-8", "surrogatepass")[:MAX_PREFIX_BYTES]
-        cursor = self._transaction.cursor(db=self._handles[f"{level}:keys"])
-        for key, value in cursor if cursor.set_range(start) else ():
-            if bytes(key[: len(start)]) != start:
+    def patients_of_id(self, start: str) -> Iterator[int]:
+        """Yield ordinals of the patients whose keys start with a text, which ends with the backslash after the ID."""
+        first = first_of_key(start, self._vault)
+        cursor = self._transaction.cursor(db=self._handles[f"{Level.PATIENT}:keys"])
+        for key, value in cursor if cursor.set_range(first) else ():
+            if bytes(key[: len(first)]) != first:
                 return
             ordinal = int(ORDINAL.unpack(value)[0])
-            if (self.uid(level, ordinal) or "").startswith(prefix):
+            if (self.uid(Level.PATIENT, ordinal) or "").startswith(start):
                 yield ordinal
 
     def children(self, level: Level, ordinal: int) -> list[int]:
@@ -176,7 +177,7 @@ class Tables:
         """Store a new entity under the next ordinal, which is returned."""
         ordinal = self.counter(level)
         self.set_counter(level, ordinal + 1)
-        self._put(f"{level}:keys", key_bytes(node.uid), ORDINAL.pack(ordinal))
+        self._put(f"{level}:keys", unique_key(level, node.uid, self._vault), ORDINAL.pack(ordinal))
         self._link(level, ordinal, node.parent)
         self.put(level, ordinal, node)
         self.changes.note(level, node.uid)
@@ -200,7 +201,7 @@ class Tables:
         self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
-        self._transaction.delete(key_bytes(node.uid), db=self._handles[f"{level}:keys"])
+        self._transaction.delete(unique_key(level, node.uid, self._vault), db=self._handles[f"{level}:keys"])
         self._unlink(level, ordinal, node.parent)
         for frame in node.frames:
             for table in OF_FRAMES:
@@ -281,10 +282,12 @@ class Tables:
             self._transaction.delete(ORDINAL.pack(parent), ORDINAL.pack(ordinal), db=children)
 
     def _get(self, table: str, key: bytes) -> bytes | memoryview | None:
-        return self._transaction.get(key, db=self._handles[table])
+        value: bytes | memoryview | None = self._transaction.get(key, db=self._handles[table])
+        return value if value is None or table not in SEALED else self._vault.unseal(table, key, value)
 
     def _put(self, table: str, key: bytes, value: bytes) -> None:
-        self._transaction.put(key, value, db=self._handles[table])
+        sealed = self._vault.seal(table, key, value) if table in SEALED else value
+        self._transaction.put(key, sealed, db=self._handles[table])
 
 
 @lru_cache(maxsize=4)

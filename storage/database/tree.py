@@ -3,11 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from struct import Struct
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from storage.record import Level
+from storage.vault import CLEAR, Vault
 
 ORDINAL: Final = Struct(">I")
 """Packs an ordinal into a key; big-endian, so that the order of keys is the order of numbers."""
@@ -15,6 +19,9 @@ READ: Final = json.JSONDecoder().raw_decode
 """Reads one value at an offset, in half the time of `json.loads`, which looks for spaces around it."""
 NO_PARENT: Final = -1
 """Parent of a patient."""
+MAX_KEY_BYTES: Final = 511  # of LMDB
+MAX_PREFIX_BYTES: Final = 400
+"""Bytes of a longer key that stand before its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +76,23 @@ def uid_of(value: bytes | memoryview) -> str:
     """Unique key of a stored node, without reading the rest of it."""
     uid: str = READ(str(value, "ascii"))[0]
     return uid
+
+
+def key_bytes(uid: str) -> bytes:
+    """LMDB key of a unique text: its UTF-8, or the start of it and a hash if it is too long for a key."""
+    key = uid.encode("utf-8", "surrogatepass")
+    return key if len(key) <= MAX_KEY_BYTES else key[:MAX_PREFIX_BYTES] + sha256(key).hexdigest().encode()
+
+
+def unique_key(level: Level, uid: str, vault: Vault = CLEAR) -> bytes:
+    """Key by which an entity lies in its table: that of `key_bytes`; a vault puts marks in the place of a patient's."""
+    if not vault or level is not Level.PATIENT:
+        return key_bytes(uid)
+    end = uid.find("\\") + 1
+    return first_of_key(uid[:end], vault) + vault.mark(uid[end:].encode("utf-8", "surrogatepass"))
+
+
+def first_of_key(start: str, vault: Vault = CLEAR) -> bytes:
+    """What the keys of all patients begin with whose patient keys begin with an ID and its backslash."""
+    first = start.encode("utf-8", "surrogatepass")
+    return vault.mark(first) if vault else first[:MAX_PREFIX_BYTES]

@@ -11,6 +11,7 @@ from typing import Final
 
 from storage.durable import create_locked, folder_names, make_private_folder, remove_stale, sync_folder
 from storage.objects.size_table import ObjectUsage, SizeTable
+from storage.vault import CLEAR, Vault
 
 TABLE: Final = "sizes.sqlite"
 TEMPORARY: Final = "tmp"
@@ -40,10 +41,12 @@ class ObjectStore:
     ----------
     path
         Folder; the first object makes it. Files lie in 256 folders in it, by a digest of their UIDs.
+    vault
+        Opens the files, which whoever wrote them has sealed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._sizes = path, SizeTable(path / TABLE)
+    def __init__(self, path: Path, vault: Vault = CLEAR) -> None:
+        self.path, self.vault, self._sizes = path, vault, SizeTable(path / TABLE)
 
     def keep(self, files: Mapping[str, Path]) -> None:
         """Keep files by SOP Instance UID, in the place of what was kept of these; durable when this returns.

@@ -12,7 +12,7 @@ from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
 from storage.database.columns import LEVEL_COLUMN
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
-from storage.database.tables import key_bytes
+from storage.database.tree import key_bytes
 from storage.record import Level
 from storage.search.entities import (
     Entities,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashing.codes import CodeLengthError
 from hashing.ranking_scores import Outputs, Ranking, asymmetric_scores, class_agreement, output_agreement
 from storage.database.snapshot import Snapshot
-from storage.database.tables import key_bytes
+from storage.database.tree import key_bytes
 from storage.search.index import Hit
 
 

@@ -2,13 +2,14 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from storage.durable import create_private, folder_names, make_private_folder, write_durably
+from storage.durable import create_private, folder_names, make_private_folder, sync_folder, write_durably
+from storage.vault import CLEAR, Vault
 
 BUSY_S: Final = 30.0
 TABLE: Final = "outbox.sqlite"
@@ -78,8 +79,8 @@ class Outbox:
     the process that sends. What the table knows as sent to a destination is not taken in again.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._objects = path, path / "objects"
+    def __init__(self, path: Path, vault: Vault = CLEAR) -> None:
+        self._path, self._objects, self.vault = path, path / "objects", vault
         for folder in (path, self._objects):
             make_private_folder(folder)
 
@@ -164,6 +165,23 @@ class Outbox:
             committed = connection.execute("SELECT COUNT(*) FROM objects WHERE committed").fetchone()[0]
         return OutboxState(counts.get(WAITING, 0), counts.get(SENT, 0), counts.get(GIVEN_UP, 0), committed)
 
+    def erase_meant(self, is_meant: Callable[[Path], bool]) -> int:
+        """Erase waiting objects: those of each answer of which one is meant; return how many."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT number, sop_instance_uid, destination, question, files, attempts, next_ns FROM objects"
+                " WHERE state = ?",
+                (WAITING,),
+            ).fetchall()
+            parcels = [self._parcel(row) for row in rows]
+            answers = {one.question for one in parcels if any(is_meant(path) for path in one.files)}
+            meant = [one for one in parcels if one.question in answers]
+            connection.executemany("DELETE FROM objects WHERE number = ?", [(one.number,) for one in meant])
+        for path in (path for one in meant for path in one.files):
+            path.unlink(missing_ok=True)
+        sync_folder(self._objects)
+        return len(meant)
+
     def forget(self, before_ns: int) -> None:
         """Forget what ended, and was asked, before a time; what waits since then is given up."""
         with self._connected() as connection:
@@ -182,7 +200,7 @@ class Outbox:
         for number, form in enumerate(one.forms):
             name, temporary = f"{question}-{one.sop_instance_uid}-{number}.dcm", self._path / "new"
             temporary.unlink(missing_ok=True)  # left by a kill
-            write_durably([form], temporary, self._objects / name)
+            write_durably([form], temporary, self._objects / name, self.vault)
             yield name
 
     def _end(self, parcel: Parcel, state: str) -> None:
@@ -208,6 +226,7 @@ class Outbox:
         create_private(self._path / TABLE)
         with closing(sqlite3.connect(self._path / TABLE, timeout=BUSY_S)) as connection:
             connection.execute("PRAGMA synchronous = EXTRA")
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted becomes zeros
             connection.executescript(SCHEMA)
             with connection:
                 yield connection

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 from storage.durable import FolderSync, folder_names, make_private_folder, sync_folder, write_durably
 from storage.errors import SpoolFull
 from storage.spool.arrival import Arrival
+from storage.vault import CLEAR, Vault
 
 CALLER: Final = "caller.json"
 LOCK: Final = "open"
@@ -98,7 +99,8 @@ class OpenQuestion:
         assert self._sync is not None
         self.size += 1
         name = f"{self.size:04d}"
-        return Arrival(self._folder / f"{name}.part", self._folder / f"{name}.dcm", self._sync, lambda: None)
+        part, path = self._folder / f"{name}.part", self._folder / f"{name}.dcm"
+        return Arrival(part, path, self._sync, lambda: None, self._spool.vault)
 
     def close(self) -> None:
         """End the question; nothing happens to one that is ended, or has no object."""
@@ -132,10 +134,12 @@ class QuestionSpool:
         Waiting questions above which none is opened.
     free_bytes
         Space to leave free on the disk.
+    vault
+        Seals the objects.
     """
 
-    def __init__(self, path: Path, capacity: int, free_bytes: int) -> None:
-        self.path, self._capacity, self._free_bytes = path, capacity, free_bytes
+    def __init__(self, path: Path, capacity: int, free_bytes: int, vault: Vault = CLEAR) -> None:
+        self.path, self._capacity, self._free_bytes, self.vault = path, capacity, free_bytes, vault
         self.waiting_path, self.answered_path, self.temporary = path / "waiting", path / "answered", path / "tmp"
         for folder in (path, self.waiting_path, self.answered_path, self.temporary):
             make_private_folder(folder)
@@ -176,9 +180,23 @@ class QuestionSpool:
 
     def finish(self, question: StoredQuestion) -> None:
         """Take an answered question out of the queue; it stays on disk until it is erased."""
-        question.folder.rename(self.answered_path / question.name)
+        try:
+            question.folder.rename(self.answered_path / question.name)
+        except FileNotFoundError:  # erased meanwhile
+            return
         for folder in (self.waiting_path, self.answered_path):
             sync_folder(folder)
+
+    def erase_meant(self, is_meant: Callable[[Path], bool]) -> int:
+        """Erase questions of which an object is meant, answered or not, with all their objects; return how many."""
+        count = 0
+        for parent in (self.waiting_path, self.answered_path):
+            for name in folder_names(parent):
+                if any(is_meant(path) for path in StoredQuestion(parent / name).objects):
+                    shutil.rmtree(parent / name, ignore_errors=True)
+                    count += 1
+            sync_folder(parent)  # none comes back after a loss of power
+        return count
 
     def erase(self, before_ns: int) -> int:
         """Erase the answered questions that were received before a time; return how many."""

@@ -17,6 +17,7 @@ from storage.durable import FolderSync, folder_names, make_private_folder, remov
 from storage.errors import SpoolFull
 from storage.spool.arrival import Arrival
 from storage.spool.set_aside import UID, Aside, Retention, SetAside
+from storage.vault import CLEAR, Vault
 
 __all__ = ["FULL", "Entry", "Retention", "SetAside", "Spool"]
 
@@ -81,10 +82,19 @@ class Spool:
         Space to leave free on the disk.
     retention
         How much of what was set aside stays.
+    vault
+        Seals the files, and opens them for whoever reads them.
     """
 
-    def __init__(self, path: Path, capacity: int, free_bytes: int, retention: Retention = DEFAULT_RETENTION) -> None:
-        self.path, self.capacity, self.free_bytes = path, capacity, free_bytes
+    def __init__(
+        self,
+        path: Path,
+        capacity: int,
+        free_bytes: int,
+        retention: Retention = DEFAULT_RETENTION,
+        vault: Vault = CLEAR,
+    ) -> None:
+        self.path, self.capacity, self.free_bytes, self.vault = path, capacity, free_bytes, vault
         self._incoming, self._temporary = path / "incoming", path / "tmp"
         for folder in (path, self._incoming, self._temporary):
             make_private_folder(folder)
@@ -116,7 +126,7 @@ class Spool:
         self._check_marks()
         uid = sop_instance_uid if UID.fullmatch(sop_instance_uid) else ""  # it becomes part of a file name
         name = f"{time.time_ns():020d}-{os.getpid()}-{next(self._serial)}-{uid}.dcm"
-        return Arrival(self._temporary / name, self._incoming / name, self._sync, self._arrived)
+        return Arrival(self._temporary / name, self._incoming / name, self._sync, self._arrived, self.vault)
 
     def put(self, chunks: Iterable[bytes | memoryview], sop_instance_uid: str = "") -> Entry:
         """Keep one instance, durable when this returns.

@@ -13,8 +13,7 @@ from hashing.codes import Codes, words
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, FIRST
 from storage.database.database import Database
-from storage.database.tables import key_bytes
-from storage.database.tree import ORDINAL
+from storage.database.tree import ORDINAL, key_bytes
 from storage.search.index import Filter
 
 BATCH: Final = 1 << 20

@@ -16,6 +16,7 @@ from storage.database.rejections import Title
 from storage.record import Level
 from storage.search.index import Filter
 from storage.search.local import LocalIndex
+from storage.vault import CLEAR, Vault
 from tests.support.storage.invented import codes, item
 
 CODE_LENGTH = 100
@@ -30,6 +31,14 @@ OF_A_MANUFACTURER = Filter(manufacturers=frozenset({"Müller & Co"}))
 
 
 def write(path: Path) -> None:
+    """Write a small database with what it must still tell in `expected.json`."""
+    fill(path)
+    with Database.open(path) as database:
+        (path / "expected.json").write_text(json.dumps(tell(database), indent=1) + "\n")
+    (path / "lock.mdb").unlink()
+
+
+def fill(path: Path, vault: Vault = CLEAR) -> None:
     """Write a small database, with removed, rejected, multi-frame, unhashed and oddly named instances."""
     odd = {"PatientName": "Müller^Jörg", "PatientSex": "", "PatientBirthDate": "19800229"}
     items = [
@@ -39,15 +48,13 @@ def write(path: Path) -> None:
         item(12, CODE_LENGTH, series=CT_OF_MUELLER, study={"StudyDate": "20200415", "AccessionNumber": "A 1 "}),
         item(16, CODE_LENGTH, patient_key="\\\\2.25.44", patient=odd),
     ]
-    with Database.create_or_open(path, CODE_LENGTH, "golden", 2**24, block_rows=8, tail_rows=4) as database:
+    layout = {"block_rows": 8, "tail_rows": 4}
+    with Database.create_or_open(path, CODE_LENGTH, "golden", 2**24, **layout, vault=vault) as database:
         for each in items:
             database.append([each])
         database.remove(["2.25.23", "2.25.28"])
         database.append([item(20, CODE_LENGTH, frames=(0, 3))])
         reject(database, RejectionNote("2.25.9", Title.QUALITY, {"2.25.220": "2.25.45", "2.25.299": "2.25.499"}, 2**62))
-    (path / "lock.mdb").unlink()
-    with Database.open(path) as database:
-        (path / "expected.json").write_text(json.dumps(tell(database), indent=1) + "\n")
     (path / "lock.mdb").unlink()
 
 

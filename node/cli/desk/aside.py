@@ -1,6 +1,5 @@
 """`lookalike aside`: what could not be indexed, and what becomes of it."""
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,12 +10,14 @@ import typer
 from pydicom import dcmread
 from rich.table import Table
 
+from node.access.data_key import vault_of
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings
 from node.errors import NodeError, printable
 from node.home import open_spool, require_database
 from node.settings import Settings
 from storage.spool.set_aside import SetAside
+from storage.vault import Vault
 
 console = console_for()
 app = typer.Typer(name="aside", help="What could not be indexed: list it, try it again, export it, delete it.")
@@ -62,7 +63,8 @@ class AsideEntry:
 @app.command("list", epilog="Example: lookalike aside list --reason undecodable --json")
 def list_entries(home: Home = None, reason: Reason = "", as_json: Json = False) -> None:
     """List what was set aside: why, since when, and from whom."""
-    entries = [_entry(note) for note in _chosen(load_settings(home=home), None, reason)]
+    settings = load_settings(home=home)
+    entries = [_entry(note, vault_of(settings)) for note in _chosen(settings, None, reason)]
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -77,8 +79,9 @@ def list_entries(home: Home = None, reason: Reason = "", as_json: Json = False) 
 @app.command(epilog="Example: lookalike aside show 00000000000000000001")
 def show(name: Annotated[str, typer.Argument(help="Name.")], home: Home = None, as_json: Json = False) -> None:
     """Show all that is known of one object that was set aside."""
-    [note] = _chosen(load_settings(home=home), [name], "")
-    entry = asdict(_entry(note))
+    settings = load_settings(home=home)
+    [note] = _chosen(settings, [name], "")
+    entry = asdict(_entry(note, vault_of(settings)))
     if as_json:
         print_json(entry)
         return
@@ -96,7 +99,7 @@ def retry(names: Names = None, reason: Reason = "", home: Home = None) -> None:
     spool = open_spool(settings)
     for note in notes:
         assert note.path is not None
-        spool.put(_pieces(note.path), note.uids.get("SOPInstanceUID", ""))  # durable before its note goes
+        spool.put(_pieces(note.path, spool.vault), note.uids.get("SOPInstanceUID", ""))  # durable before its note goes
         _purge(settings, [note.name])
     console.print(f"{len(notes):,} wait to be indexed again", highlight=False)
 
@@ -109,13 +112,15 @@ def export(
     home: Home = None,
 ) -> None:
     """Copy the files of objects into a folder, to look at them elsewhere; they hold patient data."""
-    notes = [note for note in _named(load_settings(home=home), names, reason) if note.path is not None]
+    settings = load_settings(home=home)
+    notes = [note for note in _named(settings, names, reason) if note.path is not None]
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
     for note in notes:
         assert note.path is not None
         target = to / f"{note.name}.dcm"
         target.touch(mode=0o600)
-        shutil.copyfile(note.path, target)
+        with target.open("wb") as file:
+            file.writelines(_pieces(note.path, vault_of(settings)))
     console.print(plain(f"{len(notes):,} files in {to}"), highlight=False)
 
 
@@ -166,32 +171,33 @@ def _purge(settings: Settings, names: list[str]) -> Mapping[str, Any]:
     return submit(settings, OrderKind.PURGE, names=names)
 
 
-def _entry(note: SetAside) -> AsideEntry:
+def _entry(note: SetAside, vault: Vault) -> AsideEntry:
     received = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(note.received_ns / 1e9))
     return AsideEntry(
         note.name,
         note.reason,
         note.detail,
         received,
-        _sender(note.path),
+        _sender(note.path, vault),
         note.uids.get("StudyInstanceUID", ""),
         note.uids.get("SOPInstanceUID", ""),
         note.path.stat().st_size if note.path is not None else None,
     )
 
 
-def _sender(path: Path | None) -> str:
+def _sender(path: Path | None, vault: Vault) -> str:
     """Sending AE title that the node wrote before the data set."""
     if path is None:
         return ""
     try:
-        meta = dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
+        with vault.open(path) as file:
+            meta = dcmread(file, stop_before_pixels=True, specific_tags=[]).file_meta
         return printable(str(meta.get("SourceApplicationEntityTitle", "")), MAX_TITLE)
     except Exception:  # what follows may be anything
         return ""
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+def _pieces(path: Path, vault: Vault) -> Iterator[bytes]:
+    with vault.open(path) as file:
         while piece := file.read(PIECE_BYTES):
             yield piece

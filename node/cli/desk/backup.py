@@ -8,19 +8,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-import lmdb
 import typer
 
+from node.access.data_key import FILE as DATA_KEY
+from node.access.data_key import vault_of
 from node.cli.terminal import console_for, plain
 from node.configuration import load_settings
 from node.errors import NodeError
-from node.home import make_private
+from node.home import make_private, open_database
 from node.processes import Role, node_lock, role_lock
 from node.settings import FILE_NAME, Settings
 from node.version import __version__
+from storage.corrections.copying import copy_database
 from storage.database.database import Database
-from storage.durable import make_private_folder, sync_folder
+from storage.durable import make_private_folder, sync_folder, write_durably
 from storage.record import Level
+from storage.vault import Vault
 
 console = console_for()
 app = typer.Typer()
@@ -73,17 +76,16 @@ def make_backup(settings: Settings, folder: Path) -> Manifest:
     """
     if folder.exists():
         raise BackupError(f"{folder} is there already: name a new folder")
-    Database.open(settings.database_path).close()  # refuses what is none
+    open_database(settings).close()  # refuses what is none
     make_private_folder(folder)
     try:
         copy = folder / "database"
         make_private_folder(copy)
-        with lmdb.open(str(settings.database_path), readonly=True, max_dbs=0) as environment:
-            environment.copy(str(copy), compact=True)  # without freed pages: what was forgotten is not in it
-        (copy / DATA).chmod(0o600)
-        manifest = _verified(copy)
-        if (settings.home / FILE_NAME).exists():
-            shutil.copyfile(settings.home / FILE_NAME, folder / FILE_NAME)
+        copy_database(settings.database_path, copy, settings.map_size_bytes)
+        manifest = _verified(copy, vault_of(settings))
+        for name in (FILE_NAME, DATA_KEY):
+            if (settings.home / name).exists():
+                shutil.copyfile(settings.home / name, folder / name)
         (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2))
         _sync(folder)
     except BaseException:
@@ -111,6 +113,8 @@ def restore(settings: Settings, folder: Path) -> Manifest:
         target = settings.database_path / DATA
         if target.exists():
             raise BackupError(f"{settings.database_path} has a database: choose another home folder (--home)")
+        if (settings.home / DATA_KEY).exists():
+            raise BackupError(f"{settings.home} has a key of its own: choose another home folder (--home)")
         if _sha256(folder / "database" / DATA) != expected.sha256:
             raise BackupError(f"{folder} is damaged: its database is not the one that was copied")
         part = target.with_suffix(".part")
@@ -118,14 +122,16 @@ def restore(settings: Settings, folder: Path) -> Manifest:
         part.chmod(0o600)
         with part.open("rb") as file:
             os.fsync(file.fileno())
+        if (folder / DATA_KEY).exists():
+            write_durably([(folder / DATA_KEY).read_bytes()], settings.run_path / DATA_KEY, settings.home / DATA_KEY)
         part.rename(target)
         sync_folder(settings.database_path)
     return expected
 
 
-def _verified(copy: Path) -> Manifest:
+def _verified(copy: Path, vault: Vault) -> Manifest:
     """What a copy holds, once every invariant of it was looked at."""
-    with Database.open(copy) as database:
+    with Database.open(copy, vault=vault) as database:
         for problem in database.verify():
             raise BackupError(f"the copy is no good database: {problem}")
         with database.snapshot() as snapshot:

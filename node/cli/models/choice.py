@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hashing.model.model_file import DEFAULT_MODEL, MODELS, Model, ModelError, read_model
 from node.errors import SettingsError
+from node.home import open_database
 from node.settings import FILE_NAME, Settings
-from storage.database.database import Database
 from storage.durable import write_durably
 
 FOLDER = "models"
@@ -54,7 +54,7 @@ def model_of_database(settings: Settings) -> str | None:
     """Identifier of the model whose codes the database holds; None without a database."""
     if not any(settings.database_path.glob("*.mdb")):
         return None
-    with Database.open(settings.database_path) as database:
+    with open_database(settings) as database:
         return database.header.model
 
 

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from hashing.model.encoding_command import RayCluster, encoder_on
 from hashing.model.model_file import DEFAULT_MODEL
-from node.home import require_database
+from node.home import open_database, require_database
 from node.locks import InUseError
 from node.processes import Role, node_lock, role_lock, running_node
 from node.settings import Settings
 from storage.corrections.reencoding import Encoded, Report, prepare, reencode
-from storage.database.database import Database
 
 FOLDER = "reencoding"
 """Folder beside the files of the database where encodings wait until all are made."""
@@ -45,7 +44,7 @@ def reencode_home(settings: Settings, report: Report, cluster: RayCluster | None
     with (
         node_lock(settings),
         role_lock(settings, Role.INDEX),
-        Database.open(settings.database_path, readonly=False) as database,
+        open_database(settings, readonly=False) as database,
         _encoding(settings, database.header.code_length, cluster) as (model, encode),
     ):
         return reencode(database, model, encode, settings.database_path / FOLDER, report)
@@ -59,7 +58,7 @@ def prepare_home(settings: Settings, report: Report, cluster: RayCluster | None 
     """
     require_database(settings)
     with (
-        Database.open(settings.database_path) as database,
+        open_database(settings) as database,
         _encoding(settings, database.header.code_length, cluster) as (model, encode),
     ):
         return prepare(database, model, encode, settings.database_path / FOLDER, report)

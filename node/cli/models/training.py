@@ -11,9 +11,8 @@ from hashing.model.model_file import DEFAULT_MODEL, Model
 from hashing.model.weights import export, load_network
 from hashing.training.fine_tuning import FineTuning, SiteImages, fine_tune, score
 from node.errors import SettingsError
-from node.home import require_database
+from node.home import open_database, require_database
 from node.settings import Settings
-from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.record import Level, Record
 
@@ -65,7 +64,7 @@ def train_on_site(
     The values are of patients that it did not learn from, None where too few of them have labels.
     """
     require_database(settings)
-    with Database.open(settings.database_path) as database, database.snapshot() as snapshot:
+    with open_database(settings) as database, database.snapshot() as snapshot:
         site = site_images(snapshot, None if labels is None else read_labels(labels), limit)
     network, model = load_network(settings.model_path or DEFAULT_MODEL)
     lengths = tuple(map(model.architecture.learned_bits_of, model.architecture.code_lengths))

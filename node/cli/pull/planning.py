@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from node.errors import Refusal, SettingsError
-from node.home import make_private
+from node.home import make_private, open_database
 from node.ingest.receiver import IncomingInstance
 from node.options.pull import PullJob
 from node.pull.inventory import write_inventory
@@ -23,7 +23,6 @@ from node.pull.report import JobReport, reports
 from node.pull.search.archive import Archive
 from node.pull.search.lister import list_everything, lister_of
 from node.settings import Settings
-from storage.database.database import Database
 from storage.progress.coverage import CoverageState, CoverageWatch
 from storage.record import Level
 
@@ -88,7 +87,7 @@ def inventory_of(settings: Settings, path: Path, level: str) -> int:
         raise SettingsError(f"{level!r} is no level of an inventory: use {', '.join(LEVELS)}")
     watch = CoverageWatch(settings.pull_path, settings.map_size_bytes)
     is_complete = watch.state() is CoverageState.COMPLETE
-    with Database.open(settings.database_path) as database:
+    with open_database(settings) as database:
         return write_inventory(database, path, LEVELS[level], datetime.now(UTC), is_complete=is_complete)
 
 

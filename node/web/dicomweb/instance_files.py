@@ -64,7 +64,7 @@ def kept_files(
     for instance in instances:
         if instance.path is None:
             raise HTTPException(404, "the object of this instance is not kept here")
-        opened = open_object(instance.path, transfer_syntaxes, max_bytes)
+        opened = open_object(instance, transfer_syntaxes, max_bytes)
         if opened is None:
             raise HTTPException(
                 406, "kept in another transfer syntax, which is not converted: accept transfer-syntax=*"

@@ -45,11 +45,11 @@ class ExampleService:
         suffix = SUFFIXES.get(content_type(request).name)
         if suffix is None:
             raise HTTPException(415, f"give one of {', '.join(SUFFIXES)}")
-        with self._examples.file(suffix) as file:
+        with self._examples.file(suffix) as (path, file):
             await save(request, file, self._settings.max_example_bytes, self._settings.web_timeout_s)
-            return await run_in_threadpool(self._answer, request, level, file.name)
+            return await run_in_threadpool(self._answer, request, level, path)
 
-    def _answer(self, request: Request, level: ResultLevel, path: str) -> Response:
+    def _answer(self, request: Request, level: ResultLevel, path: Path) -> Response:
         parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "level"]
         wanted = read_search(LEVELS_BY_NAME[level], {}, parameters)
         if wanted.is_by_example:
@@ -59,6 +59,6 @@ class ExampleService:
         question = read_query(wanted.identifier(), self._search.rules_of(request)).question
         assert question is not None, "it has an example"
         known = "" if "\\" in modality else modality
-        search = self._examples.search(self._examples.encode(Path(path), question, known), question, known)
+        search = self._examples.search(self._examples.encode(path, question, known), question, known)
         wanted.values[private(Element.EXAMPLE_SOP_INSTANCE_UID)] = search.record.sop_instance_uid
         return self._search.answer(request, wanted, search)

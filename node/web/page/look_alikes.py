@@ -65,10 +65,10 @@ class LookAlikeService:
         if not self._uploads.acquire(blocking=False):
             raise Refusal(Status.OUT_OF_RESOURCES, "too many files at once: try again")
         try:
-            with examples.file(suffix) as file:
+            with examples.file(suffix) as (path, file):
                 await save(request, file, self._settings.max_example_bytes, self._settings.web_timeout_s)
                 disclosure = caller_of(request.scope).disclosure
-                return await run_in_threadpool(self._of_file, Path(file.name), parameters, disclosure)
+                return await run_in_threadpool(self._of_file, path, parameters, disclosure)
         finally:
             self._uploads.release()
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, words
-from storage.database.tables import key_bytes
+from storage.database.tree import key_bytes
 from storage.record import Level
 from storage.search.entities import Entities, order, weigh
 from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow

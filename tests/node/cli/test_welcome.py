@@ -30,7 +30,7 @@ class Killed(Peer):
         [Status.SUCCESS, Status.CANNOT_UNDERSTAND],
     ]
 
-    def store(self, paths: Iterable[Path], originator: tuple[str, int] | None = None) -> Iterator[StoreOutcome]:
+    def store(self, paths: Iterable[Path], *_: object) -> Iterator[StoreOutcome]:
         answers = self.answers.pop(0)
         for path, status in zip(paths, answers or [], strict=False):
             yield StoreOutcome(path, status, "")
@@ -55,7 +55,7 @@ def test_sample_cases_arrive_though_a_receiver_is_killed_and_the_spool_full_mean
 
 def test_sample_cases_are_not_sent_for_ever_to_a_node_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(Peer):
-        def store(self, paths: Iterable[Path], originator: tuple[str, int] | None = None) -> Iterator[StoreOutcome]:
+        def store(self, paths: Iterable[Path], *_: object) -> Iterator[StoreOutcome]:
             raise PeerError("does not answer")
 
     monkeypatch.setattr(module, "PATIENCE_S", -1)

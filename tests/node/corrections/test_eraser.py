@@ -24,6 +24,8 @@ from storage.objects.object_store import ObjectStore
 from storage.record import Level, patient_key
 from storage.segments import builder
 from storage.segments.registry import segment_folder
+from storage.spool.outbox import Outbox, ResultObject
+from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Entry, Spool
 from tests.node.ingest.test_receiver import octets_of, picture
 from tests.storage.corrections.test_rejecting import note
@@ -99,6 +101,33 @@ def test_an_erased_code_is_in_no_segment(database: Database, monkeypatch: pytest
         assert snapshot.segment_entries == []
     assert builder.build(database, inline=True) is not None
     assert builder.verify(database) == []
+
+
+def test_questions_and_answers_of_or_about_the_erased_go_and_others_stay(
+    database: Database, spool: Spool, objects: ObjectStore, tmp_path: Path
+) -> None:
+    database.append([item(number) for number in range(8)])
+    questions, outbox = QuestionSpool(tmp_path / "questions", 9, 0), Outbox(tmp_path / "outbox")
+    others = {"PatientID": "P9", "StudyInstanceUID": "2.25.499"}
+    for number, attributes in enumerate(({}, others)):
+        entry, question = put(spool, 1, **attributes), questions.open("CT1")
+        arrival = question.begin()
+        arrival.write(entry.path.read_bytes())
+        arrival.keep()
+        question.close()
+        outbox.add(f"question-{number}", "PACS", [ResultObject(f"2.25.{number}", (entry.path.read_bytes(),))])
+    spool.remove(list(spool))
+    reference = put(spool, 9, **others, SeriesDescription=f"looks like {STUDY}").path.read_bytes()
+    outbox.add("about", "PACS", [ResultObject("2.25.6", (b"a picture",)), ResultObject("2.25.7", (reference,))])
+    spool.remove(list(spool))
+
+    forgotten = Eraser(database, spool, objects, Lock(), mail=(questions, outbox)).erase(WHOLE_STUDY)
+
+    assert (forgotten.questions, forgotten.answers) == (1, 3)
+    assert len(list(questions.waiting())) == 1
+    assert outbox.state().waiting == 1
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "database"]
+    assert not [path for path in left if STUDY.encode() in path.read_bytes()]
 
 
 @pytest.mark.parametrize("target", [WHOLE_STUDY, WHOLE_PATIENT])
@@ -187,7 +216,7 @@ def test_the_command_asks_first_and_says_what_it_erased(tmp_path: Path) -> None:
     assert (refused.returncode, asked in refused.stderr) == (1, True)
     done = run("--yes", "--json")
 
-    expected = {"studies": 1, "series": 2, "instances": 4, "codes": 4, "rejections": 0}
+    expected = {"studies": 1, "series": 2, "instances": 4, "codes": 4, "rejections": 0, "questions": 0, "answers": 0}
     assert json.loads(done.stdout) == expected | {"waiting": 1, "set_aside": 0, "unreadable": 0, "objects": 0}
     assert list((settings.corrections_path / "waiting").iterdir()) == []
     with open_for_writing(settings) as database:

@@ -12,6 +12,7 @@ from storage.database.database import Database
 from storage.database.lookup import FORMS, KEYWORDS, LEVEL_OF_KEYWORD, Span
 from storage.folding import stored_values
 from storage.record import LEVELS, Level
+from storage.vault import CLEAR, Vault
 from tests.support.storage.invented import item
 
 MAP_SIZE = 1 << 26
@@ -28,8 +29,8 @@ TEXTS = sorted(
 SPANS = st.builds(Span, st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.booleans())
 
 
-def create(path: Path) -> Database:
-    return Database.create_or_open(path, 64, "model", MAP_SIZE)
+def create(path: Path, vault: Vault = CLEAR) -> Database:
+    return Database.create_or_open(path, 64, "model", MAP_SIZE, vault=vault)
 
 
 def found(database: Database, level: Level, keyword: str, *spans: Span) -> list[str]:
@@ -59,6 +60,7 @@ def attributes(level: Level, number: int, chosen: list[dict[str, str]]) -> dict[
     ),
     gone=st.sets(st.integers(0, 15)),
     spans=st.lists(SPANS, min_size=1, max_size=2),
+    vault=st.sampled_from([CLEAR, Vault(bytes(32))]),
 )
 def test_every_entity_is_found_by_each_of_its_values_as_long_as_it_is_there(
     tmp_path_factory: pytest.TempPathFactory,
@@ -66,8 +68,9 @@ def test_every_entity_is_found_by_each_of_its_values_as_long_as_it_is_there(
     chosen: list[dict[str, str]],
     gone: set[int],
     spans: list[Span],
+    vault: Vault,
 ) -> None:
-    with create(tmp_path_factory.mktemp("database")) as database:
+    with create(tmp_path_factory.mktemp("database"), vault) as database:
         for number in numbers:
             patient, study, series = (attributes(level, number, chosen) for level in LEVELS[:3])
             database.append([item(number, patient=patient, study=study, series=series)])
