@@ -14,7 +14,6 @@ from node.settings import Settings
 from storage.durable import create_private, make_private_folder
 
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-TEXT_OF_REQUEST: Final = "%(asctime)s %(levelname)s %(name)s: [%(request)s] %(message)s"
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Identifiers that others may give to a request."""
 OWN: Final = ("node", "storage", "hashing")
@@ -65,7 +64,7 @@ def configure_logging(settings: Settings, process: str, stream: TextIO | None = 
     handler = _handler(settings, process, stream or sys.stderr)
     is_json = settings.log_format == "json"
     handler.addFilter(_is_wanted)
-    handler.setFormatter(JsonFormatter(process) if is_json else TextFormatter())
+    handler.setFormatter(JsonFormatter(process) if is_json else TextFormatter(TEXT))
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
     for name in QUOTING:
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -78,9 +77,9 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of an event."""
-        record.request = request_id()
-        self._style._fmt = TEXT_OF_REQUEST if record.request else TEXT
-        return super().format(record)
+        request = request_id()
+        line = super().format(record)
+        return line if not request else line.replace(f" {record.name}: ", f" {record.name}: [{request}] ", 1)
 
 
 class JsonFormatter(logging.Formatter):
