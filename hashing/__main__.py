@@ -144,12 +144,29 @@ def drift(
     sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
     code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
 ) -> None:
-    """Print how far codes of held-back images move at a lower resolution or quality, as a Markdown table."""
+    """Print how far codes of held-back images move when the images come otherwise, as a Markdown table."""
     from hashing.evaluation import drift as drifting
     from hashing.model.encoder import Encoder
 
     encoder = Encoder.load(model, code_length=code_length)
     typer.echo(drifting.table(list(drifting.evaluate_drift(encoder, tuple(sets.split(",")), data, output / "cache"))))
+
+
+@app.command(epilog="Example: python -m hashing calibration hashing/models/lookalike-1.safetensors --data ~/images")
+def calibration(
+    model: Path,
+    data: Data,
+    output: Output = Path("runs"),
+    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+) -> None:
+    """Print what distances and class scores of a model mean on validation images, as Markdown tables."""
+    from hashing.evaluation import calibration as calibrating
+    from hashing.model.encoder import Encoder
+
+    encoder = Encoder.load(model, code_length=code_length)
+    found = list(calibrating.calibrate(encoder, tuple(sets.split(",")), data, output / "cache"))
+    typer.echo(calibrating.table(found))
 
 
 @app.command(epilog="Example: python -m hashing explain query.dcm match.dcm --out why.png --model my-model.safetensors")

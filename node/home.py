@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,6 +12,7 @@ from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
 from hashing.ranking_scores import Ranking
 from node.access.data_key import vault_of
 from node.errors import SettingsError
+from node.remote_index import open_index
 from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.errors import NoDatabase
@@ -28,8 +29,8 @@ OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
 NAMES: Final = (
-    FILE_NAME, "ask", "audit", "commitments", "corrections", "data-key", "database", "log", "objects", "pull", "run",
-    "spool",
+    FILE_NAME, "ask", "audit", "commitments", "corrections", "data-key", "database", "log", "objects", "pull",
+    "reports", "run", "spool",
 )  # fmt: skip
 """Files and folders of the node in its home folder."""
 
@@ -39,10 +40,17 @@ HARMLESS: Final = ("lost+found", "*.log")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The database, opened for reading only, and the retriever that searches it."""
+    """The database, opened for reading only, and the retriever that searches it.
+
+    Attributes
+    ----------
+    check_index
+        Raises `storage.errors.StorageError` if the index does not answer.
+    """
 
     database: Database
     retriever: "Retriever"
+    check_index: Callable[[], object] = lambda: None
 
 
 def model_of(settings: Settings) -> Model:
@@ -124,13 +132,20 @@ def open_database(settings: Settings, *, readonly: bool = True) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
     from node.query.retriever import Retriever  # with Numba, which most processes of the command line do without
-    from storage.search.local import LocalIndex
 
     database = open_database(settings)
-    model, ranking = model_of(settings).identifier, Ranking(settings.ranking)
-    coverage = CoverageWatch(settings.pull_path, settings.map_size_bytes)
-    retriever = Retriever(open_spool(settings), LocalIndex(database).view, model, ranking, coverage)
-    return Reading(database, retriever)
+    model, ranking = model_of(settings), Ranking(settings.ranking)
+    coverage, family_first = CoverageWatch(settings.pull_path, settings.map_size_bytes), settings.family_first
+    view, check = open_index(settings, database)
+    retriever = Retriever(
+        open_spool(settings),
+        view,
+        model.identifier,
+        ranking,
+        coverage,
+        family_first=not model.architecture.modality_bits if family_first is None else family_first,
+    )
+    return Reading(database, retriever, check)
 
 
 def make_private(settings: Settings) -> None:

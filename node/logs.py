@@ -75,11 +75,11 @@ def configure_logging(settings: Settings, process: str, stream: TextIO | None = 
 class TextFormatter(logging.Formatter):
     """A line of text, with the request in brackets if there is one."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line of an event."""
-        request = request_id()
-        line = super().format(record)
-        return line if not request else line.replace(f" {record.name}: ", f" {record.name}: [{request}] ", 1)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the library's name
+        """Return the line of an event, without its traceback."""
+        if request := request_id():
+            record.message = f"[{request}] {record.message}"
+        return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):

@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from node.options.access import AE_TITLE, AccessSettings, is_loopback
 from node.options.ask import AskSettings
+from node.options.index import IndexSettings
 from node.options.ingest import IngestSettings
 from node.options.log import LogSettings
 from node.options.pull import DEFAULT_HOME, PullSettings
@@ -29,7 +30,7 @@ Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, 
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSettings, LogSettings):
+class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullSettings, WebSettings, LogSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -92,6 +93,8 @@ class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSet
 
     ranking: Literal["HAMMING", "ASYMMETRIC", "OUTPUTS", "CLASSES"] = "HAMMING"
     """Order of look-alikes where a query names no ranking: HAMMING, ASYMMETRIC, OUTPUTS or CLASSES."""
+    family_first: bool | None = None
+    """True: look-alikes of the example's family of modalities come first; None: if codes do not tell modalities."""
 
     model_path: Path | None = None
     """File of the hash model (.safetensors); None: the model that comes with the node."""
@@ -175,6 +178,11 @@ class Settings(AccessSettings, IngestSettings, AskSettings, PullSettings, WebSet
     def objects_path(self) -> Path:
         """Folder of the original objects that are kept."""
         return self.home / "objects"
+
+    @property
+    def reports_path(self) -> Path:
+        """File of the reports that are kept."""
+        return self.home / "reports" / "reports.sqlite"
 
     @property
     def commitments_path(self) -> Path:

@@ -90,3 +90,38 @@ class SegmentsBusy(StorageError):  # noqa: N818
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(f"another process is building or compacting {path}: wait until it has ended")
+
+
+class IndexUnavailable(StorageError):  # noqa: N818 -- a state, not a fault
+    """An index on another machine does not answer; the database of this machine is whole.
+
+    Attributes
+    ----------
+    uri
+        Address of the server.
+    reason
+        What the client library said, without the texts that were asked for.
+    """
+
+    def __init__(self, uri: str, reason: str) -> None:
+        self.uri, self.reason = uri, reason
+        super().__init__(f"the index at {uri} does not answer ({reason}): is the server running?")
+
+
+class IndexMismatch(StorageError):  # noqa: N818
+    """A collection holds codes of another model or length, or has another form than this release makes."""
+
+    def __init__(self, collection: str, found: str, expected: str) -> None:
+        self.collection, self.found, self.expected = collection, found, expected
+        super().__init__(
+            f"collection {collection} holds {found}, not {expected}: name another collection, "
+            "and run `lookalike index migrate`"
+        )
+
+
+class TooManyRows(StorageError):  # noqa: N818
+    """A search would have to read more rows from an index on another machine than it may."""
+
+    def __init__(self, rows: int, most: int) -> None:
+        self.rows, self.most = rows, most
+        super().__init__(f"{rows:,} rows would be read and {most:,} may be: narrow the query")

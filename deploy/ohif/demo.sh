@@ -33,10 +33,16 @@ CONF
 
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null; wait' EXIT
-"$bin/lookalike" serve --home "$home/node" --port "$node" --http-port "$page" > "$home/node.log" 2>&1 & pids+=($!)
+# Kept objects let the page show pictures in full size.
+LOOKALIKE_RETAIN=all "$bin/lookalike" serve --home "$home/node" --port "$node" --http-port "$page" > "$home/node.log" 2>&1 & pids+=($!)
 TCP_NODELAY=1 PATH=$PATH:/usr/sbin Orthanc "$home/orthanc.json" > "$home/orthanc.log" 2>&1 & pids+=($!)
 PATH=$PATH:/usr/sbin nginx -c "$home/nginx.conf" & pids+=($!)
 [ -d "$home/phantoms" ] || "$bin/lookalike" sample "$home/phantoms" --patients "$patients"
-until "$bin/lookalike" send "$home/phantoms" --server "ORTHANC@127.0.0.1:$dicom" 2>/dev/null; do sleep 1; done
+until "$bin/lookalike" send "$home/phantoms" --server "ORTHANC@127.0.0.1:$dicom" 2>/dev/null; do
+  for pid in "${pids[@]}"; do
+    kill -0 "$pid" 2>/dev/null || { echo "one of the three has ended: see $home/*.log and $home/nginx/error.log; is a port in use?" >&2; exit 1; }
+  done
+  sleep 1
+done
 echo "Viewer: http://127.0.0.1:$viewer/   page: http://127.0.0.1:$page/   (Orthanc forwards the studies to the node by itself)"
 wait -n "${pids[@]}"

@@ -13,6 +13,7 @@
   const CREATOR = "0075";
   const ELEMENT = { rank: "1020", score: "1021", distance: "1022", length: "1023", frame: "1026", duplicates: "102B", chance: "102A" };
   const BANDS = [[0, "Same code"], [1 / 16, "Very much alike"], [1 / 8, "Alike"], [1 / 4, "Somewhat alike"], [3 / 8, "Little alike"]];
+  const SEX_WORDS = { F: "female", M: "male", O: "other" };
   const SEXES = { "": "any sex", F: "female", M: "male" };
   const OTHER = "OTHER PATIENT · not this examination";
   const STYLE = `
@@ -20,7 +21,7 @@
     .lookalike button, .lookalike select, .lookalike input { padding: 3px 8px; border: 1px solid #3a4753; border-radius: 6px; background: #1a2128; color: inherit; font: inherit; }
     .lookalike button:focus-visible, .lookalike select:focus-visible, .lookalike input:focus-visible { outline: 2px solid #56c7cf; }
     .lookalike .lookalike-row { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0; align-items: center; }
-    .lookalike input[type=number] { width: 5em; }
+    .lookalike input[type=number] { width: 7em; }
     .lookalike .status { color: #a7b4bf; min-height: 1.4em; }
     .lookalike .case { margin: 8px 0; border: 3px solid #f2b34c; border-radius: 6px; overflow: hidden; background: #12171c; }
     .lookalike .case img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #000; }
@@ -59,8 +60,14 @@
       chance: own(dataSet, "chance"),
       kind: [value(dataSet, "00080060"), value(dataSet, "00180015")].filter(Boolean).join(" · "),
       title: value(dataSet, "0008103E") || value(dataSet, "00081030") || "no description",
-      person: [value(dataSet, "00100040"), value(dataSet, "00101010"), String(value(dataSet, "00080020") ?? "").slice(0, 4)].filter(Boolean).join(" · "),
+      person: [SEX_WORDS[value(dataSet, "00100040")], ageOf(value(dataSet, "00101010")), String(value(dataSet, "00080020") ?? "").slice(0, 4)].filter(Boolean).join(" · "),
     };
+  }
+
+  /** Age in words (VR AS). */
+  function ageOf(text) {
+    const [, number, unit] = /^(\d{3})([DWMY])$/.exec(text ?? "") ?? [];
+    return number ? `${Number(number)} ${{ D: "days", W: "weeks", M: "months", Y: "years" }[unit]}` : "";
   }
 
   const likeness = (share) => BANDS.find(([most]) => share <= most)?.[1] ?? "Hardly alike";

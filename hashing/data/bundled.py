@@ -172,7 +172,8 @@ def phantoms(root: Path) -> Iterator[Example]:
             kind = ABDOMEN_CT
         findings = tuple(PHANTOM_FINDINGS[name] for name in row["findings"].split("|") if name in PHANTOM_FINDINGS)
         labels = (findings or (NO_FINDING,)) if kind == ADULT_CHEST else ()
-        yield Example("phantoms", row["path"], labels, kind, f"phantom-{row['patient']}", "train")
+        level = float(row["level"] or "nan")
+        yield Example("phantoms", row["path"], labels, kind, f"phantom-{row['patient']}", "train", level=level)
 
 
 READERS: dict[str, Callable[[Path], Iterable[Example]]] = {

@@ -49,6 +49,8 @@ class Dataset:
         File, collection or hospital that each image comes from.
     blocks : (n,) str
         Patient-like blocks for the estimation of intervals; `groups` where a set has none.
+    levels : (n,) float
+        Level of each section as a share of the length of its region, NaN where it is not known.
     digest
         Checksum of what was read and how: caches of what is computed from the images carry it in their names.
     """
@@ -63,6 +65,7 @@ class Dataset:
     source_pixels: NDArray[np.int64] | None = None
     sources: NDArray[np.str_] | None = None
     blocks: NDArray[np.str_] | None = None
+    levels: NDArray[np.float32] | None = None
     digest: str = ""
 
     def part(self, *splits: str) -> NDArray[np.int64]:
@@ -113,6 +116,7 @@ def load(name: str, root: Path, cache: Path, names: Sequence[str] = LABELS, kind
         source_pixels=source_pixels,
         sources=np.array([example.source or example.archive for example in examples]),
         blocks=np.array([example.block or example.group for example in examples]),
+        levels=np.array([example.level for example in examples], np.float32),
         digest=digest,
     )
 

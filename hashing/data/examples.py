@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from math import nan
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -37,6 +38,8 @@ class Example:
         Where the file comes from: a hospital or collection where known; `archive` where empty.
     block
         Patient-like block of images that are drawn together where intervals are estimated; `group` where empty.
+    level
+        Level of a section as a share of the length of its region; NaN where it is not known.
     """
 
     archive: str
@@ -48,6 +51,7 @@ class Example:
     max_side: int = 0
     source: str = ""
     block: str = ""
+    level: float = nan
 
 
 def modality_of(kind: str) -> str:

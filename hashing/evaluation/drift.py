@@ -1,4 +1,4 @@
-"""How far codes of a model move when the same image comes in a lower resolution or more compressed.
+"""How far codes of a model move when the same image comes otherwise: reduced, compressed, turned, of another window.
 
 A model that reads sharpness instead of content moves as far as to another image. Codes of held-back images should move
 less than a fourth of the distance between different images.
@@ -65,11 +65,46 @@ def compressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
         return np.array(decoded)
 
 
+def turned(image: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """The image turned about its middle, black where nothing is known."""
+    return np.asarray(Image.fromarray(image).rotate(degrees, Image.Resampling.BILINEAR))
+
+
+def shifted(image: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """The image moved to the right and down by a share of its side, black where nothing is known."""
+    pixels = round(share * image.shape[0])
+    moved = np.zeros_like(image)
+    moved[pixels:, pixels:] = image[: image.shape[0] - pixels, : image.shape[1] - pixels]
+    return moved
+
+
+def windowed(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """The image in a window that is wider by a factor, about the same centre."""
+    grey = (image.astype(np.float64) - 127.5) / factor + 127.5
+    return np.asarray(np.rint(grey.clip(0, 255)), np.uint8)
+
+
+def bordered(image: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """The image smaller, in a black border whose width is a share of the side."""
+    side, width = image.shape[0], round(share * image.shape[0])
+    framed = np.zeros_like(image)
+    small = Image.fromarray(image).resize((side - 2 * width, side - 2 * width), Image.Resampling.BILINEAR)
+    framed[width : side - width, width : side - width] = np.asarray(small)
+    return framed
+
+
 CHANGES: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     "reduced to 128 pixels": lambda image: reduced(image, 128),
     "reduced to 64 pixels": lambda image: reduced(image, 64),
+    "JPEG of quality 90": lambda image: compressed(image, 90),
     "JPEG of quality 50": lambda image: compressed(image, 50),
+    "window 10 % wider": lambda image: windowed(image, 1.1),
+    "turned by 5 degrees": lambda image: turned(image, 5.0),
+    "shifted by 3 %": lambda image: shifted(image, 0.03),
+    "border of 5 %": lambda image: bordered(image, 0.05),
+    "inverted": lambda image: 255 - image,
 }
+"""Changes that another machine, archive or viewer makes to an image; inverted as where MONOCHROME1 is said wrongly."""
 
 
 def evaluate_drift(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Drift]:

@@ -74,12 +74,16 @@ class Targets(NamedTuple):
         Patient of each image, or the group of near-identical images that stands for one.
     progress
         Share of the training that is done, 0 to 1.
+    levels : (batch,) float
+        Level of each section as a share of the length of its region, NaN where it is not known; None where it is known
+        of no image.
     """
 
     labels: Tensor
     known: Tensor
     patients: Tensor
     progress: float = 0.0
+    levels: Tensor | None = None
 
 
 class Head(nn.Module):

@@ -25,6 +25,8 @@ from hashing.methods.pairwise import (
 from hashing.methods.projections import Projection, iterative_quantization, locality_sensitive
 from hashing.methods.semantic_attention import AttentionHead, SemanticAttentionLoss
 from hashing.methods.triplet import DeepTripletSupervisedHashing
+from hashing.methods.union.head import UnionHead
+from hashing.methods.union.objective import UnionLoss
 
 
 def on_codes(loss: Callable[..., nn.Module]) -> Callable[..., Objective]:
@@ -62,6 +64,12 @@ TRAINED: dict[str, Method] = {
     "fusion with scheduled tanh": Method(partial(AttentionFusionLoss, slope="scheduled"), AttentionFusionHead),
     "fusion without classes": Method(partial(AttentionFusionLoss, classifying=0.0), AttentionFusionHead),
     "fusion of random triplets": Method(partial(AttentionFusionLoss, selection="random"), AttentionFusionHead),
+    "union": Method(UnionLoss, UnionHead, classifies=True),
+    "union without depths": Method(UnionLoss, UnionHead, {"depths": False}, classifies=True),
+    "union without regions": Method(UnionLoss, UnionHead, {"regions": False}, classifies=True),
+    "union without graph targets": Method(partial(UnionLoss, targets=0.0), UnionHead, classifies=True),
+    "union of one length": Method(partial(UnionLoss, nested=False), UnionHead, classifies=True),
+    "union loss only": Method(UnionLoss, PlainHead, classifies=True),
 }
 """Methods that are trained with labels."""
 
@@ -86,7 +94,7 @@ METHODS = (*LOWER_REFERENCES, *PROJECTIONS, *TRAINED, *UPPER_REFERENCES)
 """Names of all methods, in the order of tables."""
 
 HEADS: dict[str, type[Head]] = {
-    head.name: head for head in (PlainHead, Classifier, AttentionHead, AttentionFusionHead, LastDepthHead)
+    head.name: head for head in (PlainHead, Classifier, AttentionHead, AttentionFusionHead, LastDepthHead, UnionHead)
 }
 """Classes of heads by the name that a model file gives."""
 

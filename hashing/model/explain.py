@@ -111,6 +111,28 @@ class Explainer:
             return PairExplanation(_array(shared[0]), gradient, None, _array(weights[0]))
         return PairExplanation(None, gradient, self._occlusion(images[:1], signs), np.empty(0, np.float32))
 
+    def reasons(
+        self, query: NDArray[np.uint8], match: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Maps over both images from one pass of each; None where the head allows none.
+
+        They are shared attention, or for a head on pooled features how much of the agreement of the codes is lost
+        without a position's features. Parameters and errors are those of `explain`.
+        """
+        images = self._images([query, match])
+        with torch.no_grad():
+            if self.network.head.strides:
+                outputs = [self._outputs(image[None]) for image in images]
+                if outputs[0].evidence is None:
+                    return None
+                maps = [shared_attention(*pair)[0][0] for pair in (outputs, outputs[::-1])]
+            else:
+                seen = self.network.trunk.maps(images, (LAST_STRIDE,))[0]
+                relaxed = self.network.head((seen.mean(dim=(2, 3)),)).relaxed[:, : self.n_bits]
+                signs = torch.where(relaxed >= 0, 1.0, -1.0)
+                maps = [lost_agreement(self.network.head, one, of) for one, of in zip(seen, signs.flip(0), strict=True)]
+        return _array(maps[0]), _array(maps[1])
+
     def class_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Attention of each of the model's classes over an image (224, 224) uint8: (n_classes, rows, columns).
 
@@ -180,6 +202,31 @@ def shared_attention(query: HeadOutputs, match: HeadOutputs) -> tuple[Tensor, Te
         raise ValueError("shared attention needs class evidence and logits, which this head does not give")
     weights = gate(query.logits) * gate(match.logits)  # (batch, n_labels)
     return (weights[:, :, None, None] * attention(query.evidence)).sum(dim=1), weights
+
+
+def lost_agreement(head: Head, maps: Tensor, signs: Tensor) -> Tensor:
+    """Agreement of a query's code with a match's that is lost, per bit, without the features of each position.
+
+    Parameters
+    ----------
+    head
+        One on pooled features, in evaluation mode.
+    maps : (channels, height, width)
+        Last maps of the query.
+    signs : (n_bits,)
+        Leading bits of the match's code, as -1 and 1.
+
+    Returns
+    -------
+    (height, width)
+        tanh(h) b / n_bits of all positions, less the same of all but one, for each; h is the relaxed code of the mean.
+    """
+    features = maps.flatten(1).T  # (positions, channels)
+    total, count = features.sum(dim=0), len(features)
+    pooled = torch.cat([total[None] / count, (total - features) / (count - 1)])
+    relaxed = head((pooled,)).relaxed[:, : len(signs)]
+    agreement = torch.tanh(relaxed) @ signs / len(signs)  # (1 + positions,)
+    return (agreement[0] - agreement[1:]).view(maps.shape[1:])
 
 
 def code_contributions(head: Head, maps: tuple[Tensor, ...], signs: Tensor) -> Tensor:

@@ -55,13 +55,14 @@ def joined(learned: NDArray[np.float32], modalities: Sequence[str]) -> NDArray[n
     if len(modalities) != len(learned):
         raise ValueError(f"{len(modalities)} modalities for {len(learned)} images: give one for each")
     groups = learned.reshape(len(learned), learned.shape[1] // (STEP - 1), STEP - 1)  # (n, code_length / 4, 3)
-    words = WORDS[[_family(modality) for modality in modalities]]  # (n, 4)
+    words = WORDS[[family_of(modality) for modality in modalities]]  # (n, 4)
     marks = np.tile(words, groups.shape[1] // STEP)  # (n, code_length / 4)
     relaxed: NDArray[np.float32] = np.concatenate([groups, marks[:, :, None]], axis=2)
     return relaxed.reshape(len(learned), STEP * groups.shape[1])
 
 
-def _family(modality: str) -> int:
+def family_of(modality: str) -> int:
+    """Number of the family of a modality (0008,0060); a value that is no defined term belongs to the last."""
     term = code_string(modality)
     return next((number for number, terms in enumerate(FAMILIES) if term in terms), len(FAMILIES) - 1)
 

@@ -255,9 +255,10 @@ def _epoch(
         _set_rate(optimizer, schedule, done)
         inputs = tuple(tensor.to(device, non_blocking=True) for tensor in batch.inputs)
         labels, known, patients = (tensor.to(device, non_blocking=True) for tensor in batch.targets[:3])
+        levels = None if batch.targets.levels is None else batch.targets.levels.to(device, non_blocking=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             outputs = learner(inputs)
-        loss = learner.objective(in_single_precision(outputs), Targets(labels, known, patients, done))
+        loss = learner.objective(in_single_precision(outputs), Targets(labels, known, patients, done, levels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -17,10 +17,16 @@ class LossWeights:
     ----------
     classes
         Binary cross-entropy of the classes that an image's set knows.
+    shares
+        Cross-entropy of the shares of classes, with which a head learns its own logits. Only of a hash layer.
     targets
         OrthoHash towards fixed targets of classes, at each nested code length.
-    pairs
-        `KnownPairLikelihood`, at each nested code length.
+    graph
+        Targets of classes that the graph of labels moves, at each nested code length. Only of a hash layer.
+    pairs, graded_pairs
+        `KnownPairLikelihood`, at each nested code length; graded by the Jaccard overlap of labels.
+    levels
+        Sections at near levels get near codes, at each nested code length. Only of a hash layer.
     relation
         Distances of codes follow those of features.
     agreement
@@ -28,8 +34,12 @@ class LossWeights:
     """
 
     classes: float = 0.0
+    shares: float = 0.0
     targets: float = 0.0
+    graph: float = 0.0
     pairs: float = 0.0
+    graded_pairs: float = 0.0
+    levels: float = 0.0
     relation: float = 0.0
     agreement: float = 0.0
 
@@ -78,7 +88,7 @@ class HashLayerRecipe:
     steps, batch, learning_rate
         Length and height of the schedule. A batch shows each of its images twice, in two variations.
     noise
-        Standard deviation of the noise that is added to the standardised features.
+        Standard deviation of the noise that is added to standardised features; a head on maps gets none.
     loss
         What the hash layer learns by.
     seed

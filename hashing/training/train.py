@@ -14,13 +14,16 @@ from torch import Tensor
 from hashing.data import datasets
 from hashing.data.datasets import Dataset
 from hashing.methods.base import Targets
+from hashing.methods.catalogue import HEADS
 from hashing.methods.heads import PlainHead
+from hashing.methods.union.head import UnionHead
 from hashing.model.model_file import ModelError
 from hashing.model.network import EfficientNetLite0, HashNetwork, channels_last, channels_of
 from hashing.model.weights import save_network
 from hashing.progress import progress
 from hashing.training.augmentation import disguise, vary
 from hashing.training.batches import scaled
+from hashing.training.calibration import set_temperature
 from hashing.training.class_targets import CLASSES, class_shares, known_classes
 from hashing.training.heads import DrawnFeatures, draw_features, train_classifier, train_hash_layer
 from hashing.training.loop import ImageTrunk, Learner, TrainingBatch, fit
@@ -47,22 +50,32 @@ def train(recipe: Recipe, root: Path, output: Path) -> HashNetwork:
     """
     torch.manual_seed(recipe.seed)
     architecture, trunk = recipe.architecture, first_trunk(recipe.start)
-    learner = Learner(
-        ImageTrunk(trunk, ()),
-        PlainHead(channels_of(()), architecture.learned_bits, len(CLASSES), **architecture.head_options),
-        weighted_objective(recipe.loss, architecture, len(CLASSES), recipe.seed),
-        leading_blocks(trunk, recipe.frozen_blocks),
-    )
+    learner = _first_learner(recipe, trunk)
     for number, stage in enumerate(recipe.stages):
         source = StageSource(recipe, stage, _sets(stage.datasets, root, output), recipe.seed + number)
         folder = output / f"{recipe.name}-{number}"
         seed = recipe.seed + number
         fit(learner, stage.schedule, source.steps, source, source.score, seed, folder, recipe.averaging)
-    drawn = _drawn_features(trunk, recipe, root, output)
+    drawn = _drawn_features(trunk, recipe, root, output, HEADS[architecture.head].strides)
     network = HashNetwork(trunk, train_hash_layer(drawn, recipe.head, architecture), architecture.input_size)
-    _give_classifier(network, drawn, recipe)
+    if isinstance(network.head, UnionHead):
+        set_temperature(network, network.head, _sets(recipe.head.datasets, root, output), recipe)
+    else:
+        _give_classifier(network, drawn, recipe)
     save_network(network, architecture, output / f"{recipe.name}.safetensors", recipe.name, {}, CLASSES)
     return network.eval()
+
+
+def _first_learner(recipe: Recipe, trunk: EfficientNetLite0) -> Learner:
+    """What the stages train: the trunk with a plain head, whatever head the model gets in the end."""
+    architecture = recipe.architecture
+    options = architecture.head_options if architecture.head == PlainHead.name else {}
+    return Learner(
+        ImageTrunk(trunk, ()),
+        PlainHead(channels_of(()), architecture.learned_bits, len(CLASSES), **options),
+        weighted_objective(recipe.loss, architecture, len(CLASSES), recipe.seed),
+        leading_blocks(trunk, recipe.frozen_blocks),
+    )
 
 
 def classify(network: HashNetwork, recipe: Recipe, root: Path, output: Path) -> None:
@@ -75,7 +88,7 @@ def classify(network: HashNetwork, recipe: Recipe, root: Path, output: Path) -> 
     """
     if not isinstance(network.head, PlainHead):
         raise ModelError(f"a {network.head.name} head takes no classifier: train its method instead")
-    _give_classifier(network, _drawn_features(channels_last(network.trunk), recipe, root, output), recipe)
+    _give_classifier(network, _drawn_features(channels_last(network.trunk), recipe, root, output, ()), recipe)
 
 
 class StageSource:
@@ -140,11 +153,14 @@ def _give_classifier(network: HashNetwork, drawn: DrawnFeatures, recipe: Recipe)
     network.head = head.eval()
 
 
-def _drawn_features(trunk: EfficientNetLite0, recipe: Recipe, root: Path, output: Path) -> DrawnFeatures:
-    """The features that the hash layer and the classifier learn from."""
+def _drawn_features(
+    trunk: EfficientNetLite0, recipe: Recipe, root: Path, output: Path, strides: tuple[int, ...]
+) -> DrawnFeatures:
+    """What the head and the classifier learn from."""
     rng = np.random.default_rng(recipe.seed + len(recipe.stages))
     sets = _sets(recipe.head.datasets, root, output)
-    return draw_features(trunk, sets, recipe.head, recipe.kind_share, rng)
+    folder = output / f"{recipe.name}-maps"
+    return draw_features(trunk, sets, recipe.head, recipe.kind_share, rng, strides, folder)
 
 
 def _sets(names: tuple[str, ...], root: Path, output: Path) -> list[Dataset]:

@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol
 from node.access.audit_trail import AuditTrail
 from node.access.logins import SESSION, LoginError, UnknownCallerError, is_passcode, signed, token_groups
 from node.access.rates import RateLimits
-from node.certificate_names import Attributes, peer_attributes, subject_attributes
 from node.errors import Refusal, Status
 from node.options.access import THIS_MACHINE, CallerEntry, Disclosure, Right
+from node.options.certificate_names import Attributes, peer_attributes, subject_attributes
 from node.settings import Settings
 
 RATES_FILE: Final = "rates"

@@ -33,13 +33,14 @@ def vault_of(settings: Settings) -> Vault:
     ------
     SettingsError
         The folder is encrypted and no key is given, or another one; it holds a database that is not encrypted, though
-        a key is given; or the key cannot be had.
+        a key is given; the settings keep data where no key seals it; or the key cannot be had.
     """
     path = settings.home.absolute() / FILE
     if not settings.encryption_key:
         if path.exists():
             raise SettingsError(f"{settings.home} is encrypted: set encryption_key to the source of its key")
         return CLEAR
+    _refuse_open_places(settings)
     if not path.exists() and any(settings.database_path.glob("*.mdb")):
         raise SettingsError(f"{settings.home} {NOT_ENCRYPTED}")
     return make_vault(settings)
@@ -54,6 +55,15 @@ def make_vault(settings: Settings) -> Vault:
         With a source of a key.
     """
     return _opened(settings.home.absolute() / FILE, settings.encryption_key)
+
+
+def _refuse_open_places(settings: Settings) -> None:
+    if settings.keep_reports:
+        raise SettingsError("encryption_key: reports would be kept readable: leave keep_reports out, or the key")
+    if settings.index != "local":
+        raise SettingsError(
+            "encryption_key: Milvus would hold attributes readable: set index to local, or leave the key out"
+        )
 
 
 @lru_cache(maxsize=16)

@@ -172,6 +172,7 @@ class Answerer:
             Level.PATIENT,
             _others(snapshot, examples),
             Outputs.joined(outputs) if len(outputs) == len(examples) else None,
+            modality=_modality(examples),
         )
 
 

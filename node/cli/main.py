@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from node.cli import cert, correct, index, model
+from node.cli import cert, correct, index
 from node.cli.desk import aside, backup, encrypting, listing, logins
 from node.cli.log_lines import log_lines_above_bars
+from node.cli.models import commands as model
 from node.cli.pull import commands as pull
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings

@@ -144,7 +144,8 @@ def _answer(settings: Settings, asking: Asking, retriever: Retriever, snapshot: 
     modality = code_string(read(asking.file, "Modality"))
     encoding = _encode(settings, asking.file, modality)
     where = _without_own_patient(snapshot, asking, where)
-    found = retriever.nearest(snapshot, encoding.codes, asking.question, asking.level, where, encoding.outputs)
+    question, outputs = asking.question, encoding.outputs
+    found = retriever.nearest(snapshot, encoding.codes, question, asking.level, where, outputs, modality=modality)
     return replace(found, modality=modality)
 
 

@@ -9,10 +9,11 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from node.cli.terminal import plain
-from node.home import open_for_reading, open_objects, open_outbox, open_questions
+from node.home import open_for_reading, open_objects, open_outbox, open_questions, open_spool
 from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, running_pid, title
+from node.remote_index import unfed
 from node.settings import Settings
 from storage.corrections.announcing import Settlement, settlement
 from storage.database.database import Database
@@ -38,6 +39,8 @@ class NodeStatus:
         How many of them a search finds by the index; the others are scanned.
     segment_faults
         Why parts of the index are not used.
+    unfed
+        Indexed instances that Milvus does not know yet; None where it is not used.
     waiting
         Instances received and not yet indexed.
     set_aside
@@ -69,6 +72,7 @@ class NodeStatus:
     rows: int
     segment_rows: int
     segment_faults: Sequence[str]
+    unfed: int | None
     waiting: int
     set_aside: Mapping[str, int]
     set_aside_deleted: int
@@ -94,8 +98,7 @@ def read_status(settings: Settings) -> NodeStatus:
     storage.errors.StorageError
         There is no database yet, or it cannot be read.
     """
-    reading, (questions, answers) = open_for_reading(settings), asked(settings)
-    spool = reading.retriever.spool
+    reading, spool, (questions, answers) = open_for_reading(settings), open_spool(settings), asked(settings)
     with reading.database, reading.database.snapshot() as snapshot:
         (rejected, restorable), segments = snapshot.rejections.count(), _segments(reading.database, snapshot)
         return NodeStatus(
@@ -103,6 +106,7 @@ def read_status(settings: Settings) -> NodeStatus:
             rows=snapshot.rows,
             segment_rows=segments[0],
             segment_faults=segments[1],
+            unfed=unfed(settings, snapshot),
             waiting=spool.depth(),
             set_aside=dict(spool.reasons()),
             set_aside_deleted=spool.set_aside_deleted(),
@@ -159,9 +163,7 @@ def status_table(status: NodeStatus) -> Table:
     for level, count in status.entities.items():
         table.add_row({RecordLevel.IMAGE: "instances"}.get(level, level.lower()) + " indexed", f"{count:,}")
     table.add_row("codes", f"{status.rows:,} of {status.code_length} bits")
-    table.add_row("codes in segments of the index", f"{status.segment_rows:,}")
-    for fault in status.segment_faults:
-        table.add_row("scanned instead", plain(fault))
+    _add_index(table, status)
     table.add_row("model", plain(status.model))
     table.add_row("waiting to be indexed", f"{status.waiting:,}")
     _add_kept_out(table, status)
@@ -177,6 +179,15 @@ def status_table(status: NodeStatus) -> Table:
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
     return table
+
+
+def _add_index(table: Table, status: NodeStatus) -> None:
+    """Add what searches the codes."""
+    table.add_row("codes in segments of the index", f"{status.segment_rows:,}")
+    for fault in status.segment_faults:
+        table.add_row("scanned instead", plain(fault))
+    if status.unfed is not None:
+        table.add_row("instances not in Milvus yet", f"{status.unfed:,}")
 
 
 def _add_questions(table: Table, questions: int, answers: OutboxState) -> None:

@@ -16,6 +16,7 @@ from storage.corrections.erasing import ErasureTarget, erase, named_instances, n
 from storage.database.database import Database
 from storage.errors import SegmentsBusy
 from storage.objects.object_store import ObjectStore
+from storage.objects.report_table import ReportTable
 from storage.record import patient_key
 from storage.segments.builder import sweep_files
 from storage.spool.outbox import Outbox
@@ -80,10 +81,11 @@ class Eraser:
         spool: Spool,
         objects: ObjectStore,
         writing: AbstractContextManager[object],
+        reports: ReportTable | None = None,
         mail: tuple[QuestionSpool, Outbox] | None = None,
     ) -> None:
         self._database, self._spool, self._objects, self._writing = database, spool, objects, writing
-        self._mail = mail
+        self._reports, self._mail = reports, mail
 
     def erase(self, target: ErasureTarget) -> Forgotten:
         """Erase everything that a target names."""
@@ -93,6 +95,8 @@ class Eraser:
             with self._database.snapshot() as snapshot:
                 named = named_instances(snapshot, target)
             objects = self._objects.erase(named)  # first: after a kill the database still says which these are
+            if self._reports is not None:
+                self._reports.erase_where(files.names)
             erased = erase(self._database, target)
         files.studies |= erased.study_instance_uids
         questions = answers = 0
@@ -156,8 +160,12 @@ class _Files:
             return True
         return note.path is not None and self.is_meant(note.path)
 
+    def names(self, study: str, patient: str) -> bool:
+        """True if something of a study and a patient is erased."""
+        return study in self.studies or self.target.names(study, patient)
+
     def _is_meant(self, study: str, patient: str) -> bool:
-        is_meant = study in self.studies or self.target.names(study, patient)
+        is_meant = self.names(study, patient)
         if is_meant:
             self.found.add(study)
         return is_meant

@@ -11,6 +11,7 @@ from node.home import open_for_writing, open_mail, open_objects, open_spool
 from node.locks import InUseError
 from node.processes import Role, role_lock, role_state
 from node.settings import Settings
+from storage.objects.report_table import ReportTable
 
 LOOK_S: Final = 0.05
 
@@ -45,8 +46,9 @@ def _carry_out(settings: Settings, orders: OrderBook) -> bool:
     """Be the writer of the database for a moment; False if another process is."""
     try:
         with role_lock(settings, Role.INDEX), open_for_writing(settings) as database:
-            mail = open_mail(settings)
-            corrector = Corrector(database, orders, open_spool(settings), open_objects(settings), mail=mail)
+            spool, objects = open_spool(settings), open_objects(settings)
+            reports, mail = ReportTable(settings.reports_path), open_mail(settings)
+            corrector = Corrector(database, orders, spool, objects, reports=reports, mail=mail)
             return corrector.carry_out_all(Event())
     except InUseError:
         return False

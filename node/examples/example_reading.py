@@ -5,9 +5,10 @@ from pydicom.dataset import FileDataset
 
 from hashing.images.pixels import Limits, PixelError, decode, network_input, network_inputs, sampled_frames
 from node.examples.crop import cropped
+from node.examples.frame_picture import rendered_frame
 from node.examples.picture_file import FORMATS, prepare_picture
 from node.examples.references import referenced_images, refers
-from node.examples.request import ExampleEntry
+from node.examples.request import ExampleEntry, FrameEntry
 from node.ingest.outcome import MEMORY_LIMIT, ExampleOutcome, Prepared, Referral, Unusable
 from node.ingest.preparation import UID_KEYWORDS, attributes_of, known_uids, prepared, text
 from node.ingest.reading import read_received
@@ -16,7 +17,7 @@ from storage.vault import CLEAR, Vault
 
 
 def prepare_example(
-    entry: ExampleEntry, size: int, max_frames: int, limits: Limits, vault: Vault = CLEAR
+    entry: ExampleEntry | FrameEntry, size: int, max_frames: int, limits: Limits, vault: Vault = CLEAR
 ) -> ExampleOutcome:
     """Read a file of an example, a DICOM object or a picture; it raises nothing but what ends a process.
 
@@ -33,11 +34,15 @@ def prepare_example(
         Of an image.
     Referral
         Of an object that refers to images, or has no picture that could be encoded: its reason says why.
+    RenderedFrame
+        Of a frame that is to be shown.
     Unusable
         If not even patient and study can be read.
     """
     uids: dict[str, str] = {}
     try:
+        if isinstance(entry, FrameEntry):
+            return rendered_frame(entry, limits)
         if entry.path.suffix in FORMATS:
             return prepare_picture(entry.path, entry.region, size, limits, vault)
         received = read_received(entry.path, limits.inflated_bytes, vault)

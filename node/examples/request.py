@@ -17,7 +17,7 @@ from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
 from node.errors import NO_PIXELS, Refusal, Status
 from node.examples.regions import OUTSIDE, Region
-from node.ingest.outcome import Prepared, Referral, Unusable
+from node.ingest.outcome import Prepared, Referral, RenderedFrame, Unusable
 from node.query.retriever import NO_PIXELS_COMMENT
 from node.settings import Settings
 from storage.spool.queue import Entry
@@ -51,6 +51,28 @@ class ExampleEntry(Entry):
     is_header_only: bool = False
     is_prompt: bool = False
     modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameEntry(Entry):
+    """A file of which one frame is to be shown.
+
+    Attributes
+    ----------
+    frame
+        1-based.
+    most
+        Longest side of the picture, pixels; a smaller frame keeps its size.
+    is_square
+        True for a picture in the middle of a square, as previews are; False for the picture alone.
+    is_prompt
+        As of an `ExampleEntry`.
+    """
+
+    frame: int = 1
+    most: int = 2048
+    is_square: bool = True
+    is_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +125,12 @@ class ImagePair:
 class MapKind(StrEnum):
     """Kinds of maps over two images.
 
-    SHARED_ATTENTION marks the labels that both images probably have; OCCLUSION marks the parts without which their
-    codes would agree less.
+    SHARED_ATTENTION marks the labels that both images probably have; ABLATION marks the parts without whose features
+    their codes would agree less; OCCLUSION those whose pixels, hidden, would make them agree less.
     """
 
     SHARED_ATTENTION = "SHARED_ATTENTION"
+    ABLATION = "ABLATION"
     OCCLUSION = "OCCLUSION"
 
 
@@ -118,7 +141,7 @@ class PairMaps:
     Attributes
     ----------
     query, match : (rows, columns) float32
-        A map over each image (`hashing.model.explain.PairExplanation.reason`).
+        A map over each image (`hashing.model.explain.Explainer`).
     """
 
     kind: MapKind
@@ -126,7 +149,7 @@ class PairMaps:
     match: NDArray[np.float32]
 
 
-Request = ExampleEntry | PreviewPart | ImagePair
+Request = ExampleEntry | FrameEntry | PreviewPart | ImagePair
 Reply = EncodedExample | Referral | Unusable
 
 
@@ -176,7 +199,7 @@ class ExampleClient:
             It does not answer, or not in time.
         """
         reply = self._ask(request, limit_s, check)
-        assert not isinstance(reply, PairMaps)
+        assert not isinstance(reply, PairMaps | RenderedFrame)
         return reply
 
     def explain(self, pair: ImagePair, limit_s: float) -> PairMaps:
@@ -185,7 +208,12 @@ class ExampleClient:
         assert isinstance(reply, PairMaps)
         return reply
 
-    def _ask(self, request: Request, limit_s: float, check: Callable[[], object]) -> Reply | PairMaps:
+    def render(self, entry: FrameEntry, limit_s: float, check: Callable[[], object]) -> RenderedFrame | None:
+        """Return the picture of a frame, None if it cannot be shown; parameters and errors are those of `encode`."""
+        reply = self._ask(entry, limit_s, check)
+        return reply if isinstance(reply, RenderedFrame) else None
+
+    def _ask(self, request: Request, limit_s: float, check: Callable[[], object]) -> Reply | PairMaps | RenderedFrame:
         deadline = time.monotonic() + limit_s
         try:
             with socket_address(self._folder) as address, Client(address, "AF_UNIX") as connection:
@@ -194,7 +222,7 @@ class ExampleClient:
                     check()
                     if time.monotonic() > deadline:
                         raise ServiceDownError("the index role takes too long")
-                reply: Reply | PairMaps | str = connection.recv()
+                reply: Reply | PairMaps | RenderedFrame | str = connection.recv()
         except (OSError, EOFError) as error:
             raise ServiceDownError("the index role does not answer") from error
         if isinstance(reply, str):

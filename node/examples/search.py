@@ -75,8 +75,11 @@ class ExampleSearch:
             question = replace(question, exclusions=question.exclusions - {Exclusion.DUPLICATE})
         where = exclude(snapshot, [self.record], question, level, where)
         outputs = None if self.outputs is None else self.outputs[rows]
-        found = self.retriever.nearest(snapshot, self.codes[rows], question, level, where, outputs, count=count)
-        return replace(found, modality=None if question.region else self.modality, region_source=self.region_source)
+        modality, codes = None if question.region else self.modality, self.codes[rows]
+        found = self.retriever.nearest(
+            snapshot, codes, question, level, where, outputs, count=count, modality=self.modality
+        )
+        return replace(found, modality=modality, region_source=self.region_source)
 
     def _rows(self, question: Question) -> list[int] | slice:
         """Rows of the frames that the question names, or all."""

@@ -29,6 +29,7 @@ from node.examples.request import (
     SOCKET,
     EncodedExample,
     ExampleEntry,
+    FrameEntry,
     ImagePair,
     PairMaps,
     PreviewPart,
@@ -38,7 +39,7 @@ from node.examples.request import (
 )
 from node.ingest.decode_worker import WorkerLimits
 from node.ingest.decoding import pixel_limits_of, worker_limits_of
-from node.ingest.outcome import ExampleOutcome, Prepared, Unusable
+from node.ingest.outcome import ExampleOutcome, Prepared, RenderedFrame, Unusable
 from node.ingest.worker_pool import WorkerPool, WorkersFailed
 from node.settings import Settings
 from storage.spool.queue import Entry
@@ -71,6 +72,7 @@ class EncodingService:
     def warm_up(self) -> None:
         """Encode nothing once, and start the worker of questions if any can come: no example waits for either."""
         self._encoder.encode(np.zeros((1, INPUT_SIZE, INPUT_SIZE), np.uint8), [""])
+        self._explainer.warm_up()
         if self._settings.answers_questions:
             self._started_pool(is_prompt=False)
 
@@ -105,7 +107,7 @@ class EncodingService:
         finally:
             self._slots.release()
 
-    def _reply(self, request: Request) -> Reply | PairMaps | str:
+    def _reply(self, request: Request) -> Reply | PairMaps | RenderedFrame | str:
         if isinstance(request, ImagePair):
             return self._explainer.maps(request)
         if isinstance(request, PreviewPart):
@@ -113,6 +115,7 @@ class EncodingService:
         outcome = self._decoded(request)
         if not isinstance(outcome, Prepared):
             return outcome
+        assert isinstance(request, ExampleEntry), "a frame to show is not prepared"
         modality = outcome.record.series.get("Modality", request.modality)
         encoding = self._encoder.encode(outcome.images, [modality] * len(outcome.images))
         return EncodedExample(outcome, encoding.codes, encoding.outputs)
@@ -125,7 +128,7 @@ class EncodingService:
         encoding = self._encoder.encode(image[np.newaxis], [request.modality])
         return EncodedExample(None, encoding.codes, encoding.outputs)
 
-    def _decoded(self, request: ExampleEntry) -> ExampleOutcome:
+    def _decoded(self, request: ExampleEntry | FrameEntry) -> ExampleOutcome:
         """Decode a file in a worker; the pool ends what takes too long, and tries it once more."""
         done: SimpleQueue[ExampleOutcome] = SimpleQueue()
         self._waiting[id(request)] = done  # the pool hands back this very object

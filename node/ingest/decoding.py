@@ -54,12 +54,14 @@ class Decoding:
         self._finished: SimpleQueue[tuple[Entry, Outcome]] = SimpleQueue()
         self._released: set[Entry] = set()
         self._progress_s = time.monotonic()
+        most = settings.max_report_bytes if settings.keep_reports else 0
         work = partial(
             prepare_file,
             prepare,
             size=size,
             max_frames=settings.max_frames,
             limits=pixel_limits,
+            max_report_bytes=most,
             vault=vault_of(settings),
         )
         self._workers = WorkerPool(

@@ -17,6 +17,7 @@ from node.settings import Settings
 from storage.corrections.keeping import keep_originals
 from storage.database.database import Appended, Database, Item
 from storage.objects.object_store import ObjectStore
+from storage.objects.report_table import Report, ReportTable
 from storage.record import Record
 from storage.spool.queue import Entry, Spool
 
@@ -55,6 +56,7 @@ class Indexer:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
         self.objects = objects or ObjectStore(settings.objects_path)
         self._note = note
+        self._reports = ReportTable(settings.reports_path)
         self.writing = Lock()
         self._policy = Policy(settings.other_content)
 
@@ -92,9 +94,18 @@ class Indexer:
                 "indexed %d instances (%d known, %d replaced, %d rejected) in %.2f s",
                 new, known, replaced, rejected, elapsed_s,
             )  # fmt: skip
+        unusable = [outcome for _, outcome in outcomes if isinstance(outcome, Unusable)]
+        self._keep_reports([outcome.report for outcome in unusable if outcome.report is not None])
         for entry, outcome in outcomes:
             if isinstance(outcome, Unusable):
                 self._set_aside(entry, outcome)
+
+    def _keep_reports(self, reports: Sequence[Report]) -> None:
+        """Keep reports that no note rejects."""
+        if reports:
+            with self.database.snapshot() as snapshot:
+                wanted = [one for one in reports if snapshot.rejections.find(one.sop_instance_uid) is None]
+            self._reports.keep(wanted)
 
     def _append(self, items: Sequence[tuple[Entry, Item]]) -> list[Appended]:
         """Commit a batch; if the database cannot take it, each half of it, down to the one instance at fault."""

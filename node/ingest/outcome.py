@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.objects.report_table import Report
 from storage.record import Record
 
 TIME_LIMIT, MEMORY_LIMIT, WORKER_DIED, READ_ERROR = "time-limit", "memory-limit", "worker-died", "read-error"
@@ -43,12 +44,15 @@ class Unusable:
     keeps_bytes
         True if the file stays. It is given up only if nothing of it is in doubt and there is no image in it, or if
         the operator chose so.
+    report
+        The report that it is, if these are kept.
     """
 
     reason: str
     detail: str
     uids: Mapping[str, str] = field(default_factory=dict)
     keeps_bytes: bool = True
+    report: Report | None = None
 
     @property
     def is_environmental(self) -> bool:
@@ -99,5 +103,17 @@ class Referral:
     cause: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RenderedFrame:
+    """A frame as a viewing station would show it.
+
+    Attributes
+    ----------
+    pixels : (rows, columns) uint8
+    """
+
+    pixels: NDArray[np.uint8]
+
+
 Outcome = Prepared | Unusable
-ExampleOutcome = Outcome | Referral
+ExampleOutcome = Outcome | Referral | RenderedFrame

@@ -21,6 +21,7 @@ from node.dicom.hierarchy import ATTRIBUTES, UNIQUE
 from node.errors import NO_PIXELS
 from node.ingest.outcome import MEMORY_LIMIT, READ_ERROR, Outcome, Prepared, Unusable
 from node.ingest.reading import Received, read_received
+from node.ingest.report_reading import report_of
 from storage.record import LEVELS, Level, Record, patient_key
 from storage.vault import CLEAR, Vault
 
@@ -45,6 +46,7 @@ def prepare(
     size: int,
     max_frames: int,
     limits: Limits = DEFAULT_LIMITS,
+    max_report_bytes: int = 0,
     vault: Vault = CLEAR,
 ) -> Outcome:
     """Read, check and preprocess one received file; it raises nothing but what ends a process.
@@ -57,6 +59,8 @@ def prepare(
         Side of the network's input, pixels.
     max_frames
         Frames to sample at most.
+    max_report_bytes
+        Size above which the PDF of a report is not kept; 0 for no report at all.
     vault
         Opens the file if it is sealed.
     """
@@ -66,7 +70,7 @@ def prepare(
         uids = known_uids(received.dataset)
         _check_uids(received.dataset)
         if not received.has_pixels:
-            return _without_pixels(received, uids)
+            return _without_pixels(received, uids, max_report_bytes)
         frames, images = network_inputs(received.dataset, max_frames, size, limits)
         return prepared(received.dataset, frames, images, received_ns)
     except PixelError as error:
@@ -106,7 +110,7 @@ def _check_uids(dataset: Dataset) -> None:
         raise UIDError("uid-invalid", absent, "a UID has 1 to 64 digits and dots")
 
 
-def _without_pixels(received: Received, uids: Mapping[str, str]) -> Unusable:
+def _without_pixels(received: Received, uids: Mapping[str, str], max_report_bytes: int) -> Unusable:
     """Why a data set without a pixel data element is unusable.
 
     Its bytes are given up only if it was read to its end without doubt, and is of a kind that has no pixel data: an
@@ -116,7 +120,8 @@ def _without_pixels(received: Received, uids: Mapping[str, str]) -> Unusable:
         return Unusable("not-readable", "no pixel data, and the data set cannot be read to its end", uids)
     is_imageless = text(received.dataset, "SOPClassUID").startswith(IMAGELESS_CLASSES)
     detail = "there is no image in this instance" if is_imageless else "the pixel data of this instance are missing"
-    return Unusable(NO_PIXELS, detail, uids, keeps_bytes=not is_imageless)
+    report = report_of(received.dataset, max_report_bytes) if max_report_bytes else None
+    return Unusable(NO_PIXELS, detail, uids, keeps_bytes=not is_imageless, report=report)
 
 
 def prepared(dataset: FileDataset, frames: tuple[int, ...], images: NDArray[np.uint8], received_ns: int) -> Prepared:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from node.certificate_names import subject_attributes
+from node.options.certificate_names import subject_attributes
 
 THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 AE_TITLE = r"[ -\[\]-~]{0,15}[!-\[\]-~]"  # not only spaces (PS3.5 section 6.2)

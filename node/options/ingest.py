@@ -29,6 +29,10 @@ class IngestSettings(BaseSettings):
     """AE titles of the callers whose corrections are followed; empty: those of every caller."""
     retain: Literal["none", "preview", "all"] = "preview"
     """What stays of images after indexing: none; preview: 224 x 224 pixels; all: the objects, too, to be retrieved."""
+    keep_reports: bool = False
+    """True: text and PDF reports are kept, and shown beside images to callers who see names (`FULL`)."""
+    max_report_bytes: int = Field(16 << 20, ge=1)
+    """Size in bytes above which the PDF of a report is not kept."""
     commitment_limit_s: float = Field(86_400, gt=0)
     """Seconds for which a report of storage commitment waits for its instances and is offered to its peer."""
     correction_limit_s: float = Field(10, gt=0)

@@ -22,6 +22,8 @@ class WebSettings(BaseSettings):
     """Origins of web viewers that may read DICOMweb, such as https://viewer.hospital; none by default."""
     viewers: dict[str, str] = Field({})
     """Addresses of viewers by name, to which the page links; {study}, {series} and {instance} stand for UIDs."""
+    picture_side: int = Field(2048, ge=0, le=8192)
+    """Longest side, in pixels, of pictures made from originals that are kept or fetched; 0 shows previews only."""
     web_requests: int = Field(16, ge=1)
     """Number of DICOMweb requests served at once; further ones get 503 and try again."""
     web_timeout_s: float = Field(30, gt=0)

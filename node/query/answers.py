@@ -1,16 +1,20 @@
 """The answers of a query by example: what is left out, one an entity, and how many chance would put as near."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from hashing.model.modality import family_of
+from hashing.ranking_scores import Outputs, Ranking
 from node.errors import Refusal, Status
 from node.query.question import Distinct, Exclusion, Question
+from storage.database import columns
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level, Record
 from storage.search.chance import ChanceTable, read_table
 from storage.search.index import Aggregation, Filter, Hit, Hits
+from storage.search.rerank import rerank
 
 MAX_HITS = 5000
 """Hits that are looked at for the distinct answers of one question."""
@@ -58,6 +62,67 @@ def distinct(
     answers = {_ancestors(snapshot, hit)[level]: (hit, duplicates) for hit, duplicates in folded}
     hits = tuple(replace(hit, uid=uid) for uid, (hit, _) in answers.items())
     return Hits(hits, found.candidates), {uid: duplicates for uid, (_, duplicates) in answers.items()}
+
+
+def find_in_turn(
+    snapshot: Snapshot,
+    search: Callable[..., Hits],
+    question: Question,
+    level: Level,
+    size: int,
+    where: Filter,
+    modality: str | None,
+) -> tuple[list[tuple[Hit, ...]], int | None, dict[str, int]]:
+    """Find the nearest entities, those of the example's family of modalities before all others.
+
+    Codes without bits of the modality may put an image of another family among the nearest. Whoever asks with a
+    radiograph wants radiographs; what else looks alike comes after them. Where all hits are of the family already,
+    nothing is searched again.
+
+    Parameters
+    ----------
+    search
+        Finds so many hits at a level, with the arguments `where` and `count` of `IndexView.search`.
+    size
+        Number of answers.
+    where
+        The candidates.
+    modality
+        Of the example; None or "" to let families alone.
+
+    Returns
+    -------
+    list, int or None, dict
+        Groups of hits, of which each is in the order of the search; the number of candidates, if they were counted;
+        and near-duplicates as `distinct` gives them.
+    """
+    found, duplicates = distinct(snapshot, partial(search, where=where), question, level, size)
+    family = family_of(modality) if modality else None
+    if family is None or all(family_of(_modality(snapshot, hit)) == family for hit in found.hits):
+        return [found.hits], found.candidates, duplicates
+    terms = frozenset(term for term in snapshot.terms("modality") if family_of(term) == family)
+    of_family = replace(where, modalities=terms if where.modalities is None else terms & where.modalities)
+    own, folded = distinct(snapshot, partial(search, where=of_family, count=False), question, level, size)
+    known = {hit.uid for hit in own.hits}
+    others = tuple(hit for hit in found.hits if hit.uid not in known and family_of(_modality(snapshot, hit)) != family)
+    return [own.hits, others], found.candidates, duplicates | folded
+
+
+def _modality(snapshot: Snapshot, hit: Hit) -> str:
+    record = snapshot.record(hit.sop_instance_uid)
+    assert record is not None, "it was found in this state"
+    return columns.modality(record.series)
+
+
+def ranked_in_turn(
+    snapshot: Snapshot, groups: Sequence[tuple[Hit, ...]], outputs: Outputs | None, ranking: Ranking, k: int
+) -> list[tuple[int, Hit, float]]:
+    """The first k of groups of hits, each in its order: (rank, hit, score)."""
+    ranked: list[tuple[int, Hit, float]] = []
+    for hits in groups:
+        before, left = len(ranked), k - len(ranked)
+        ranked += [(before + rank, hit, score) for rank, hit, score in rerank(snapshot, hits, outputs, ranking, left)]
+    return ranked
 
 
 def chance_expectation(

@@ -13,15 +13,15 @@ from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
-from node.query.answers import distinct, exclude
+from node.query.answers import exclude, find_in_turn, ranked_in_turn
 from node.query.catalog import Check, descendants, go_on
 from node.query.question import MAX_EXAMPLES, Question
+from node.remote_index import refusing_unavailable
 from storage.database import columns
 from storage.database.database import Snapshot
 from storage.progress.coverage import CoverageWatch
 from storage.record import Entity, Level, Record
 from storage.search.index import Aggregation, Filter, Hit, IndexView
-from storage.search.rerank import rerank
 from storage.spool.queue import Spool
 
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
@@ -97,6 +97,8 @@ class Retriever:
         Opens the view of the index that agrees with a snapshot of the database.
     coverage
         Says whether history is complete; None where no job brings it in.
+    family_first
+        Whether matches of the example's family of modalities come before all others.
     """
 
     def __init__(
@@ -106,9 +108,11 @@ class Retriever:
         model: str,
         ranking: Ranking = Ranking.HAMMING,
         coverage: CoverageWatch | None = None,
+        *,
+        family_first: bool = False,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
-        self.coverage = coverage
+        self.coverage, self.family_first = coverage, family_first
 
     def similar(
         self,
@@ -142,8 +146,9 @@ class Retriever:
         check()
         queries, outputs = self._queries(snapshot, question, records)
         where = exclude(snapshot, records, question, level, where)
-        found = self.nearest(snapshot, queries, question, level, where, outputs, count=count)
-        return replace(found, modality=columns.modality(records[0].series))
+        modality = columns.modality(records[0].series)
+        found = self.nearest(snapshot, queries, question, level, where, outputs, count=count, modality=modality)
+        return replace(found, modality=modality)
 
     def nearest(
         self,
@@ -155,6 +160,7 @@ class Retriever:
         outputs: Outputs | None = None,
         *,
         count: bool = True,
+        modality: str | None = None,
     ) -> LookAlikes:
         """Matches for codes; an entity's distance is that to the nearest query.
 
@@ -164,18 +170,20 @@ class Retriever:
         outputs
             Outputs of the network, one row for each query: they decide between equal distances, and score the nearest
             for another ranking than HAMMING. None leaves equal distances as ties.
+        modality
+            Of the example, for `family_first`; None if it is not known.
 
         Raises
         ------
         Refusal
-            A900: the outputs do not suffice for the ranking of the question.
+            A900: the outputs do not suffice for the ranking of the question. A700: an index on another machine does not
+            answer, or would have to send too many rows.
         """
         ranking = self._ranking(question, outputs)
         with self.view(snapshot) as view:
             search = partial(
                 view.search,
                 queries,
-                where=where,
                 maximum_distance=question.maximum_distance,
                 aggregation=question.aggregation,
                 outputs=None if outputs is None else outputs.relaxed,
@@ -183,13 +191,15 @@ class Retriever:
             )
             k = question.maximum_matches
             size = k if ranking == Ranking.HAMMING else shortlist_length(k)
-            found, duplicates = distinct(snapshot, search, question, level, size)
-        ranked = rerank(snapshot, found.hits, outputs, ranking, k)
+            family = modality if self.family_first else None
+            with refusing_unavailable():
+                groups, candidates, duplicates = find_in_turn(snapshot, search, question, level, size, where, family)
+        ranked = ranked_in_turn(snapshot, groups, outputs, ranking, k)
         matches = tuple(
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
             for rank, hit, score in ranked
         )
-        return LookAlikes(matches, found.candidates, ranking, len(queries))
+        return LookAlikes(matches, candidates, ranking, len(queries))
 
     def check_state(self, snapshot: Snapshot, question: Question) -> None:
         """Refuse a question that names another model (C104), or another state of the index (C107)."""

@@ -19,6 +19,7 @@ from node.access.logins import UnknownCallerError
 from node.access.tls import dicom_context
 from node.ask.commitment import CommitmentReportService
 from node.ask.incoming_question import IncomingQuestion
+from node.ask.originals import Originals
 from node.ask.region_queries import region_searcher
 from node.ask.view import ViewFinder
 from node.commitment.reporter import CommitmentReporter
@@ -86,9 +87,8 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
     refusals = Refusals(settings.run_path, number)
     follower = CorrectionFollower(settings, OrderBook(settings.corrections_path))
     receiver = Receiver(spool, Pressure(spool, settings), refusals, follower.follow_key_objects)
-    by_region = region_searcher(
-        settings, reading.database, reading.retriever, refusals, settings.run_path / f"originals-{number}"
-    )
+    originals = Originals(settings, settings.run_path / f"originals-{number}", refusals)
+    by_region = region_searcher(settings, reading.database, reading.retriever, originals)
     fetch = fetcher(settings, receiver, spool)
     finder = Finder(settings, reading.database, reading.retriever, fetch, by_region)
     entity = ApplicationEntity(settings, receiver, finder)

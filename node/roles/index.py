@@ -1,6 +1,7 @@
 """The role `index`: encodes what the spool holds and writes the database; the only process that does."""
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from hashing.model.encoder import Encoder
@@ -12,8 +13,11 @@ from node.examples.service import EncodingService
 from node.home import open_for_writing, open_mail, open_objects, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
+from node.remote_index import open_milvus
 from node.roles.threads import vital_thread
 from node.settings import Settings
+from storage.database.database import Database
+from storage.objects.report_table import ReportTable
 from storage.search.chance import keep_computed
 from storage.segments.builder import keep_built
 
@@ -29,8 +33,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         objects.repair()
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
-    orders, mail = OrderBook(settings.corrections_path), open_mail(settings)
-    corrector = Corrector(database, orders, spool, objects, indexer.writing, mail)
+    orders, reports = OrderBook(settings.corrections_path), ReportTable(settings.reports_path)
+    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, open_mail(settings))
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()
@@ -40,6 +44,17 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("chance", stop, partial(keep_computed, database, stop)),
         vital_thread("corrections", stop, partial(corrector.run, stop)),
         vital_thread("examples", stop, partial(service.run, stop)),
+        _feeding(settings, database, stop),
     ):
         indexer.run(stop, progress=heartbeat.renew)
     trail.close()
+
+
+def _feeding(settings: Settings, database: Database, stop: threading.Event) -> AbstractContextManager[None]:
+    """Feed the index in Milvus, where that is set."""
+    if settings.index == "local":
+        return nullcontext()
+    index = open_milvus(settings, database)
+    from storage.search.milvus.feed import Feeder
+
+    return vital_thread("feeding", stop, partial(Feeder(database, index).run, stop))

@@ -34,13 +34,17 @@ def load_kernels(run_path: Path, code_length: int) -> None:
 def make_ready(run_path: Path, code_length: int) -> None:
     """Return when no query has to wait for the compiler any more; this takes little memory.
 
-    Processes take turns by a lock: on a first start the first process has the kernels compiled, which takes half a
-    minute, and the others find them in the cache. Where no cache can be written, each process compiles for itself.
+    Processes load side by side, and compile in turns by a lock: on a first start the first process has the kernels
+    compiled, which takes half a minute, and the others find them in the cache. Where no cache can be written, each
+    process compiles for itself.
     """
     started = time.monotonic()
     with (run_path / LOCK).open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not load(code_length):
+        fcntl.flock(lock, fcntl.LOCK_SH)  # nobody is compiling
+        is_loaded = load(code_length)
+        if not is_loaded:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # this lets go of the shared one first: no two wait for each other
+        if not is_loaded and not load(code_length):
             if is_kept(select):
                 subprocess.run(start_command(COMPILE, str(code_length), str(os.getpid())), check=False)
             warm_up(code_length)

@@ -3,12 +3,11 @@
 It shows no name and no ID; but text burned into the pixels of an image can be read in its preview.
 """
 
-import io
 import logging
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from PIL import Image
 from uvicorn import Config, Server
 
 from node.access.callers import Callers
 from node.access.disclosure import Discloser
 from node.access.tls import https_context
 from node.errors import Refusal, Status
+from node.options.access import Disclosure
 from node.processes import Role, processes, role_fault
 from node.version import __version__, program
 from node.web.caller_gate import CallerGate, caller_of
@@ -38,7 +37,8 @@ from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
 from node.web.page.case_lists import list_series, list_studies, series_by_modality, series_images
 from node.web.page.look_alikes import LookAlikeService
-from node.web.pictures import check_picture
+from node.web.page.reports import ReportService
+from node.web.pictures import check_picture, png_response
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
 from node.web.why import WhyService
@@ -95,6 +95,9 @@ def build(resources: WebResources) -> FastAPI:
     look_alikes = LookAlikeService(resources)
     app.add_api_route("/api/similar/{sop_instance_uid}", look_alikes.similar, methods=["GET", "HEAD"])
     app.add_api_route("/api/similar", look_alikes.similar_to_file, methods=["POST"])
+    reports = ReportService(resources)
+    app.add_api_route("/api/reports/{study_instance_uid}", reports.of_study, methods=["GET"])
+    app.add_api_route("/api/reports/{study_instance_uid}/{sop_instance_uid}.pdf", reports.pdf, methods=["GET"])
     app.include_router(WhyService(resources).router, prefix="/api")
     app.include_router(LinkService(resources.settings).router)
     app.mount("/web", StaticFiles(directory=WEB))
@@ -153,14 +156,23 @@ class Page:
             reasons.append(f"{waiting} instances wait to be indexed: senders get A700")
         if shutil.disk_usage(self.settings.spool_path).free < self.settings.spool_free_bytes:
             reasons.append("disk of the spool is full: senders get A700")
+        reasons += self._unreadable()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
+
+    def _unreadable(self) -> Iterator[str]:
+        """Yield what cannot be read."""
         try:
             with self.database.snapshot() as snapshot:
                 snapshot.count(Level.IMAGE)
         except StorageError as error:
             logger.error("database cannot be read: %s", error)
-            reasons.append("database cannot be read: see the log of the node")
-        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return JSONResponse({"ready": not reasons, "reasons": reasons, "waiting": waiting}, status)
+            yield "database cannot be read: see the log of the node"
+        try:
+            self._resources.reading.check_index()
+        except StorageError as error:
+            logger.error("queries by example get A700: %s", error)
+            yield "the index does not answer: queries by example get A700"
 
     def metrics(self) -> Response:
         """Measures of the node, for Prometheus."""
@@ -186,6 +198,8 @@ class Page:
                 "modalities": {name: series.size for name, series in series_by_modality(snapshot).items()},
                 "terms": _terms(snapshot, _discloser(request, snapshot)),
                 "viewers": settings.viewers,
+                "has_originals": self._resources.pictures.are_larger,
+                "has_reports": settings.keep_reports and caller_of(request.scope).disclosure is Disclosure.FULL,
                 "phantoms_only": snapshot.count(Level.STUDY) > 0
                 and all(study.attributes.get("InstitutionName") == PHANTOM_HOSPITAL for study in studies),
             }
@@ -217,9 +231,17 @@ class Page:
         return JSONResponse({"images": images})
 
     def preview(
-        self, request: Request, sop_instance_uid: str, frame: Annotated[int | None, Query(ge=1)] = None
+        self,
+        request: Request,
+        sop_instance_uid: str,
+        frame: Annotated[int | None, Query(ge=1)] = None,
+        *,
+        large: bool = False,
     ) -> Response:
-        """The network's input for a frame as PNG; `frame` counts from 1, and is by default the first indexed frame."""
+        """The network's input for a frame as PNG, or the same from the original pixels where these can be had.
+
+        `frame` counts from 1, and is by default the first indexed frame.
+        """
         with self.database.snapshot() as snapshot:
             record = snapshot.record(sop_instance_uid)
             if record is None:
@@ -229,13 +251,17 @@ class Page:
             pixels = snapshot.preview(sop_instance_uid, number - 1)
         if pixels is None:
             raise Refusal(Status.EXAMPLE_UNKNOWN, "this frame has no preview")
-        tag = f'"{record.content_digest.hex()[:32]}-{number}"'
+        tag = f'"{record.content_digest.hex()[:32]}-{number}{"-large" if large else ""}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
         if tag in request.headers.get("If-None-Match", ""):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        png = io.BytesIO()
-        Image.fromarray(pixels).save(png, "PNG", compress_level=1)
-        return Response(png.getvalue(), media_type="image/png", headers=headers)
+        if large:
+            check, pictures = deadline(self.settings), self._resources.pictures
+            original = pictures.original(sop_instance_uid, number, check, is_square=True)
+            if original is None:  # perhaps only now
+                return png_response(pixels, {"Cache-Control": "no-store"})
+            pixels = original
+        return png_response(pixels, headers)
 
 
 def _terms(snapshot: Snapshot, discloser: Discloser) -> dict[str, list[str]]:
@@ -270,7 +296,5 @@ def _config(app: FastAPI, tls: ssl.SSLContext | None) -> Config:
         timeout_graceful_shutdown=GRACE_S,
     )
     config.load()
-    config.ssl = (
-        tls  # a context of ours: uvicorn's own options leave suites of TLS 1.2 open that BCP 195 advises against
-    )
+    config.ssl = tls  # uvicorn's own options leave suites of TLS 1.2 open that BCP 195 advises against
     return config

@@ -25,7 +25,7 @@ METRICS: Final = "/metrics"
 DICOMWEB: Final = "/dicom-web"
 SEARCHES: Final = frozenset({"studies", "series", "instances"})
 PICTURES: Final = frozenset({"rendered", "thumbnail"})
-STUDY: Final = re.compile(r"/dicom-web/studies/([0-9.]{1,64})(?:/.*)?")
+STUDY: Final = re.compile(r"/(?:dicom-web/studies|api/reports)/([0-9.]{1,64})(?:/.*)?")
 KEY: Final = "lookalike.caller"
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def needed_rights(method: str, path: str) -> tuple[tuple[Right, ...], bool]:
     if path == METRICS:
         return (Right.ADMIN,), False
     if not path.startswith(DICOMWEB):
-        return (Right.SIMILAR,), path.startswith(("/api/similar", "/api/why"))
+        return (Right.SIMILAR,), path.startswith(("/api/similar", "/api/why", "/api/reports"))
     last = path.rstrip("/").rpartition("/")[2]
     if method == "POST":
         return ((Right.SIMILAR,) if last == "similar" else (Right.STORE,)), last == "similar"

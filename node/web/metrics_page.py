@@ -17,6 +17,7 @@ from node.metrics import SHARED
 from node.processes import Role, processes, role_fault, title
 from node.pull.measures import measures
 from node.pull.report import reports
+from node.remote_index import unfed
 from node.settings import Settings
 from storage.record import LEVELS
 
@@ -84,12 +85,14 @@ class _StateCollector(Collector):
         with self._reading.database.snapshot() as snapshot:
             counts = {str(level).lower(): snapshot.count(level) for level in LEVELS}
             rows, segment_rows = snapshot.rows, sum(entry.rows for entry in snapshot.segment_entries)
+            not_fed = unfed(self._settings, snapshot)
         family = GaugeMetricFamily("lookalike_indexed", "What is indexed.", labels=["level"])
         for level, count in counts.items():
             family.add_metric([level], count)
         yield family
         yield _gauge("codes", "Codes in the database.", rows)
         yield _gauge("codes_in_segments", "Codes that segments of the index serve.", segment_rows)
+        yield _gauge("index_unfed", "Indexed instances that Milvus does not know yet.", not_fed or 0)
         size = sum(path.stat().st_blocks * 512 for path in self._settings.database_path.rglob("*") if path.is_file())
         yield _gauge("database_bytes", "Disk space of database and segments.", size)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from node.access.audit_trail import AuditTrail
+from node.ask.originals import Originals
 from node.ask.region_queries import region_searcher
 from node.corrections.follower import CorrectionFollower
 from node.corrections.order_book import OrderBook
@@ -15,6 +16,7 @@ from node.retrieve.fetch import ExampleFetcher
 from node.retrieve.kept import KeptObjects
 from node.retrieve.source import SourceArchive
 from node.settings import Settings
+from node.web.pictures import Pictures
 from node.web.posted_examples import PostedExamples
 
 WEB_NUMBER = 0
@@ -37,6 +39,8 @@ class WebResources:
         The PACS that holds the images; None if none is set.
     kept
         Objects that the node keeps itself.
+    pictures
+        Makes pictures of images, larger than their previews where that can be.
     trail
         Records who asked for what.
     """
@@ -48,6 +52,7 @@ class WebResources:
     receiver: Receiver
     source: SourceArchive | None
     kept: KeptObjects
+    pictures: Pictures
     trail: AuditTrail
 
     @classmethod
@@ -59,12 +64,13 @@ class WebResources:
         source = SourceArchive(settings, receiver) if settings.source_peer else None
         fetches = source is not None and settings.fetch_missing_example
         fetch = ExampleFetcher(settings, source, spool).fetch if source is not None and fetches else None
-        database, retriever, folder = reading.database, reading.retriever, settings.run_path / f"originals-{WEB_NUMBER}"
-        by_region = region_searcher(settings, database, retriever, receiver.refusals, folder)
-        finder = Finder(settings, database, retriever, fetch, by_region)
+        database, retriever = reading.database, reading.retriever
+        originals = Originals(settings, settings.run_path / f"originals-{WEB_NUMBER}", receiver.refusals)
+        finder = Finder(settings, database, retriever, fetch, region_searcher(settings, database, retriever, originals))
         kept = KeptObjects(settings, database, open_objects(settings))
+        examples, pictures = PostedExamples(settings, retriever), Pictures(settings, originals)
         trail = AuditTrail(settings, "web")
-        return cls(settings, reading, finder, PostedExamples(settings, retriever), receiver, source, kept, trail)
+        return cls(settings, reading, finder, examples, receiver, source, kept, pictures, trail)
 
     def close(self) -> None:
         """Write what was counted and recorded."""

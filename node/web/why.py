@@ -1,6 +1,5 @@
 """Why two images were found alike: a map over each, from the process that holds the model."""
 
-import io
 from typing import Annotated, Final
 
 import numpy as np
@@ -13,7 +12,7 @@ from node.errors import Refusal, Status
 from node.examples.request import ExampleClient, ImagePair, MapKind, PairMaps, ServiceDownError
 from node.web.caller_gate import caller_of
 from node.web.media_types import choose
-from node.web.pictures import check_picture
+from node.web.pictures import check_picture, png_response
 from node.web.resources import WebResources
 from storage.database.snapshot import Snapshot
 
@@ -22,6 +21,7 @@ OVERLAY: Final = np.array((214, 70, 214), np.float32)
 MAX_SHARE: Final = 0.6
 """Share of the overlay's colour where a map is highest."""
 MEANINGS: Final = {
+    MapKind.ABLATION: "Marked is what the likeness rests on: without it, the codes of both images agree less.",
     MapKind.OCCLUSION: "Marked is what the likeness rests on: where it is hidden, the codes of both images agree less.",
     MapKind.SHARED_ATTENTION: "Marked is where the model sees the findings that both images probably have.",
 }
@@ -61,9 +61,7 @@ class WhyService:
         maps = self._maps(ImagePair(*images))
         if media_type == "image/png":
             overlays = [overlay(image, values) for image, values in zip(images, (maps.query, maps.match), strict=True)]
-            png = io.BytesIO()
-            Image.fromarray(np.hstack(overlays)).save(png, "PNG", compress_level=1)
-            return Response(png.getvalue(), media_type=media_type)
+            return png_response(np.hstack(overlays), {})
         return JSONResponse(
             {
                 "kind": maps.kind,

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from struct import Struct
 from typing import Any, Final
+from zlib import crc32
 
 import lmdb
 import numpy as np
@@ -26,6 +28,9 @@ ENCODED_TOGETHER: Final = 256
 WRITTEN_TOGETHER: Final = 1 << 14
 OWNER: Final = b"owner"
 """Key under which the kept encodings say of which database and model they are; those of frames have 8 bytes."""
+
+CHECKSUM: Final = Struct("<I")
+"""Before each kept encoding, the CRC-32 of the preview that it was made of."""
 
 Frame = tuple[int, int]
 """Ordinal of an instance, and number of a frame of it."""
@@ -85,11 +90,7 @@ def reencode(
     if database.header.model == model:
         return 0
     with _kept(folder, f"{database.header.identity} {model}") as kept:
-        with database.reading() as tables:
-            frames = list(_frames(tables))
-            if missing := len(frames) - tables.entries("previews"):
-                raise PreviewsMissing(missing)
-            _encode_rest(tables, kept, frames, encode, report)
+        frames = _encode_all(database, kept, encode, report)
         header = database.header.of_model(model)
         with database.writing() as tables:
             for some in _parts(frames, WRITTEN_TOGETHER):
@@ -100,6 +101,32 @@ def reencode(
         database.header = header
     shutil.rmtree(folder)
     return len(frames)
+
+
+def prepare(
+    database: Database, model: str, encode: Encode, folder: Path, report: Report = lambda _done, _all: None
+) -> int:
+    """Encode what is stored and keep it in `folder`, beside processes that use the database; `reencode` does the rest.
+
+    Parameters and errors are those of `reencode`. Returns the number of frames that are ready.
+    """
+    if database.header.model == model:
+        return 0
+    with _kept(folder, f"{database.header.identity} {model}") as kept:
+        return len(_encode_all(database, kept, encode, report))
+
+
+def _encode_all(database: Database, kept: lmdb.Environment, encode: Encode, report: Report) -> list[Frame]:
+    """Encode every stored frame that is not kept yet; returns all frames."""
+    with database.reading() as tables:
+        frames = list(_frames(tables))
+        if missing := len(frames) - tables.entries("previews"):
+            raise PreviewsMissing(missing)
+    for number, some in enumerate(_parts(frames, ENCODED_TOGETHER)):
+        with database.reading() as tables:  # one for each batch: a long one would keep freed pages from use
+            _encode_rest(tables, kept, some, encode)
+        report(min((number + 1) * ENCODED_TOGETHER, len(frames)), len(frames))
+    return frames
 
 
 @contextmanager
@@ -127,18 +154,23 @@ def _parts(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
     return (frames[start : start + size] for start in range(0, len(frames), size))
 
 
-def _encode_rest(
-    tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame], encode: Encode, report: Report
-) -> None:
-    """Encode the frames that are not kept yet; each batch is durable before the next."""
-    for number, some in enumerate(_parts(frames, ENCODED_TOGETHER)):
-        with kept.begin(write=True) as transaction:
-            left = [frame for frame in some if transaction.get(FRAME_OF.pack(*frame)) is None]
-            if left:
-                encoded = encode(_previews(tables, left), [_modality(tables, ordinal) for ordinal, _ in left])
-                for frame, packed in zip(left, _packed(encoded), strict=True):
-                    transaction.put(FRAME_OF.pack(*frame), packed)
-        report(min((number + 1) * ENCODED_TOGETHER, len(frames)), len(frames))
+def _encode_rest(tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame], encode: Encode) -> None:
+    """Encode the frames of a batch whose encoding is not kept yet; they are durable before the next batch.
+
+    A kept encoding counts for the preview that it was made of: beside a node at work an image may be replaced, or go.
+    """
+    there = [frame for frame in frames if tables.node(Level.IMAGE, frame[0]) is not None]
+    if not there:
+        return
+    previews = _previews(tables, there)
+    sums = [CHECKSUM.pack(crc32(preview)) for preview in previews]
+    with kept.begin(write=True) as transaction:
+        known = [(transaction.get(FRAME_OF.pack(*frame)) or b"")[: CHECKSUM.size] for frame in there]
+        left = [number for number, value in enumerate(sums) if value != known[number]]
+        if left:
+            encoded = encode(previews[left], [_modality(tables, there[number][0]) for number in left])
+            for number, packed in zip(left, _packed(encoded), strict=True):
+                transaction.put(FRAME_OF.pack(*there[number]), sums[number] + packed)
 
 
 def _previews(tables: Tables, frames: Sequence[Frame]) -> NDArray[np.uint8]:
@@ -165,9 +197,10 @@ def _write(tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame], code
     codes, rows = np.empty((len(frames), words), np.uint64), np.empty(len(frames), np.int64)
     with kept.begin() as transaction:
         for number, (ordinal, frame) in enumerate(frames):
-            packed, node = transaction.get(FRAME_OF.pack(ordinal, frame)), tables.node(Level.IMAGE, ordinal)
-            assert packed is not None, "all were encoded"
+            found, node = transaction.get(FRAME_OF.pack(ordinal, frame)), tables.node(Level.IMAGE, ordinal)
+            assert found is not None, "all were encoded"
             assert node is not None, "it was read in this state"
+            packed = found[CHECKSUM.size :]
             rows[number] = node.rows[node.frames.index(frame)]
             codes[number] = np.frombuffer(packed, np.uint64, words)
             outputs = np.frombuffer(packed, np.int8, offset=8 * words)

@@ -251,7 +251,10 @@ class Appender:
         """Derive the columns of every row below a stale entity again."""
         below = sorted({instance for entity in self._lineage.stale for instance in self._tables.instances(*entity)})
         values = [self._derived(instance) for instance in below]
-        rows = [self._tables.lineage(Level.IMAGE, instance)[Level.IMAGE][1].rows for instance in below]
+        nodes = [self._tables.lineage(Level.IMAGE, instance)[Level.IMAGE][1] for instance in below]
+        rows = [node.rows for node in nodes]
+        for node in nodes:
+            self._tables.changes.note(Level.IMAGE, node.uid)
         for name in values[0] if values else ():
             spread = np.repeat([value[name] for value in values], [len(here) for here in rows])
             self._tables.rows.write(name, np.concatenate(rows), spread)

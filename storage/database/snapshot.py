@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from hashing.ranking_scores import Outputs
+from storage.changes import Changes
 from storage.database.blocks import CODES, Block, Layout
 from storage.database.header import Header
 from storage.database.lineage import possible_patients, stored_record
@@ -76,6 +77,11 @@ class Snapshot:
         """True if a rejection note names an instance that is not stored."""
         is_stored = self._tables.ordinal(Level.IMAGE, sop_instance_uid) is not None
         return not is_stored and self._tables.rejections.find(sop_instance_uid) is not None
+
+    @property
+    def changes(self) -> Changes:
+        """What an index elsewhere does not know yet."""
+        return self._tables.changes
 
     @property
     def rejections(self) -> Rejections:

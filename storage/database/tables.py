@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage.changes import Changes
 from storage.database import lookup
 from storage.database.blocks import Layout, Rows
 from storage.database.header import HEADER, Header
@@ -63,11 +64,8 @@ def open_handles(environment: lmdb.Environment, transaction: lmdb.Transaction | 
     names = ["meta", "rows", *OF_FRAMES, *OF_REJECTIONS, *LEVELS, *(f"{level}:keys" for level in LEVELS)]
     create = transaction is not None
     handles = {name: environment.open_db(name.encode(), txn=transaction, create=create) for name in names}
-    for level in LEVELS[:-1]:
-        name = f"{level}:children"
+    for name in (*(f"{level}:children" for level in LEVELS[:-1]), lookup.TABLE):
         handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
-    name = lookup.TABLE
-    handles[name] = environment.open_db(name.encode(), transaction, dupsort=True, dupfixed=True, create=create)
     return handles
 
 
@@ -78,6 +76,7 @@ class Tables:
         self._transaction, self._handles, self._vault = transaction, handles, vault
         self._cache: dict[tuple[Level, int], Node] = {}  # thousands of images share one series
         self.rows = Rows(transaction, handles["rows"], layout, self.counter("rows"))
+        self.changes = Changes(transaction, handles["meta"])
 
     @property
     def lookup(self) -> lookup.Lookup:
@@ -181,6 +180,7 @@ class Tables:
         self._put(f"{level}:keys", unique_key(level, node.uid, self._vault), ORDINAL.pack(ordinal))
         self._link(level, ordinal, node.parent)
         self.put(level, ordinal, node)
+        self.changes.note(level, node.uid)
         return ordinal
 
     def put(self, level: Level, ordinal: int, node: Node) -> None:
@@ -197,6 +197,7 @@ class Tables:
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
         """Delete an entity that has no children, with previews and outputs of its frames."""
+        self.changes.note(level, node.uid)
         self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])

@@ -8,9 +8,11 @@ from typing import Final
 
 from storage.database.database import Database
 from storage.search.index import CodeStore, IndexRow
+from storage.search.milvus.options import PartitionKey, VectorIndex
 from storage.segments.builder import build
 from tests.support.storage.indexing import always_indexed, checked
 from tests.support.storage.local_store import LocalStore
+from tests.support.storage.milvus_server import empty_milvus
 from tests.support.storage.naive_index import NaiveIndex
 
 Open = Callable[[int], AbstractContextManager[CodeStore]]
@@ -57,6 +59,19 @@ def local_by_segments(code_length: int) -> Iterator[CodeStore]:
 
 
 @contextmanager
+def milvus_by_lists(code_length: int) -> Iterator[CodeStore]:
+    """Every list is searched, and rows are cut by modality."""
+    with empty_milvus(code_length, VectorIndex.IVF, PartitionKey.MODALITY) as index:
+        yield index
+
+
+@contextmanager
+def milvus_by_year(code_length: int) -> Iterator[CodeStore]:
+    with empty_milvus(code_length, VectorIndex.FLAT, PartitionKey.YEAR) as index:
+        yield index
+
+
+@contextmanager
 def naive(code_length: int) -> Iterator[CodeStore]:
     yield NaiveIndex(code_length)
 
@@ -66,4 +81,10 @@ IMPLEMENTATIONS: Final[dict[str, Open]] = {
     "local": local,
     "local, large blocks": local_in_large_blocks,
     "local, segments": local_by_segments,
+    "milvus": empty_milvus,
 }
+SLOW: Final[dict[str, Open]] = {
+    "milvus, lists": milvus_by_lists,
+    "milvus, years": milvus_by_year,
+}
+"""Further ways of an implementation, of which each test takes seconds."""

@@ -12,13 +12,27 @@ from numpy.typing import NDArray
 from hashing.codes import CodeLengthError, Codes
 from storage.record import LEVELS, Level
 from storage.search.index import Aggregation, CodeStore, Filter, Hit, Hits, IndexRow
-from tests.contracts.implementations import IMPLEMENTATIONS
+from tests.contracts.implementations import IMPLEMENTATIONS, SLOW
 from tests.support.storage.index_cases import Case, cases, filters, instance_uid, ks, levels, rows, uids
 from tests.support.storage.invented import codes
 from tests.support.storage.naive_index import NaiveIndex
 
 Open = Callable[[int], AbstractContextManager[CodeStore]]
-every_index = pytest.mark.parametrize("opened", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
+_slow = [pytest.param(opened, id=name, marks=pytest.mark.slow) for name, opened in SLOW.items()]
+every_index = pytest.mark.parametrize(
+    "opened", [*(pytest.param(opened, id=name) for name, opened in IMPLEMENTATIONS.items()), *_slow]
+)
+every_index_in_time = pytest.mark.parametrize(
+    "opened",
+    [
+        *(
+            pytest.param(opened, id=name, marks=[pytest.mark.slow] * (name == "milvus"))
+            for name, opened in IMPLEMENTATIONS.items()
+        ),
+        *_slow,
+    ],
+)
+"""For a test of many examples, which takes a minute on a server."""
 some = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -52,7 +66,7 @@ def numbers(hits: Hits) -> list[int]:
     return [int(hit.uid.removeprefix("2.25.2")) for hit in hits.hits]
 
 
-@every_index
+@every_index_in_time
 @given(
     cases(),
     st.integers(1, 3),
@@ -83,7 +97,7 @@ def test_it_finds_what_the_naive_index_finds(
         assert found(index, queries, k, level, **options) == found(twin, queries, k, level, **options)
 
 
-@every_index
+@every_index_in_time
 @given(cases(), filters(), ks, levels, st.sampled_from(Aggregation))
 @settings(some, max_examples=50)
 def test_filters_apply_before_the_nearest_are_selected(

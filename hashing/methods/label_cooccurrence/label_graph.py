@@ -4,6 +4,7 @@ Wang, Xu and Zhou (2024) mine the co-occurrence of positive labels but do not sa
 and re-weighting follow ML-GCN (Chen et al., CVPR 2019, eq. 7 and 8); mutual information as a weight is our choice.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,17 +25,30 @@ class Cooccurrence:
     counts : (n_labels, n_labels) int64
         N_ij, the number of images that have labels i and j; N_ii is the number of images that have label i.
     n_images
-        Number of images, with those that have no label.
+        Number of images, with those that have no label; or for each pair of labels the number of images of which both
+        are known, where sets do not know each other's labels.
     """
 
     counts: NDArray[np.int64]
-    n_images: int
+    n_images: int | NDArray[np.int64]
 
     @classmethod
     def of_labels(cls, labels: NDArray[np.bool_]) -> "Cooccurrence":
         """Co-occurrence in images with labels (n, n_labels). Give training images only."""
         present = labels.astype(np.int64)
         return cls(present.T @ present, len(labels))
+
+    @classmethod
+    def of_known(cls, labels: NDArray[np.bool_], known: NDArray[np.bool_]) -> "Cooccurrence":
+        """Co-occurrence in images with labels and what is known of them, (n, n_labels) each."""
+        present, said = (labels & known).astype(np.int64), known.astype(np.int64)
+        return cls(present.T @ present, said.T @ said)
+
+    def without(self, labels: Iterable[int]) -> "Cooccurrence":
+        """The same, with some labels that occur with no other."""
+        counts, alone = self.counts.copy(), np.isin(np.arange(len(self.counts)), list(labels))
+        counts[(alone[:, None] | alone[None]) & ~np.eye(len(counts), dtype=bool)] = 0
+        return Cooccurrence(counts, self.n_images)
 
     @property
     def conditional(self) -> Matrix:

@@ -1,4 +1,8 @@
-"""Rendered images and thumbnails, from the previews that the node keeps (PS3.18 sections 10.4.1.1.3 and 10.4.1.1.5)."""
+"""Rendered images and thumbnails (PS3.18 sections 10.4.1.1.3 and 10.4.1.1.5).
+
+Rendered images are made from original pixels where these are kept or can be fetched, else from previews, as all
+thumbnails are.
+"""
 
 import io
 import re
@@ -66,6 +70,7 @@ class RenderedService:
         return self._picture(request, target, int(frame_list))
 
     def _picture(self, request: Request, target: dict[Level, str], frame: int | None = None) -> Response:
+        """The frame that is named, else the middle one of those that are indexed."""
         media_type, size = choose(request, tuple(FORMATS)), _viewport(request)
         level, check = list(target)[-1], deadline(self._resources.settings)
         with self._resources.reading.database.snapshot() as snapshot:
@@ -79,6 +84,9 @@ class RenderedService:
             middle = record.frames[len(record.frames) // 2] if record.frames else 0
             index = middle if frame is None else frame - 1
             pixels = snapshot.preview(record.sop_instance_uid, index)
+        if request.url.path.endswith("/rendered"):
+            original = self._resources.pictures.original(record.sop_instance_uid, index + 1, check, is_square=False)
+            pixels = pixels if original is None else original
         if pixels is None:
             raise Refusal(Status.EXAMPLE_UNKNOWN, "no preview of this frame was kept")
         return Response(encoded(Image.fromarray(pixels), media_type, size), media_type=media_type)

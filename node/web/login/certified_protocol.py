@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from node.certificate_names import Attributes, peer_attributes
+from node.options.certificate_names import Attributes, peer_attributes
 
 CERTIFICATE: Final = "lookalike.certificate"
 

@@ -4,16 +4,17 @@ import { changed, otherImage } from "./address.js";
 import { ask, Fault } from "./api.js";
 import { refineButtons, viewerLinks } from "./cards.js";
 import { button, make } from "./elements.js";
-import { viewport, windowControls } from "./viewport.js";
+import { reportsOf } from "./report.js";
+import { larger, viewport, windowControls } from "./viewport.js";
 import { alike, figures, kind, person, spoken, title, whose } from "./words.js";
 
 export async function compareView(now, node, answer, pictureOf, view) {
   const index = answer.matches.findIndex(({ uid, frame }) => uid === now.get("with") && String(frame) === now.get("at"));
   if (index < 0) throw new Fault("This case is not in the answer", "The question or the index has changed", { canChange: false });
   const match = answer.matches[index];
-  const own = viewport(pictureOf(answer.example), `This examination: ${spoken(answer.example)}`, view);
+  const own = viewport(pictureOf(answer.example), `This examination: ${spoken(answer.example)}`, view, larger(answer.example, node));
   const [short, long] = whose(match);
-  const other = viewport(pictureOf(match), `${long}: ${spoken(match)}`, view);
+  const other = viewport(pictureOf(match), `${long}: ${spoken(match)}`, view, larger(match, node));
   return [
     make(
       "section",
@@ -30,7 +31,7 @@ export async function compareView(now, node, answer, pictureOf, view) {
         make("a", { class: "button", href: changed(otherImage(match)) }, "Look-alikes of this one"),
       ),
       make("p", { class: "meaning hint", role: "status" }),
-      make("div", { class: "pair" }, figure("this", "This examination", "This examination", answer.example, own, []), figure(match.patient.toLowerCase(), short, long, match, other, [make("p", { class: "distance" }, `${alike(match, answer)} (${figures(match, answer)}).`), ...viewerLinks(match, node)])),
+      make("div", { class: "pair" }, figure("this", "This examination", "This examination", answer.example, own, [reportsOf(answer.example, node, "This examination")]), figure(match.patient.toLowerCase(), short, long, match, other, [make("p", { class: "distance" }, `${alike(match, answer)} (${figures(match, answer)}).`), ...viewerLinks(match, node), reportsOf(match, node, long)])),
       windowControls(view),
     ),
   ];
@@ -50,7 +51,7 @@ function figure(mood, short, long, image, shown, more) {
     banner(short),
     make("div", { class: "picture" }, shown.canvas),
     banner(long),
-    make("figcaption", {}, make("p", { class: "kind" }, kind(image)), make("p", { class: "title" }, title(image)), make("p", { class: "person" }, person(image)), more),
+    make("figcaption", {}, make("p", { class: "kind" }, kind(image)), make("p", { class: "title" }, title(image)), make("p", { class: "person" }, person(image)), more, make("p", {}, shown.note)),
   );
 }
 

@@ -9,7 +9,7 @@ import { button, make, previewUrl, segments } from "./elements.js";
 import { controls, LEVELS, moreLink, questionOf, refinements } from "./filters.js";
 import { listHash } from "./position.js";
 import { fromPreview, readRegion, toPreview } from "./region.js";
-import { bitmap, bitmapOf, newView, viewport, windowControls } from "./viewport.js";
+import { bitmap, bitmapOf, larger, newView, viewport, windowControls } from "./viewport.js";
 import { isChance, kind, number, person, plural, spoken, title } from "./words.js";
 
 let view = newView(); // how the example is looked at, as long as it is the same
@@ -68,7 +68,7 @@ function nothing(now) {
 }
 
 function exampleView(now, example, images, node, redraw) {
-  const shown = viewport(pictureOf(example), spoken(example), view);
+  const shown = viewport(pictureOf(example), spoken(example), view, larger(example, node));
   const region = readRegion(now.get("region"));
   if (region && example.rows) shown.box(toPreview(region, example));
   return make(
@@ -78,7 +78,7 @@ function exampleView(now, example, images, node, redraw) {
     make("div", { class: "picture" }, shown.canvas),
     windowControls(view),
     example.rows && example.columns ? regionButtons(shown, example, region) : null,
-    images.length > 1 ? scroller(now, example, images, shown, redraw) : null,
+    images.length > 1 ? scroller(now, example, images, shown, node, redraw) : null,
     make("p", { class: "kind" }, kind(example)),
     make("p", { class: "title" }, now.has("dropped") ? "Dropped file, not kept" : title(example)),
     make("p", { class: "person" }, person(example)),
@@ -112,13 +112,13 @@ function regionButtons(shown, example, region) {
 }
 
 /** Runs through the series; letting go asks with the image then shown. */
-function scroller(now, example, images, shown, redraw) {
+function scroller(now, example, images, shown, node, redraw) {
   const here = images.findIndex(({ uid, frame }) => uid === example.uid && frame === example.frame);
   const label = make("span", {}, `Image ${here + 1} of ${images.length}`);
   const slide = (event) => {
     const index = event.target.valueAsNumber;
     label.textContent = `Image ${index + 1} of ${images.length}`;
-    if (!example.picture) shown.show(bitmap(previewUrl(images[index])));
+    if (!example.picture) shown.show(bitmap(previewUrl(images[index])), larger(images[index], node));
   };
   const choose = (event) => {
     const { uid, frame } = images[event.target.valueAsNumber];

@@ -1,10 +1,11 @@
 // A picture with window, zoom and position, a map laid over it, and a region drawn in it.
 
-import { make } from "./elements.js";
+import { make, previewUrl } from "./elements.js";
 import { SIDE } from "./region.js";
 
 const MAX_ZOOM = 16;
 const STEP = 1.25;
+const BLURRED = 1.5; // pixels of the screen for one of the picture: from here on a larger picture shows more
 const MAP_COLOUR = [214, 70, 214]; // no grey of an image has it, and no banner
 const MAX_SHARE = 0.6;
 
@@ -26,6 +27,9 @@ export function setView(view, changes) {
 
 export const resetView = (view) => setView(view, { zoom: 1, x: 0, y: 0, level: 127.5, width: 255 });
 
+/** Function that gets the picture of an image from its original pixels; null if the node has none. */
+export const larger = (image, node) => (node.has_originals && !image.picture ? () => bitmap(`${previewUrl(image)}${image.frame ? "&" : "?"}large=true`) : null);
+
 /** Bitmap of a picture of the node, or of one that came with an answer. */
 export async function bitmap(url) {
   const response = await fetch(url);
@@ -35,25 +39,51 @@ export async function bitmap(url) {
 
 export const bitmapOf = (base64) => createImageBitmap(new Blob([Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))], { type: "image/png" }));
 
-/** A viewport; `show` changes its picture, `lay` its map, `box` its region, and `startBox` waits for one to be drawn. */
-export function viewport(source, label, view) {
+/**
+ * A viewport; `show` changes its picture, `lay` its map, `box` its region, and `startBox` waits for one to be drawn.
+ * `larger` gives a larger picture of the same, and is called when that would show more; `note` says which one is shown.
+ */
+export function viewport(source, label, view, larger = null) {
+  const note = make("small", { class: "hint source" });
   const canvas = make("canvas", { class: "viewport", tabindex: "0", role: "img", "aria-label": label, "aria-keyshortcuts": "+ - 0 ArrowLeft ArrowRight ArrowUp ArrowDown" });
-  const scene = { picture: null, original: null, map: null, box: null, ondraw: null, view };
-  const redraw = () => draw(canvas, scene);
-  const show = async (next) => {
+  const scene = { picture: null, original: null, larger: null, number: 0, map: null, box: null, ondraw: null, view };
+  const redraw = () => {
+    draw(canvas, scene);
+    if (scene.larger && scene.picture && place(canvas, scene).side > BLURRED * scene.picture.width) sharpen();
+  };
+  const take = (picture) => {
+    [scene.original, scene.picture] = read(picture);
+    note.textContent = `${picture.width > SIDE ? "From the original" : "Preview"}, ${picture.width} pixels wide`;
+    canvas.dataset.pixels = picture.width;
+  };
+  const show = async (next, more = null) => {
+    const mine = ++scene.number; // a picture that comes late must not stand for another one
+    scene.larger = null;
     try {
-      [scene.original, scene.picture] = read(await next);
+      const picture = await next;
+      if (mine !== scene.number) return;
+      take(picture);
+      scene.larger = more;
     } catch {
       canvas.setAttribute("aria-label", `${label}: no preview`);
     }
     redraw();
   };
+  const sharpen = async () => {
+    const [mine, load] = [scene.number, scene.larger];
+    scene.larger = null;
+    const picture = await load().catch(() => null); // the preview stays
+    if (!picture || mine !== scene.number || picture.width <= scene.picture.width) return;
+    take(picture);
+    redraw();
+  };
   view.watchers.add(redraw);
   new ResizeObserver(redraw).observe(canvas);
   listen(canvas, scene, redraw);
-  show(source);
+  show(source, larger);
   return {
     canvas,
+    note,
     show,
     lay: (values) => {
       scene.map = values && mapOf(values);
@@ -94,11 +124,10 @@ function applyWindow({ original, picture, view }) {
   if (picture.dataset.window === name) return;
   picture.dataset.window = name;
   const table = Uint8ClampedArray.from({ length: 256 }, (_, grey) => 255 * ((grey - view.level) / view.width + 0.5));
+  const colours = Uint32Array.from(table, (grey) => 0xff000000 + grey * 0x010101); // opaque, all channels alike
   const pixels = new ImageData(original.width, original.height);
-  for (let index = 0; index < original.data.length; index += 4) {
-    for (let channel = 0; channel < 3; channel++) pixels.data[index + channel] = table[original.data[index + channel]];
-    pixels.data[index + 3] = 255;
-  }
+  const target = new Uint32Array(pixels.data.buffer);
+  for (let index = 0; index < target.length; index++) target[index] = colours[original.data[4 * index]];
   picture.getContext("2d").putImageData(pixels, 0, 0);
 }
 

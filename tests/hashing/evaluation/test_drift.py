@@ -12,7 +12,18 @@ from typer.testing import CliRunner
 
 from hashing.__main__ import app
 from hashing.codes import unpack
-from hashing.evaluation.drift import Drift, compressed, evaluate_drift, reduced, table
+from hashing.evaluation.drift import (
+    CHANGES,
+    Drift,
+    bordered,
+    compressed,
+    evaluate_drift,
+    reduced,
+    shifted,
+    table,
+    turned,
+    windowed,
+)
 from hashing.images.pixels import network_input
 from hashing.model.encoder import Encoder, Encoding
 from hashing.model.model_file import DEFAULT_MODEL
@@ -50,6 +61,19 @@ def test_a_reduced_image_keeps_its_size_and_loses_its_detail() -> None:
     assert reduced(stripes, 64).shape == (224, 224)
     assert reduced(stripes, 64).std() < 20 < stripes.std()
     assert compressed(stripes, 50).shape == (224, 224)
+
+
+def test_changes_keep_the_size_and_do_what_they_say() -> None:
+    image = np.zeros((200, 200), np.uint8)
+    image[100, 100] = image[90:110, 20] = 255
+
+    for name, change in CHANGES.items():
+        assert change(image).shape == image.shape, name
+        assert change(image).dtype == np.uint8, name
+    assert shifted(image, 0.03)[106, 106] == 255
+    assert turned(image, 5.0)[100, 100] > 200
+    assert not bordered(image, 0.05)[:10].any()
+    assert windowed(np.full((2, 2), 237, np.uint8), 1.1).tolist() == [[227, 227], [227, 227]]
 
 
 def test_the_table_says_which_share_of_the_distance_between_images_a_code_moves() -> None:

@@ -89,3 +89,25 @@ def test_variations_of_one_image_agree_where_their_codes_are_equal() -> None:
 
     assert Agreement()(HeadOutputs(codes.repeat(2, 1)), unread) == 0
     assert Agreement()(HeadOutputs(torch.cat([codes, codes.flip(0)])), unread) > 0.1
+
+
+def test_a_graded_pair_weighs_by_the_overlap_of_its_labels() -> None:
+    labels = torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    known = Targets(labels, torch.ones(3, 3), torch.arange(3))
+    codes = HeadOutputs(torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]))
+
+    graded = KnownPairLikelihood(2, n_kinds=1, scale=2.0, balance=0.0, eta=0.0, graded=True)
+
+    # alike: 0-1 and 0-2 overlap by a half, 1-2 wholly; logits 0, 2 and 0. No pair is unlike, none of different kinds.
+    expected = (0.5 * alike(0) + 0.5 * alike(2) + 1.0 * alike(0)) / 2
+    assert float(graded(codes, known)) == pytest.approx(expected / 3, rel=1e-5)
+
+
+def test_without_kinds_all_images_are_of_one() -> None:
+    labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    known = Targets(labels, torch.ones(3, 2), torch.arange(3))
+    codes = HeadOutputs(torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, -1.0]]))
+
+    value = float(KnownPairLikelihood(2, n_kinds=0, scale=2.0, balance=0.0, eta=0.0)(codes, known))
+
+    assert value == pytest.approx((alike(2) + alike(0)) / 3, rel=1e-5)

@@ -13,7 +13,7 @@ from hashing.methods.base import Head, HeadOutputs
 from hashing.methods.heads import PlainHead
 from hashing.methods.semantic_attention import AttentionHead
 from hashing.model.architectures import build
-from hashing.model.explain import Explainer, code_contributions, shared_attention
+from hashing.model.explain import Explainer, code_contributions, lost_agreement, shared_attention
 from hashing.model.model_file import Architecture, ModelError
 from hashing.model.weights import export
 
@@ -87,6 +87,34 @@ def test_a_contribution_is_what_a_slight_change_at_its_position_does_to_the_agre
         more[:, :, row, column] *= 1 + 1e-5
         less[:, :, row, column] *= 1 - 1e-5
         assert float(found[0, row, column]) == pytest.approx((agreement(more) - agreement(less)) / 2e-5, abs=1e-6)
+
+
+def test_agreement_is_lost_as_if_a_position_had_never_been_seen() -> None:
+    torch.manual_seed(0)
+    head = PlainHead((6,), 8).eval()
+    maps, signs = torch.randn(6, 2, 3), torch.tensor([1.0, -1, 1, 1, -1, 1])
+
+    def agreement(features: Tensor) -> float:
+        return float(torch.tanh(head((features.mean(dim=1)[None],)).relaxed[0, :6]) @ signs) / 6
+
+    with torch.no_grad():
+        found = lost_agreement(head, maps, signs)
+        for position, lost in enumerate(found.flatten().tolist()):
+            rest = [other for other in range(6) if other != position]
+            assert lost == pytest.approx(agreement(maps.flatten(1)) - agreement(maps.flatten(1)[:, rest]), abs=1e-6)
+
+
+def test_one_pass_gives_the_reasons_of_both_images(tmp_path: Path) -> None:
+    pooled = explainer(tmp_path, Architecture(code_lengths=(64,), input_size=64)).reasons(QUERY, MATCH)
+    attending = explainer(tmp_path, ATTENTION, ("Mass", "Nodule"))
+    shared = attending.reasons(QUERY, MATCH)
+
+    assert pooled is not None
+    assert [one.shape for one in pooled] == [(2, 2), (2, 2)]
+    assert all(np.abs(one).max() > 0 for one in pooled)
+    assert shared is not None
+    for found, pair in zip(shared, ((QUERY, MATCH), (MATCH, QUERY)), strict=True):
+        assert np.allclose(found, attending.explain(*pair).reason, atol=1e-5)
 
 
 def test_a_model_with_class_evidence_explains_a_pair_by_shared_attention(tmp_path: Path) -> None:

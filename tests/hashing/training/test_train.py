@@ -17,6 +17,7 @@ from hashing.__main__ import app
 from hashing.data import datasets
 from hashing.data.datasets import FINDINGS
 from hashing.evaluation.evaluate import evaluate, table
+from hashing.methods.union.head import UnionHead
 from hashing.model.architectures import build
 from hashing.model.encoder import Encoder
 from hashing.model.model_file import Architecture, read_model
@@ -137,6 +138,26 @@ def test_a_recipe_says_what_the_network_is_built_of(public: Path, tmp_path: Path
     assert network.width == 64 + len(CLASSES)
     images = torch.randint(0, 256, (3, 1, 224, 224), dtype=torch.uint8)
     assert torch.isfinite(network.eval()(images)).all()
+
+
+def test_the_union_is_trained_on_maps_and_its_class_scores_get_a_temperature(public: Path, tmp_path: Path) -> None:
+    file = tmp_path / "union.toml"
+    loss = "loss = { shares = 1.0, graded_pairs = 1.0, graph = 0.1, levels = 0.2, relation = 1.0, agreement = 1.0 }"
+    head = HEAD.replace("loss = { pairs = 1.0, relation = 1.0, agreement = 1.0 }", loss)
+    union = ARCHITECTURE.replace("head_options", 'head = "union"\nhead_options')
+    file.write_text(EXPERIMENT + SCHEDULE + head + union + STAGE.format(draws=0, wide="false"))
+
+    network = train(Recipe.read(file), public, tmp_path / "runs")
+
+    trained = load_network(tmp_path / "runs/union.safetensors")[1]
+    assert isinstance(network.head, UnionHead)
+    assert network.head.temperature != 1
+    assert trained.architecture.head == "union"
+    model = export(network, trained.architecture, tmp_path / "model.safetensors", "union", {}, trained.classes)
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224), np.uint8)
+    encoding = Encoder.load(tmp_path / "model.safetensors", 64, "cpu").encode(images, ["DX", "DX"])
+    assert model.classes == CLASSES
+    assert np.allclose(encoding.class_scores.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_finished_model_gets_a_classifier_and_keeps_its_other_weights(public: Path, tmp_path: Path) -> None:

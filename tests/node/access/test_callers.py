@@ -10,9 +10,9 @@ from node.access.audit_trail import AuditTrail
 from node.access.callers import NOBODY, OWN_PROGRAMS, Caller, Callers, Origin, has_right_by_title
 from node.access.logins import UnknownCallerError
 from node.access.rates import RateLimits
-from node.certificate_names import peer_attributes, subject_attributes
 from node.errors import Refusal, Status
 from node.options.access import CallerEntry, Disclosure, Right
+from node.options.certificate_names import peer_attributes, subject_attributes
 from node.settings import Settings
 
 HERE, CT = "127.0.0.1", "10.1.2.3"

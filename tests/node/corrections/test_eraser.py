@@ -121,7 +121,7 @@ def test_questions_and_answers_of_or_about_the_erased_go_and_others_stay(
     outbox.add("about", "PACS", [ResultObject("2.25.6", (b"a picture",)), ResultObject("2.25.7", (reference,))])
     spool.remove(list(spool))
 
-    forgotten = Eraser(database, spool, objects, Lock(), (questions, outbox)).erase(WHOLE_STUDY)
+    forgotten = Eraser(database, spool, objects, Lock(), mail=(questions, outbox)).erase(WHOLE_STUDY)
 
     assert (forgotten.questions, forgotten.answers) == (1, 3)
     assert len(list(questions.waiting())) == 1
@@ -216,7 +216,7 @@ def test_the_command_asks_first_and_says_what_it_erased(tmp_path: Path) -> None:
     assert (refused.returncode, asked in refused.stderr) == (1, True)
     done = run("--yes", "--json")
 
-    expected = {"studies": 1, "series": 2, "instances": 4, "codes": 4, "rejections": 0}
+    expected = {"studies": 1, "series": 2, "instances": 4, "codes": 4, "rejections": 0, "questions": 0, "answers": 0}
     assert json.loads(done.stdout) == expected | {"waiting": 1, "set_aside": 0, "unreadable": 0, "objects": 0}
     assert list((settings.corrections_path / "waiting").iterdir()) == []
     with open_for_writing(settings) as database:

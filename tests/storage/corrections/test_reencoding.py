@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hashing.codes import pack
 from storage.corrections import reencoding
-from storage.corrections.reencoding import Encoded, PreviewsMissing, reencode
+from storage.corrections.reencoding import Encoded, PreviewsMissing, prepare, reencode
 from storage.corrections.rejecting import restore
 from storage.database.database import Database
 from storage.database.rejections import RejectedInstance, Title
@@ -118,6 +118,22 @@ def test_an_interrupted_run_changes_nothing_and_goes_on_where_it_was(
 
     assert untouched == before
     assert calls == [10, 10, 10, 10, 10, 1], "the first two batches are kept; the last is the hidden image"
+
+
+def test_an_image_that_is_replaced_after_it_was_prepared_gets_the_code_of_its_new_pixels(
+    database: Database, tmp_path: Path
+) -> None:
+    before = stored(database)
+    assert prepare(database, NEW, anew, tmp_path / "waiting") == 40
+    assert stored(database) == before
+    with database.writing() as tables:
+        ordinal = next(number for number, node in tables.nodes(Level.IMAGE) if node.uid == "2.25.211")
+        tables.put_preview(ordinal, 0, np.full((4, 4), 200, np.uint8))
+
+    reencode(database, NEW, anew, tmp_path / "waiting")
+
+    expected = anew(np.full((1, 4, 4), 200, np.uint8), ["MR"]).codes.tolist()
+    assert stored(database)["2.25.211"][0] == expected
 
 
 def test_what_was_kept_for_another_model_is_not_taken(

@@ -120,6 +120,24 @@ def test_the_usual_threshold_leaves_the_graph_of_chest_radiographs_without_edges
     assert {limit: np.count_nonzero(edge_weights(found, limit, "equal")) for limit in edges} == edges
 
 
+def test_labels_that_sets_do_not_know_of_each_other_are_counted_where_both_are_known() -> None:
+    labels = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], bool)
+    known = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]], bool)
+
+    found = Cooccurrence.of_known(labels, known)
+
+    assert found.counts.tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 2]]
+    assert found.positive_pmi[0, 1] == pytest.approx(log(2 * 1 / (2 * 1)))  # of the two images that know both
+    assert Cooccurrence.of_labels(labels).positive_pmi[0, 1] == pytest.approx(log(4 * 1 / (2 * 1)))
+
+
+def test_a_label_left_out_occurs_with_no_other_and_keeps_its_number() -> None:
+    found = Cooccurrence.of_labels(np.array([[1, 1, 1], [1, 0, 1]], bool))
+
+    assert found.without([2]).counts.tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 2]]
+    assert found.counts[0, 2] == 2
+
+
 @pytest.mark.shared
 def test_the_graph_of_chest_radiographs_has_the_published_counts(shared_data: Path) -> None:
     folder = shared_data / "chestxray14"

@@ -1,0 +1,123 @@
+"""Radiology reports that are kept beside the index, in SQLite: each with its study, its patient and its words."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Final
+
+from storage.durable import create_private, make_private_folder, sync_folder
+
+BUSY_S: Final = 30.0  # to wait for another process's transaction; each takes milliseconds
+SCHEMA: Final = """
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS reports (
+    uid TEXT PRIMARY KEY, study TEXT NOT NULL, patient TEXT NOT NULL, title TEXT NOT NULL, date TEXT NOT NULL,
+    is_complete INTEGER NOT NULL, is_verified INTEGER NOT NULL, words TEXT NOT NULL, pdf BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS of_study ON reports (study);
+PRAGMA user_version = 1;
+COMMIT;
+"""
+KEEP: Final = "REPLACE INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+OF_STUDY: Final = """
+SELECT uid, study, patient, title, date, is_complete, is_verified, words, substr(pdf, 1, 1)
+FROM reports WHERE study = ? ORDER BY date DESC, uid DESC
+"""
+FIND: Final = "SELECT * FROM reports WHERE uid = ?"
+ERASE: Final = "DELETE FROM reports WHERE uid IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report on a study.
+
+    Attributes
+    ----------
+    patient
+        As `storage.record.patient_key` makes it of the report's own Patient ID.
+    title
+        Meaning of its document title; may be empty.
+    date
+        Content Date, as yyyymmdd; may be empty.
+    is_complete, is_verified
+        As the document itself says.
+    words
+        Its text, one line an item; empty for a PDF.
+    pdf
+        The document, where it is a PDF; empty otherwise.
+    """
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    patient: str
+    title: str
+    date: str
+    is_complete: bool
+    is_verified: bool
+    words: str
+    pdf: bytes = b""
+
+
+class ReportTable:
+    """The table in a file; any number of processes read, and one writes.
+
+    The first report makes folder and file. Each call opens and closes it: a connection belongs to one thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def keep(self, reports: Sequence[Report]) -> None:
+        """Keep reports, in the place of what was kept under their UIDs; durable when this returns."""
+        if not reports:
+            return
+        if not self._path.exists():
+            make_private_folder(self._path.parent)
+            create_private(self._path)
+            sync_folder(self._path.parent)
+        with self._connected() as connection:
+            connection.executemany(KEEP, map(astuple, reports))
+
+    def of_study(self, study_instance_uid: str) -> list[Report]:
+        """Reports on a study, the newest first, without the bytes of PDFs but for their first."""
+        with self._connected() as connection:
+            return [_report(row) for row in connection.execute(OF_STUDY, (study_instance_uid,))]
+
+    def find(self, sop_instance_uid: str) -> Report | None:
+        """A report by its UID, None if it is not kept."""
+        with self._connected() as connection:
+            row = connection.execute(FIND, (sop_instance_uid,)).fetchone()
+        return None if row is None else _report(row)
+
+    def erase(self, sop_instance_uids: Collection[str]) -> None:
+        """Erase reports for good, as far as they are kept."""
+        with self._connected() as connection:
+            connection.execute(ERASE, (json.dumps(list(sop_instance_uids)),))
+
+    def erase_where(self, is_meant: Callable[[str, str], bool]) -> int:
+        """Erase the reports for whose study and patient a function is true; return how many."""
+        with self._connected() as connection:
+            rows = connection.execute("SELECT uid, study, patient FROM reports").fetchall()
+        uids = [uid for uid, study, patient in rows if is_meant(study, patient)]
+        self.erase(uids)
+        return len(uids)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for one transaction, which is durable once the block has ended."""
+        path = self._path if self._path.exists() else ":memory:"
+        with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+            connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
+            connection.execute("PRAGMA secure_delete = ON")  # what is erased becomes zeros
+            if not connection.execute("PRAGMA user_version").fetchone()[0]:
+                connection.executescript(SCHEMA)
+            with connection:
+                yield connection
+
+
+def _report(row: tuple[str, str, str, str, str, int, int, str, bytes | None]) -> Report:
+    uid, study, patient, title, date, is_complete, is_verified, words, pdf = row
+    return Report(uid, study, patient, title, date, bool(is_complete), bool(is_verified), words, pdf or b"")
