@@ -42,7 +42,7 @@ def prepare_example(
     uids: dict[str, str] = {}
     try:
         if isinstance(entry, FrameEntry):
-            return rendered_frame(entry, limits)
+            return rendered_frame(entry, limits, vault)
         if entry.path.suffix in FORMATS:
             return prepare_picture(entry.path, entry.region, size, limits, vault)
         received = read_received(entry.path, limits.inflated_bytes, vault)
