@@ -18,7 +18,8 @@ def rendered_frame(entry: FrameEntry, limits: Limits, vault: Vault = CLEAR) -> R
     PixelError
         The frame cannot be shown.
     """
-    picture = decode(read_received(entry.path, limits.inflated_bytes, vault).dataset, entry.frame - 1, limits)
+    dataset = read_received(entry.path, limits.inflated_bytes, vault).dataset
+    picture = decode(dataset, entry.frame - 1, limits)
     sides = [n * spacing for n, spacing in zip(picture.GetSize(), picture.GetSpacing(), strict=True)]  # type: ignore[no-untyped-call]
     size = max(1, min(entry.most, round(max(sides))))
     square = preprocess(picture, size)
