@@ -32,6 +32,8 @@ MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 200
 LOOK_S: Final = 0.2
 COMPLAIN_EVERY_S: Final = 60.0
+VIEW_S: Final = 60.0
+"""Time in which previews of one study that one caller looks at are one access, seconds."""
 
 
 class AuditTrail:
@@ -51,7 +53,8 @@ class AuditTrail:
         self._written = 0
         self._complained_s = -COMPLAIN_EVERY_S
         self._thread: Thread | None = None
-        self._starting = Lock()
+        self._starting, self._viewing = Lock(), Lock()
+        self._views: dict[tuple[str, str, str], float] = {}
 
     @property
     def _node(self) -> Participant:
@@ -99,6 +102,16 @@ class AuditTrail:
         """Record that a caller looks at images of a study."""
         participants = [_source(caller, address)]
         self.record(AuditEvent(terms.INSTANCES_ACCESSED, Action.READ, participants, [_study(study_instance_uid)]))
+
+    def viewed(self, caller: str, address: str, study_instance_uid: str) -> None:
+        """Record that a caller looks at previews of a study; once a minute, however many they are."""
+        view, now_s = (caller, address, study_instance_uid), time.monotonic()
+        with self._viewing:
+            self._views = {one: seen_s for one, seen_s in self._views.items() if now_s - seen_s < VIEW_S}
+            is_new = view not in self._views
+            self._views.setdefault(view, now_s)
+        if is_new:
+            self.accessed(caller, address, study_instance_uid)
 
     def transferred(self, records: Iterable[Record]) -> None:
         """Record that instances arrived and are indexed, study by study."""

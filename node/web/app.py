@@ -38,7 +38,7 @@ from node.web.own_hosts import OwnHosts
 from node.web.page.case_lists import list_series, list_studies, series_by_modality, series_images
 from node.web.page.look_alikes import LookAlikeService
 from node.web.page.reports import ReportService
-from node.web.pictures import check_picture, png_response
+from node.web.pictures import png_response, view_picture
 from node.web.problems import ANSWERS, Guard
 from node.web.resources import WebResources
 from node.web.why import WhyService
@@ -246,7 +246,7 @@ class Page:
             record = snapshot.record(sop_instance_uid)
             if record is None:
                 raise Refusal(Status.EXAMPLE_UNKNOWN, "no such SOPInstanceUID here: store it first")
-            check_picture(snapshot, record.sop_instance_uid, caller_of(request.scope).disclosure)
+            view_picture(snapshot, record, request.scope, self._resources.trail)
             number = frame or (record.frames[0] + 1 if record.frames else 1)
             pixels = snapshot.preview(sop_instance_uid, number - 1)
         if pixels is None:

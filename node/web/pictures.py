@@ -7,7 +7,9 @@ import numpy as np
 from fastapi import Response
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.types import Scope
 
+from node.access.audit_trail import AuditTrail
 from node.ask.originals import Originals
 from node.errors import Refusal, Status
 from node.examples.request import ExampleClient, FrameEntry, ServiceDownError
@@ -15,8 +17,9 @@ from node.examples.search import ENCODING_S
 from node.options.access import Disclosure
 from node.results.cases import may_show_identity
 from node.settings import Settings
+from node.web.caller_gate import caller_of
 from storage.database.snapshot import Snapshot
-from storage.record import Level
+from storage.record import Level, Record
 
 
 class Pictures:
@@ -63,6 +66,13 @@ def png_response(pixels: NDArray[np.uint8], headers: dict[str, str]) -> Response
     png = io.BytesIO()
     Image.fromarray(pixels).save(png, "PNG", compress_level=1)
     return Response(png.getvalue(), media_type="image/png", headers=headers)
+
+
+def view_picture(snapshot: Snapshot, record: Record, scope: Scope, trail: AuditTrail) -> None:
+    """Raise a refusal (0124) if a caller may not see the picture of an instance; else record that it looks at it."""
+    caller = caller_of(scope)
+    check_picture(snapshot, record.sop_instance_uid, caller.disclosure)
+    trail.viewed(caller.name, (scope.get("client") or ("",))[0], record.study_instance_uid)
 
 
 def check_picture(snapshot: Snapshot, sop_instance_uid: str, disclosure: Disclosure) -> None:

@@ -1,10 +1,12 @@
 """A node with a key, used by programs of others: it answers as ever, and nothing on its disk names a patient."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from pydicom import dcmread
@@ -117,3 +119,16 @@ def test_another_machine_cannot_open_a_copy_of_the_folder(node: RunningNode, tmp
         shown = run_peer(*node.program, "list", "--home", tmp_path / "stolen", check=False, **environment)
         assert shown.returncode != 0
         assert "encryption_key" in shown.stderr
+
+
+@pytest.mark.peers
+def test_pictures_come_from_kept_objects_and_a_posted_file_is_searched_by(node: RunningNode, phantoms: Path) -> None:
+    path = next(files(phantoms))
+    uid = dcmread(path, stop_before_pixels=True).SOPInstanceUID
+    picture = f"{node.settings.url}preview/{uid}.png?large=true"
+
+    with urlopen(picture, timeout=60) as answer:
+        assert answer.headers["Cache-Control"].startswith("private"), "it is made from the original"
+    posted = Request(f"{node.settings.url}dicom-web/similar", path.read_bytes(), {"Content-Type": "application/dicom"})
+    with urlopen(posted, timeout=60) as answer:
+        assert len(json.loads(answer.read())) > 0

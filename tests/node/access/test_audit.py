@@ -86,6 +86,19 @@ def test_searches_retrievals_and_refusals_of_the_web_have_a_message_each(tmp_pat
     assert found[3].participants["reading room"] == "127.0.0.1"
 
 
+def test_previews_of_a_study_have_one_message_a_minute_for_each_caller(tmp_path: Path) -> None:
+    viewer = {"web": True, "rights": ["similar"], "disclosure": "FULL"}
+    with web_archive(tmp_path / "home", callers={"viewer": viewer}) as archive:
+        for _ in range(3):
+            archive.client.get(f"/preview/{uid('1.1.1')}.png")
+        archive.resources.trail.close()
+        settings = archive.resources.settings
+
+    [found] = messages(settings)
+    assert (found.event, found.objects) == ("DICOM Instances Accessed", [uid("1")])
+    assert found.participants == {"viewer": "127.0.0.1"}
+
+
 def record(place: str, sender: str) -> Record:
     item = next(item for item in ITEMS if item.record.sop_instance_uid == uid(place))
     item.record.instance["RetrieveAETitle"] = sender  # type: ignore[index]
