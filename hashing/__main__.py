@@ -6,10 +6,15 @@ from typing import Annotated
 
 import typer
 
+from hashing.encode import EXAMPLES, encode
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 Data = Annotated[Path, typer.Option("--data", help="Folder with chestxray14/, other_cxr/ and multimodality/.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for weights and the cache of preprocessed images.")]
 ExperimentFile = Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")]
+
+
+app.command(epilog=EXAMPLES)(encode)
 
 
 @app.callback()

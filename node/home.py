@@ -30,8 +30,8 @@ OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permissions of everybody but the owner; the home folder holds patient data, and grants none of them."""
 
 NAMES: Final = (
-    FILE_NAME, "ask", "audit", "commitments", "corrections", "data-key", "database", "objects", "pull", "reports",
-    "run", "spool",
+    FILE_NAME, "ask", "audit", "commitments", "corrections", "data-key", "database", "log", "objects", "pull",
+    "reports", "run", "spool",
 )  # fmt: skip
 """Files and folders of the node in its home folder."""
 

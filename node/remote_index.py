@@ -59,7 +59,8 @@ def open_milvus(settings: Settings, database: Database) -> "MilvusIndex":
         raise SettingsError(f"index is milvus, and {error.name} is not installed: {todo}") from error
     header = database.header
     connection = Connection(milvus_options(settings), CodeOrigin(header.code_length, header.model))
-    return MilvusIndex(connection, int(header.identity, 16), settings.milvus_most_read)
+    owner = int(header.identity, 16)
+    return MilvusIndex(connection, owner, settings.milvus_most_read, shared=settings.milvus_shared)
 
 
 def milvus_options(settings: Settings) -> MilvusOptions:

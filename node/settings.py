@@ -18,6 +18,7 @@ from node.options.access import AE_TITLE, AccessSettings, is_loopback
 from node.options.ask import AskSettings
 from node.options.index import IndexSettings
 from node.options.ingest import IngestSettings
+from node.options.log import LogSettings
 from node.options.pull import DEFAULT_HOME, PullSettings
 from node.options.web import WebSettings
 from node.peers import RemoteEntity
@@ -29,7 +30,7 @@ Backend = Literal["auto", "torch", "openvino"]  # as in hashing.model.backends, 
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 
 
-class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullSettings, WebSettings):
+class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullSettings, WebSettings, LogSettings):
     """Everything an operator can choose. `LOOKALIKE_PORT=104` in the environment sets `port`, and so on."""
 
     model_config = SettingsConfigDict(
@@ -217,6 +218,11 @@ class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullS
     def audit_path(self) -> Path:
         """Folder of audit messages."""
         return self.home / "audit"
+
+    @property
+    def log_path(self) -> Path:
+        """Folder of log files."""
+        return self.home / "log"
 
     @property
     def corrections_path(self) -> Path:

@@ -127,3 +127,10 @@ class Entity:
     def uid(self) -> str:
         """Unique key at its own level; for a patient, the patient key."""
         return self.uids[self.level]
+
+
+def entity_of(record: Record, level: Level) -> Entity:
+    """Entity of a level that an instance belongs to, for a record that the database does not hold: ordinal -1."""
+    above = LEVELS[: LEVELS.index(level) + 1]
+    attributes = {keyword: value for step in above for keyword, value in record.attributes[step].items()}
+    return Entity(level, -1, {step: record.uids[step] for step in above}, attributes)

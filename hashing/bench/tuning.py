@@ -39,6 +39,12 @@ PARAMETERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "fusion with scheduled tanh": ("margin", (0.1, 0.25, 0.5)),
     "fusion without classes": ("margin", (0.1, 0.25, 0.5)),
     "fusion of random triplets": ("margin", (0.1, 0.25, 0.5)),
+    "union": ("pairs", (0.3, 1.0, 3.0)),
+    "union without depths": ("pairs", (0.3, 1.0, 3.0)),
+    "union without regions": ("pairs", (0.3, 1.0, 3.0)),
+    "union without graph targets": ("pairs", (0.3, 1.0, 3.0)),
+    "union of one length": ("pairs", (0.3, 1.0, 3.0)),
+    "union loss only": ("pairs", (0.3, 1.0, 3.0)),
 }
 """By method: the parameter of its objective that is tuned, and its values."""
 CODE_LENGTH, SEED = 32, 100

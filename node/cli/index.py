@@ -1,5 +1,6 @@
 """`lookalike index`: the segments of the index made, checked and merged by hand."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 console = console_for()
 app = typer.Typer(name="index", help="Make, check or merge the index; the running node does the first by itself.")
+
+
+class Target(StrEnum):
+    """What can search the codes."""
+
+    LOCAL = "local"
+    MILVUS = "milvus"
+
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Inline = Annotated[
@@ -65,6 +74,29 @@ def compact(home: Home = None, inline: Inline = None) -> None:
         with progress_bar("sorting codes") as report:
             build_segment(database, inline=inline, whole=True, report=report)
     console.print(f"{lost:,} deleted rows are gone", highlight=False)
+
+
+@app.command(
+    epilog="Example: lookalike index migrate --home /srv/lookalike --to milvus; "
+    "the settings milvus_uri and so on say where"
+)
+def migrate(
+    to: Annotated[Target, typer.Option(help="Where codes will be searched.")],
+    home: Home = None,
+    clear: Annotated[bool, typer.Option(help="With --to local: delete what this node has in Milvus.")] = False,
+) -> None:
+    """Copy the index to Milvus, or leave Milvus, comparing every row; the node must not run."""
+    from node.cli.desk.migration import leave_milvus, move_to_milvus
+
+    settings = load_settings(home=home)
+    if to == Target.MILVUS:
+        rows = move_to_milvus(settings, progress_bar)
+        todo = "nothing else to do" if settings.index == "milvus" else 'set index = "milvus" and start the node'
+        console.print(f"{rows:,} codes are in Milvus, as in the database: {todo}", highlight=False)
+        return
+    rows = leave_milvus(settings, progress_bar, clear=clear)
+    todo = "nothing else to do" if settings.index == "local" else 'set index = "local" and start the node'
+    console.print(f"{rows:,} codes are in the database, none only in Milvus: {todo}", highlight=False)
 
 
 @app.command(epilog="Example: lookalike index rewrite --home /srv/lookalike")

@@ -13,13 +13,14 @@ import typer
 from rich.text import Text
 
 from node.cli import cert, correct, index
-from node.cli.desk import aside, backup, encrypting, listing
+from node.cli.desk import aside, backup, encrypting, listing, logins
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.models import commands as model
 from node.cli.pull import commands as pull
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings
 from node.errors import REFUSALS, explanation
+from node.logs import configure_logging
 from node.processes import Role, running_node, title
 from node.settings import Settings
 from node.version import __version__
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (index, cert, aside, backup, encrypting, listing, correct, pull, model):
+for group in (index, cert, aside, backup, encrypting, listing, logins, correct, pull, model):
     app.add_typer(group.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
@@ -89,7 +90,9 @@ def serve(
 
     settings = load_settings(home=home, host=host, port=port, http_port=http_port)
     with log_lines_above_bars(errors) if samples else nullcontext() as log:
-        _log(log)
+        configure_logging(
+            settings, "supervisor", None if log is None else os.fdopen(log, "w", buffering=1, closefd=False)
+        )
         supervisor = Supervisor(settings, log=log)
         supervisor.run(lambda: welcome(settings, samples, supervisor.stop, console, bars=errors if log else None))
 
@@ -105,9 +108,10 @@ def role(
     from node.roles.application import run_role
     from node.roles.supervisor import REFUSED
 
-    _log()
     try:
-        run_role(name, load_settings(home=home), number, supervisor)
+        settings = load_settings(home=home)
+        configure_logging(settings, f"{name}-{number}")
+        run_role(name, settings, number, supervisor)
     except REFUSALS as error:
         _fail(f"role {title(name, number)}: {explanation(error) or error}", REFUSED)
     except Exception:
@@ -274,16 +278,6 @@ def _as_running(settings: Settings) -> Settings:
         return settings
     address = {"ae_title": node.ae_title, "host": node.host, "port": node.port, "http_port": node.http_port}
     return settings.model_copy(update=address)
-
-
-def _log(file: int | None = None) -> None:
-    """Our own events; of the libraries only what went wrong, since their lines may hold patient data."""
-    stream = sys.stderr if file is None else os.fdopen(file, "w", buffering=1, closefd=False)
-    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=stream)
-    for quoting in ("pynetdicom.utils", "pynetdicom.fsm"):  # a traceback for each odd octet; ours say it in a line
-        logging.getLogger(quoting).setLevel(logging.CRITICAL)
-    for package in ("node", "storage", "hashing"):
-        logging.getLogger(package).setLevel(logging.INFO)
 
 
 def _fail(message: str, status: int = 1) -> None:

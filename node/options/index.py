@@ -37,3 +37,5 @@ class IndexSettings(BaseSettings):
     """Number of copies of the collection in the memory of query nodes."""
     milvus_most_read: int = Field(1_000_000, ge=1)
     """Number of rows that a query by MEAN or LATE may read from Milvus; a query that needs more gets A700."""
+    milvus_shared: bool = False
+    """True: other nodes keep their codes in the same collection, and their images are found here, too."""

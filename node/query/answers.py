@@ -1,6 +1,6 @@
 """The answers of a query by example: what is left out, one an entity, and how many chance would put as near."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -109,9 +109,27 @@ def find_in_turn(
 
 
 def _modality(snapshot: Snapshot, hit: Hit) -> str:
-    record = snapshot.record(hit.sop_instance_uid)
+    record = snapshot.record(hit.sop_instance_uid) or hit.record
     assert record is not None, "it was found in this state"
     return columns.modality(record.series)
+
+
+def common_ranking(
+    snapshot: Snapshot, groups: Iterable[Iterable[Hit]], ranking: Ranking, question: Question
+) -> Ranking:
+    """The ranking, or HAMMING if images of other nodes are among the hits: no outputs of these are here.
+
+    Raises
+    ------
+    Refusal
+        A900: the question names another ranking.
+    """
+    uids = (hit.sop_instance_uid for hits in groups for hit in hits if hit.record is not None)
+    if ranking == Ranking.HAMMING or all(snapshot.ordinal(Level.IMAGE, uid) is not None for uid in uids):
+        return ranking
+    if question.ranking is not None:
+        raise Refusal(Status.DATA_SET_MISMATCH, "images of other nodes are among them: rank by HAMMING")
+    return Ranking.HAMMING
 
 
 def ranked_in_turn(
@@ -185,14 +203,7 @@ def _fold(snapshot: Snapshot, hits: Iterable[Hit], above: Level, size: int) -> t
     known: dict[tuple[object, ...], int] = {}
     for hit in hits:
         uids = _ancestors(snapshot, hit)
-        alike: list[tuple[object, ...]] = [
-            ("pixels", snapshot.pixel_digest(hit.sop_instance_uid)),
-            (
-                "code",
-                uids[Level.STUDY],
-                snapshot.codes_at(snapshot.rows_of([(hit.sop_instance_uid, hit.frame)])).tobytes(),
-            ),
-        ]
+        alike = _identities(snapshot, hit, uids)
         original = next((known[identity] for identity in alike if identity in known), None)
         if original is not None:
             answers[original] = answers[original][0], answers[original][1] + 1
@@ -204,9 +215,19 @@ def _fold(snapshot: Snapshot, hits: Iterable[Hit], above: Level, size: int) -> t
     return answers, False
 
 
+def _identities(snapshot: Snapshot, hit: Hit, uids: Mapping[Level, str]) -> list[tuple[object, ...]]:
+    """What a hit has in common with its near-duplicates; nothing is known of an image of another node."""
+    if snapshot.ordinal(Level.IMAGE, hit.sop_instance_uid) is None:
+        return []
+    code = snapshot.codes_at(snapshot.rows_of([(hit.sop_instance_uid, hit.frame)])).tobytes()
+    return [("pixels", snapshot.pixel_digest(hit.sop_instance_uid)), ("code", uids[Level.STUDY], code)]
+
+
 def _ancestors(snapshot: Snapshot, hit: Hit) -> dict[Level, str]:
     """Unique key, at each level, of the entity that holds a hit's nearest image."""
     image = snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
+    if image is None and hit.record is not None:
+        return hit.record.uids
     assert image is not None
     return dict(image.uids)
 

@@ -73,11 +73,13 @@ def restrict(snapshot: Snapshot, keys: Keys, check: Check = go_on) -> Filter:
 
 
 def values(snapshot: Snapshot, entity: Entity, keywords: Iterable[str], check: Check = go_on) -> dict[str, str]:
-    """Values of an entity by keyword: its attributes, those above it, and what is computed from below it."""
+    """Values of an entity by keyword: its attributes, those above it, and what is computed from below it.
+
+    Of an entity that only another node has, nothing is computed.
+    """
+    known = {} if entity.ordinal < 0 else COMPUTATIONS
     return {
-        keyword: COMPUTATIONS[keyword](snapshot, entity, check)
-        if keyword in COMPUTATIONS
-        else entity.attributes.get(keyword, "")
+        keyword: known[keyword](snapshot, entity, check) if keyword in known else entity.attributes.get(keyword, "")
         for keyword in keywords
     }
 

@@ -13,14 +13,14 @@ from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
-from node.query.answers import exclude, find_in_turn, ranked_in_turn
+from node.query.answers import common_ranking, exclude, find_in_turn, ranked_in_turn
 from node.query.catalog import Check, descendants, go_on
 from node.query.question import MAX_EXAMPLES, Question
 from node.remote_index import refusing_unavailable
 from storage.database import columns
 from storage.database.database import Snapshot
 from storage.progress.coverage import CoverageWatch
-from storage.record import Entity, Level, Record
+from storage.record import Entity, Level, Record, entity_of
 from storage.search.index import Aggregation, Filter, Hit, IndexView
 from storage.spool.queue import Spool
 
@@ -179,7 +179,7 @@ class Retriever:
             A900: the outputs do not suffice for the ranking of the question. A700: an index on another machine does not
             answer, or would have to send too many rows.
         """
-        ranking = self._ranking(question, outputs)
+        ranking, k = self._ranking(question, outputs), question.maximum_matches
         with self.view(snapshot) as view:
             search = partial(
                 view.search,
@@ -189,11 +189,11 @@ class Retriever:
                 outputs=None if outputs is None else outputs.relaxed,
                 count=count,
             )
-            k = question.maximum_matches
             size = k if ranking == Ranking.HAMMING else shortlist_length(k)
             family = modality if self.family_first else None
             with refusing_unavailable():
                 groups, candidates, duplicates = find_in_turn(snapshot, search, question, level, size, where, family)
+        ranking = common_ranking(snapshot, groups, ranking, question)
         ranked = ranked_in_turn(snapshot, groups, outputs, ranking, k)
         matches = tuple(
             _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
@@ -271,6 +271,8 @@ def _match(
     snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None, duplicates: int | None
 ) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
+    if image is None and hit.record is not None:  # of another node
+        image, entity = entity_of(hit.record, Level.IMAGE), entity or entity_of(hit.record, level)
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length

@@ -7,16 +7,20 @@ from http import HTTPStatus
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from node.access.logins import LoginError
 from node.errors import HTTP_STATUS, Refusal, Status
+from node.logs import begin_request, end_request, request_id
 from storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
+REQUEST_HEADER = "X-Request-ID"
+"""Header by which a request is found in the log; a proxy may give one."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -37,13 +41,15 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        has_begun = False
+        has_begun, token = False, begin_request(Headers(scope=scope).get(REQUEST_HEADER, ""))
 
         async def send_guarded(message: Message) -> None:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                _add_headers(MutableHeaders(scope=message), scope["path"])
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_HEADER] = request_id()
+                _add_headers(headers, scope["path"])
             await send(message)
 
         try:
@@ -54,6 +60,8 @@ class Guard:
             place = scope["route"].path if "route" in scope else "a path"
             logger.exception("internal error at %s", place)
             await internal_error()(scope, receive, send_guarded)
+        finally:
+            end_request(token)
 
 
 def internal_error(*_: object) -> Response:
@@ -70,6 +78,10 @@ def _add_headers(headers: MutableHeaders, path: str) -> None:
 def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return problem(error)
+
+
+def _not_logged_in(_: Request, error: Exception) -> Response:
+    return status_problem(401, str(error), {"WWW-Authenticate": "Bearer"})
 
 
 def _unreadable(_: Request, error: Exception) -> Response:
@@ -114,6 +126,7 @@ def problem(refusal: Refusal) -> Response:
 ANSWERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
     Refusal: _refused,
     StorageError: _unreadable,
+    LoginError: _not_logged_in,
     RequestValidationError: _invalid,
     HTTPException: _other,
 }

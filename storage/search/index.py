@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.record import Level
+from storage.record import Level, Record
 
 __all__ = ["Aggregation", "CodeIndex", "CodeStore", "Filter", "Hit", "Hits", "IndexRow", "IndexView", "Level", "Range"]
 
@@ -139,6 +139,8 @@ class Hit:
         Instance UID, then the lowest number.
     weighted_distance
         The weighted distance, aggregated as `distance` is; 0 without outputs.
+    record
+        What is known of the instance, if another node indexed it; None if the database of this node has it.
     """
 
     uid: str
@@ -146,6 +148,7 @@ class Hit:
     sop_instance_uid: str
     frame: int
     weighted_distance: float = 0
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,13 +69,16 @@ def reencode(
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Only encode, beside a running node, which keeps its codes.")
     ] = False,
+    ray: Annotated[str, typer.Option(help="Address of a Ray cluster that encodes, or local.")] = "",
+    workers: Annotated[int, typer.Option(help="Workers on the cluster; 0: one a GPU, or else a processor.")] = 0,
 ) -> None:
     """Give every indexed image the codes of the model that is set, from its preview; the node must not run."""
+    from hashing.model.encoding_command import RayCluster
     from node.cli.models import reencoding
 
-    settings = load_settings(home=home)
+    settings, cluster = load_settings(home=home), RayCluster.named(ray, workers)
     with progress_bar("encoding") as report:
-        frames = (reencoding.prepare_home if prepare else reencoding.reencode_home)(settings, report)
+        frames = (reencoding.prepare_home if prepare else reencoding.reencode_home)(settings, report, cluster)
     if not frames:
         console.print("nothing to do: all codes are of the model that is set", highlight=False)
     elif prepare:

@@ -53,7 +53,7 @@ def nearest(
         In bits: farther rows need not be there.
     """
     found, codes, uid_field = _Nearest(), packed(queries, connection.origin.code_length), UID_FIELD[level]
-    fields = list(dict.fromkeys(["key", "code", "sop_instance_uid", "frame", uid_field]))
+    fields = _fields(level)
     limit, parts, excluded = min(max(FIRST_ROWS, 4 * k), MAX_ROWS), 1, list[str]()
     while True:
         complete = maximum_distance
@@ -88,7 +88,7 @@ def every(connection: Connection, level: Level, where: str, most: int) -> list[R
     rows = connection.count(where)
     if rows > most:
         raise TooManyRows(rows, most)
-    fields = list(dict.fromkeys(["key", "code", "sop_instance_uid", "frame", UID_FIELD[level]]))
+    fields = _fields(level)
     parts = 1 << (rows // READ_AT_ONCE).bit_length()
     return [row for part in _parts(min(parts, BUCKETS)) for row in connection.query(joined([where, part]), fields)]
 
@@ -99,3 +99,7 @@ def _parts(number: int) -> Iterable[str]:
         return [""]
     ends = [BUCKETS * index // number for index in range(number + 1)]
     return [f"bucket >= {first} and bucket < {end}" for first, end in pairwise(ends)]
+
+
+def _fields(level: Level) -> list[str]:
+    return list(dict.fromkeys(["key", "code", "sop_instance_uid", "frame", "owner", UID_FIELD[level]]))

@@ -14,6 +14,8 @@ UID_FIELD: Final = {
     Level.SERIES: "series_instance_uid",
     Level.IMAGE: "sop_instance_uid",
 }
+LIVE_ROWS: Final = f"gone == {LIVE}"
+"""Expression that a row is there in the latest state."""
 NOTHING: Final = "bucket < 0"
 """Expression that no row fulfils."""
 
@@ -44,10 +46,10 @@ def none_of(field: str, values: Iterable[str]) -> str:
     return f"{field} not in [{literals}]" if literals else ""
 
 
-def state(owner: int, sequence: int) -> str:
-    """Expression that a row belongs to a state of an owner's rows; of rows of other owners, to the latest."""
+def state(owner: int, sequence: int, *, shared: bool) -> str:
+    """Expression that a row belongs to a state of an owner's rows or, if shared, to the latest of other owners."""
     own = f"owner == {owner} and added <= {sequence} and gone > {sequence}"
-    return f"(({own}) or (owner != {owner} and gone == {LIVE}))"
+    return f"(({own}) or (owner != {owner} and gone == {LIVE}))" if shared else f"({own})"
 
 
 def expression(where: Filter, partition_key: PartitionKey) -> str:

@@ -17,7 +17,7 @@ from storage.record import Level
 from storage.search.index import IndexView
 from storage.search.local import LocalIndex
 from storage.search.milvus.index import MilvusIndex
-from storage.search.milvus.rows import Row, values_of
+from storage.search.milvus.rows import Row, packed_record, values_of
 from storage.search.milvus.view import State
 from storage.search.stored_rows import stored_rows
 
@@ -84,7 +84,7 @@ class Feeder:
         with self.database.snapshot() as snapshot:
             changed, (uids, copied) = snapshot.changes.first(BATCH), _to_copy(snapshot, fed)
             uids = list(dict.fromkeys([*uids, *changed]))
-            rows = [values for uid in uids for values in _values(snapshot, uid)]
+            rows = [values for uid in uids for values in stored_values(snapshot, uid, shared=self.index.shared)]
         if uids:
             fed = self._numbered(fed)
             self.index.write(fed.next, uids, rows)
@@ -142,5 +142,9 @@ def _to_copy(snapshot: Snapshot, fed: Fed) -> tuple[list[str], int | None]:
     return [instance.uid for instance in instances], instances[-1].ordinal + 1 if instances else None
 
 
-def _values(snapshot: Snapshot, uid: str) -> list[Row]:
-    return [values_of(row, snapshot.code_length) for row in stored_rows(snapshot, uid)]
+def stored_values(snapshot: Snapshot, uid: str, *, shared: bool) -> list[Row]:
+    """Rows of an instance that the database stores, as Milvus takes them; if shared, with what other nodes show."""
+    record = snapshot.record(uid) if shared else None
+    packed = "" if record is None else packed_record(record)
+    rows = enumerate(stored_rows(snapshot, uid))
+    return [values_of(row, snapshot.code_length, "" if number else packed) for number, row in rows]

@@ -9,11 +9,10 @@ from typing import Final
 from hashing.codes import WORD_BITS, CodeLengthError, words
 from storage.search.index import IndexRow
 from storage.search.milvus.connection import Connection
-from storage.search.milvus.expressions import among, joined
+from storage.search.milvus.expressions import LIVE_ROWS, among, joined
 from storage.search.milvus.rows import LIVE, Row, key, values_of
 from storage.search.milvus.view import MilvusView, State
 
-LIVE_ROWS: Final = f"gone == {LIVE}"
 SINCE: Final = ("owner", "added", "gone")
 """Fields that say when a row is there; all others say what it is."""
 
@@ -31,10 +30,14 @@ class MilvusIndex:
         Number of the node among those that share the collection.
     most_read
         Number of rows that a search by MEAN or LATE may read, since Milvus itself averages nothing.
+    shared
+        True to find the rows of other owners, too.
     """
 
-    def __init__(self, connection: Connection, owner: int = 0, most_read: int = 1_000_000) -> None:
-        self.connection, self.owner, self.most_read = connection, owner, most_read
+    def __init__(
+        self, connection: Connection, owner: int = 0, most_read: int = 1_000_000, *, shared: bool = True
+    ) -> None:
+        self.connection, self.owner, self.most_read, self.shared = connection, owner, most_read, shared
         self._writing = Lock()
         self._latest = time.time_ns()
         self._knows_all = False
@@ -51,7 +54,7 @@ class MilvusIndex:
 
     def view_of(self, state: State) -> MilvusView:
         """View of a state of the owner's rows."""
-        return MilvusView(self.connection, self.owner, state, self.most_read)
+        return MilvusView(self.connection, self.owner, state, self.most_read, shared=self.shared)
 
     def append(self, rows: Sequence[IndexRow]) -> None:
         """Add rows, as `CodeStore.append` says."""
@@ -87,6 +90,23 @@ class MilvusIndex:
         storage.errors.IndexUnavailable
         """
         self._write(sequence, set(uids), rows)
+
+    def differing(self, uids: Iterable[str], rows: Iterable[Row]) -> set[str]:
+        """SOP Instance UIDs, of some instances, whose live rows of this owner are not exactly these rows."""
+        stored = {row["key"]: row for row in self._stored(uids) if row["owner"] == self.owner}
+        wanted = {row["key"]: _without_since(row) for row in _with_first(rows)}
+        wrong = [row for k, row in wanted.items() if k not in stored or _differs(row, stored[k])]
+        wrong += [row for k, row in stored.items() if k not in wanted]
+        return {row["sop_instance_uid"] for row in wrong}
+
+    def count(self) -> int:
+        """Number of the owner's live rows."""
+        return self.connection.count(f"owner == {self.owner} and {LIVE_ROWS}")
+
+    def clear(self) -> None:
+        """Delete every row of the owner."""
+        self.connection.delete(f"owner == {self.owner}")
+        self.connection.wait_visible()
 
     def purge(self, before: int) -> None:
         """Delete the copies of rows that went before a state: no view may be as old."""

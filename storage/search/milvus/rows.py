@@ -1,5 +1,6 @@
 """Rows as Milvus keeps them: one entity a frame, with the columns of `IndexRow` as scalar fields."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 from zlib import crc32
@@ -7,6 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from hashing.codes import Codes, words
+from storage.record import LEVELS, Record
 from storage.search.index import IndexRow
 
 Row = dict[str, Any]
@@ -37,7 +39,8 @@ NUMBERS: Final[Mapping[str, str]] = {
     "pixel_digest": "INT64",
 }
 """Fields of numbers that come from an `IndexRow`, with Milvus' types."""
-FIELDS: Final = ("code", *TEXTS, *NUMBERS)
+MAX_RECORD: Final = 65_000
+"""Bytes of a packed record at most."""
 
 
 def text(value: str) -> str:
@@ -70,7 +73,13 @@ def unpacked(codes: list[bytes], code_length: int) -> Codes:
 
 
 def values_of(row: IndexRow, code_length: int, record: str = "") -> Row:
-    """Values of the fields that say what a row is, without those that say since when."""
+    """Values of the fields that say what a row is, without those that say since when.
+
+    Parameters
+    ----------
+    record
+        As `packed_record` makes it, for nodes that do not have the instance; "" for all but the first frame.
+    """
     values: Row = {name: text(getattr(row, name)) for name in TEXTS} | {name: getattr(row, name) for name in NUMBERS}
     values["pixel_digest"] = digest(row.pixel_digest)
     values["code"] = packed(row.code[None], code_length)[0]
@@ -79,3 +88,17 @@ def values_of(row: IndexRow, code_length: int, record: str = "") -> Row:
     values["key"] = key(row)
     values["bucket"] = crc32(values["key"].encode()) % BUCKETS
     return values
+
+
+def packed_record(record: Record) -> str:
+    """UIDs and attributes of an instance as text; of attributes beyond what a field holds, the UIDs alone."""
+    uids = [record.sop_instance_uid, record.series_instance_uid, record.study_instance_uid, record.patient_key]
+    whole = json.dumps([uids, *(dict(record.attributes[level]) for level in LEVELS)])
+    return whole if len(whole) <= MAX_RECORD else json.dumps([uids, {}, {}, {}, {}])
+
+
+def unpacked_record(packed: str) -> Record:
+    """Undo `packed_record`."""
+    (instance, series, study, patient), *attributes = json.loads(packed)
+    of_patient, of_study, of_series, of_instance = attributes
+    return Record(instance, series, study, patient, of_patient, of_study, of_series, of_instance, (), b"", 0)

@@ -1,7 +1,7 @@
 """A view of an index in Milvus: rows found there, put in order here."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from storage.search.entities import Entities, order, weigh
 from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow
 from storage.search.milvus.candidates import every, nearest
 from storage.search.milvus.connection import Connection
-from storage.search.milvus.expressions import UID_FIELD, expression, joined, none_of, state
-from storage.search.milvus.rows import Row, unpacked, values_of
+from storage.search.milvus.expressions import LIVE_ROWS, UID_FIELD, among, expression, joined, none_of, state
+from storage.search.milvus.rows import Row, unpacked, unpacked_record, values_of
 from storage.search.passing import passes
 
 
@@ -35,11 +35,11 @@ class State:
 
 
 class MilvusView:
-    """A `storage.search.index.IndexView` over one state of an owner's rows, and the latest rows of other owners."""
+    """A `storage.search.index.IndexView` over one state of an owner's rows and, if shared, the latest of others."""
 
-    def __init__(self, connection: Connection, owner: int, at: State, most_read: int) -> None:
-        self._connection, self._at, self._most_read = connection, at, most_read
-        self._state = joined([state(owner, at.sequence), none_of("sop_instance_uid", at.since)])
+    def __init__(self, connection: Connection, owner: int, at: State, most_read: int, *, shared: bool) -> None:
+        self._connection, self._owner, self._at, self._most_read = connection, owner, at, most_read
+        self._state = joined([state(owner, at.sequence, shared=shared), none_of("sop_instance_uid", at.since)])
 
     def search(
         self,
@@ -75,8 +75,19 @@ class MilvusView:
             rows = every(self._connection, level, passing, self._most_read)
         found = _Found.of([*rows, *(values_of(row, code_length) for row in own)], level, code_length)
         is_nearest, entities = order(found.codes.T.copy(), found.groups, weights, aggregation)
-        hits = found.hits(is_nearest, entities, limit, k)
+        foreign = {row["sop_instance_uid"] for row in rows if row["owner"] != self._owner}
+        hits = self._with_records(found.hits(is_nearest, entities, limit, k), foreign)
         return Hits(hits, self._count(passing, own) if count else None)
+
+    def _with_records(self, hits: tuple[Hit, ...], foreign: Set[str]) -> tuple[Hit, ...]:
+        """Hits with the records of the instances that other owners wrote."""
+        uids = {hit.sop_instance_uid for hit in hits} & foreign
+        if not uids:
+            return hits
+        where = joined([LIVE_ROWS, "first == true", among("sop_instance_uid", uids)])
+        found = self._connection.query(where, ["sop_instance_uid", "record"])
+        records = {row["sop_instance_uid"]: unpacked_record(row["record"]) for row in found}
+        return tuple(replace(hit, record=records.get(hit.sop_instance_uid)) for hit in hits)
 
     def _count(self, passing: str, own: Sequence[IndexRow]) -> int:
         """Number of instances that pass a filter."""

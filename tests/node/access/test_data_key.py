@@ -3,6 +3,7 @@
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,3 +169,11 @@ def test_a_changed_object_is_not_taken_for_one(tmp_path: Path) -> None:
 
     with open_spool(settings).vault.open(Entry(entry.path).path) as file, pytest.raises(OSError, match="was changed"):
         file.read()
+
+
+@pytest.mark.parametrize("setting", [{"keep_reports": True}, {"index": "milvus"}])
+def test_what_no_key_seals_is_refused_beside_a_key(setting: dict[str, Any], tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "home", encryption_key=key_file(tmp_path / "keys", KEY), **setting)
+
+    with pytest.raises(SettingsError, match="readable"):
+        open_for_writing(settings)

@@ -3,52 +3,85 @@
 import atexit
 import fcntl
 import os
-import signal
 import socket
+import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import ModuleType
 
+import psutil
 import pytest
 
+from node.processes import die_with_parent
 from storage.search.milvus.connection import CodeOrigin, Connection
 from storage.search.milvus.index import MilvusIndex
 from storage.search.milvus.options import MilvusOptions, PartitionKey, VectorIndex
+from tests.support.running import free_port, wait_until
 
 EVERY_KEY = 'key != ""'
 
 
 class MilvusServer:
-    """A server that can be killed and started again over the same data."""
+    """A server that can be killed and started again over the same data; it does not outlive the process."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, _free_port()
-        self._server: Any = None
+        self._folder, self._port, self._health = folder, free_port(), free_port()
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def uri(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        milvus, here = pytest.importorskip("milvus", reason="the package milvus holds the server"), Path.cwd()
-        self._server = server = milvus.MilvusServer()
-        server.config.try_bind_port = _listening  # its own fails for a minute after the port was in use
-        server.config.update(proxy_port=self._port)
-        server.config.template_text = server.config.template_text.replace("  data:\n", self._etcd() + "  data:\n", 1)
-        server.config.set("proxy.timeTickInterval", 50)
-        server.set_base_dir(str(self._folder))
+        milvus = pytest.importorskip("milvus", reason="the package milvus holds the server")
+        programs = _programs(milvus)
+        config = milvus.MilvusServerConfig(data_dir=str(self._folder), proxy_port=self._port)
+        config.try_bind_port = _listening  # its own fails for a minute after the port was in use
+        config.template_text = config.template_text.replace("  data:\n", self._etcd() + "  data:\n", 1)
+        config.set("proxy.timeTickInterval", 50)
+        config.resolve()
+        environment = {
+            "DEPLOY_MODE": "STANDALONE",
+            "METRICS_PORT": str(self._health),
+            "MILVUS_RUN_DIR": str(self._folder / "run"),
+            "LD_LIBRARY_PATH": str(programs),
+        }
+        with (self._folder / "milvus.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [programs / "milvus", "run", "standalone"],
+                env=os.environ | environment,
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                preexec_fn=partial(die_with_parent, os.getpid()),
+            )
+        wait_until(self._is_healthy, "Milvus to start", 200)
+
+    def kill(self) -> None:
+        """End it as a power failure does; by itself it may take minutes to end."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def memory_bytes(self) -> int:
+        assert self._process is not None
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
+    def _is_healthy(self) -> bool:
         try:
-            with self._shared_programs(Path(milvus.__file__).parent / "unpacked"):
-                server.start()
-        finally:
-            os.chdir(here)  # its start leaves another
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}/healthz", timeout=10) as answer:
+                return b"OK" in answer.read()
+        except OSError:
+            return False
 
     def _etcd(self) -> str:
         """Settings of the etcd inside it, which else listens on the same ports as that of another server."""
-        file, peer, client = self._folder / "etcd.yaml", _free_port(), _free_port()
+        file, peer, client = self._folder / "etcd.yaml", free_port(), free_port()
         file.write_text(
             f"listen-peer-urls: http://127.0.0.1:{peer}\nlisten-client-urls: http://127.0.0.1:{client}\n"
             f"advertise-client-urls: http://127.0.0.1:{client}\n"
@@ -57,28 +90,18 @@ class MilvusServer:
         )
         return f"  config:\n    path: {file}\n"
 
-    @contextmanager
-    def _shared_programs(self, unpacked: Path) -> Iterator[None]:
-        """All servers use the same unpacked programs, since unpacking takes longer than a start; one unpacks them."""
-        unpacked.mkdir(exist_ok=True)
-        if not (self._folder / "bin").exists():
-            (self._folder / "bin").symlink_to(unpacked)
-        handle = os.open(unpacked, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
-    def kill(self) -> None:
-        """End it as a power failure does."""
-        self._server.server_proc.send_signal(signal.SIGKILL)
-        self._server.server_proc.wait(10)
-        self._server.stop()
-
-    def close(self) -> None:
-        if self._server is not None and self._server.running:
-            self.kill()  # by itself it may take minutes to end
+def _programs(milvus: ModuleType) -> Path:
+    """Folder of the programs, which the first test unpacks beside the package: that takes longer than a start."""
+    folder = Path(str(milvus.__file__)).parent / "unpacked"
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        milvus._initialize_data_files(folder)
+    finally:
+        os.close(handle)
+    return folder / "bin"
 
 
 @contextmanager
@@ -89,7 +112,7 @@ def milvus_server() -> Iterator[MilvusServer]:
             server.start()
             yield server
         finally:
-            server.close()
+            server.kill()
 
 
 @lru_cache
@@ -127,12 +150,6 @@ def empty_milvus(
     connection.delete(EVERY_KEY)
     connection.wait_visible()
     yield MilvusIndex(connection)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _listening(port: int) -> socket.socket | None:
