@@ -35,8 +35,8 @@ export async function listView(now, node) {
     ),
     cases.length
       ? make("div", { class: "grid" }, cases.map(caseCard))
-      : make("p", { class: "nothing" }, find ? `Nothing here by “${find}”${chosen.length ? " of this modality" : ""}.` : "No case here has this modality."),
-    pager(total, offset, by, to),
+      : make("p", { class: "nothing" }, find ? `Nothing here by “${find}”${chosen.length ? " of this modality" : ""}.` : "No case here has this modality.", " ", make("a", { href: link({}) }, "All cases")),
+    total ? pager(total, offset, by, to) : null,
     dropZone(),
   ];
 }
@@ -59,7 +59,7 @@ function pager(total, offset, by, hrefOf) {
     "nav",
     { class: "pager", "aria-label": "Pages" },
     to(Math.max(0, offset - PAGE_SIZE), "‹ Newer", offset > 0),
-    make("span", {}, total ? `${number(offset + 1)}–${number(Math.min(offset + PAGE_SIZE, total))} of ${number(total)} ${total === 1 ? by : NOUNS[by]}` : "none"),
+    make("span", {}, `${number(offset + 1)}–${number(Math.min(offset + PAGE_SIZE, total))} of ${number(total)} ${total === 1 ? by : NOUNS[by]}`),
     to(offset + PAGE_SIZE, "Older ›", offset + PAGE_SIZE < total),
   );
 }

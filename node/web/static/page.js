@@ -57,7 +57,7 @@ function show(view, now, stay) {
   const kind = kindOf(now);
   if (stay) remember(content, kind);
   const before = stay || subject === null || shown !== location.hash ? position(kind) : null;
-  content.replaceChildren(...view);
+  content.replaceChildren(...view.filter(Boolean));
   document.title = TITLES[kind];
   if (before) restore(content, before);
   else if (subject !== null) {

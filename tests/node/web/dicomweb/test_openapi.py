@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import schemathesis
@@ -19,6 +20,27 @@ BUSY = 503
 def as_it_is(_context: SerializationContext, value: object) -> bytes:
     """Send a body as the bytes that were made up."""
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+def test_capabilities_name_every_resource_as_wadl_or_openapi(tmp_path: Path) -> None:
+    with web_archive(tmp_path / "home") as archive:
+        wadl = archive.client.options(f"{BASE}/")
+        document = archive.client.options(f"{BASE}/", headers={"Accept": "application/json"}).json()
+        refused = archive.client.options(f"{BASE}/", headers={"Accept": "text/html"})
+
+    root = ElementTree.fromstring(wadl.content)
+    space = {"w": "http://wadl.dev.java.net/2009/02"}
+    named = {
+        (resource.attrib["path"], method.attrib["name"])
+        for resource in root.iterfind(".//w:resource", space)
+        for method in resource.iterfind("w:method", space)
+    }
+    offered = {(path.lstrip("/"), name.upper()) for path, methods in document["paths"].items() for name in methods}
+    assert wadl.headers["content-type"] == "application/vnd.sun.wadl+xml"
+    assert named == offered
+    assert {("studies", "GET"), ("studies", "POST"), ("why", "GET"), ("similar", "POST")} <= named
+    assert root.find("w:resources", space).attrib["base"].endswith(f"{BASE}/")  # type: ignore[union-attr]
+    assert refused.status_code == 406
 
 
 @pytest.mark.slow
