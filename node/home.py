@@ -17,6 +17,7 @@ from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.errors import NoDatabase
 from storage.objects.object_store import ObjectStore
+from storage.objects.report_table import ReportTable
 from storage.progress.coverage import CoverageWatch
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
@@ -81,6 +82,11 @@ def open_spool(settings: Settings) -> Spool:
 def open_objects(settings: Settings) -> ObjectStore:
     """Return the original objects that are kept; `retain` says whether new ones are."""
     return ObjectStore(settings.objects_path, vault_of(settings))
+
+
+def open_reports(settings: Settings) -> ReportTable:
+    """Return the reports that are kept; `keep_reports` says whether new ones are."""
+    return ReportTable(settings.reports_path, vault_of(settings))
 
 
 def open_questions(settings: Settings) -> QuestionSpool:

@@ -67,7 +67,7 @@ class Encoder:
         if code_length not in lengths:
             raise ModelError(f"code length {code_length} is not one of {lengths}: change code_length")
         self.model, self.code_length = model, code_length
-        self._run, self._lock = backend(_fused(network), device, backend_name), Lock()
+        self._run, self._lock = backend(fused(network), device, backend_name), Lock()
 
     @classmethod
     def load(
@@ -122,7 +122,7 @@ class Encoder:
         architecture = self.model.architecture
         learned = outputs[:, : architecture.learned_bits_of(self.code_length)]
         relaxed = joined(learned, modalities) if architecture.modality_bits else learned
-        return Encoding(relaxed, _softmax(outputs[:, architecture.learned_bits :]))
+        return Encoding(relaxed, softmax(outputs[:, architecture.learned_bits :]))
 
 
 def device_named(name: str) -> torch.device:
@@ -141,13 +141,14 @@ def device_named(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities of logits (n, n_classes): each row sums to one."""
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
     shares: NDArray[np.float32] = exponents / exponents.sum(axis=1, keepdims=True)
     return shares
 
 
-def _fused(network: HashNetwork) -> HashNetwork:
+def fused(network: HashNetwork) -> HashNetwork:
     """Fold each batch normalisation into its convolution: the same function, a third faster on a CPU."""
     network.eval()
     for module in network.modules():

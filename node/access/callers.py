@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from node.access.audit_trail import AuditTrail
+from node.access.logins import SESSION, LoginError, UnknownCallerError, is_passcode, signed, token_groups
 from node.access.rates import RateLimits
-from node.errors import NodeError, Refusal, Status
+from node.errors import Refusal, Status
 from node.options.access import THIS_MACHINE, CallerEntry, Disclosure, Right
 from node.options.certificate_names import Attributes, peer_attributes, subject_attributes
 from node.settings import Settings
@@ -22,10 +23,6 @@ COUNTED: Final = frozenset({Right.FIND, Right.SIMILAR, Right.RETRIEVE, Right.ASK
 
 NAMING: Final = frozenset({Right.RETRIEVE, Right.ASK})
 """Rights of no use to a caller from whom identity is kept: images of the PACS and answers by sending hold it."""
-
-
-class UnknownCallerError(NodeError):
-    """Nothing in the settings admits this caller."""
 
 
 class RateExceededError(Refusal):
@@ -52,10 +49,16 @@ class Origin:
         Address of the peer, "" if it is no address of a network.
     certificate
         Attributes of the subject of the peer's verified certificate; None without TLS or certificate.
+    token
+        JWT that it shows; "" for none.
+    login
+        Name and passcode that it shows.
     """
 
     address: str
     certificate: Attributes | None = None
+    token: str = field(default="", repr=False)
+    login: tuple[str, str] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, connection: socket.socket) -> "Origin":
@@ -151,19 +154,33 @@ class Callers:
         Raises
         ------
         UnknownCallerError
-            No entry fits its AE title, address and certificate.
+            No entry fits its AE title, address, certificate, token or passcode.
         """
         return self._watched(calling_ae_title, origin.address, lambda: self._associating(calling_ae_title, origin))
 
-    def of_request(self, address: str) -> Caller:
+    def of_request(self, origin: Origin) -> Caller:
         """Return the caller that sends an HTTP request.
 
         Raises
         ------
+        LoginError
+            Its token is not accepted, or it shows none where one is needed.
         UnknownCallerError
-            No entry that may use the web fits its address.
+            No entry that may use the web fits its address and certificate.
         """
-        return self._watched("HTTP client", address, lambda: self._requesting(address))
+        return self._watched("HTTP client", origin.address, lambda: self._requesting(origin))
+
+    def of_session(self, session: str, address: str) -> Caller:
+        """Return the caller for whom a link was made that opened a session.
+
+        Raises
+        ------
+        LoginError
+            The session is over.
+        UnknownCallerError
+            Its entry is gone, or the address is none of its networks.
+        """
+        return self._watched("session", address, lambda: self._in_session(session, address))
 
     def _watched(self, name: str, address: str, find: Callable[[], Caller]) -> Caller:
         """A caller whose denials become audit messages, as an unknown one becomes one now."""
@@ -186,21 +203,43 @@ class Callers:
                 return NOBODY  # `lookalike check` sends a C-ECHO
             raise
 
-    def _requesting(self, address: str) -> Caller:
+    def _requesting(self, origin: Origin) -> Caller:
+        address = origin.address
         if not self._settings.callers:
             if is_within(address, self._settings.dicomweb_networks):
                 return OWN_PROGRAMS
             if is_within(address, THIS_MACHINE):
                 return Caller(OWN_PROGRAMS.name, frozenset({Right.SIMILAR}), Disclosure.MASKED)
             raise UnknownCallerError("no caller is set: add it to callers in the settings")
-        return self._known(Origin(address), lambda entry: entry.web)
+        try:
+            return self._known(origin, lambda entry: entry.web)
+        except LoginError:
+            raise
+        except UnknownCallerError as error:
+            if any(entry.web and entry.token for entry in self._settings.callers.values()):
+                raise LoginError("show a token: no entry of callers fits without one") from error
+            raise
 
-    def _known(self, origin: Origin, is_meant: Any) -> Caller:
-        fitting = [(name, e) for name, e in self._settings.callers.items() if is_meant(e) and _fits(e, origin)]
+    def _in_session(self, session: str, address: str) -> Caller:
+        name = str(signed(self._settings, SESSION, session)["sub"])
+        entry = self._settings.callers.get(name)
+        if entry is None or not entry.web or not is_within(address, entry.networks):
+            raise UnknownCallerError("the session is of no caller that may use the web from this address")
+        return self._as_caller(name, entry)
+
+    def _known(self, origin: Origin, is_meant: Callable[[CallerEntry], bool]) -> Caller:
+        groups = token_groups(self._settings, origin.token) if origin.token else frozenset()
+        fitting = [
+            (name, entry)
+            for name, entry in self._settings.callers.items()
+            if is_meant(entry) and _fits(entry, origin, groups) and _has_passcode(name, entry, origin)
+        ]
         if not fitting:
-            raise UnknownCallerError("not in callers of the settings, with this address and certificate")
-        # of several entries that fit one that asks for a certificate says most
-        name, entry = max(fitting, key=lambda pair: bool(pair[1].certificate))
+            raise UnknownCallerError("not in callers of the settings, with this address and what it shows")
+        # of several entries that fit the one that asks for most says most
+        return self._as_caller(*max(fitting, key=lambda pair: _proofs(pair[1])))
+
+    def _as_caller(self, name: str, entry: CallerEntry) -> Caller:
         allowance = self._rates if entry.requests_per_minute else None
         return Caller(name, frozenset(entry.rights), entry.disclosure, allowance)
 
@@ -227,7 +266,17 @@ def _networks(networks: Collection[str]) -> Iterator[ipaddress.IPv4Network | ipa
     return map(ipaddress.ip_network, networks)
 
 
-def _fits(entry: CallerEntry, origin: Origin) -> bool:
-    if not is_within(origin.address, entry.networks):
+def _fits(entry: CallerEntry, origin: Origin, groups: frozenset[str]) -> bool:
+    if not is_within(origin.address, entry.networks) or (entry.token and entry.token not in groups):
         return False
     return not entry.certificate or origin.certificate == subject_attributes(entry.certificate)
+
+
+def _has_passcode(name: str, entry: CallerEntry, origin: Origin) -> bool:
+    if not entry.passcode:
+        return True
+    return origin.login is not None and origin.login[0] == name and is_passcode(origin.login[1], entry.passcode)
+
+
+def _proofs(entry: CallerEntry) -> int:
+    return sum(map(bool, (entry.certificate, entry.token, entry.passcode)))

@@ -28,14 +28,18 @@ def dicom_context(settings: Settings) -> ssl.SSLContext:
 
 
 def https_context(settings: Settings) -> ssl.SSLContext:
-    """Context of the page and of DICOMweb: TLS 1.2 or later; clients show no certificate.
+    """Context of the page and of DICOMweb: TLS 1.2 or later; clients are asked for a certificate if a caller needs one.
 
     Raises
     ------
     SettingsError
         A file is not set, or cannot be used.
     """
-    return _server(settings, "https")
+    context = _server(settings, "https")
+    if any(entry.web and entry.certificate for entry in settings.callers.values()):
+        _trust(context, settings)
+        context.verify_mode = ssl.CERT_OPTIONAL  # of others none is needed; a wrong one is refused
+    return context
 
 
 def peer_context(settings: Settings, peer: RemoteEntity) -> tuple[ssl.SSLContext, str]:

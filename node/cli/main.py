@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from node.cli import cert, correct, index
-from node.cli.desk import aside, backup, encrypting, listing
+from node.cli.desk import aside, backup, encrypting, listing, logins
 from node.cli.log_lines import log_lines_above_bars
 from node.cli.models import commands as model
 from node.cli.pull import commands as pull
@@ -36,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (index, cert, aside, backup, encrypting, listing, correct, pull, model):
+for group in (index, cert, aside, backup, encrypting, listing, logins, correct, pull, model):
     app.add_typer(group.app)
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]

@@ -7,11 +7,10 @@ from typing import Final
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import Answer, OrderBook, OrderKind
 from node.errors import NodeError
-from node.home import open_for_writing, open_mail, open_objects, open_spool
+from node.home import open_for_writing, open_mail, open_objects, open_reports, open_spool
 from node.locks import InUseError
 from node.processes import Role, role_lock, role_state
 from node.settings import Settings
-from storage.objects.report_table import ReportTable
 
 LOOK_S: Final = 0.05
 
@@ -47,7 +46,7 @@ def _carry_out(settings: Settings, orders: OrderBook) -> bool:
     try:
         with role_lock(settings, Role.INDEX), open_for_writing(settings) as database:
             spool, objects = open_spool(settings), open_objects(settings)
-            reports, mail = ReportTable(settings.reports_path), open_mail(settings)
+            reports, mail = open_reports(settings), open_mail(settings)
             corrector = Corrector(database, orders, spool, objects, reports=reports, mail=mail)
             return corrector.carry_out_all(Event())
     except InUseError:

@@ -6,13 +6,19 @@ a later edition. PS3.8 9.3.1 has unknown items ignored; other slips are skipped 
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydicom.uid import UID
 from pynetdicom.pdu_items import PDU_ITEM_TYPES
-from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationVersionNameNotification, MaximumLengthNotification
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    UserIdentityNegotiation,
+)
 
+from node.access.callers import Origin
 from node.dicom.message_sink import ProtocolError
 
 FIXED: Final = struct.Struct(">H2x16s16s32x")  # protocol version, called and calling AE title (PS3.8 table 9-11)
@@ -22,6 +28,8 @@ USER_INFORMATION_ITEM, MAXIMUM_LENGTH_ITEM, VERSION_NAME_ITEM = 0x50, 0x51, 0x55
 READ_BY_PYNETDICOM: Final = (0x52, 0x53, 0x54, 0x56, 0x57, 0x58)
 """Implementation class, asynchronous operations, roles, extended negotiation, user identity (PS3.7 annex D.3.3)."""
 
+PASSCODE, TOKEN = 2, 5
+"""User Identity Types (PS3.7 table D.3-14): name with passcode, and JSON Web Token."""
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"  # PS3.7 annex A.2.1
 DEFAULT_MAXIMUM_LENGTH: Final = 16384
 """Largest PDU for a peer that says none, or a size in which nothing fits."""
@@ -61,6 +69,32 @@ class AssociationRequest:
     contexts: tuple[ProposedContext, ...]
     user_information: tuple[Any, ...]
     slips: tuple[str, ...]
+
+    @property
+    def identity(self) -> UserIdentityNegotiation | None:
+        """Who uses the program that asks, if it says so (PS3.7 D.3.3.7)."""
+        return next((item for item in self.user_information if isinstance(item, UserIdentityNegotiation)), None)
+
+    def identity_responses(self) -> Iterator[UserIdentityNegotiation]:
+        """Yield the response to a passcode or token that was accepted, if one is asked for (PS3.7 table D.3-15)."""
+        identity = self.identity
+        if identity is None or identity.user_identity_type not in (PASSCODE, TOKEN):
+            return
+        if identity.positive_response_requested:
+            response = UserIdentityNegotiation()
+            response.server_response = b""
+            yield response
+
+    def shown_by(self, origin: Origin) -> Origin:
+        """The origin of the connection, with the passcode or token of the request; other kinds prove nothing."""
+        identity = self.identity
+        if identity is None:
+            return origin
+        fields = identity.primary_field, identity.secondary_field
+        first, second = ((field or b"").decode(errors="replace") for field in fields)
+        if identity.user_identity_type == PASSCODE:
+            return replace(origin, login=(first, second))
+        return replace(origin, token=first.strip()) if identity.user_identity_type == TOKEN else origin
 
     def to_primitive(self) -> A_ASSOCIATE:
         """The request as pynetdicom's state machine passes it on; its contexts stay here."""

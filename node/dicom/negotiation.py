@@ -180,7 +180,8 @@ class Acceptor(ACSE):
         roles = _roles(self.requestor.role_selection, contexts)
         stores = any(context.as_scp and _stores(context.abstract_syntax) for context in contexts)
         if not self._layer.is_probe:  # a probe must be answered also when nobody else is admitted
-            admission = self._policy.admit(request, Origin.of(cast("Any", self._layer.socket).socket), stores=stores)
+            connection: Any = cast("Any", self._layer.socket).socket
+            admission = self._policy.admit(request, request.shown_by(Origin.of(connection)), stores=stores)
             self._layer.when_closed(admission.release)
             messages = self._layer.messages
             messages.caller, messages.storing = admission.caller, admission.storing
@@ -188,10 +189,9 @@ class Acceptor(ACSE):
             logger.info("association from %s (%s)", request.calling_ae_title, self.requestor.address)
         for slip in sorted(set(request.slips)):
             self._policy.note(f"association request mended: {slip}", request.calling_ae_title)
-        for role in roles:
-            self.acceptor.add_negotiation_item(role)
-        for fields in _extended(self.requestor.sop_class_extended):
-            self.acceptor.add_negotiation_item(fields)
+        items: list[Any] = [*roles, *request.identity_responses(), *_extended(self.requestor.sop_class_extended)]
+        for item in items:
+            self.acceptor.add_negotiation_item(item)
         self.assoc._accepted_cx = {
             context.context_id or 0: context for context in contexts if context.result == ACCEPTED
         }

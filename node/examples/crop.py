@@ -1,11 +1,11 @@
-"""The part of a picture within a region, as network input; a module of its own: receivers do without SimpleITK."""
+"""The part of a picture within a region, and where it lies in the network's input; receivers do without SimpleITK."""
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from hashing.images.pixels import PixelError, preprocess
-from node.examples.regions import MIN_SIDE, OUTSIDE, Region
+from hashing.images.pixels import preprocess
+from node.examples.regions import Region, check_region, region_of_preview
 
 
 def cropped(picture: sitk.Image, region: Region, size: int) -> NDArray[np.uint8]:
@@ -21,10 +21,13 @@ def cropped(picture: sitk.Image, region: Region, size: int) -> NDArray[np.uint8]
     PixelError
         ``region outside``: it does not lie within the picture, or is too small.
     """
-    left, top, right, bottom = region
     columns, rows = picture.GetSize()  # type: ignore[no-untyped-call]
-    if not (1 <= left <= right <= columns and 1 <= top <= bottom <= rows):
-        raise PixelError(OUTSIDE, f"the region is not within {columns} columns and {rows} rows")
-    if right - left + 1 < MIN_SIDE or bottom - top + 1 < MIN_SIDE:
-        raise PixelError(OUTSIDE, f"the region is less than {MIN_SIDE} pixels wide or high")
+    check_region(region, rows, columns)
+    left, top, right, bottom = region
     return preprocess(picture[left - 1 : right, top - 1 : bottom], size)
+
+
+def region_of_input(picture: sitk.Image, region: Region, size: int) -> Region:
+    """The same region in the network input of a picture; parameters and errors are those of `cropped`."""
+    (columns, rows), (width, height) = picture.GetSize(), picture.GetSpacing()  # type: ignore[no-untyped-call]
+    return region_of_preview(region, rows, columns, size, height / width)

@@ -1,10 +1,12 @@
 """From a file of a question to network inputs, or to what it refers to; runs in decode workers that may be killed."""
 
+from dataclasses import replace
+
 import numpy as np
 from pydicom.dataset import FileDataset
 
-from hashing.images.pixels import Limits, PixelError, decode, network_input, network_inputs, sampled_frames
-from node.examples.crop import cropped
+from hashing.images.pixels import Limits, PixelError, decode, network_input, network_inputs, preprocess, sampled_frames
+from node.examples.crop import region_of_input
 from node.examples.frame_picture import rendered_frame
 from node.examples.picture_file import FORMATS, prepare_picture
 from node.examples.references import referenced_images, refers
@@ -42,7 +44,7 @@ def prepare_example(
     uids: dict[str, str] = {}
     try:
         if isinstance(entry, FrameEntry):
-            return rendered_frame(entry, limits)
+            return rendered_frame(entry, limits, vault)
         if entry.path.suffix in FORMATS:
             return prepare_picture(entry.path, entry.region, size, limits, vault)
         received = read_received(entry.path, limits.inflated_bytes, vault)
@@ -80,10 +82,10 @@ def _pictures(entry: ExampleEntry, dataset: FileDataset, size: int, max_frames: 
         frames, images = network_inputs(dataset, max_frames, size, limits)
         return prepared(dataset, frames, images, entry.received_ns)
     chosen = tuple(frame - 1 for frame in sorted(entry.frames)) or tuple(sampled_frames(dataset, max_frames, limits))
-    inputs = [
-        network_input(dataset, frame, size, limits)
-        if entry.region is None
-        else cropped(decode(dataset, frame, limits), entry.region, size)
-        for frame in chosen[:max_frames]
-    ]
+    if entry.region is not None:  # of one frame
+        picture = decode(dataset, chosen[0], limits)
+        region = region_of_input(picture, entry.region, size)
+        whole = prepared(dataset, chosen[:1], preprocess(picture, size)[None], entry.received_ns)
+        return replace(whole, region=region)
+    inputs = [network_input(dataset, frame, size, limits) for frame in chosen[:max_frames]]
     return prepared(dataset, chosen[:max_frames], np.stack(inputs), entry.received_ns)

@@ -7,9 +7,10 @@ from hashing.images.pixels import Limits, decode, preprocess
 from node.examples.request import FrameEntry
 from node.ingest.outcome import RenderedFrame
 from node.ingest.reading import read_received
+from storage.vault import CLEAR, Vault
 
 
-def rendered_frame(entry: FrameEntry, limits: Limits) -> RenderedFrame:
+def rendered_frame(entry: FrameEntry, limits: Limits, vault: Vault = CLEAR) -> RenderedFrame:
     """Picture of a frame.
 
     Raises
@@ -17,7 +18,8 @@ def rendered_frame(entry: FrameEntry, limits: Limits) -> RenderedFrame:
     PixelError
         The frame cannot be shown.
     """
-    picture = decode(read_received(entry.path, limits.inflated_bytes).dataset, entry.frame - 1, limits)
+    dataset = read_received(entry.path, limits.inflated_bytes, vault).dataset
+    picture = decode(dataset, entry.frame - 1, limits)
     sides = [n * spacing for n, spacing in zip(picture.GetSize(), picture.GetSpacing(), strict=True)]  # type: ignore[no-untyped-call]
     size = max(1, min(entry.most, round(max(sides))))
     square = preprocess(picture, size)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hashing.images.pixels import Limits, PixelError, preprocess
-from node.examples.crop import cropped
+from node.examples.crop import region_of_input
 from node.examples.regions import Region
 from node.ingest.outcome import Prepared
 from storage.record import Record, patient_key
@@ -25,7 +25,7 @@ PERCENTILES: Final = (0.5, 99.5)
 
 
 def prepare_picture(path: Path, region: Region | None, size: int, limits: Limits, vault: Vault = CLEAR) -> Prepared:
-    """Read and preprocess a picture, or the part of it within a region.
+    """Read and preprocess a picture, and find where a region of it lies then.
 
     Raises
     ------
@@ -39,7 +39,8 @@ def prepare_picture(path: Path, region: Region | None, size: int, limits: Limits
             grey = sitk.GetImageFromArray(_grey(ImageOps.exif_transpose(picture)))
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise PixelError("undecodable", "the file is not the picture that its media type says") from error
-    image = (preprocess(grey, size) if region is None else cropped(grey, region, size))[None]
+    within = None if region is None else region_of_input(grey, region, size)
+    image = preprocess(grey, size)[None]
     digest = hashlib.sha256(image.tobytes()).digest()
     record = Record(
         sop_instance_uid=NO_UID,
@@ -54,7 +55,7 @@ def prepare_picture(path: Path, region: Region | None, size: int, limits: Limits
         content_digest=digest,
         received_ns=1,
     )
-    return Prepared(record, image, int.from_bytes(digest[:8], "little"))
+    return Prepared(record, image, int.from_bytes(digest[:8], "little"), within)
 
 
 def _grey(picture: Image.Image) -> NDArray[np.uint8]:

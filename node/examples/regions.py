@@ -54,26 +54,45 @@ def tiles(columns: int, rows: int, along: int) -> list[Region]:
     return [(int(left), int(top), int(right), int(bottom)) for top, bottom in spans[1] for left, right in spans[0]]
 
 
-def region_of_preview(region: Region, rows: int, columns: int, size: int) -> Region:
-    """The same region in a preview, which is letterboxed into a square; pixels are taken as square.
+def check_region(region: Region, rows: int, columns: int) -> None:
+    """Raise a `PixelError` (``region outside``) if a region does not lie within an image, or is too small."""
+    left, top, right, bottom = region
+    if not (1 <= left <= right <= columns and 1 <= top <= bottom <= rows):
+        raise PixelError(OUTSIDE, f"the region is not within {columns} columns and {rows} rows")
+    if right - left + 1 < MIN_SIDE or bottom - top + 1 < MIN_SIDE:
+        raise PixelError(OUTSIDE, f"the region is less than {MIN_SIDE} pixels wide or high")
+
+
+def region_of_preview(region: Region, rows: int, columns: int, size: int, pixel_height: float = 1.0) -> Region:
+    """The same region in a preview, which is letterboxed into a square.
+
+    One over the whole width or height takes in the borders beside it, so that all of an image is all of its preview.
+
+    Parameters
+    ----------
+    pixel_height
+        Height of a pixel of the image whose width is 1.
 
     Raises
     ------
     PixelError
-        ``region outside``: it does not lie within the image.
+        As `check_region` does.
     """
+    check_region(region, rows, columns)
     left, top, right, bottom = region
-    if not (1 <= left <= right <= columns and 1 <= top <= bottom <= rows):
-        raise PixelError(OUTSIDE, f"the region is not within {columns} columns and {rows} rows")
-    scale = size / max(rows, columns)
-    width, height = (max(1, round(side * scale)) for side in (columns, rows))
-    first_column, first_row = (size - width) // 2, (size - height) // 2
-    return (
-        first_column + math.floor((left - 1) * width / columns) + 1,
-        first_row + math.floor((top - 1) * height / rows) + 1,
-        first_column + math.ceil(right * width / columns),
-        first_row + math.ceil(bottom * height / rows),
-    )
+    scale = size / max(rows * pixel_height, columns)
+    width, height = (max(1, round(side * scale)) for side in (columns, rows * pixel_height))
+    (first_column, last_column) = _fitted(left, right, columns, width, size)
+    (first_row, last_row) = _fitted(top, bottom, rows, height, size)
+    return first_column, first_row, last_column, last_row
+
+
+def _fitted(first: int, last: int, side: int, fitted: int, size: int) -> tuple[int, int]:
+    """Where pixels of a side lie, which is fitted into the middle of another one."""
+    if (first, last) == (1, side):
+        return 1, size
+    before = (size - fitted) // 2
+    return before + math.floor((first - 1) * fitted / side) + 1, before + math.ceil(last * fitted / side)
 
 
 Points = list[tuple[float, float]]

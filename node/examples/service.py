@@ -15,15 +15,14 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import Final
 
 import numpy as np
-import SimpleITK as sitk
 
 from hashing.images.pixels import PixelError
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
 from node.access.data_key import vault_of
-from node.examples.crop import cropped
 from node.examples.example_reading import prepare_example
 from node.examples.explanation import PairExplainer
+from node.examples.region_coder import RegionCoder
 from node.examples.request import (
     BUSY,
     SOCKET,
@@ -67,7 +66,7 @@ class EncodingService:
         self._pools: dict[bool, WorkerPool] = {}
         self._lock = Lock()
         self._waiting: dict[int, SimpleQueue[ExampleOutcome]] = {}
-        self._explainer = PairExplainer(settings)
+        self._explainer, self._regions = PairExplainer(settings), RegionCoder(settings, encoder)
 
     def warm_up(self) -> None:
         """Encode nothing once, and start the worker of questions if any can come: no example waits for either."""
@@ -117,15 +116,17 @@ class EncodingService:
             return outcome
         assert isinstance(request, ExampleEntry), "a frame to show is not prepared"
         modality = outcome.record.series.get("Modality", request.modality)
+        if outcome.region is not None:
+            encoding = self._regions.encode(outcome.images[0], outcome.region, modality)
+            return EncodedExample(outcome, encoding.codes, encoding.outputs)
         encoding = self._encoder.encode(outcome.images, [modality] * len(outcome.images))
         return EncodedExample(outcome, encoding.codes, encoding.outputs)
 
     def _part_of_preview(self, request: PreviewPart) -> Reply:
         try:
-            image = cropped(sitk.GetImageFromArray(request.preview), request.region, INPUT_SIZE)
+            encoding = self._regions.encode(request.preview, request.region, request.modality)
         except PixelError as error:
             return Unusable(error.reason.replace(" ", "-"), str(error))
-        encoding = self._encoder.encode(image[np.newaxis], [request.modality])
         return EncodedExample(None, encoding.codes, encoding.outputs)
 
     def _decoded(self, request: ExampleEntry | FrameEntry) -> ExampleOutcome:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hashing.model.encoder import Encoder
 from hashing.model.network import INPUT_SIZE
+from node.access.data_key import vault_of
 from node.ingest.conflicts import Policy, clash_outcome, uids_of
 from node.ingest.decoding import Decoding
 from node.ingest.outcome import Outcome, Prepared, Unusable
@@ -56,7 +57,7 @@ class Indexer:
         self.settings, self.spool, self.database, self.encoder = settings, spool, database, encoder
         self.objects = objects or ObjectStore(settings.objects_path)
         self._note = note
-        self._reports = ReportTable(settings.reports_path)
+        self._reports = ReportTable(settings.reports_path, vault_of(settings))
         self.writing = Lock()
         self._policy = Policy(settings.other_content)
 

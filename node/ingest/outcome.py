@@ -24,11 +24,15 @@ class Prepared:
         The network's inputs.
     pixel_digest
         64 bits over them: equal for the same picture under other UIDs.
+    region
+        Where the region that was asked for lies in the network's input, as first column, first row, last column, last
+        row, 1-based and inclusive; None for all of it.
     """
 
     record: Record
     images: NDArray[np.uint8]
     pixel_digest: int
+    region: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,10 @@ class CallerEntry(BaseModel):
     """Address ranges from which it comes; the default is this machine."""
     certificate: str = ""
     """Subject of its client certificate, as in CN=ct1,O=Hospital; then it is known over TLS only."""
+    token: str = ""
+    """Value that the claim `token_claim` of its tokens has, such as a group of users; then only tokens prove it."""
+    passcode: str = Field("", pattern=r"^$|^[0-9a-f]{32}:[0-9a-f]{64}$")
+    """What `lookalike passcode` made of its passcode, which User Identity Negotiation brings with the entry's name."""
     rights: tuple[Right, ...] = ()
     """What it may do: store, find, similar, retrieve, ask, admin (corrections of the PACS)."""
     disclosure: Disclosure = Disclosure.MASKED
@@ -122,5 +126,17 @@ class AccessSettings(BaseSettings):
     """Collector of audit messages, as HOST:PORT of syslog over TLS; empty: they stay in the folder `audit`."""
     audit_files: int = Field(100_000, ge=1)
     """Number of files of audit messages that may wait or stay; beyond it the oldest are deleted."""
+    token_keys: Path | None = None
+    """File of the public keys (JWK set or PEM) of the identity provider; None: tokens are not accepted."""
+    token_issuer: str = ""
+    """Issuer (`iss`) of tokens."""
+    token_audience: str = ""
+    """Audience (`aud`) of tokens: the name of this node at the identity provider."""
+    token_claim: str = "sub"  # noqa: S105 -- no secret
+    """Claim of a token whose value, or one of whose values, names a caller by its `token`."""
+    link_minutes: float = Field(5, gt=0, le=1440)
+    """Minutes for which a link may be followed that `lookalike link` or `POST /api/links` made."""
+    session_minutes: float = Field(60, gt=0, le=1440)
+    """Minutes for which a browser that followed a link may use the page."""
     encryption_key: str = Field("", pattern=r"^$|^file:/.+|^env:[A-Za-z_][A-Za-z0-9_]*$|^command:.+")
     """Where the key comes from that encrypts the home folder: file:/PATH, env:NAME or command:COMMAND; empty: none."""

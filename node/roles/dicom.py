@@ -14,7 +14,8 @@ from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION, N_CREAT
 from pynetdicom.presentation import PresentationContext
 
 from node.access.audit_trail import AuditTrail
-from node.access.callers import Callers, Origin, UnknownCallerError
+from node.access.callers import Callers, Origin
+from node.access.logins import UnknownCallerError
 from node.access.tls import dicom_context
 from node.ask.commitment import CommitmentReportService
 from node.ask.incoming_question import IncomingQuestion

@@ -10,14 +10,13 @@ from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
-from node.home import open_for_writing, open_mail, open_objects, open_spool
+from node.home import open_for_writing, open_mail, open_objects, open_reports, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.remote_index import open_milvus
 from node.roles.threads import vital_thread
 from node.settings import Settings
 from storage.database.database import Database
-from storage.objects.report_table import ReportTable
 from storage.search.chance import keep_computed
 from storage.segments.builder import keep_built
 
@@ -33,7 +32,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         objects.repair()
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
-    orders, reports = OrderBook(settings.corrections_path), ReportTable(settings.reports_path)
+    orders, reports = OrderBook(settings.corrections_path), open_reports(settings)
     corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, open_mail(settings))
     heartbeat.renew()
     service = EncodingService(settings, encoder)

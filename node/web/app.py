@@ -31,6 +31,8 @@ from node.web.case_search import find_series
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.histories import Histories
+from node.web.login.certified_protocol import CertifiedProtocol
+from node.web.login.links import LinkService
 from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
 from node.web.page.case_lists import list_series, list_studies, series_by_modality, series_images
@@ -97,6 +99,7 @@ def build(resources: WebResources) -> FastAPI:
     app.add_api_route("/api/reports/{study_instance_uid}", reports.of_study, methods=["GET"])
     app.add_api_route("/api/reports/{study_instance_uid}/{sop_instance_uid}.pdf", reports.pdf, methods=["GET"])
     app.include_router(WhyService(resources).router, prefix="/api")
+    app.include_router(LinkService(resources.settings).router)
     app.mount("/web", StaticFiles(directory=WEB))
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():
@@ -287,13 +290,11 @@ def _config(app: FastAPI, tls: ssl.SSLContext | None) -> Config:
         log_level="warning",
         lifespan="off",
         loop="asyncio",
-        http="h11",
+        http=CertifiedProtocol,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
     config.load()
-    config.ssl = (
-        tls  # a context of ours: uvicorn's own options leave suites of TLS 1.2 open that BCP 195 advises against
-    )
+    config.ssl = tls  # uvicorn's own options leave suites of TLS 1.2 open that BCP 195 advises against
     return config

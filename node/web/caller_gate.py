@@ -4,15 +4,23 @@ import logging
 import re
 from typing import Final
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from node.access.callers import NOBODY, Caller, Callers, RateExceededError, UnknownCallerError
+from node.access.callers import NOBODY, Caller, Callers, Origin, RateExceededError
+from node.access.logins import LoginError, UnknownCallerError
 from node.errors import Refusal
 from node.options.access import Right
+from node.web.login.certified_protocol import certificate_of
 from node.web.problems import RETRY_AFTER_S, problem, status_problem
 
-OPEN: Final = frozenset({"/healthz", "/readyz"})
-"""Paths for monitors, which need no right: what they say holds nothing of patients."""
+OPEN: Final = frozenset({"/healthz", "/readyz", "/open"})
+"""Paths for monitors, whose answers hold nothing of patients, and that of links, which prove themselves."""
+LINKS: Final = "/api/links"
+"""Path of new links, which need a login of their own: a session must not prolong itself."""
+COOKIE: Final = "lookalike-session"
+BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,8192})", re.IGNORECASE)  # RFC 6750 2.1
+CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 METRICS: Final = "/metrics"
 DICOMWEB: Final = "/dicom-web"
 SEARCHES: Final = frozenset({"studies", "series", "instances"})
@@ -36,12 +44,14 @@ class CallerGate:
             return
         try:
             address = (scope.get("client") or ("",))[0]
-            caller = self._callers.of_request(address)
+            caller = self._caller(scope, address)
             rights, is_counted = needed_rights(scope["method"], scope["path"])
             if is_counted:
                 caller.begin(*rights)
             else:
                 caller.check(*rights)
+        except LoginError as error:
+            await status_problem(401, str(error), CHALLENGE)(scope, receive, send)
         except UnknownCallerError as error:
             await status_problem(403, str(error))(scope, receive, send)
         except RateExceededError as error:
@@ -53,6 +63,17 @@ class CallerGate:
             if is_counted:
                 self._record(caller, address, scope)
             await self._app({**scope, KEY: caller}, receive, send)
+
+    def _caller(self, scope: Scope, address: str) -> Caller:
+        """Who sends a request: by its token, else by its session, else by its address and certificate."""
+        connection = HTTPConnection(scope)
+        authorization, session = connection.headers.get("authorization", ""), connection.cookies.get(COOKIE, "")
+        if session and not authorization and scope["path"] != LINKS:
+            return self._callers.of_session(session, address)
+        token = BEARER.fullmatch(authorization)
+        if authorization and token is None:
+            raise LoginError("Authorization is no bearer token")
+        return self._callers.of_request(Origin(address, certificate_of(scope), token[1] if token else ""))
 
     def _record(self, caller: Caller, address: str, scope: Scope) -> None:
         """Have an audit message of a search, or of a retrieval of a study's images."""

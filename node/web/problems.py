@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from node.access.logins import LoginError
 from node.errors import HTTP_STATUS, Refusal, Status
 from node.logs import begin_request, end_request, request_id
 from storage.errors import StorageError
@@ -79,6 +80,10 @@ def _refused(_: Request, error: Exception) -> Response:
     return problem(error)
 
 
+def _not_logged_in(_: Request, error: Exception) -> Response:
+    return status_problem(401, str(error), {"WWW-Authenticate": "Bearer"})
+
+
 def _unreadable(_: Request, error: Exception) -> Response:
     logger.error("database cannot be read: %s", error)
     return problem(Refusal(Status.OUT_OF_RESOURCES, "database cannot be read: see the log of the node"))
@@ -121,6 +126,7 @@ def problem(refusal: Refusal) -> Response:
 ANSWERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
     Refusal: _refused,
     StorageError: _unreadable,
+    LoginError: _not_logged_in,
     RequestValidationError: _invalid,
     HTTPException: _other,
 }

@@ -4,7 +4,7 @@ What has been encoded waits in a folder beside the database until all is: an int
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from storage.database.tables import FRAME_OF, Tables
 from storage.errors import StorageError
 from storage.item import Item
 from storage.record import Level
+from storage.vault import Vault
 
 ENCODED_TOGETHER: Final = 256
 WRITTEN_TOGETHER: Final = 1 << 14
@@ -31,6 +32,9 @@ OWNER: Final = b"owner"
 
 CHECKSUM: Final = Struct("<I")
 """Before each kept encoding, the CRC-32 of the preview that it was made of."""
+
+PURPOSE: Final = "reencoding"
+"""What encodings are sealed for while they wait."""
 
 Frame = tuple[int, int]
 """Ordinal of an instance, and number of a frame of it."""
@@ -89,7 +93,7 @@ def reencode(
     """
     if database.header.model == model:
         return 0
-    with _kept(folder, f"{database.header.identity} {model}") as kept:
+    with _kept(folder, f"{database.header.identity} {model}", database.vault) as kept:
         frames = _encode_all(database, kept, encode, report)
         header = database.header.of_model(model)
         with database.writing() as tables:
@@ -112,11 +116,11 @@ def prepare(
     """
     if database.header.model == model:
         return 0
-    with _kept(folder, f"{database.header.identity} {model}") as kept:
+    with _kept(folder, f"{database.header.identity} {model}", database.vault) as kept:
         return len(_encode_all(database, kept, encode, report))
 
 
-def _encode_all(database: Database, kept: lmdb.Environment, encode: Encode, report: Report) -> list[Frame]:
+def _encode_all(database: Database, kept: "_Kept", encode: Encode, report: Report) -> list[Frame]:
     """Encode every stored frame that is not kept yet; returns all frames."""
     with database.reading() as tables:
         frames = list(_frames(tables))
@@ -129,8 +133,33 @@ def _encode_all(database: Database, kept: lmdb.Environment, encode: Encode, repo
     return frames
 
 
+class _Kept:
+    """Encodings that wait, sealed as the database is: each with the CRC-32 of the preview that it was made of."""
+
+    def __init__(self, environment: lmdb.Environment, vault: Vault) -> None:
+        self._environment, self._vault = environment, vault
+
+    def get(self, frames: Sequence[Frame]) -> list[tuple[int | None, bytes]]:
+        """Checksum and encoding of each frame; None and nothing where none is kept."""
+        found: list[tuple[int | None, bytes]] = []
+        with self._environment.begin() as transaction:
+            for frame in frames:
+                key = FRAME_OF.pack(*frame)
+                sealed = transaction.get(key)
+                value = b"" if sealed is None else bytes(self._vault.unseal(PURPOSE, key, sealed))
+                found.append((None, b"") if sealed is None else (*CHECKSUM.unpack_from(value), value[CHECKSUM.size :]))
+        return found
+
+    def put(self, encodings: Iterable[tuple[Frame, int, bytes]]) -> None:
+        """Keep encodings with their checksums; they are durable when this returns."""
+        with self._environment.begin(write=True) as transaction:
+            for frame, checksum, packed in encodings:
+                key = FRAME_OF.pack(*frame)
+                transaction.put(key, self._vault.seal(PURPOSE, key, CHECKSUM.pack(checksum) + packed))
+
+
 @contextmanager
-def _kept(folder: Path, owner: str) -> Iterator[lmdb.Environment]:
+def _kept(folder: Path, owner: str, vault: Vault) -> Iterator[_Kept]:
     """Encodings that an earlier run left for the same database and model, or none."""
     folder.mkdir(mode=0o700, exist_ok=True)
     environment = lmdb.open(str(folder), map_size=1 << 40, mode=0o600)
@@ -139,7 +168,7 @@ def _kept(folder: Path, owner: str) -> Iterator[lmdb.Environment]:
             if transaction.get(OWNER) != owner.encode():
                 transaction.drop(environment.open_db(txn=transaction), delete=False)
                 transaction.put(OWNER, owner.encode())
-        yield environment
+        yield _Kept(environment, vault)
     finally:
         environment.close()
 
@@ -154,7 +183,7 @@ def _parts(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
     return (frames[start : start + size] for start in range(0, len(frames), size))
 
 
-def _encode_rest(tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame], encode: Encode) -> None:
+def _encode_rest(tables: Tables, kept: _Kept, frames: Sequence[Frame], encode: Encode) -> None:
     """Encode the frames of a batch whose encoding is not kept yet; they are durable before the next batch.
 
     A kept encoding counts for the preview that it was made of: beside a node at work an image may be replaced, or go.
@@ -163,14 +192,11 @@ def _encode_rest(tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame]
     if not there:
         return
     previews = _previews(tables, there)
-    sums = [CHECKSUM.pack(crc32(preview)) for preview in previews]
-    with kept.begin(write=True) as transaction:
-        known = [(transaction.get(FRAME_OF.pack(*frame)) or b"")[: CHECKSUM.size] for frame in there]
-        left = [number for number, value in enumerate(sums) if value != known[number]]
-        if left:
-            encoded = encode(previews[left], [_modality(tables, there[number][0]) for number in left])
-            for number, packed in zip(left, _packed(encoded), strict=True):
-                transaction.put(FRAME_OF.pack(*there[number]), sums[number] + packed)
+    sums = [crc32(preview) for preview in previews]
+    left = [number for number, (checksum, _) in enumerate(kept.get(there)) if checksum != sums[number]]
+    if left:
+        encoded = encode(previews[left], [_modality(tables, there[number][0]) for number in left])
+        kept.put((there[number], sums[number], packed) for number, packed in zip(left, _packed(encoded), strict=True))
 
 
 def _previews(tables: Tables, frames: Sequence[Frame]) -> NDArray[np.uint8]:
@@ -191,21 +217,19 @@ def _packed(encoded: Encoded) -> Iterator[bytes]:
         yield code.tobytes() + outputs.tobytes() + of_classes.tobytes()
 
 
-def _write(tables: Tables, kept: lmdb.Environment, frames: Sequence[Frame], code_length: int) -> None:
+def _write(tables: Tables, kept: _Kept, frames: Sequence[Frame], code_length: int) -> None:
     """Put kept encodings in the place of the codes and outputs of some frames."""
     words = tables.rows.layout.words
     codes, rows = np.empty((len(frames), words), np.uint64), np.empty(len(frames), np.int64)
-    with kept.begin() as transaction:
-        for number, (ordinal, frame) in enumerate(frames):
-            found, node = transaction.get(FRAME_OF.pack(ordinal, frame)), tables.node(Level.IMAGE, ordinal)
-            assert found is not None, "all were encoded"
-            assert node is not None, "it was read in this state"
-            packed = found[CHECKSUM.size :]
-            rows[number] = node.rows[node.frames.index(frame)]
-            codes[number] = np.frombuffer(packed, np.uint64, words)
-            outputs = np.frombuffer(packed, np.int8, offset=8 * words)
-            scores = outputs[code_length:].view(np.uint8)
-            tables.put_outputs(ordinal, frame, outputs[:code_length], scores if len(scores) else None)
+    for number, ((ordinal, frame), (_, packed)) in enumerate(zip(frames, kept.get(frames), strict=True)):
+        node = tables.node(Level.IMAGE, ordinal)
+        assert packed, "all were encoded"
+        assert node is not None, "it was read in this state"
+        rows[number] = node.rows[node.frames.index(frame)]
+        codes[number] = np.frombuffer(packed, np.uint64, words)
+        outputs = np.frombuffer(packed, np.int8, offset=8 * words)
+        scores = outputs[code_length:].view(np.uint8)
+        tables.put_outputs(ordinal, frame, outputs[:code_length], scores if len(scores) else None)
     tables.rows.write(CODES, rows, codes.T)
 
 

@@ -40,10 +40,12 @@ class Database:
     ----------
     header
         Code length and model that the database was made for.
+    vault
+        What seals it.
     """
 
     def __init__(self, path: Path, environment: lmdb.Environment, header: Header, vault: Vault = CLEAR) -> None:
-        self.path, self.header, self._vault = path, header, vault
+        self.path, self.header, self.vault = path, header, vault
         self._environment = environment
         self._handles = open_handles(environment)
 
@@ -156,7 +158,7 @@ class Database:
 
     def snapshot(self) -> Snapshot:
         """State of the moment when the `with` block of the snapshot is entered."""
-        return Snapshot(self._environment, self._handles, self.header, self._vault)
+        return Snapshot(self._environment, self._handles, self.header, self.vault)
 
     def replace_segments(self, old: Sequence[SegmentEntry], new: Sequence[SegmentEntry], compactions: int) -> bool:
         """Name other segments, unless those named or the numbers of the rows changed meanwhile.
@@ -219,7 +221,7 @@ class Database:
     def reading(self) -> Iterator[Tables]:
         """Yield the tables as they are now, for work on the whole; answers come from `snapshot`."""
         with self._environment.begin(buffers=True) as transaction:
-            yield Tables(transaction, self._handles, self.header.layout, self._vault)
+            yield Tables(transaction, self._handles, self.header.layout, self.vault)
 
     @contextmanager
     def writing(self) -> Iterator[Tables]:
@@ -232,7 +234,7 @@ class Database:
         """
         try:
             with self._environment.begin(write=True, buffers=True) as transaction:
-                yield Tables(transaction, self._handles, self.header.layout, self._vault)
+                yield Tables(transaction, self._handles, self.header.layout, self.vault)
         except lmdb.MapFullError as error:
             raise DatabaseFull(self.path, self._environment.info()["map_size"]) from error
 

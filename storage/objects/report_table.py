@@ -4,30 +4,35 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from storage.durable import create_private, make_private_folder, sync_folder
+from storage.vault import CLEAR, SealError, Vault
 
 BUSY_S: Final = 30.0  # to wait for another process's transaction; each takes milliseconds
 SCHEMA: Final = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS reports (
-    uid TEXT PRIMARY KEY, study TEXT NOT NULL, patient TEXT NOT NULL, title TEXT NOT NULL, date TEXT NOT NULL,
-    is_complete INTEGER NOT NULL, is_verified INTEGER NOT NULL, words TEXT NOT NULL, pdf BLOB NOT NULL
+    uid TEXT PRIMARY KEY, study TEXT NOT NULL, date TEXT NOT NULL, is_sealed INTEGER NOT NULL, has_pdf INTEGER NOT NULL,
+    words BLOB NOT NULL, pdf BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS of_study ON reports (study);
 PRAGMA user_version = 1;
 COMMIT;
 """
-KEEP: Final = "REPLACE INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+KEEP: Final = "REPLACE INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)"
 OF_STUDY: Final = """
-SELECT uid, study, patient, title, date, is_complete, is_verified, words, substr(pdf, 1, 1)
-FROM reports WHERE study = ? ORDER BY date DESC, uid DESC
+SELECT uid, study, date, is_sealed, has_pdf, words, X'' FROM reports WHERE study = ? ORDER BY date DESC, uid DESC
 """
 FIND: Final = "SELECT * FROM reports WHERE uid = ?"
+ALL: Final = "SELECT uid, study, date, is_sealed, has_pdf, words, X'' FROM reports"
+CLEAR_ONES: Final = "SELECT uid FROM reports WHERE is_sealed = 0"
 ERASE: Final = "DELETE FROM reports WHERE uid IN (SELECT value FROM json_each(?))"
+WORDS, PDF = "words of reports", "reports as PDF"
+"""Purposes of sealed values."""
+Row = tuple[str, str, str, int, int, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Report:
     words
         Its text, one line an item; empty for a PDF.
     pdf
-        The document, where it is a PDF; empty otherwise.
+        The document, where it is a PDF and was asked for; empty otherwise.
     """
 
     sop_instance_uid: str
@@ -59,16 +64,22 @@ class Report:
     is_verified: bool
     words: str
     pdf: bytes = b""
+    has_pdf: bool = False
 
 
 class ReportTable:
     """The table in a file; any number of processes read, and one writes.
 
     The first report makes folder and file. Each call opens and closes it: a connection belongs to one thread.
+
+    Parameters
+    ----------
+    vault
+        Seals what a report says; UIDs and date are readable.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, vault: Vault = CLEAR) -> None:
+        self._path, self._vault = path, vault
 
     def keep(self, reports: Sequence[Report]) -> None:
         """Keep reports, in the place of what was kept under their UIDs; durable when this returns."""
@@ -79,18 +90,18 @@ class ReportTable:
             create_private(self._path)
             sync_folder(self._path.parent)
         with self._connected() as connection:
-            connection.executemany(KEEP, map(astuple, reports))
+            connection.executemany(KEEP, map(self._row, reports))
 
     def of_study(self, study_instance_uid: str) -> list[Report]:
-        """Reports on a study, the newest first, without the bytes of PDFs but for their first."""
+        """Reports on a study, the newest first, without the bytes of PDFs."""
         with self._connected() as connection:
-            return [_report(row) for row in connection.execute(OF_STUDY, (study_instance_uid,))]
+            return [self._report(row) for row in connection.execute(OF_STUDY, (study_instance_uid,))]
 
     def find(self, sop_instance_uid: str) -> Report | None:
         """A report by its UID, None if it is not kept."""
         with self._connected() as connection:
             row = connection.execute(FIND, (sop_instance_uid,)).fetchone()
-        return None if row is None else _report(row)
+        return None if row is None else self._report(row)
 
     def erase(self, sop_instance_uids: Collection[str]) -> None:
         """Erase reports for good, as far as they are kept."""
@@ -100,10 +111,32 @@ class ReportTable:
     def erase_where(self, is_meant: Callable[[str, str], bool]) -> int:
         """Erase the reports for whose study and patient a function is true; return how many."""
         with self._connected() as connection:
-            rows = connection.execute("SELECT uid, study, patient FROM reports").fetchall()
-        uids = [uid for uid, study, patient in rows if is_meant(study, patient)]
+            reports = [self._report(row) for row in connection.execute(ALL)]
+        uids = [one.sop_instance_uid for one in reports if is_meant(one.study_instance_uid, one.patient)]
         self.erase(uids)
         return len(uids)
+
+    def seal(self) -> None:
+        """Seal what was kept before there was a key."""
+        with self._connected() as connection:
+            uids = [uid for (uid,) in connection.execute(CLEAR_ONES)] if self._vault else []
+        self.keep([report for uid in uids if (report := self.find(uid)) is not None])
+
+    def _row(self, report: Report) -> Row:
+        uid, place = report.sop_instance_uid, report.sop_instance_uid.encode()
+        said = [report.patient, report.title, report.is_complete, report.is_verified, report.words]
+        words = self._vault.seal(WORDS, place, json.dumps(said).encode())
+        pdf = self._vault.seal(PDF, place, report.pdf) if report.pdf else b""
+        return uid, report.study_instance_uid, report.date, bool(self._vault), bool(report.pdf), words, pdf
+
+    def _report(self, row: Row) -> Report:
+        uid, study, date, is_sealed, has_pdf, words, pdf = row
+        vault, place = self._vault if is_sealed else CLEAR, uid.encode()
+        if is_sealed and not self._vault:
+            raise SealError("a report")
+        patient, title, is_complete, is_verified, text = json.loads(bytes(vault.unseal(WORDS, place, words)))
+        document = bytes(vault.unseal(PDF, place, pdf)) if pdf else b""
+        return Report(uid, study, patient, title, date, is_complete, is_verified, text, document, bool(has_pdf))
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -116,8 +149,3 @@ class ReportTable:
                 connection.executescript(SCHEMA)
             with connection:
                 yield connection
-
-
-def _report(row: tuple[str, str, str, str, str, int, int, str, bytes | None]) -> Report:
-    uid, study, patient, title, date, is_complete, is_verified, words, pdf = row
-    return Report(uid, study, patient, title, date, bool(is_complete), bool(is_verified), words, pdf or b"")

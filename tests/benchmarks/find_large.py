@@ -35,7 +35,7 @@ def large(folder: Path, count: int, repeats: int, receivers: int = 2) -> Iterato
     """Rows for an index of `count` studies of one image each, in a folder that is made or found again."""
     settings = Settings(home=folder, port=free_port(), http_port=free_port(), receivers=receivers)
     with open_for_writing(settings) as database:
-        _fill(database, count)
+        fill(database, count)
     with ExitStack() as stack:
         processes = [stack.enter_context(our_receiver(settings, number)) for number in range(1, receivers + 1)]
         peer = Peer(settings.ae_title, settings.host, settings.port)
@@ -44,7 +44,7 @@ def large(folder: Path, count: int, repeats: int, receivers: int = 2) -> Iterato
         yield from _memory([process for _, process in processes], count)
 
 
-def _fill(database: Database, count: int) -> None:
+def fill(database: Database, count: int) -> None:
     """Append studies with random codes up to `count`; those that are there already stay."""
     with database.snapshot() as snapshot:
         first = snapshot.rows

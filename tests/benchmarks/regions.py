@@ -1,10 +1,10 @@
 """Does a region query find its lesion? python -m tests.benchmarks.regions [--quick] [--patients N] [--json FILE].
 
 Sections of the phantom hospital that show a nodule, a mass or a brain tumour ask for look-alikes of other patients: by
-the whole image, by the region of the lesion, and by it widened to the size of a tile; the latter two against whole
-images, and against whole images and the tiles of overlapping grids. Counted is how many of the first answers, one of
-each patient, show a lesion of that kind; chance is the part of the candidates of that modality that do. Intervals
-resample patients.
+the whole image, by the region of the lesion cut out and enlarged, and by the features at that region, as the node does;
+the latter against whole images, and against whole images and the tiles of overlapping grids. Counted is how many of the
+first answers, one of each patient, show a lesion of that kind; chance is the part of the candidates of that modality
+that do. Intervals resample patients.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset
 from hashing.evaluation.uncertainty import Resampling
 from hashing.images.pixels import decode, preprocess
 from hashing.model.encoder import Encoder, Encoding
+from hashing.model.region_encoder import RegionEncoder
 from hashing.phantoms.body.anatomy import Anatomy
 from hashing.phantoms.body.chest import chest
 from hashing.phantoms.body.head import head
@@ -29,7 +30,7 @@ from hashing.phantoms.body.person import person
 from hashing.phantoms.body.shape import Solid
 from hashing.phantoms.instance import instance
 from hashing.phantoms.schedule import schedule
-from node.examples.crop import cropped
+from node.examples.crop import cropped, region_of_input
 from node.examples.regions import Region, tiles
 from tests.benchmarks.report import Row, parser, publish
 
@@ -54,7 +55,9 @@ class Section:
     box
         Region of its lesion; None without one, or where it is too small to be drawn.
     inputs : (n, SIZE, SIZE)
-        The whole image, the tiles of each grid, and if there is a lesion its region, and that region widened to a tile.
+        The whole image, and if there is a lesion what is cut out of it.
+    parts
+        Regions of the whole image as network input: the tiles of each grid, and the region of the lesion.
     """
 
     patient: int
@@ -62,6 +65,7 @@ class Section:
     kinds: frozenset[str]
     box: Region | None
     inputs: NDArray[np.uint8]
+    parts: list[Region]
 
 
 def main() -> None:
@@ -75,12 +79,15 @@ def main() -> None:
 
 
 def encoded(patients: int, seed: int) -> tuple[list[Section], list[Encoding]]:
-    """Sections of a hospital, and the encoding of the inputs of each."""
+    """Sections of a hospital, and of each the encoding of the whole, the tiles, what is cut out, and its region."""
     sections, encodings, encoder = list[Section](), list[Encoding](), Encoder.load(device="cpu")
+    regional, n_tiles = RegionEncoder.load(device="cpu"), sum(grid**2 for grid in GRIDS)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for made in pool.map(partial(sections_of, seed), range(patients)):
             for one in made:
-                encodings.append(encoder.encode(one.inputs, [one.modality] * len(one.inputs)))
+                whole, cut_out = encoder.encode(one.inputs, [one.modality] * len(one.inputs)).split([1])
+                tiled, region = regional.encode(one.inputs[0], one.parts, one.modality).split([n_tiles])
+                encodings.append(Encoding.joined([whole, tiled, cut_out, region]))
                 sections.append(one)
     return sections, encodings
 
@@ -101,10 +108,10 @@ def _sections(seed: int, number: int) -> Iterator[Section]:
             kinds = frozenset(anatomy.findings_at(level)) & frozenset(LESIONS)
             box = lesion_box(dataset, anatomy, next(iter(kinds))) if kinds else None
             picture = decode(dataset)
-            regions = [one for grid in GRIDS for one in tiles(int(dataset.Columns), int(dataset.Rows), grid)]
-            regions += [box, widened(box, int(dataset.Columns), int(dataset.Rows))] if box else []
-            inputs = [preprocess(picture, SIZE), *(cropped(picture, region, SIZE) for region in regions)]
-            yield Section(number, series.modality, kinds, box, np.stack(inputs))
+            parts = [one for grid in GRIDS for one in tiles(SIZE, SIZE, grid)]
+            parts += [region_of_input(picture, box, SIZE)] if box else []
+            inputs = [preprocess(picture, SIZE), *([cropped(picture, box, SIZE)] if box else [])]
+            yield Section(number, series.modality, kinds, box, np.stack(inputs), parts)
 
 
 def lesion_box(dataset: Dataset, anatomy: Anatomy, kind: str) -> Region | None:
@@ -129,17 +136,6 @@ def lesion_box(dataset: Dataset, anatomy: Anatomy, kind: str) -> Region | None:
     return int(first[0]), int(first[1]), int(last[0]), int(last[1])
 
 
-def widened(box: Region, columns: int, rows: int) -> Region:
-    """The region with so much around it that it is as large as a tile of the finest grid."""
-    left, top, right, bottom = box
-    spans = []
-    for first, last, side in ((left, right, columns), (top, bottom, rows)):
-        length = max(last - first + 1, 2 * side // (GRIDS[-1] + 1))
-        start = min(max(1, (first + last) // 2 - length // 2), side - length + 1)
-        spans.append((start, start + length - 1))
-    return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
-
-
 def rows(sections: Sequence[Section], encodings: Sequence[Encoding], seed: int) -> Iterator[Row]:
     """Rates of each way to ask, and their differences from the whole image."""
     queries = [index for index, one in enumerate(sections) if one.box is not None]
@@ -150,9 +146,9 @@ def rows(sections: Sequence[Section], encodings: Sequence[Encoding], seed: int) 
     candidates |= {f"and {grid} x {grid} tiles": slice(0, int(end)) for grid, end in zip(GRIDS, ends[1:], strict=True)}
     spans = {name: _parts(name, ends) for name in candidates}
     found = {("whole image", "whole images"): _rates(sections, encodings, queries, 0, spans["whole images"])}
+    found["region, cut out", "whole images"] = _rates(sections, encodings, queries, -2, spans["whole images"])
     for name, parts in spans.items():
-        found["region", name] = _rates(sections, encodings, queries, -2, parts)
-        found["widened region", name] = _rates(sections, encodings, queries, -1, parts)
+        found["region, pooled", name] = _rates(sections, encodings, queries, -1, parts)
     chance = np.array([_chance(sections, sections[index]) for index in queries])
     kinds = np.array([next(iter(sections[index].kinds)) for index in queries])
     for kind in (*LESIONS, "any lesion"):

@@ -19,6 +19,7 @@ from storage.corrections.copying import seal_database
 from storage.database.database import Database
 from storage.durable import remove_stale, sync_folder, write_durably
 from storage.objects.object_store import ObjectStore
+from storage.objects.report_table import ReportTable
 from storage.sealed_file import is_sealed
 from storage.vault import SealError, Vault
 
@@ -71,6 +72,7 @@ def encrypt_home(settings: Settings, report: Report = lambda _done, _all: None) 
     with node_lock(settings), role_lock(settings, Role.INDEX):
         make_private(settings)
         vault = make_vault(settings)
+        ReportTable(settings.reports_path, vault).seal()
         files = sum(_seal(path, vault) for path in _files(settings)) + _seal_objects(settings, vault)
         return Encrypted(_seal_database(settings, vault, report), files)
 

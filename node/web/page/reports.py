@@ -6,11 +6,12 @@ from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from node.errors import Refusal, Status
+from node.home import open_reports
 from node.options.access import Disclosure
 from node.web.caller_gate import caller_of
 from node.web.resources import WebResources
 from storage.database.snapshot import Snapshot
-from storage.objects.report_table import Report, ReportTable
+from storage.objects.report_table import Report
 from storage.record import Level, may_be_one_patient
 
 Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
@@ -23,7 +24,7 @@ class ReportService:
     """
 
     def __init__(self, resources: WebResources) -> None:
-        self._database, self._reports = resources.reading.database, ReportTable(resources.settings.reports_path)
+        self._database, self._reports = resources.reading.database, open_reports(resources.settings)
 
     def of_study(self, request: Request, study_instance_uid: Uid) -> Response:
         """Reports on a study with their words, the newest first."""
@@ -62,5 +63,5 @@ def _value(report: Report) -> dict[str, object]:
         "is_complete": report.is_complete,
         "is_verified": report.is_verified,
         "words": report.words,
-        "has_pdf": bool(report.pdf),
+        "has_pdf": report.has_pdf,
     }

@@ -56,10 +56,10 @@ export async function resultView(now, node, undo, redraw) {
   ];
 }
 
-function summary({ level, matches, candidates }, now) {
+function summary({ level, matches, candidates, region }, now) {
   const what = level === "IMAGE" ? "of" : `${LEVELS[level].toLowerCase()} among`;
   const each = now.has("every") ? "" : ", one of each patient";
-  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}${each}, the most alike first.`;
+  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}${each}, the most alike first. ${region ? "The marked part is compared with whole images. " : ""}`;
 }
 
 function nothing(now) {

@@ -16,7 +16,7 @@ from tests.support.dicom.archive import identifier
 from tests.support.hashing.standin import experiment
 from tests.support.running import running_node
 
-METHODS = ("semantic attention", "co-occurrence targets", "attention fusion")
+METHODS = ("semantic attention", "co-occurrence targets", "attention fusion", "union")
 BITS = 16
 
 

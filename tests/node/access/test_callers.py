@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from node.access.audit_trail import AuditTrail
-from node.access.callers import NOBODY, OWN_PROGRAMS, Caller, Callers, Origin, UnknownCallerError, has_right_by_title
+from node.access.callers import NOBODY, OWN_PROGRAMS, Caller, Callers, Origin, has_right_by_title
+from node.access.logins import UnknownCallerError
 from node.access.rates import RateLimits
 from node.errors import Refusal, Status
 from node.options.access import CallerEntry, Disclosure, Right
@@ -70,20 +71,20 @@ def test_an_entry_with_a_certificate_admits_nobody_without_it(tmp_path: Path) ->
 def test_a_web_client_is_known_by_its_address_where_the_entry_says_so(tmp_path: Path) -> None:
     known = callers(tmp_path, **ENTRIES)
 
-    assert known.of_request("10.1.9.4") == Caller("viewer", frozenset({Right.SIMILAR}), Disclosure.BLIND)
+    assert known.of_request(Origin("10.1.9.4")) == Caller("viewer", frozenset({Right.SIMILAR}), Disclosure.BLIND)
     for address in (CT, HERE, "", "somewhere"):
         with pytest.raises(UnknownCallerError):
-            known.of_request(address)
+            known.of_request(Origin(address))
 
 
 def test_without_entries_programs_of_this_machine_may_do_everything_and_others_nothing(tmp_path: Path) -> None:
     known = callers(tmp_path)
 
-    assert known.of_association("ANY", Origin(HERE)) == known.of_request("::1") == OWN_PROGRAMS
+    assert known.of_association("ANY", Origin(HERE)) == known.of_request(Origin("::1")) == OWN_PROGRAMS
     with pytest.raises(UnknownCallerError):
         known.of_association("ANY", Origin(CT))
     with pytest.raises(UnknownCallerError):
-        known.of_request(CT)
+        known.of_request(Origin(CT))
 
 
 def test_the_node_may_send_itself_an_echo_and_nothing_else(tmp_path: Path) -> None:

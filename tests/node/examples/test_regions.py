@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashing.images.pixels import PixelError
-from node.examples.crop import cropped
+from node.examples.crop import cropped, region_of_input
 from node.examples.regions import bounding_box, region_of_preview, tiles
 
 COORDINATE = st.floats(0, 200, width=32)
@@ -81,8 +81,8 @@ def test_a_region_outside_or_too_small_is_refused(region: tuple[int, int, int, i
 def test_a_region_of_an_image_lies_in_its_preview_where_the_picture_does(
     rows: int, columns: int, data: st.DataObject
 ) -> None:
-    left, right = sorted(data.draw(st.tuples(st.integers(1, columns), st.integers(1, columns))))
-    top, bottom = sorted(data.draw(st.tuples(st.integers(1, rows), st.integers(1, rows))))
+    left, top = data.draw(st.integers(2, columns - 3)), data.draw(st.integers(2, rows - 3))
+    right, bottom = data.draw(st.integers(left + 3, columns)), data.draw(st.integers(top + 3, rows))
 
     c0, r0, c1, r1 = region_of_preview((left, top, right, bottom), rows, columns, 224)
 
@@ -94,7 +94,15 @@ def test_a_region_of_an_image_lies_in_its_preview_where_the_picture_does(
 
 
 def test_the_whole_image_is_the_whole_picture_in_its_preview() -> None:
-    assert region_of_preview((1, 1, 512, 256), 256, 512, 224) == (1, 57, 224, 168)
+    assert region_of_preview((1, 1, 512, 256), 256, 512, 224) == (1, 1, 224, 224)
+    assert region_of_preview((1, 1, 512, 128), 256, 512, 224) == (1, 57, 224, 112)
+
+
+def test_pixels_that_are_no_squares_are_where_the_network_sees_them() -> None:
+    picture = sitk.GetImageFromArray(np.zeros((50, 100), np.uint8))
+    picture.SetSpacing([1.0, 2.0])  # type: ignore[no-untyped-call]
+
+    assert region_of_input(picture, (51, 1, 100, 25), 224) == (113, 1, 224, 112)
 
 
 @given(st.integers(20, 3000), st.integers(20, 3000), st.sampled_from([1, 3, 5]))

@@ -18,6 +18,7 @@ from storage.database.rejections import RejectedInstance, Title
 from storage.errors import ModelMismatch
 from storage.record import Level
 from storage.segments.builder import build
+from storage.vault import Vault
 from tests.support.storage.invented import item
 
 OLD, NEW = "old-1", "new-2"
@@ -134,6 +135,28 @@ def test_an_image_that_is_replaced_after_it_was_prepared_gets_the_code_of_its_ne
 
     expected = anew(np.full((1, 4, 4), 200, np.uint8), ["MR"]).codes.tolist()
     assert stored(database)["2.25.211"][0] == expected
+
+
+def test_what_waits_beside_a_sealed_database_is_sealed(tmp_path: Path) -> None:
+    vault, waiting = Vault(bytes(range(32))), tmp_path / "waiting"
+    with Database.create_or_open(tmp_path / "sealed", 64, OLD, 2**26, vault=vault) as database:
+        database.append([item(number) for number in range(4)])
+        prepare(database, NEW, anew, waiting)
+        kept = (waiting / "data.mdb").read_bytes()
+
+        done = reencode(database, NEW, anew, waiting)
+
+        codes = [database_code(database, number) for number in range(4)]
+    grey = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
+    expected = anew(grey, ["CT", "CT", "MR", "MR"])
+    assert done == 4
+    assert codes == expected.codes.tolist()
+    assert not any(outputs.tobytes() in kept for outputs in expected.outputs)
+
+
+def database_code(database: Database, number: int) -> list[int]:
+    with database.snapshot() as snapshot:
+        return [int(word) for word in snapshot.codes_of(f"2.25.2{number}")[0]]
 
 
 def test_what_was_kept_for_another_model_is_not_taken(

@@ -1,0 +1,57 @@
+"""Codes of regions: features pooled where they lie, at the scale of the whole image."""
+
+import numpy as np
+import pytest
+import torch
+
+from hashing.model.encoder import Encoder, fused
+from hashing.model.model_file import DEFAULT_MODEL
+from hashing.model.network import INPUT_SIZE
+from hashing.model.region_encoder import MIN_SIDE, RegionEncoder, shares_of, widened
+from hashing.model.weights import load_network
+
+WHOLE = (1, 1, INPUT_SIZE, INPUT_SIZE)
+IMAGE = np.random.default_rng(0).integers(0, 256, (INPUT_SIZE, INPUT_SIZE), np.uint8)
+
+
+def test_a_region_has_its_share_of_each_cell() -> None:
+    shares = shares_of((1, 33, 48, 64), 7)
+
+    expected = np.zeros((7, 7))
+    expected[1, :2] = 2 / 3, 1 / 3
+    assert np.allclose(shares, expected)
+
+
+@pytest.mark.parametrize("region", [(1, 1, 5, 5), (220, 100, 224, 103), (90, 1, 140, 224), WHOLE])
+def test_a_small_region_gets_its_surroundings_within_the_image(region: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = widened(region)
+
+    assert 1 <= left <= region[0] <= region[2] <= right <= INPUT_SIZE
+    assert 1 <= top <= region[1] <= region[3] <= bottom <= INPUT_SIZE
+    assert (right - left + 1, bottom - top + 1) == (
+        max(MIN_SIDE, region[2] - region[0] + 1),
+        max(MIN_SIDE, region[3] - region[1] + 1),
+    )
+
+
+def test_the_whole_image_as_a_region_has_the_code_of_the_image() -> None:
+    encoding = RegionEncoder.load(device="cpu").encode(IMAGE, [WHOLE], "CT")
+
+    whole = Encoder.load(device="cpu").encode(IMAGE[None], ["CT"])
+    assert np.allclose(encoding.relaxed, whole.relaxed, atol=1e-3)
+    assert np.allclose(encoding.class_scores, whole.class_scores, atol=1e-4)
+
+
+def test_a_region_s_code_is_that_of_the_features_at_its_cells() -> None:
+    network, model = load_network(DEFAULT_MODEL)
+    n_bits = model.architecture.learned_bits_of(64)
+    with torch.inference_mode():
+        maps = fused(network).trunk.maps(torch.from_numpy(IMAGE)[None, None].float(), (32,))[0]
+        expected = network.head((maps[:, :, 2:5, 0:3].mean(dim=(2, 3)),)).relaxed[0, :n_bits].numpy()
+
+    regions = [(1, 65, 96, 160), WHOLE]
+    found = RegionEncoder.load(device="cpu").encode(IMAGE, regions, "").relaxed
+
+    learned = found.reshape(2, -1, 4)[:, :, :3].reshape(2, -1)  # every fourth bit is the modality's
+    assert np.allclose(learned[0], expected, atol=1e-3)
+    assert not np.allclose(learned[0], learned[1], atol=1e-1)
