@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from node.errors import Refusal, SettingsError, Status
 from node.settings import Settings
 from storage.database.database import Database
+from storage.database.header import Header
 from storage.database.snapshot import Snapshot
 from storage.errors import IndexMismatch, IndexUnavailable, TooManyRows
 from storage.record import Level
@@ -58,16 +60,17 @@ def open_milvus(settings: Settings, database: Database) -> "MilvusIndex":
         todo = "pip install 'lookalike[milvus]', or set index to local"
         raise SettingsError(f"index is milvus, and {error.name} is not installed: {todo}") from error
     header = database.header
-    connection = Connection(milvus_options(settings), CodeOrigin(header.code_length, header.model))
+    connection = Connection(milvus_options(settings, header), CodeOrigin(header.code_length, header.model))
     owner = int(header.identity, 16)
     return MilvusIndex(connection, owner, settings.milvus_most_read, shared=settings.milvus_shared)
 
 
-def milvus_options(settings: Settings) -> MilvusOptions:
-    """Where the index in Milvus is, and how it is made."""
+def milvus_options(settings: Settings, header: Header) -> MilvusOptions:
+    """Where the index in Milvus is, and how it is made; the codes of each model have a collection of their own."""
+    made_by = sha256(f"{header.code_length} {header.model}".encode()).hexdigest()[:8]
     return MilvusOptions(
         uri=settings.milvus_uri,
-        collection=settings.milvus_collection,
+        collection=f"{settings.milvus_collection}_{made_by}",
         token=settings.milvus_token,
         timeout_s=settings.milvus_timeout_s,
         consistency=Consistency(settings.milvus_consistency),

@@ -17,8 +17,8 @@ class IndexSettings(BaseSettings):
     """Address of the Milvus server."""
     milvus_token: str = ""
     """User and password for Milvus, as user:password; empty: it asks for none."""
-    milvus_collection: str = Field("lookalike", pattern="^[A-Za-z_][A-Za-z0-9_]{0,254}$")
-    """Name of the collection; it is made if there is none."""
+    milvus_collection: str = Field("lookalike", pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")
+    """Beginning of the name of the collection; a hash of the model follows, and it is made if there is none."""
     milvus_timeout_s: float = Field(5, gt=0)
     """Seconds that Milvus has for one request; queries then get A700, or HTTP 503."""
     milvus_consistency: Literal["Strong", "Session", "Bounded", "Eventually"] = "Bounded"

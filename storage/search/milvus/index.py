@@ -1,7 +1,7 @@
 """An index in Milvus: the codes of one node or of several, on a server of their own."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Final
@@ -65,14 +65,14 @@ class MilvusIndex:
         new = {key(row): values_of(row, code_length) for row in reversed(rows)}
         with self._next() as sequence:
             uids = {row.sop_instance_uid for row in rows}
-            self._write(sequence, uids, (new | {row["key"]: row for row in self._stored(uids)}).values())
+            self.write(sequence, uids, (new | {row["key"]: row for row in self._stored(uids)}).values())
 
     def remove(self, sop_instance_uids: Sequence[str]) -> None:
         """Remove every row of some instances, as `CodeStore.remove` says."""
         with self._next() as sequence:
-            self._write(sequence, set(sop_instance_uids), ())
+            self.write(sequence, sop_instance_uids, ())
 
-    def write(self, sequence: int, uids: Iterable[str], rows: Iterable[Row]) -> None:
+    def write(self, sequence: int, uids: Collection[str], rows: Iterable[Row]) -> None:
         """Let some instances have exactly these rows from a state on; durable and visible when this returns.
 
         The same again changes nothing, so a call that failed is repeated with the same number. The rows of an instance
@@ -89,7 +89,20 @@ class MilvusIndex:
         ------
         storage.errors.IndexUnavailable
         """
-        self._write(sequence, set(uids), rows)
+        stored = {row["key"]: row for row in self._stored(uids)}
+        wanted = {row["key"]: _without_since(row) | {"owner": self.owner} for row in _with_first(rows)}
+        changed = {k: row for k, row in wanted.items() if k not in stored or _differs(row, stored[k])}
+        gone = [k for k, row in stored.items() if k not in wanted and row["owner"] == self.owner]
+        replaced = [stored[k] for k in (*changed, *gone) if k in stored and stored[k]["owner"] == self.owner]
+        self._knows_all = False
+        # copies first: meanwhile a view has a row twice, and never not at all; no view has seen a row of this state
+        self.connection.upsert([_copy(row, sequence) for row in replaced if row["added"] < sequence])
+        self.connection.upsert([row | {"added": sequence, "gone": LIVE} for row in changed.values()])
+        if gone:
+            self.connection.delete(among("key", gone))
+        if changed or gone:
+            self.connection.wait_visible()
+        self._knows_all = True
 
     def differing(self, uids: Iterable[str], rows: Iterable[Row]) -> set[str]:
         """SOP Instance UIDs, of some instances, whose live rows of this owner are not exactly these rows."""
@@ -126,25 +139,10 @@ class MilvusIndex:
             self.connection.wait_visible()  # an earlier write may have failed halfway
         return self.connection.query(joined([LIVE_ROWS, among("sop_instance_uid", uids)]), ["*", "code"])
 
-    def _write(self, sequence: int, uids: set[str], rows: Iterable[Row]) -> None:
-        stored = {row["key"]: row for row in self._stored(uids)}
-        wanted = {row["key"]: _without_since(row) | {"owner": self.owner} for row in _with_first(rows)}
-        changed = {k: row for k, row in wanted.items() if k not in stored or _differs(row, stored[k])}
-        gone = [k for k, row in stored.items() if k not in wanted and row["owner"] == self.owner]
-        replaced = [stored[k] for k in (*changed, *gone) if k in stored]
-        copies = [
-            row | {"key": f"{row['key']}@{sequence}", "gone": sequence}
-            for row in replaced
-            if row["owner"] == self.owner and row["added"] < sequence  # else no view has seen it
-        ]
-        self._knows_all = False
-        self.connection.upsert(copies)  # first: meanwhile a view has a row twice, and never not at all
-        self.connection.upsert([row | {"added": sequence, "gone": LIVE} for row in changed.values()])
-        if gone:
-            self.connection.delete(among("key", gone))
-        if changed or gone:
-            self.connection.wait_visible()
-        self._knows_all = True
+
+def _copy(row: Row, sequence: int) -> Row:
+    """A row as views before a state see it."""
+    return row | {"key": f"{row['key']}@{sequence}", "gone": sequence}
 
 
 def _with_first(rows: Iterable[Row]) -> list[Row]:

@@ -65,7 +65,7 @@ class MilvusServer:
         """End it as a power failure does; by itself it may take minutes to end."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def memory_bytes(self) -> int:

@@ -1,6 +1,8 @@
 """`lookalike model`: the models there are, the one that is used, and a home folder that changes its model."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from node.locks import InUseError
 from node.processes import node_lock
 from node.settings import Settings
 from storage.errors import ModelMismatch
+from storage.record import Level
 from tests.support.storage.invented import item
 
 PREVIEWS = np.random.default_rng(0).integers(0, 256, (3, 224, 224), np.uint8)
@@ -72,6 +75,22 @@ def use(home: Path, model: Path) -> None:
 
 def run(home: Path, *options: str) -> Result:
     return CliRunner().invoke(app, ["reencode", "--home", str(home), *options])
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_makes_the_same_codes_anew(home: Path, models: dict[str, Path]) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    command = [sys.executable, "-m", "node", "model", "reencode", "--home", str(home), "--ray", "local"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    expected = Encoder.load(models["new"], 64, "cpu", "torch").encode(PREVIEWS, ["CT", "CT", "MR"])
+    with open_for_writing(load_settings(home=home)) as database, database.snapshot() as snapshot:
+        uids = [image.uid for image in snapshot.entities(Level.IMAGE)]
+        assert np.array_equal(np.concatenate([snapshot.codes_of(uid) for uid in uids]), expected.codes)
+        outputs = [snapshot.outputs_of(uid) for uid in uids]
+    assert [one.relaxed.tolist() for one in outputs if one] == expected.outputs.relaxed[:, None].tolist()
 
 
 def test_the_node_refuses_codes_of_another_model_until_they_are_made_anew(home: Path, models: dict[str, Path]) -> None:
