@@ -40,7 +40,7 @@ def vault_of(settings: Settings) -> Vault:
         if path.exists():
             raise SettingsError(f"{settings.home} is encrypted: set encryption_key to the source of its key")
         return CLEAR
-    _refuse_open_places(settings)
+    _refuse_open_index(settings)
     if not path.exists() and any(settings.database_path.glob("*.mdb")):
         raise SettingsError(f"{settings.home} {NOT_ENCRYPTED}")
     return make_vault(settings)
@@ -57,9 +57,7 @@ def make_vault(settings: Settings) -> Vault:
     return _opened(settings.home.absolute() / FILE, settings.encryption_key)
 
 
-def _refuse_open_places(settings: Settings) -> None:
-    if settings.keep_reports:
-        raise SettingsError("encryption_key: reports would be kept readable: leave keep_reports out, or the key")
+def _refuse_open_index(settings: Settings) -> None:
     if settings.index != "local":
         raise SettingsError(
             "encryption_key: Milvus would hold attributes readable: set index to local, or leave the key out"

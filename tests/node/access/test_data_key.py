@@ -3,7 +3,6 @@
 import base64
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -171,9 +170,8 @@ def test_a_changed_object_is_not_taken_for_one(tmp_path: Path) -> None:
         file.read()
 
 
-@pytest.mark.parametrize("setting", [{"keep_reports": True}, {"index": "milvus"}])
-def test_what_no_key_seals_is_refused_beside_a_key(setting: dict[str, Any], tmp_path: Path) -> None:
-    settings = load_settings(home=tmp_path / "home", encryption_key=key_file(tmp_path / "keys", KEY), **setting)
+def test_an_index_that_no_key_seals_is_refused_beside_a_key(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "home", encryption_key=key_file(tmp_path / "keys", KEY), index="milvus")
 
     with pytest.raises(SettingsError, match="readable"):
         open_for_writing(settings)
