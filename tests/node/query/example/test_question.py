@@ -138,10 +138,12 @@ def test_what_cannot_be_meant_is_refused_and_the_element_named(ours: Ours, offen
 
 
 def is_number(text: str) -> bool:
+    """Whether a text is no value at all, or one whole number beside empty values and padding."""
+    values = [value for part in text.split("\\") if (value := part.strip("\0 "))]
     try:
-        return int(text) > 0
+        return not values or (len(values) == 1 and int(values[0]) > 0)
     except ValueError:
-        return text.strip("\0 ") == ""
+        return False
 
 
 @given(text=st.text(st.characters(codec="latin-1"), min_size=1, max_size=14).filter(lambda text: not is_number(text)))
