@@ -20,14 +20,19 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for processes side by side: module by module, and all that share a node in one group.
+    """Group the tests for processes side by side: module by module, and all that share a node or a server in one group.
 
     Modules that start a node come first: a process that began one last would work alone at the end.
     """
     sharing = {item.path: node for item in items for node in SHARED_NODES if node in getattr(item, "fixturenames", ())}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(sharing.get(item.path, item.path.stem)))
+        group = "milvus" if _asks_milvus(item) else sharing.get(item.path, item.path.stem)
+        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.path not in sharing and not _starts_a_node(item))
+
+
+def _asks_milvus(item: pytest.Item) -> bool:
+    return "milvus" in item.nodeid or "shared_server" in vars(getattr(item, "module", object))
 
 
 def _starts_a_node(item: pytest.Item) -> bool:

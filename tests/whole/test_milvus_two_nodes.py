@@ -76,10 +76,42 @@ def test_a_case_of_the_other_node_is_named_as_that_node_names_it(
         assert one.NumberOfStudyRelatedInstances is None
 
 
-def answers(node: RunningNode, uid: str, keys: tuple[str, ...]) -> list[Dataset]:
+def test_a_patient_of_the_other_node_without_the_issuer_is_no_look_alike_of_himself(
+    nodes: tuple[RunningNode, RunningNode], phantoms: Path, tmp_path: Path
+) -> None:
+    """And nor is, from there, the patient whose issuer only this node was told."""
+    here = dcmread(sorted(files(phantoms))[0])
+    there = dcmread(sorted(files(phantoms))[0])
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(there, keyword, f"{there[keyword].value}.9")
+    there.file_meta.MediaStorageSOPInstanceUID = there.SOPInstanceUID
+    del there.IssuerOfPatientID
+    there.save_as(tmp_path / "there.dcm")
+    assert [one.status for one in nodes[1].peer.store([tmp_path / "there.dcm"])] == [0]
+    nodes[1].wait_indexed()
+    wait_until(partial(is_fed, nodes[1]), "Milvus to be fed")
+
+    for node, example in ((nodes[0], here), (nodes[1], there)):
+        every, others = (others_of(node, example, other_patients=flag) for flag in (False, True))
+
+        assert here.PatientID in every
+        assert others
+        assert here.PatientID not in others
+
+
+def others_of(node: RunningNode, example: Dataset, *, other_patients: bool) -> set[str]:
+    """Patient IDs of the look-alikes of an image."""
+    exclusion = "PATIENT" if other_patients else "SELF"
+    return {str(one.PatientID) for one in answers(node, str(example.SOPInstanceUID), ("PatientID",), exclusion)}
+
+
+def answers(node: RunningNode, uid: str, keys: tuple[str, ...], exclude: str = "SELF") -> list[Dataset]:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "IMAGE"
     for key in ("SOPInstanceUID", *keys):
         setattr(identifier, key, None)
-    add_block(identifier, [(Element.EXAMPLE_SOP_INSTANCE_UID, uid), (Element.MAXIMUM_MATCHES, "300")])
+    add_block(
+        identifier,
+        [(Element.EXAMPLE_SOP_INSTANCE_UID, uid), (Element.MAXIMUM_MATCHES, "300"), (Element.EXCLUDE, exclude)],
+    )
     return list(node.peer.find(identifier))

@@ -179,6 +179,7 @@ def _schema(options: MilvusOptions, origin: CodeOrigin) -> CollectionSchema:
     schema.add_field("code", DataType.BINARY_VECTOR, dim=origin.code_length)
     for name, most in TEXTS.items():
         schema.add_field(name, DataType.VARCHAR, max_length=most, is_partition_key=name == options.partition_key)
+    schema.add_field("patient_id", DataType.VARCHAR, max_length=TEXTS["patient_key"])
     for name, kind in NUMBERS.items():
         schema.add_field(name, DataType[kind])
     schema.add_field("year", DataType.INT64, is_partition_key=options.partition_key == PartitionKey.YEAR)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from storage.record import Level
+from storage.record import Level, names_a_patient, patient_id_and_issuer, patient_key
 from storage.search.index import Filter, Range
 from storage.search.milvus.options import PartitionKey
 from storage.search.milvus.rows import LIVE, digest, text
@@ -55,6 +55,17 @@ def state(owner: int, sequence: int, *, shared: bool) -> str:
 def expression(where: Filter, partition_key: PartitionKey) -> str:
     """Expression of a filter; "" if every row passes."""
     return joined([*_attributes(where), *_entities(where), *_years(where, partition_key)])
+
+
+def no_possible_patient(patient_keys: Iterable[str]) -> str:
+    """Expression that a row's patient cannot be one of some, by the rule of `storage.record.may_be_one_patient`.
+
+    A node expands the keys of a filter by the patients that it knows; this serves rows of others.
+    """
+    named = [patient_id_and_issuer(key) for key in patient_keys if names_a_patient(key)]
+    without_issuer = none_of("patient_key", {patient_key(patient_id, "", "") for patient_id, issuer in named if issuer})
+    with_any = none_of("patient_id", {patient_id for patient_id, issuer in named if not issuer})
+    return joined([without_issuer, with_any])
 
 
 def joined(conditions: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from hashing.codes import Codes, words
-from storage.record import LEVELS, Record
+from storage.record import LEVELS, Record, patient_id_and_issuer
 from storage.search.index import IndexRow
 
 Row = dict[str, Any]
@@ -81,6 +81,7 @@ def values_of(row: IndexRow, code_length: int, record: str = "") -> Row:
         As `packed_record` makes it, for nodes that do not have the instance; "" for all but the first frame.
     """
     values: Row = {name: text(getattr(row, name)) for name in TEXTS} | {name: getattr(row, name) for name in NUMBERS}
+    values["patient_id"] = text(patient_id_and_issuer(row.patient_key)[0])  # "" where there is none
     values["pixel_digest"] = digest(row.pixel_digest)
     values["code"] = packed(row.code[None], code_length)[0]
     values["year"] = row.study_date // 10_000

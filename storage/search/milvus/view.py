@@ -13,7 +13,16 @@ from storage.search.entities import Entities, order, weigh
 from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow
 from storage.search.milvus.candidates import every, nearest
 from storage.search.milvus.connection import Connection
-from storage.search.milvus.expressions import LIVE_ROWS, UID_FIELD, among, expression, joined, none_of, state
+from storage.search.milvus.expressions import (
+    LIVE_ROWS,
+    UID_FIELD,
+    among,
+    expression,
+    joined,
+    no_possible_patient,
+    none_of,
+    state,
+)
 from storage.search.milvus.rows import Row, unpacked, unpacked_record, values_of
 from storage.search.passing import passes
 
@@ -39,6 +48,7 @@ class MilvusView:
 
     def __init__(self, connection: Connection, owner: int, at: State, most_read: int, *, shared: bool) -> None:
         self._connection, self._owner, self._at, self._most_read = connection, owner, at, most_read
+        self._shared = shared
         self._state = joined([state(owner, at.sequence, shared=shared), none_of("sop_instance_uid", at.since)])
 
     def search(
@@ -66,7 +76,8 @@ class MilvusView:
         _check(queries, k, code_length)
         weights = weigh(queries, outputs, code_length)
         limit = code_length if maximum_distance is None else maximum_distance
-        passing = joined([self._state, expression(where, self._connection.options.partition_key)])
+        others = no_possible_patient(where.excluded_patients or ()) if self._shared else ""
+        passing = joined([self._state, expression(where, self._connection.options.partition_key), others])
         own = [row for rows in self._at.since.values() for row in rows if passes(row, where)]
         if aggregation == Aggregation.BEST or level == Level.IMAGE:
             aggregation = Aggregation.BEST
