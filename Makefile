@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 SAMPLE_PATIENTS ?= 12
-TEST_PROCESSES ?= 2
+# One more than there are cores on a small machine: many tests wait for the processes of a node.
+TEST_PROCESSES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
