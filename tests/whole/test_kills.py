@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,11 @@ SENDERS, KILLS, TRIALS = 4, 10, 30
 
 @pytest.fixture(autouse=True)
 def _sockets_of_refused_senders_are_collected() -> Iterator[None]:
-    """Here, where their warning is expected, and not at the end of all tests."""
+    """Here, where their warning is expected, and not at the end of all tests; threads of the client hold some."""
+    before = set(threading.enumerate())
     yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
     gc.collect()
 
 
