@@ -39,7 +39,7 @@ def status_view(reports: Sequence[JobReport]) -> RenderableType:
     """Every job: how far it is, how fast, what it waits for, and what is parked."""
     if not reports:
         return Text("No job. Make one with: lookalike pull plan NAME --source AETITLE")
-    return Group(*(Panel(_job(report), title=_title(report), title_align="left") for report in reports))
+    return Group(*(Panel(_job(report), title=_title(report), title_align="left", expand=False) for report in reports))
 
 
 def coverage_table(report: JobReport) -> RenderableType:

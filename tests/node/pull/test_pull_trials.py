@@ -51,7 +51,8 @@ def test_a_history_is_whole_and_fetched_once_though_daemon_and_archive_are_kille
     home, ports, choose = tmp_path / "home", (free_port(), free_port()), random.Random(1)
     home.mkdir()
     modalities = {"node": ("LOOKALIKE", free_port())}
-    (home / "settings.toml").write_text(f'pull_max_pause_s = 2\n[peers.PACS]\nhost = "127.0.0.1"\nport = {ports[1]}\n')
+    limits = f"pull_max_pause_s = 2\npull_max_waiting = {STUDIES * IMAGES}\n"  # nothing takes images out of the spool
+    (home / "settings.toml").write_text(f'{limits}[peers.PACS]\nhost = "127.0.0.1"\nport = {ports[1]}\n')
     settings = Settings(home=home)
     open_for_writing(settings).close()
     progress = open_progress(settings)
