@@ -11,6 +11,8 @@ from hashing.encode import EXAMPLES, encode
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 Data = Annotated[Path, typer.Option("--data", help="Folder with chestxray14/, other_cxr/ and multimodality/.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for weights and the cache of preprocessed images.")]
+Sets = Annotated[str, typer.Option(help="Comma-separated.")]
+CodeLength = Annotated[int, typer.Option(help="Bits.")]
 ExperimentFile = Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")]
 
 
@@ -31,7 +33,7 @@ def train(
     data: Data,
     output: Output = Path("runs"),
     method: Annotated[str, typer.Option(help="Method of an experiment that compares methods.")] = "",
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 48,
+    code_length: CodeLength = 48,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and targets.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Write the trained method as a model file.")] = None,
 ) -> None:
@@ -92,7 +94,7 @@ def evaluate(
     model: Path,
     data: Data,
     output: Output = Path("runs"),
-    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+    sets: Sets = "nih14k,paediatric,dafh",
 ) -> None:
     """Print mean average precision on held-back images as a Markdown table."""
     from hashing.evaluation import evaluate as evaluation
@@ -109,7 +111,7 @@ def models(
     files: Annotated[list[Path], typer.Argument(help="Model files; the others are compared with the first.")],
     data: Data,
     output: Output = Path("runs"),
-    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
+    sets: Sets = "nih14k,paediatric,dafh",
     *,
     test: Annotated[bool, typer.Option("--test", help="Let test images ask, once a model is chosen.")] = False,
 ) -> None:
@@ -129,8 +131,8 @@ def stages(
     model: Path,
     data: Data,
     output: Output = Path("runs"),
-    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+    sets: Sets = "nih14k,paediatric,dafh",
+    code_length: CodeLength = 64,
 ) -> None:
     """Print how well each ranking stage orders the nearest of validation images, as a Markdown table."""
     from hashing.evaluation import ranking_stages as staging
@@ -146,8 +148,8 @@ def drift(
     model: Path,
     data: Data,
     output: Output = Path("runs"),
-    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+    sets: Sets = "nih14k,paediatric,dafh",
+    code_length: CodeLength = 64,
 ) -> None:
     """Print how far codes of held-back images move when the images come otherwise, as a Markdown table."""
     from hashing.evaluation import drift as drifting
@@ -162,8 +164,8 @@ def calibration(
     model: Path,
     data: Data,
     output: Output = Path("runs"),
-    sets: Annotated[str, typer.Option(help="Comma-separated.")] = "nih14k,paediatric,dafh",
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+    sets: Sets = "nih14k,paediatric,dafh",
+    code_length: CodeLength = 64,
 ) -> None:
     """Print what distances and class scores of a model mean on validation images, as Markdown tables."""
     from hashing.evaluation import calibration as calibrating
@@ -180,7 +182,7 @@ def explain(
     match: Path,
     out: Annotated[Path, typer.Option(help="PNG to write: query and match, each with its map.")] = Path("why.png"),
     model: Annotated[Path | None, typer.Option(help="Model file; the shipped one if none is given.")] = None,
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+    code_length: CodeLength = 64,
 ) -> None:
     """Draw why two images (DICOM or pictures) are found alike, as maps of shared attention or of occlusion."""
     import numpy as np
@@ -205,7 +207,7 @@ def maps(
     model: Path,
     data: Data,
     output: Output = Path("runs"),
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+    code_length: CodeLength = 64,
 ) -> None:
     """Print how well maps find the boxes of held-back ChestX-ray14 images, and what hiding their highest part does."""
     from hashing.evaluation import map_evaluation as judging
@@ -221,7 +223,7 @@ def maps(
 def series(
     model: Path,
     folder: Annotated[Path, typer.Argument(help="DICOM files, with or without labels.csv, as for manifest.")],
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 64,
+    code_length: CodeLength = 64,
 ) -> None:
     """Print how well scores of series find series of the same label and of the same patient, beside chance."""
     from hashing.evaluation import series_scores as scoring
@@ -277,7 +279,7 @@ def targets(
     data: Data,
     output: Output = Path("runs"),
     method: Annotated[str, typer.Option(help="Method with class targets.")] = "co-occurrence targets",
-    code_length: Annotated[int, typer.Option(help="Bits.")] = 48,
+    code_length: CodeLength = 48,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and targets.")] = 0,
 ) -> None:
     """Train a method of label co-occurrence, and draw its class targets beside the co-occurrence of labels."""

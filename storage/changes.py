@@ -41,7 +41,7 @@ class Fed:
 
 
 class Changes:
-    """What changed, seen through one transaction."""
+    """The list of instances that changed since the index was fed, inside one transaction."""
 
     def __init__(self, transaction: lmdb.Transaction, meta: Any) -> None:
         self._transaction, self._meta = transaction, meta

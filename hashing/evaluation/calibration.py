@@ -53,7 +53,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is known of one set.
+    """What distances and class scores mean on one set of images.
 
     Attributes
     ----------

@@ -9,6 +9,7 @@ import hmac
 import os
 import secrets
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -145,10 +146,7 @@ def _own_key(settings: Settings) -> bytes:
         temporary = path.with_name(f"{KEY_FILE}.{os.getpid()}")
         with os.fdopen(create_locked(temporary), "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-        try:
+        with suppress(FileExistsError):  # another process was quicker
             path.hardlink_to(temporary)
-        except FileExistsError:  # another process was quicker
-            pass
-        finally:
-            temporary.unlink()
+        temporary.unlink()
     return path.read_bytes()

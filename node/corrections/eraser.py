@@ -143,7 +143,7 @@ class _Files:
         return self._is_meant(study, patient)
 
     def is_answer_meant(self, path: Path) -> bool:
-        """Whether an object of an answer is erased: it belongs to what is erased, or names or shows something of it."""
+        """True if an object of an answer belongs to what is erased, or holds a Study Instance UID of it."""
         if self.is_meant(path):
             return True
         try:

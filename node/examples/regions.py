@@ -88,7 +88,7 @@ def region_of_preview(region: Region, rows: int, columns: int, size: int, pixel_
 
 
 def _fitted(first: int, last: int, side: int, fitted: int, size: int) -> tuple[int, int]:
-    """Where pixels of a side lie, which is fitted into the middle of another one."""
+    """First and last pixel of a range after its side was scaled to `fitted` pixels and centred in one of `size`."""
     if (first, last) == (1, side):
         return 1, size
     before = (size - fitted) // 2

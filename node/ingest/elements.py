@@ -12,7 +12,6 @@ SHORT: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_16)
 LONG: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
 UNDEFINED: Final = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-PIXEL_DATA: Final = 0x7FE00010
 PIXEL_GROUPS: Final = range(0x7F00, 0x8000)  # 7FE0 today; 7Fxx and variable pixel data of retired editions
 
 

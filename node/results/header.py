@@ -17,8 +17,7 @@ EMPTY_IF_UNKNOWN: Final = (
 )  # fmt: skip
 """Patient and study attributes of type 2: present, even if empty (PS3.3 tables C.7-1 and C.7-3)."""
 ABSENT_IF_UNKNOWN: Final = ("IssuerOfPatientID", "StudyDescription", "PatientAge")
-CARRIED: Final = (*EMPTY_IF_UNKNOWN, *ABSENT_IF_UNKNOWN)
-"""Attributes that results take from the example."""
+"""Patient and study attributes of type 3: left out where they are not known."""
 SEXES: Final = ("M", "F", "O")
 
 CHARACTER_SET: Final = "ISO_IR 192"

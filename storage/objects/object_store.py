@@ -83,7 +83,7 @@ class ObjectStore:
         return self.path / shard / f"{sop_instance_uid}{SUFFIX}"
 
     def kept(self, sop_instance_uids: Collection[str]) -> frozenset[str]:
-        """Those of some UIDs whose objects are kept."""
+        """SOP Instance UIDs, out of those given, whose objects are kept."""
         return self._sizes.known(sop_instance_uids)
 
     def usage(self) -> ObjectUsage:

@@ -16,7 +16,7 @@ Report = Callable[[int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class RowComparison:
-    """How the rows in Milvus compare with those of the database.
+    """Differences between the rows in Milvus and those of the database.
 
     Attributes
     ----------

@@ -17,6 +17,7 @@ from storage.search.filter import Candidates
 from storage.search.index import Filter
 from storage.search.local import LocalIndex
 from storage.search.local_snapshot import LocalSnapshot
+from storage.search.passing import passes
 from storage.search.scan import ScanQuery, ScanResult, sweep
 from tests.benchmarks.search_data import all_codes, uniform
 from tests.benchmarks.search_data import database as stored
@@ -24,7 +25,6 @@ from tests.contracts.implementations import database
 from tests.support.storage.index_cases import Case, cases, filters, ks
 from tests.support.storage.invented import codes
 from tests.support.storage.local_store import LocalStore
-from tests.support.storage.naive_index import passes
 
 Pairs = list[tuple[int, int]]
 queries_of = st.tuples(st.integers(1, 3), st.integers(0, 99))

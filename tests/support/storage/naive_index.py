@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, unpack, words
 from storage.record import Level
-from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow, Range
+from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow
+from storage.search.passing import passes
 
 Pair = tuple[int, int]
 """Distance and weighted distance of a frame from a query."""
@@ -19,16 +20,6 @@ UID = {
     Level.SERIES: "series_instance_uid",
     Level.IMAGE: "sop_instance_uid",
 }
-AMONG = {
-    "modality": "modalities", "body_part": "body_parts", "manufacturer": "manufacturers", "sex": "sexes",
-    "patient_key": "patients", "study_instance_uid": "studies", "series_instance_uid": "series",
-    "sop_instance_uid": "instances",
-}  # fmt: skip
-EXCLUDED = {
-    "patient_key": "excluded_patients", "study_instance_uid": "excluded_studies",
-    "series_instance_uid": "excluded_series", "sop_instance_uid": "excluded_instances",
-    "pixel_digest": "excluded_digests",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,24 +88,6 @@ class NaiveIndex:
 
     def remove(self, sop_instance_uids: Sequence[str]) -> None:
         self.rows = {key: row for key, row in self.rows.items() if key[0] not in set(sop_instance_uids)}
-
-
-def passes(row: IndexRow, where: Filter) -> bool:
-    among = [(getattr(row, column), getattr(where, name)) for column, name in AMONG.items()]
-    excluded = [(getattr(row, column), getattr(where, name)) for column, name in EXCLUDED.items()]
-    return (
-        all(values is None or value in values for value, values in among)
-        and not any(value in (values or ()) for value, values in excluded)
-        and (within(row.study_date, 1, where.study_dates) or (where.undated and row.study_date == 0))
-        and within(row.age_years, 0, where.ages)
-    )
-
-
-def within(value: int, least: int, ends: Range | None) -> bool:
-    if ends is None:
-        return True
-    low, high = ends
-    return value >= least and (low is None or value >= low) and (high is None or value <= high)
 
 
 def check(queries: Codes, outputs: NDArray[np.int8] | None, k: int, code_length: int) -> None:
