@@ -166,14 +166,19 @@ def calibration(
     output: Output = Path("runs"),
     sets: Sets = "nih14k,paediatric,dafh",
     code_length: CodeLength = 64,
+    *,
+    write: Annotated[bool, typer.Option("--write", help="Write usual distances into the model file.")] = False,
 ) -> None:
     """Print what distances and class scores of a model mean on validation images, as Markdown tables."""
     from hashing.evaluation import calibration as calibrating
     from hashing.model.encoder import Encoder
 
-    encoder = Encoder.load(model, code_length=code_length)
-    found = list(calibrating.calibrate(encoder, tuple(sets.split(",")), data, output / "cache"))
+    names = tuple(sets.split(","))
+    found = list(calibrating.calibrate(Encoder.load(model, code_length=code_length), names, data, output / "cache"))
     typer.echo(calibrating.table(found))
+    if write:
+        written = calibrating.write_usual_distances(model, names, data, output / "cache")
+        typer.echo(f"{written.identifier} in {model}: it knows usual distances now")
 
 
 @app.command(epilog="Example: python -m hashing explain query.dcm match.dcm --out why.png --model my-model.safetensors")

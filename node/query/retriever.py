@@ -45,6 +45,9 @@ class Match:
         0 to 1: the score by which ASYMMETRIC, OUTPUTS or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
     duplicates
         Number of near-duplicates folded into the match; None if the question did not ask for distinct matches.
+    is_unusual
+        True if it is farther from the example than the nearest image of 99 of 100 validation images: the model was not
+        checked with an example like this one, or nothing here is like it.
     """
 
     rank: int
@@ -55,6 +58,7 @@ class Match:
     frame: int
     ranking_score: float | None = None
     duplicates: int | None = None
+    is_unusual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Retriever:
         Says whether history is complete; None where no job brings it in.
     family_first
         Whether matches of the example's family of modalities come before all others.
+    usual_distance
+        Distance within which an image of a modality usually has its nearest, in bits; None where it is not known.
     """
 
     def __init__(
@@ -110,9 +116,10 @@ class Retriever:
         coverage: CoverageWatch | None = None,
         *,
         family_first: bool = False,
+        usual_distance: Callable[[str], int | None] = lambda _modality: None,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
-        self.coverage, self.family_first = coverage, family_first
+        self.coverage, self.family_first, self._usual_distance = coverage, family_first, usual_distance
 
     def similar(
         self,
@@ -171,7 +178,7 @@ class Retriever:
             Outputs of the network, one row for each query: they decide between equal distances, and score the nearest
             for another ranking than HAMMING. None leaves equal distances as ties.
         modality
-            Of the example, for `family_first`; None if it is not known.
+            Of the example, for `family_first` and the usual distance; None if it is not known.
 
         Raises
         ------
@@ -195,8 +202,14 @@ class Retriever:
                 groups, candidates, duplicates = find_in_turn(snapshot, search, question, level, size, where, family)
         ranking = common_ranking(snapshot, groups, ranking, question)
         ranked = ranked_in_turn(snapshot, groups, outputs, ranking, k)
+        by_nearest = question.aggregation == Aggregation.BEST and question.region is None
+        usual = self._usual_distance(modality) if modality is not None and by_nearest else None
         matches = tuple(
-            _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
+            replace(
+                _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score),
+                duplicates=duplicates.get(hit.uid),
+                is_unusual=usual is not None and hit.distance > usual,
+            )
             for rank, hit, score in ranked
         )
         return LookAlikes(matches, candidates, ranking, len(queries))
@@ -267,16 +280,14 @@ def _frame_indices(question: Question, record: Record) -> list[int]:
     return [record.frames.index(frame - 1) for frame in question.frames]
 
 
-def _match(
-    snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None, duplicates: int | None
-) -> Match:
+def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
     if image is None and hit.record is not None:  # of another node
         image, entity = entity_of(hit.record, Level.IMAGE), entity or entity_of(hit.record, level)
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length
-    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates)
+    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score)
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
