@@ -15,7 +15,6 @@ Sets = Annotated[str, typer.Option(help="Comma-separated.")]
 CodeLength = Annotated[int, typer.Option(help="Bits.")]
 ExperimentFile = Annotated[Path, typer.Argument(help="TOML file, as in hashing/experiments.")]
 
-
 app.command(epilog=EXAMPLES)(encode)
 
 
@@ -173,12 +172,10 @@ def calibration(
     from hashing.evaluation import calibration as calibrating
     from hashing.model.encoder import Encoder
 
-    names = tuple(sets.split(","))
-    found = list(calibrating.calibrate(Encoder.load(model, code_length=code_length), names, data, output / "cache"))
-    typer.echo(calibrating.table(found))
+    names, encoder = tuple(sets.split(",")), Encoder.load(model, code_length)
+    typer.echo(calibrating.table(list(calibrating.calibrate(encoder, names, data, output / "cache"))))
     if write:
-        written = calibrating.write_usual_distances(model, names, data, output / "cache")
-        typer.echo(f"{written.identifier} in {model}: it knows usual distances now")
+        typer.echo(calibrating.write_usual_distances(model, names, data, output / "cache").identifier)
 
 
 @app.command(epilog="Example: python -m hashing explain query.dcm match.dcm --out why.png --model my-model.safetensors")

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,8 @@ class Model:
         """Name and fingerprint, as callers see it (at most 64 characters, VR LO)."""
         return f"{self.name[:47]}-{self.fingerprint}"
 
-    def usual_distance(self, code_length: int, modality: str) -> int | None:
-        """Distance within which the nearest image usually lies, in bits; None where it was not measured.
+    def usual_distance(self, code_length: int, modality: str) -> float:
+        """Distance within which the nearest image usually lies, in bits; infinite where it was not measured.
 
         Parameters
         ----------
@@ -145,7 +146,7 @@ class Model:
             Modality (0008,0060) of the query, which stands for its family of modalities.
         """
         of_length, family = self.usual_distances.get(code_length, {}), family_of(modality)
-        return next((distance for term, distance in of_length.items() if family_of(term) == family), None)
+        return next((distance for term, distance in of_length.items() if family_of(term) == family), inf)
 
 
 def read_model(path: Path = DEFAULT_MODEL) -> Model:

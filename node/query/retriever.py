@@ -1,5 +1,6 @@
 """Look-alikes: from a query by example to ranked matches."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
 from node.query.answers import common_ranking, exclude, find_in_turn, ranked_in_turn
 from node.query.catalog import Check, descendants, go_on
-from node.query.question import MAX_EXAMPLES, Question
+from node.query.question import MAX_EXAMPLES, Question, spread
 from node.remote_index import refusing_unavailable
 from storage.database import columns
 from storage.database.database import Snapshot
@@ -46,8 +47,7 @@ class Match:
     duplicates
         Number of near-duplicates folded into the match; None if the question did not ask for distinct matches.
     is_unusual
-        True if it is farther from the example than the nearest image of 99 of 100 validation images: the model was not
-        checked with an example like this one, or nothing here is like it.
+        True if the nearest image was not as far for 99 of 100 images that the model was checked with.
     """
 
     rank: int
@@ -104,7 +104,7 @@ class Retriever:
     family_first
         Whether matches of the example's family of modalities come before all others.
     usual_distance
-        Distance within which an image of a modality usually has its nearest, in bits; None where it is not known.
+        Distance within which an image of a modality usually has its nearest, in bits; infinite if it is not known.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Retriever:
         coverage: CoverageWatch | None = None,
         *,
         family_first: bool = False,
-        usual_distance: Callable[[str], int | None] = lambda _modality: None,
+        usual_distance: Callable[[str], float] = lambda _modality: math.inf,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
         self.coverage, self.family_first, self._usual_distance = coverage, family_first, usual_distance
@@ -203,13 +203,10 @@ class Retriever:
         ranking = common_ranking(snapshot, groups, ranking, question)
         ranked = ranked_in_turn(snapshot, groups, outputs, ranking, k)
         by_nearest = question.aggregation == Aggregation.BEST and question.region is None
-        usual = self._usual_distance(modality) if modality is not None and by_nearest else None
+        usual = self._usual_distance(modality) if by_nearest and modality is not None else math.inf
+        is_scored = ranking != Ranking.HAMMING
         matches = tuple(
-            replace(
-                _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score),
-                duplicates=duplicates.get(hit.uid),
-                is_unusual=usual is not None and hit.distance > usual,
-            )
+            _match(snapshot, level, rank, hit, score if is_scored else None, duplicates.get(hit.uid), usual)
             for rank, hit, score in ranked
         )
         return LookAlikes(matches, candidates, ranking, len(queries))
@@ -253,7 +250,7 @@ class Retriever:
         if not uids:
             element = _ELEMENTS[question.example_level]
             raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
-        chosen = _frame_indices(question, records[0]) if question.frames else slice(None)
+        chosen = question.indices_among(records[0].frames) if question.frames else slice(None)
         codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[chosen]
         outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
         return codes, Outputs.joined(outputs)[chosen] if len(outputs) == len(uids) else None
@@ -272,29 +269,24 @@ class Retriever:
         return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 
-def _frame_indices(question: Question, record: Record) -> list[int]:
-    """Indices, among the indexed frames of an instance, of the frames that the question names."""
-    if not all(frame - 1 in record.frames for frame in question.frames):
-        comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
-        raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
-    return [record.frames.index(frame - 1) for frame in question.frames]
-
-
-def _match(snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None) -> Match:
+def _match(
+    snapshot: Snapshot,
+    level: Level,
+    rank: int,
+    hit: Hit,
+    ranking_score: float | None,
+    duplicates: int | None,
+    usual: float,
+) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
     if image is None and hit.record is not None:  # of another node
         image, entity = entity_of(hit.record, Level.IMAGE), entity or entity_of(hit.record, level)
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length
-    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score)
-
-
-def spread(items: Sequence[str], most: int) -> list[str]:
-    """At most `most` items, evenly spaced, with the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return Match(
+        rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates, is_unusual=hit.distance > usual
+    )
 
 
 _ELEMENTS = {

@@ -1,6 +1,7 @@
 """Answers that are farther than the nearest image usually is."""
 
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,9 @@ ITEMS = [image(number, "MR" if number == 5 else "CT") for number in range(6)]
 
 @pytest.fixture
 def checked(tmp_path: Path, index: LocalIndex) -> Retriever:
-    return Retriever(Spool(tmp_path / "spool", 9, 0), index.view, MODEL, usual_distance=USUAL.get)
+    return Retriever(
+        Spool(tmp_path / "spool", 9, 0), index.view, MODEL, usual_distance=lambda modality: USUAL.get(modality, inf)
+    )
 
 
 def matches(retriever: Retriever, snapshot: Snapshot, example: int = 0, **values: object) -> tuple[Match, ...]:
