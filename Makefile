@@ -7,6 +7,8 @@ TEST_PROCESSES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# The processes of a node import the same modules: those that start later find them compiled, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run viewer test check slow statement clean
 
