@@ -138,6 +138,12 @@ def role_fault(settings: Settings, role: Role, number: int = 1) -> str | None:
     return None
 
 
+def role_faults(settings: Settings) -> list[str]:
+    """Return why processes of the node do not serve, one sentence for each that does not."""
+    faults = (role_fault(settings, role, number) for role in Role for number in processes(settings, role))
+    return [fault for fault in faults if fault is not None]
+
+
 def running_pid(settings: Settings, role: Role, number: int = 1) -> int | None:
     """Return the process number of a role that lives and is ready, or None."""
     state = role_state(settings, role, number)

@@ -26,7 +26,7 @@ PRAGMA user_version = 1;
 COMMIT;
 """
 REMOVE: Final = "DELETE FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
-FIND: Final = "SELECT uid FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
+FIND: Final = "SELECT uid, bytes FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,12 @@ class SizeTable:
 
     def known(self, uids: Collection[str]) -> frozenset[str]:
         """Those of some UIDs that are entered."""
+        return frozenset(self.sizes(uids))
+
+    def sizes(self, uids: Collection[str]) -> dict[str, int]:
+        """Sizes of those of some UIDs that are entered."""
         with self._connected() as connection:
-            found = connection.execute(FIND, (json.dumps(list(uids)),))
-            return frozenset(uid for (uid,) in found)
+            return dict(connection.execute(FIND, (json.dumps(list(uids)),)))
 
     def all(self) -> list[str]:
         """Every UID that is entered."""

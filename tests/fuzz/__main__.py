@@ -1,0 +1,70 @@
+"""Mutated inputs to every parser of what comes from outside: python -m tests.fuzz [--inputs N].
+
+Parsers are fed in this process, compressed pixels go through the killable decode workers, and whole conversations to a
+real node, which must answer C-ECHO in the end and have lost none of its processes. An outcome that is neither a value nor
+one of the refusals a parser is meant to give is a fault: it is printed with the input that caused it, and the exit status
+is 1. With --keep the shortest input of each outcome goes to a folder; tests/fuzz/kept is replayed by every test run.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.fuzz.conversing import conversations
+from tests.fuzz.feeding import Fed, keep
+from tests.fuzz.run import SHARES, run
+
+ROUND: int = 20_000
+"""Inputs of one round of a run that is limited by time."""
+
+
+def main() -> None:
+    """Feed every target its share, once or until the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, help="rounds of 20,000 inputs until so much time is over")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder of the shortest inputs")
+    options = parser.parse_args()
+    inputs = ROUND if options.seconds else options.inputs
+    counts = {target: round(inputs * share) for target, share in SHARES.items()}
+    results: dict[str, Fed] = {}
+    started_s, seed = time.monotonic(), options.seed
+    while not results or (options.seconds and time.monotonic() - started_s < options.seconds):
+        with tempfile.TemporaryDirectory() as name:
+            for target, fed in run(Path(name), counts, seed).items():
+                results.setdefault(target, Fed()).merge(fed)
+            talked = conversations(Path(name) / "node", counts["conversations"], seed)
+            results.setdefault("conversations", Fed()).merge(talked)
+        seed += 1
+        _print(results, f"seeds {options.seed} to {seed - 1}, {time.monotonic() - started_s:,.0f} s")
+    if options.keep:
+        for target, fed in results.items():
+            keep(options.keep, target, fed)
+    sys.exit(int(any(fed.faults for fed in results.values())))
+
+
+def _print(results: Mapping[str, Fed], title: str) -> None:
+    table = Table("target", "inputs", "slowest ms", "outcomes", title=title)
+    for target, fed in results.items():
+        outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in fed.outcomes.most_common(8))
+        table.add_row(target, f"{fed.inputs:,}", f"{fed.slowest_s * 1e3:.0f}", outcomes)
+    console = Console(width=160)
+    console.print(table)
+    for target, fed in results.items():
+        for fault, octets in fed.faults.items():
+            console.print(f"FAULT of {target}:\n{fault}input {octets.hex()}", markup=False, soft_wrap=True)
+    total, faults = (
+        sum(counts) for counts in zip(*((fed.inputs, len(fed.faults)) for fed in results.values()), strict=True)
+    )
+    console.print(f"{total:,} inputs, {faults} faults; the node answers C-ECHO, and none of its processes has ended")
+
+
+if __name__ == "__main__":
+    main()
