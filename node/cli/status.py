@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Final
+from typing import Any, Final
 
 from rich.filesize import decimal
 from rich.table import Table
@@ -125,11 +125,7 @@ def read_status(settings: Settings) -> NodeStatus:
             segment_rows=segments[0],
             segment_faults=segments[1],
             unfed=unfed(settings, snapshot),
-            waiting=spool.depth(),
-            waiting_s=waiting_s(spool),
-            set_aside=dict(spool.reasons()),
-            set_aside_lately=_set_aside_lately(spool),
-            set_aside_deleted=spool.set_aside_deleted(),
+            **_spool_state(spool),
             expired=expired(reading.database),
             rejected=rejected,
             restorable=restorable,
@@ -147,9 +143,16 @@ def read_status(settings: Settings) -> NodeStatus:
         )
 
 
-def _set_aside_lately(spool: Spool) -> int:
-    reasons = spool.reasons_since(time.time_ns() - DAY_NS)
-    return reasons.total() - reasons[NO_PIXELS]
+def _spool_state(spool: Spool) -> dict[str, Any]:
+    """What waits and what was set aside, by the names of the attributes."""
+    lately = spool.reasons_since(time.time_ns() - DAY_NS)
+    return {
+        "waiting": spool.depth(),
+        "waiting_s": waiting_s(spool),
+        "set_aside": dict(spool.reasons()),
+        "set_aside_lately": lately.total() - lately[NO_PIXELS],
+        "set_aside_deleted": spool.set_aside_deleted(),
+    }
 
 
 def _segments(database: Database, snapshot: Snapshot) -> tuple[int, tuple[str, ...]]:

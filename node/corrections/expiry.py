@@ -11,7 +11,7 @@ from typing import Final
 import lmdb
 
 from node.settings import Settings
-from storage.corrections.expiring import Allowance, expire_objects, expire_previews, objects_due
+from storage.corrections.expiring import StayLimit, expire_objects, expire_previews, objects_due
 from storage.database.database import Database
 from storage.errors import StorageError
 from storage.objects.object_store import ObjectStore
@@ -71,34 +71,34 @@ class Expirer:
             self._expire_objects(stop)
 
     def _expire_previews(self, stop: Event) -> None:
-        allowance = _allowance(self._settings.preview_days, self._settings.preview_bytes)
+        limit = _limit(self._settings.preview_days, self._settings.preview_bytes)
         while not stop.is_set():
-            records = expire_previews(self._database, allowance)
+            records = expire_previews(self._database, limit)
             if not records:
                 return
-            self._say(records, "previews", allowance)
+            self._say(records, "previews", limit)
             stop.wait(PAUSE_S)
 
     def _expire_objects(self, stop: Event) -> None:
-        allowance = _allowance(self._settings.object_days, self._settings.object_bytes)
-        for records in objects_due(self._database, self._objects, allowance):
+        limit = _limit(self._settings.object_days, self._settings.object_bytes)
+        for records in objects_due(self._database, self._objects, limit):
             with self._writing:  # the indexer keeps none of them in between
                 expire_objects(self._database, self._objects, records)
-            self._say(records, "objects", allowance)
+            self._say(records, "objects", limit)
             if stop.wait(PAUSE_S):
                 return
 
-    def _say(self, records: Sequence[Record], kind: str, allowance: Allowance) -> None:
+    def _say(self, records: Sequence[Record], kind: str, limit: StayLimit) -> None:
         """Log and tell what was deleted, apart for its age and for the room that it took."""
         name = kind.removesuffix("s")
-        old = [record for record in records if record.received_ns < allowance.since_ns]
-        beyond = [record for record in records if record.received_ns >= allowance.since_ns]
+        old = [record for record in records if record.received_ns < limit.since_ns]
+        beyond = [record for record in records if record.received_ns >= limit.since_ns]
         for some, setting in ((old, f"{name}_days"), (beyond, f"{name}_bytes")):
             if some:
                 logger.warning("%s of %d instances deleted: beyond %s", kind, len(some), setting)
                 self._tell(some, f"{kind} deleted: beyond {setting}")
 
 
-def _allowance(days: float, size_bytes: int) -> Allowance:
+def _limit(days: float, size_bytes: int) -> StayLimit:
     since_ns = time.time_ns() - round(days * DAY_NS) if days else 0
-    return Allowance(since_ns, size_bytes or None)
+    return StayLimit(since_ns, size_bytes or None)

@@ -22,6 +22,6 @@ class LogSettings(BaseSettings):
     log_files: int = Field(10, ge=1)
     """Number of full files that stay of each process; older ones are deleted."""
     alarm_waiting_s: float = Field(900, gt=0)
-    """Age in seconds of the oldest waiting instance above which `lookalike status --nagios` warns."""
+    """Age in seconds of the oldest waiting instance above which `status --nagios` warns."""
     alarm_set_aside: int = Field(20, ge=0)
-    """Number of objects of the last 24 hours that were set aside, but for those without an image, above which it warns."""
+    """Number of objects of the last 24 hours that were set aside, reports and the like apart, above which it warns."""

@@ -22,7 +22,7 @@ MAX_BATCH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class StayLimit:
     """What may stay.
 
     Attributes
@@ -43,18 +43,18 @@ def expired(database: Database) -> tuple[int, int]:
         return tables.counter(PREVIEWS), tables.counter(OBJECTS)
 
 
-def expire_previews(database: Database, allowance: Allowance) -> list[Record]:
+def expire_previews(database: Database, limit: StayLimit) -> list[Record]:
     """Delete the previews of the next instances that are due, and return the records of these; empty if none is.
 
     Durable when this returns. LMDB uses the room in its file again.
     """
     size_bytes = database.size_bytes()["previews"]
     with database.writing() as tables:
-        excess = _excess(tables, size_bytes, allowance)
+        excess = _excess(tables, size_bytes, limit)
         records, count = [], 0
         for ordinal, frames in islice(_previewed(tables), MAX_BATCH):
             record = stored_record(tables, ordinal)
-            if record.received_ns >= allowance.since_ns and count >= excess:
+            if record.received_ns >= limit.since_ns and count >= excess:
                 break
             records.append(record)
             count += len(frames)
@@ -66,12 +66,12 @@ def expire_previews(database: Database, allowance: Allowance) -> list[Record]:
     return records
 
 
-def _excess(tables: Tables, size_bytes: int, allowance: Allowance) -> int:
+def _excess(tables: Tables, size_bytes: int, limit: StayLimit) -> int:
     """Number of previews beyond the allowed size, by their mean size."""
     count = tables.entries("previews")
-    if allowance.size_bytes is None or size_bytes <= allowance.size_bytes or not count:
+    if limit.size_bytes is None or size_bytes <= limit.size_bytes or not count:
         return 0
-    return math.ceil(count * (size_bytes - allowance.size_bytes) / size_bytes)
+    return math.ceil(count * (size_bytes - limit.size_bytes) / size_bytes)
 
 
 def _previewed(tables: Tables) -> Iterator[tuple[int, list[int]]]:
@@ -80,13 +80,13 @@ def _previewed(tables: Tables) -> Iterator[tuple[int, list[int]]]:
         yield ordinal, [frame for _, frame in keys]
 
 
-def objects_due(database: Database, objects: ObjectStore, allowance: Allowance) -> Iterator[list[Record]]:
+def objects_due(database: Database, objects: ObjectStore, limit: StayLimit) -> Iterator[list[Record]]:
     """Yield, batch by batch, the records of instances whose objects are due; erase a batch by `expire_objects`.
 
     Objects of instances that a note rejected are not among them: a restoration may need these.
     """
     usage = objects.usage()
-    excess_bytes = 0 if allowance.size_bytes is None else usage.size_bytes - allowance.size_bytes
+    excess_bytes = 0 if limit.size_bytes is None else usage.size_bytes - limit.size_bytes
     ordinal = 0
     while True:
         with database.reading() as tables:
@@ -94,12 +94,12 @@ def objects_due(database: Database, objects: ObjectStore, allowance: Allowance) 
             sizes = objects.sizes({node.uid for _, node in nodes})
             due = []
             for number, node in nodes:
-                if node.uid in sizes and (node.received_ns < allowance.since_ns or excess_bytes > 0):
+                if node.uid in sizes and (node.received_ns < limit.since_ns or excess_bytes > 0):
                     due.append(stored_record(tables, number))
                     excess_bytes -= sizes[node.uid]
         if due:
             yield due
-        is_past = bool(nodes) and excess_bytes <= 0 and nodes[-1][1].received_ns >= allowance.since_ns
+        is_past = bool(nodes) and excess_bytes <= 0 and nodes[-1][1].received_ns >= limit.since_ns
         if not nodes or is_past:
             return
         ordinal = nodes[-1][0] + 1

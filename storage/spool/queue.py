@@ -224,7 +224,7 @@ class Spool:
         return self._aside.reasons()
 
     def reasons_since(self, received_ns: int) -> Counter[str]:
-        """Number of instances that arrived from a time on, nanoseconds since the epoch, and are set aside, by reason."""
+        """Number of instances set aside, by reason, of those that arrived from a time on (ns since the epoch)."""
         return self._aside.reasons_since(received_ns)
 
     def set_aside_deleted(self) -> int:

@@ -1,9 +1,9 @@
 """Mutated inputs to every parser of what comes from outside: python -m tests.fuzz [--inputs N].
 
 Parsers are fed in this process, compressed pixels go through the killable decode workers, and whole conversations to a
-real node, which must answer C-ECHO in the end and have lost none of its processes. An outcome that is neither a value nor
-one of the refusals a parser is meant to give is a fault: it is printed with the input that caused it, and the exit status
-is 1. With --keep the shortest input of each outcome goes to a folder; tests/fuzz/kept is replayed by every test run.
+real node, which must answer C-ECHO in the end and have lost none of its processes. An outcome that is neither a value
+nor one of the refusals a parser is meant to give is a fault: it is printed with the input that caused it, and the exit
+status is 1. With --keep the shortest input of each outcome goes to a folder; every test run replays tests/fuzz/kept.
 """
 
 import argparse

@@ -103,7 +103,7 @@ def files() -> tuple[bytes, ...]:
 def reports() -> tuple[bytes, ...]:
     """A structured report with an item of each kind of value, and a PDF."""
     words = Sequence([
-        item(RelationshipType="CONTAINS", ValueType="TEXT", TextValue="no finding", ConceptNameCodeSequence=[coded("1")]),
+        item(RelationshipType="CONTAINS", ValueType="TEXT", TextValue="nothing", ConceptNameCodeSequence=[coded("1")]),
         item(RelationshipType="CONTAINS", ValueType="PNAME", PersonName=NAME, ConceptNameCodeSequence=[coded("2")]),
         item(
             RelationshipType="CONTAINS", ValueType="NUM", ConceptNameCodeSequence=[coded("3")],

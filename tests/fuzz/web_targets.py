@@ -1,6 +1,6 @@
 """Parsers of what comes over HTTP: whole requests to the node's application, tokens, sessions and links.
 
-An input is a request as text: method and path, headers, an empty line, the body. Any answer but "internal error" will do.
+An input is a request as text: method and path, headers, an empty line, the body. No answer may be 500.
 """
 
 import json

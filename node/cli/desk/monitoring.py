@@ -39,7 +39,8 @@ def state_of(settings: Settings, status: NodeStatus) -> tuple[ServiceState, str]
         warnings.append(f"{status.set_aside_deleted} objects set aside were deleted by retention")
     state = ServiceState.CRITICAL if critical else ServiceState.WARNING if warnings else ServiceState.OK
     reasons = "; ".join(critical + warnings) or f"{status.entities[Level.IMAGE]} instances indexed"
-    figures = f"waiting={status.waiting} age={status.waiting_s:.0f}s aside={sum(status.set_aside.values())} fullest={status.pressure.share:.2f}"
+    aside, fullest = sum(status.set_aside.values()), status.pressure.share
+    figures = f"waiting={status.waiting} age={status.waiting_s:.0f}s aside={aside} fullest={fullest:.2f}"
     return state, f"{reasons} | {figures}"
 
 

@@ -155,7 +155,9 @@ def test_every_message_is_valid_whatever_it_names(event: str, text: str, tmp_pat
 def test_each_way_to_record_has_a_valid_message_here() -> None:
     ways = {name for name in vars(AuditTrail) if not name.startswith("_")} - {"close", "record"}
 
-    assert ways == {name for event in EVENTS.values() for name in event.__code__.co_names} & set(vars(AuditTrail)) - {"record"}
+    assert ways == {name for event in EVENTS.values() for name in event.__code__.co_names} & set(vars(AuditTrail)) - {
+        "record"
+    }
 
 
 def test_a_full_disk_costs_the_record_and_not_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

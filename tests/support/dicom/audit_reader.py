@@ -1,4 +1,4 @@
-"""A strict reader of audit messages, and of the syslog frames around them: by the schema of PS3.15 A.5.1 and RFC 5424."""
+"""A strict reader of audit messages by the schema of PS3.15 A.5.1, and of the syslog frames around them (RFC 5424)."""
 
 import base64
 import re
