@@ -7,6 +7,7 @@ status is 1. With --keep the shortest input of each outcome goes to a folder; ev
 """
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -35,19 +36,32 @@ def main() -> None:
     inputs = ROUND if options.seconds else options.inputs
     counts = {target: round(inputs * share) for target, share in SHARES.items()}
     results: dict[str, Fed] = {}
-    started_s, seed = time.monotonic(), options.seed
-    while not results or (options.seconds and time.monotonic() - started_s < options.seconds):
-        with tempfile.TemporaryDirectory() as name:
-            for target, fed in run(Path(name), counts, seed).items():
+    started_s, rounds = time.monotonic(), 0
+    with tempfile.TemporaryDirectory() as name:
+        while not rounds or (options.seconds and time.monotonic() - started_s < options.seconds):
+            folder = Path(name) / str(rounds)
+            folder.mkdir()
+            for target, fed in run(folder, counts, options.seed + rounds).items():
                 results.setdefault(target, Fed()).merge(fed)
-            talked = conversations(Path(name) / "node", counts["conversations"], seed)
-            results.setdefault("conversations", Fed()).merge(talked)
-        seed += 1
-        _print(results, f"seeds {options.seed} to {seed - 1}, {time.monotonic() - started_s:,.0f} s")
-    if options.keep:
-        for target, fed in results.items():
-            keep(options.keep, target, fed)
+            rounds += 1
+            _finish(results, f"{rounds} rounds from seed {options.seed}, {_spent()}", options.keep)
+        talks = rounds * counts["conversations"]
+        results["conversations"] = conversations(Path(name) / "node", talks, options.seed)
+    _finish(results, f"{rounds} rounds from seed {options.seed}, {_spent()}", options.keep)
+    print("the node answers C-ECHO, and none of its processes has ended")
     sys.exit(int(any(fed.faults for fed in results.values())))
+
+
+def _spent() -> str:
+    of_processes = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return f"{sum(used.ru_utime + used.ru_stime for used in of_processes):,.0f} s of processor time"
+
+
+def _finish(results: Mapping[str, Fed], title: str, folder: Path | None) -> None:
+    """Print what was found so far, and keep it."""
+    _print(results, title)
+    for target, fed in results.items() if folder is not None else ():
+        keep(folder or Path(), target, fed)
 
 
 def _print(results: Mapping[str, Fed], title: str) -> None:
@@ -60,10 +74,8 @@ def _print(results: Mapping[str, Fed], title: str) -> None:
     for target, fed in results.items():
         for fault, octets in fed.faults.items():
             console.print(f"FAULT of {target}:\n{fault}input {octets.hex()}", markup=False, soft_wrap=True)
-    total, faults = (
-        sum(counts) for counts in zip(*((fed.inputs, len(fed.faults)) for fed in results.values()), strict=True)
-    )
-    console.print(f"{total:,} inputs, {faults} faults; the node answers C-ECHO, and none of its processes has ended")
+    total, faults = (sum(fed.inputs for fed in results.values()), sum(len(fed.faults) for fed in results.values()))
+    console.print(f"{total:,} inputs, {faults} faults")
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ def kept_inputs(folder: Path) -> Iterator[tuple[str, str, bytes]]:
 
 def keep(folder: Path, target: str, fed: Fed) -> None:
     """Add the shortest input of each outcome that has none in a folder yet."""
+    folder.mkdir(exist_ok=True)
     path = folder / f"{target.replace(' ', '-')}.json"
     there = json.loads(path.read_text()) if path.exists() else {}
     found = {outcome: octets.hex() for outcome, octets in fed.shortest.items() if len(octets) <= MAX_KEPT_BYTES}
