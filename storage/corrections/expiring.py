@@ -59,9 +59,9 @@ def expire_previews(database: Database, limit: StayLimit) -> list[Record]:
             records.append(record)
             count += len(frames)
         for record in records:
-            ordinal = tables.ordinal(Level.IMAGE, record.sop_instance_uid)
-            assert ordinal is not None
-            tables.drop_frames("previews", ordinal, record.frames)
+            image = tables.ordinal(Level.IMAGE, record.sop_instance_uid)
+            assert image is not None
+            tables.drop_frames("previews", image, record.frames)
         tables.set_counter(PREVIEWS, tables.counter(PREVIEWS) + count)
     return records
 

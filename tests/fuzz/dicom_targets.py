@@ -27,7 +27,7 @@ from node.errors import Refusal, SettingsError
 from node.examples.example_reading import prepare_example
 from node.examples.request import ExampleEntry
 from node.ingest.identity import IdentityCheck
-from node.ingest.outcome import Prepared, Unusable
+from node.ingest.outcome import Prepared, Referral, Unusable
 from node.ingest.preparation import prepare
 from node.pull.search.work_list import take_work_list
 from node.query.data_set import read_data_set
@@ -150,7 +150,7 @@ def _question(path: Path) -> str:
     outcome = prepare_example(ExampleEntry(path, region=None), SIZE, MAX_FRAMES, DEFAULT_LIMITS)
     if isinstance(outcome, Unusable):
         return _unusable(outcome)
-    if isinstance(outcome, Prepared):
+    if not isinstance(outcome, Referral):
         return "prepared"
     regions = sum(image.region is not None for image in outcome.images)
     return f"refers to {'regions' if regions else 'images' if outcome.images else 'nothing'}"

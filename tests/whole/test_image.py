@@ -21,7 +21,8 @@ root=$1; shift
 mkdir -p $root/{usr,etc,opt,proc,dev,tmp,var/lib,src}
 for link in bin sbin lib lib64; do ln -sfn usr/$link $root/$link; done
 mount --rbind /usr $root/usr
-mount --bind $PREFIX $root/usr/local  # where images of Python have it
+mkdir -p $root$PREFIX; mount --bind $PREFIX $root$PREFIX  # Python, which is first in the path as in its image
+export PATH=$PREFIX/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 cp -a /etc/. $root/etc
 for folder in /opt/*/; do mkdir -p $root$folder; mount --bind $folder $root$folder; done
 mount -t proc proc $root/proc
@@ -50,7 +51,7 @@ def script() -> str:
         elif name == "WORKDIR":
             steps.append(f"workdir={argument}")
         elif name in ("ENV", "ARG"):
-            steps.append(f"export {argument.replace('$PATH', '/usr/local/bin:/usr/bin:/bin')}")
+            steps.append(f"export {argument}")
     command = [*json.loads(found["ENTRYPOINT"]), *json.loads(found["CMD"])]
     check = shlex.join(json.loads(found["HEALTHCHECK"].partition("CMD ")[2]))
     as_user = f"chroot --userspec={found['USER']}:{found['USER']} $root"
