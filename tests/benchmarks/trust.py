@@ -2,7 +2,8 @@
 
 The same receiver three times: open (plain, no callers, no audit, which only this benchmark can switch off), guarded
 (TLS 1.3 with certificates of both sides, an entry of `callers`, audit messages), and guarded with a key that encrypts
-the home folder. DCMTK's storescu sends, and one client of C-FIND counts responses without decoding them; the servers take turns.
+the home folder. DCMTK's storescu sends, and one client of C-FIND counts responses without decoding them; the servers
+take turns.
 """
 
 import os

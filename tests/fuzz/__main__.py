@@ -60,8 +60,8 @@ def _spent() -> str:
 def _finish(results: Mapping[str, Fed], title: str, folder: Path | None) -> None:
     """Print what was found so far, and keep it."""
     _print(results, title)
-    for target, fed in results.items() if folder is not None else ():
-        keep(folder or Path(), target, fed)
+    for target in results.keys() - {"compressed files", "conversations"} if folder is not None else ():
+        keep(folder or Path(), target, results[target])
 
 
 def _print(results: Mapping[str, Fed], title: str) -> None:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from node.web.dicomweb.dicom_json import json_object
 from node.web.media_types import media_types
 from tests.fuzz.feeding import Target
 from tests.support.dicom.archive import uid
-from tests.support.dicom.hostile import plain
+from tests.support.dicom.hostile import picture
 from tests.support.web.web_archive import BASE, WebArchive, web_archive
 
 ISSUER, AUDIENCE = "https://login.hospital", "lookalike"
@@ -126,7 +127,9 @@ def _requests(settings: Settings) -> tuple[bytes, ...]:
 
 def _posts() -> tuple[bytes, ...]:
     """Requests with a body: a stored file, examples, a link."""
-    file = plain(1)
+    stream = BytesIO()
+    picture(1).save_as(stream, enforce_file_format=True)
+    file = stream.getvalue()
     parts = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + file + b"\r\n--b--\r\n"
     related = b'multipart/related; type="application/dicom"; boundary=b'
     found = json.dumps([json_object({"PatientID": "A"}, {})]).encode()
