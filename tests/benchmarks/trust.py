@@ -77,7 +77,7 @@ def certified(folder: Path) -> dict[str, Path]:
 @contextmanager
 def receiver(home: Path, studies: int, chosen: Mapping[str, Any]) -> Iterator[Settings]:
     """One receiver of a home folder with some studies, without the rest of the node."""
-    tls_port = {"tls_port": free_port()} if chosen else {}
+    tls_port: dict[str, Any] = {"tls_port": free_port()} if chosen else {}
     settings = Settings(home=home, port=free_port(), http_port=free_port(), receivers=1, **tls_port, **chosen)
     with open_for_writing(settings) as database:
         stored(database, [Study(number) for number in range(studies)])
