@@ -1,7 +1,7 @@
 """The tables of LMDB, seen through one transaction: entities by ordinal, by unique key and by parent."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from io import BytesIO
@@ -36,17 +36,7 @@ Handles = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """A segment of the index, as the database names it.
-
-    Attributes
-    ----------
-    name
-        Name of the segment's file, without its suffix.
-    first_row, rows
-        First row that the segment holds, and the number of its rows.
-    checksum
-        CRC-32 of the file up to its description.
-    """
+    """A segment of the index: name of its file without suffix, its rows, and the CRC-32 of the file's first part."""
 
     name: str
     first_row: int
@@ -203,9 +193,13 @@ class Tables:
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
         self._transaction.delete(unique_key(level, node.uid, self._vault), db=self._handles[f"{level}:keys"])
         self._unlink(level, ordinal, node.parent)
-        for frame in node.frames:
-            for table in OF_FRAMES:
-                self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles[table])
+        for table in OF_FRAMES:
+            self.drop_frames(table, ordinal, node.frames)
+
+    def drop_frames(self, table: str, ordinal: int, frames: Iterable[int]) -> None:
+        """Delete what one of `OF_FRAMES` holds of frames of an instance."""
+        for frame in frames:
+            self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles[table])
 
     def set_counter(self, name: str, value: int) -> None:
         """Set a named counter."""
@@ -274,12 +268,12 @@ class Tables:
 
     def _link(self, level: Level, ordinal: int, parent: int) -> None:
         if parent != NO_PARENT:
-            self._put(f"{_above(level)}:children", ORDINAL.pack(parent), ORDINAL.pack(ordinal))
+            self._put(_children_above(level), ORDINAL.pack(parent), ORDINAL.pack(ordinal))
 
     def _unlink(self, level: Level, ordinal: int, parent: int) -> None:
         if parent != NO_PARENT:
-            children = self._handles[f"{_above(level)}:children"]
-            self._transaction.delete(ORDINAL.pack(parent), ORDINAL.pack(ordinal), db=children)
+            above = self._handles[_children_above(level)]
+            self._transaction.delete(ORDINAL.pack(parent), ORDINAL.pack(ordinal), db=above)
 
     def _get(self, table: str, key: bytes) -> bytes | memoryview | None:
         value: bytes | memoryview | None = self._transaction.get(key, db=self._handles[table])
@@ -296,5 +290,5 @@ def _entries(value: bytes) -> tuple[SegmentEntry, ...]:
     return tuple(SegmentEntry(*fields) for fields in json.loads(value))
 
 
-def _above(level: Level) -> Level:
-    return LEVELS[LEVELS.index(level) - 1]
+def _children_above(level: Level) -> str:
+    return f"{LEVELS[LEVELS.index(level) - 1]}:children"
