@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.database import Database
-from storage.database.encodings import TABLE, OtherModel
 from storage.database.tables import Tables
+from storage.encodings import TABLE, OtherModel
 from storage.errors import StorageError
 from storage.item import Item
 from storage.record import Level

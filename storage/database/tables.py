@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage import encodings
 from storage.changes import Changes
-from storage.database import encodings, lookup
+from storage.database import lookup
 from storage.database.blocks import Layout, Rows
 from storage.database.header import HEADER, Header
 from storage.database.rejections import TABLES as OF_REJECTIONS

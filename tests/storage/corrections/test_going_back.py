@@ -18,9 +18,9 @@ from storage.corrections.erasing import ErasureTarget, erase
 from storage.corrections.reencoding import Encoded, drop, kept, prepare, reencode
 from storage.corrections.rejecting import RejectionNote, reject, restore
 from storage.database.database import Database
-from storage.database.encodings import Encodings
 from storage.database.rejections import Title
 from storage.database.tables import FRAME_OF, Tables
+from storage.encodings import Encodings
 from storage.record import Level
 from storage.vault import Vault
 from tests.support.storage.invented import item
