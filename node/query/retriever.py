@@ -1,5 +1,6 @@
 """Look-alikes: from a query by example to ranked matches."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
 from node.query.answers import common_ranking, exclude, find_in_turn, ranked_in_turn
 from node.query.catalog import Check, descendants, go_on
-from node.query.question import MAX_EXAMPLES, Question
+from node.query.question import MAX_EXAMPLES, Question, spread
 from node.remote_index import refusing_unavailable
 from storage.database import columns
 from storage.database.database import Snapshot
@@ -45,6 +46,8 @@ class Match:
         0 to 1: the score by which ASYMMETRIC, OUTPUTS or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
     duplicates
         Number of near-duplicates folded into the match; None if the question did not ask for distinct matches.
+    is_unusual
+        True if the nearest image was not as far for 99 of 100 images that the model was checked with.
     """
 
     rank: int
@@ -55,6 +58,7 @@ class Match:
     frame: int
     ranking_score: float | None = None
     duplicates: int | None = None
+    is_unusual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Retriever:
         Says whether history is complete; None where no job brings it in.
     family_first
         Whether matches of the example's family of modalities come before all others.
+    usual_distance
+        Distance within which an image of a modality usually has its nearest, in bits; infinite if it is not known.
     """
 
     def __init__(
@@ -110,9 +116,10 @@ class Retriever:
         coverage: CoverageWatch | None = None,
         *,
         family_first: bool = False,
+        usual_distance: Callable[[str], float] = lambda _modality: math.inf,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
-        self.coverage, self.family_first = coverage, family_first
+        self.coverage, self.family_first, self._usual_distance = coverage, family_first, usual_distance
 
     def similar(
         self,
@@ -171,7 +178,7 @@ class Retriever:
             Outputs of the network, one row for each query: they decide between equal distances, and score the nearest
             for another ranking than HAMMING. None leaves equal distances as ties.
         modality
-            Of the example, for `family_first`; None if it is not known.
+            Of the example, for `family_first` and the usual distance; None if it is not known.
 
         Raises
         ------
@@ -195,8 +202,11 @@ class Retriever:
                 groups, candidates, duplicates = find_in_turn(snapshot, search, question, level, size, where, family)
         ranking = common_ranking(snapshot, groups, ranking, question)
         ranked = ranked_in_turn(snapshot, groups, outputs, ranking, k)
+        by_nearest = question.aggregation == Aggregation.BEST and question.region is None
+        usual = self._usual_distance(modality) if by_nearest and modality is not None else math.inf
+        is_scored = ranking != Ranking.HAMMING
         matches = tuple(
-            _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
+            _match(snapshot, level, rank, hit, score if is_scored else None, duplicates.get(hit.uid), usual)
             for rank, hit, score in ranked
         )
         return LookAlikes(matches, candidates, ranking, len(queries))
@@ -240,7 +250,7 @@ class Retriever:
         if not uids:
             element = _ELEMENTS[question.example_level]
             raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
-        chosen = _frame_indices(question, records[0]) if question.frames else slice(None)
+        chosen = question.indices_among(records[0].frames) if question.frames else slice(None)
         codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[chosen]
         outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
         return codes, Outputs.joined(outputs)[chosen] if len(outputs) == len(uids) else None
@@ -259,16 +269,14 @@ class Retriever:
         return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 
-def _frame_indices(question: Question, record: Record) -> list[int]:
-    """Indices, among the indexed frames of an instance, of the frames that the question names."""
-    if not all(frame - 1 in record.frames for frame in question.frames):
-        comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
-        raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
-    return [record.frames.index(frame - 1) for frame in question.frames]
-
-
 def _match(
-    snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None, duplicates: int | None
+    snapshot: Snapshot,
+    level: Level,
+    rank: int,
+    hit: Hit,
+    ranking_score: float | None,
+    duplicates: int | None,
+    usual: float,
 ) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
     if image is None and hit.record is not None:  # of another node
@@ -276,14 +284,9 @@ def _match(
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length
-    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates)
-
-
-def spread(items: Sequence[str], most: int) -> list[str]:
-    """At most `most` items, evenly spaced, with the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return Match(
+        rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates, is_unusual=hit.distance > usual
+    )
 
 
 _ELEMENTS = {
