@@ -19,7 +19,7 @@ from storage.errors import NoDatabase
 from storage.objects.object_store import ObjectStore
 from storage.objects.report_table import ReportTable
 from storage.progress.coverage import CoverageWatch
-from storage.spool.outbox import Outbox
+from storage.spool.outbox import Outbox, OutboxState
 from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Retention, Spool
 
@@ -105,6 +105,13 @@ def open_mail(settings: Settings) -> tuple[QuestionSpool, Outbox] | None:
     if not settings.answers_questions and not settings.ask_path.is_dir():
         return None
     return open_questions(settings), open_outbox(settings)
+
+
+def asked(settings: Settings) -> tuple[int, OutboxState]:
+    """Number of questions that wait for an answer, and the state of the answers."""
+    if not settings.ask_path.is_dir():
+        return 0, OutboxState()
+    return open_questions(settings).depth(), open_outbox(settings).state()
 
 
 def open_for_writing(settings: Settings) -> Database:
