@@ -21,7 +21,8 @@ from storage.database import columns
 from storage.database.database import Snapshot
 from storage.progress.coverage import CoverageWatch
 from storage.record import Entity, Level, Record, entity_of
-from storage.search.index import Aggregation, Filter, Hit, IndexView
+from storage.search.index import Aggregation, Filter, Hit, Hits, IndexView
+from storage.search.regions import RegionIndex
 from storage.spool.queue import Spool
 
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
@@ -84,7 +85,7 @@ class LookAlikes:
 
     @property
     def pairs(self) -> int | None:
-        """Number of pairs of a candidate and an image of the example; None if they were not counted."""
+        """Number of pairs of a candidate and an image of the example; None if not counted."""
         return None if self.candidates is None else self.candidates * self.queries
 
 
@@ -99,6 +100,8 @@ class Retriever:
         Says whether history is complete; None where no job brings it in.
     family_first
         Whether matches of the example's family of modalities come before all others.
+    regions
+        Parts of images, with which a region is compared, too; None for whole images alone.
     """
 
     def __init__(
@@ -110,9 +113,10 @@ class Retriever:
         coverage: CoverageWatch | None = None,
         *,
         family_first: bool = False,
+        regions: RegionIndex | None = None,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
-        self.coverage, self.family_first = coverage, family_first
+        self.coverage, self.family_first, self._regions = coverage, family_first, regions
 
     def similar(
         self,
@@ -176,19 +180,15 @@ class Retriever:
         Raises
         ------
         Refusal
-            A900: the outputs do not suffice for the ranking of the question. A700: an index on another machine does not
-            answer, or would have to send too many rows.
+            A900: the outputs do not suffice for the ranking. A700: an index elsewhere does not answer, or not so much.
         """
         ranking, k = self._ranking(question, outputs), question.maximum_matches
         with self.view(snapshot) as view:
-            search = partial(
-                view.search,
-                queries,
-                maximum_distance=question.maximum_distance,
-                aggregation=question.aggregation,
-                outputs=None if outputs is None else outputs.relaxed,
-                count=count,
-            )
+            relaxed, limit = None if outputs is None else outputs.relaxed, question.maximum_distance
+            whole = partial(view.search, queries, aggregation=question.aggregation, outputs=relaxed)
+            search: Callable[..., Hits] = partial(whole, maximum_distance=limit, count=count)
+            if (regions := self.regions_for(question)) is not None:
+                search = partial(regions.search_by(snapshot, whole, queries, relaxed, limit), count=count)
             size = k if ranking == Ranking.HAMMING else shortlist_length(k)
             family = modality if self.family_first else None
             with refusing_unavailable():
@@ -201,14 +201,17 @@ class Retriever:
         )
         return LookAlikes(matches, candidates, ranking, len(queries))
 
+    def regions_for(self, question: Question) -> RegionIndex | None:
+        """Parts of images that a question is compared with, too; None for whole images alone."""
+        by_distance = question.ranking in (None, Ranking.HAMMING) and question.aggregation == Aggregation.BEST
+        return self._regions if question.region and by_distance else None
+
     def check_state(self, snapshot: Snapshot, question: Question) -> None:
         """Refuse a question that names another model (C104), or another state of the index (C107)."""
         if question.model and question.model != self.model:
-            comment = f"model here is {self.model}"
-            raise _refusal(Status.MODEL_UNKNOWN, comment, question, Element.MODEL_IDENTIFIER)
+            raise _refusal(Status.MODEL_UNKNOWN, f"model here is {self.model}", question, Element.MODEL_IDENTIFIER)
         if question.snapshot and question.snapshot != snapshot.identifier:
-            comment = "snapshot is gone: ask without it"
-            raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
+            raise _refusal(Status.SNAPSHOT_GONE, "snapshot is gone: ask without it", question, Element.INDEX_SNAPSHOT)
 
     def _example_records(self, snapshot: Snapshot, question: Question, check: Check) -> list[Record]:
         uids: list[str] = []
@@ -255,7 +258,7 @@ class Retriever:
 
     def _wanted(self, question: Question) -> Ranking:
         """The ranking of the question, or else the setting; a mean is ranked by distance: scores are of one image."""
-        by_image = question.aggregation == Aggregation.BEST
+        by_image = question.aggregation == Aggregation.BEST and self.regions_for(question) is None
         return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 

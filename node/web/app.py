@@ -23,7 +23,6 @@ from node.access.callers import Callers
 from node.access.disclosure import Discloser
 from node.access.tls import https_context
 from node.errors import Refusal, Status
-from node.options.access import Disclosure
 from node.processes import Role, processes, role_fault
 from node.version import __version__
 from node.web.caller_gate import CallerGate, caller_of

@@ -75,6 +75,7 @@ function exampleView(now, example, images, node, redraw) {
     "aside",
     { class: "example", "aria-label": "Chosen image" },
     make("a", { class: "back", href: listHash() }, "‹ All cases"),
+    make("p", { class: "banner this" }, now.has("dropped") ? "The dropped file" : "This examination"),
     make("div", { class: "picture" }, shown.canvas),
     windowControls(view),
     example.rows && example.columns ? regionButtons(shown, example, region) : null,
