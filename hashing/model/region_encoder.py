@@ -68,7 +68,7 @@ class RegionEncoder:
             resolution, which takes four times as long. False for codes to compare with those of whole images: regions
             that are too small for that are widened.
         """
-        batch = torch.from_numpy(image)[None, None].float().to(self._device)
+        batch = torch.tensor(image)[None, None].float().to(self._device)  # a copy: previews cannot be written to
         size, chosen = self._network.input_size, regions if is_fine else [widened(region) for region in regions]
         size = 2 * size if is_fine else size
         with torch.inference_mode():

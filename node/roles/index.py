@@ -28,8 +28,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     database = open_for_writing(settings)  # first, since it refuses sooner than the network is loaded
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
-    spool = open_spool(settings)
-    objects = open_objects(settings)
+    spool, objects = open_spool(settings), open_objects(settings)
     if not objects.is_counted:
         objects.repair()
     trail = AuditTrail(settings, "index")

@@ -40,6 +40,7 @@ class NodeStateService:
                 "questions": _questions(self._settings),
                 "viewers": self._settings.viewers,
                 "has_originals": self._resources.pictures.are_larger,
+                "has_parts": self._settings.region_codes,
                 "has_reports": self._settings.keep_reports and disclosure is Disclosure.FULL,
             }
         return JSONResponse(value)

@@ -47,7 +47,7 @@ export async function resultView(now, node, undo, redraw) {
         make("h1", { tabindex: "-1" }, "Look-alikes"),
         controls(now, node),
         refinements(now, undo),
-        make("p", { class: "hint" }, summary(answer, now), make("strong", {}, "Look-alikes are never findings of this examination.")),
+        make("p", { class: "hint" }, summary(answer, now, node), make("strong", {}, "Look-alikes are never findings of this examination.")),
         answer.matches.length && answer.matches.every(isChance) ? make("p", { class: "notice far", role: "note" }, "Nothing close: images of other patients lie as near as these by chance.") : null,
         answer.matches.length ? make("div", { class: "grid" }, answer.matches.map((match) => matchCard(match, answer, true))) : make("p", { class: "nothing" }, nothing(now)),
         moreLink(now, answer),
@@ -56,10 +56,10 @@ export async function resultView(now, node, undo, redraw) {
   ];
 }
 
-function summary({ level, matches, candidates, region }, now) {
+function summary({ level, matches, candidates, region }, now, node) {
   const what = level === "IMAGE" ? "of" : `${LEVELS[level].toLowerCase()} among`;
   const each = now.has("every") ? "" : ", one of each patient";
-  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}${each}, the most alike first. ${region ? "The marked part is compared with whole images. " : ""}`;
+  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}${each}, the most alike first. ${region ? `The marked part is compared with ${node.has_parts ? "images and parts of them" : "whole images"}. ` : ""}`;
 }
 
 function nothing(now) {

@@ -1,16 +1,23 @@
 """Codes of parts are made of whatever is indexed, in the background, and of nothing that is gone."""
 
+import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Lock
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 from hashing.codes import Codes
+from hashing.phantoms.hospital import write_samples
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import OrderBook, OrderKind
+from node.corrections.submission import submit
 from node.examples import region_keeper as keeping
 from node.examples.region_keeper import RegionKeeper
 from storage.database.database import Database
@@ -18,6 +25,7 @@ from storage.database.rejections import Title
 from storage.objects.object_store import ObjectStore
 from storage.objects.region_table import RegionTable
 from storage.spool.queue import Spool
+from tests.support.running import running_node, wait_until
 from tests.support.storage.databases import create
 from tests.support.storage.invented import item
 
@@ -94,3 +102,30 @@ def test_who_is_forgotten_or_rejected_for_good_has_no_parts_left(
     Corrector(database, orders, spool, objects, regions=table).carry_out_all(Event())
 
     assert list(kept(table, 0, 8, 12)) == [12]
+
+
+@pytest.mark.slow
+def test_a_node_compares_regions_with_parts_and_forgets_these(tmp_path: Path) -> None:
+    paths = [path for path in write_samples(tmp_path / "phantoms", 2) if path.suffix == ".dcm"][:12]
+    with running_node(tmp_path / "home", region_codes="true") as node:
+        assert {stored.status for stored in node.peer.store(paths)} == {0}
+        node.wait_indexed()
+        path = node.settings.regions_path
+        wait_until(lambda: rows_of(path) == len(paths), "the codes of parts", 300)
+
+        example = dcmread(paths[0], stop_before_pixels=True)
+        asked = f"/api/similar/{example.SOPInstanceUID}?exclude=&distinct=NONE&region=101,101,240,240"
+        with urlopen(f"{node.settings.url.rstrip('/')}{asked}") as reply:
+            answer = json.load(reply)
+        submit(node.settings, OrderKind.FORGET, study=str(example.StudyInstanceUID), patient_id="", issuer=None)
+
+        assert answer["matches"][0]["uid"] == example.SOPInstanceUID
+        assert rows_of(path) < len(paths)
+
+
+def rows_of(path: Path) -> int:
+    """Number of instances whose parts have codes."""
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT COUNT(*) FROM regions").fetchone()[0])
