@@ -179,8 +179,8 @@ class Outbox:
             (undelivered,) = connection.execute(
                 "SELECT COUNT(DISTINCT question) FROM objects WHERE state = ?", (GIVEN_UP,)
             ).fetchone()
-        of_objects = (counts.get(state, 0) for state in (WAITING, SENT, GIVEN_UP))
-        return OutboxState(*of_objects, committed, questions, undelivered)
+        waiting, sent, given_up = (counts.get(state, 0) for state in (WAITING, SENT, GIVEN_UP))
+        return OutboxState(waiting, sent, given_up, committed, questions, undelivered)
 
     def erase_meant(self, is_meant: Callable[[Path], bool]) -> int:
         """Erase waiting objects: those of each answer of which one is meant; return how many."""
