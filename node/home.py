@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -167,6 +168,7 @@ def open_for_reading(settings: Settings) -> Reading:
         coverage,
         family_first=not model.architecture.modality_bits if family_first is None else family_first,
         regions=regions,
+        usual_distance=partial(model.usual_distance, settings.code_length),
     )
     return Reading(database, retriever, check)
 

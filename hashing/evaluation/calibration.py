@@ -5,8 +5,9 @@ within which 99 of 100 queries have their nearest, so that a farther answer can 
 far the greatest is from the share of images for which it is right (expected calibration error, Guo et al., ICML 2017).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from hashing.data.examples import KINDS, modality_of
 from hashing.evaluation.judgement import truth_of
 from hashing.evaluation.protocol import Rows, Task, validation_task
 from hashing.model.encoder import Encoder, Encoding
+from hashing.model.model_file import Model, read_model
+from hashing.model.weights import add_facts
 
 BATCH = 64
 NEAREST = 10
@@ -28,6 +31,8 @@ BANDS = ((0.0, 0.02), (0.02, 0.05), (0.05, 0.1), (0.1, 0.15), (0.15, 0.2), (0.2,
 CONFIDENCE_BINS = 10
 USUAL = 99
 """Percentage of queries whose nearest image is usual."""
+FEWEST = 100
+"""Queries that the usual distance of a modality needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class Calibration:
 
     Attributes
     ----------
+    nearest
+        By modality of the query, the distance to its nearest image of another patient, bits.
     chance
         Share of all pairs of a query and another patient's image that have a label in common.
     usual
@@ -73,6 +80,20 @@ class Calibration:
     usual: float
     right: float | None
     error: float | None
+    nearest: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+def usual_distances(found: Iterable[Calibration]) -> dict[str, int]:
+    """Distance within which `USUAL` percent of the queries of a modality have their nearest image, over several sets.
+
+    A modality with fewer than `FEWEST` queries is left out: a percentile of so few means nothing.
+    """
+    distances: dict[str, list[NDArray[np.int64]]] = {}
+    for one in found:
+        for modality, of_set in one.nearest.items():
+            distances.setdefault(modality, []).append(of_set)
+    joined = {modality: np.concatenate(parts) for modality, parts in sorted(distances.items())}
+    return {name: int(np.percentile(nearest, USUAL)) for name, nearest in joined.items() if len(nearest) >= FEWEST}
 
 
 def calibrate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Calibration]:
@@ -86,13 +107,29 @@ def calibrate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path)
         place = np.zeros(len(dataset.images), np.int64)
         place[rows] = np.arange(len(rows))
         codes = encoding.codes
-        bands, chance, usual = distances_and_labels(
+        bands, chance, nearest = distances_and_labels(
             name, asked, codes[place[asked.queries]], codes[place[asked.images]]
         )
+        modalities = np.array([modality_of(dataset.kind_names[kind]) for kind in dataset.kinds[asked.queries]])
+        by_modality = {str(name): nearest[modalities == name] for name in np.unique(modalities)}
         right, error = None, None
         if encoding.class_scores.shape[1] == dataset.labels.shape[1] + len(KINDS):
             right, error = calibration_error(encoding.class_scores[:, : dataset.labels.shape[1]], dataset.labels[rows])
-        yield Calibration(name, bands(encoder.code_length), chance, usual, right, error)
+        usual = float(np.percentile(nearest, USUAL))
+        yield Calibration(name, bands(encoder.code_length), chance, usual, right, error, by_modality)
+
+
+def write_usual_distances(model: Path, names: tuple[str, ...], root: Path, cache: Path) -> Model:
+    """Write the usual distances at all code lengths of a model into its file; parameters are those of `calibrate`.
+
+    Returns
+    -------
+    Model
+        Of another fingerprint than before, if the distances were not there already.
+    """
+    lengths = read_model(model).architecture.code_lengths
+    found = {length: usual_distances(calibrate(Encoder.load(model, length), names, root, cache)) for length in lengths}
+    return add_facts(model, {"usual_distances": json.dumps(found, sort_keys=True)})
 
 
 class _Counted:
@@ -113,8 +150,10 @@ class _Counted:
         return tuple(found)
 
 
-def distances_and_labels(name: str, asked: Task, queries: Codes, images: Codes) -> tuple[_Counted, float, float]:
-    """Nearest pairs with what they share, chance of sharing, and the distance that is usual for a nearest image."""
+def distances_and_labels(
+    name: str, asked: Task, queries: Codes, images: Codes
+) -> tuple[_Counted, float, NDArray[np.int64]]:
+    """Nearest pairs with what they share, chance of sharing, and each query's distance to its nearest image."""
     distances, sharing, shares, nearest = [], [], [], []
     for number, code in enumerate(queries):
         grades, other = asked.grades.of_query(number)
@@ -125,7 +164,7 @@ def distances_and_labels(name: str, asked: Task, queries: Codes, images: Codes) 
         sharing.append(alike[first])
         shares.append(alike.mean())
         nearest.append(of_others[first[0]])
-    return _Counted(name, distances, sharing), float(np.mean(shares)), float(np.percentile(nearest, USUAL))
+    return _Counted(name, distances, sharing), float(np.mean(shares)), np.array(nearest)
 
 
 def calibration_error(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from hashing.model.architectures import build
@@ -89,6 +90,22 @@ def export(
     if not all(torch.isfinite(tensor).all() for tensor in floats):
         raise ModelError("a weight is too large for half precision")
     return save_network(halved, architecture, path, name, facts, classes)
+
+
+def add_facts(path: Path, facts: Mapping[str, str]) -> Model:
+    """Add facts to the header of a model file, in place; weights stay as they are, the fingerprint does not.
+
+    Raises
+    ------
+    ModelError
+        The file is missing or damaged, or cannot be used with these facts.
+    """
+    network, model = load_network(path)
+    with safe_open(path, framework="np") as file:
+        before = file.metadata() or {}
+    types = {tensor.dtype for tensor in load_file(path).values() if tensor.is_floating_point()}
+    network = network.half() if types == {torch.float16} else network
+    return save_network(network, model.architecture, path, model.name, {**before, **facts}, model.classes)
 
 
 def _with_sorted_header(content: bytes) -> bytes:

@@ -69,10 +69,9 @@ def train(recipe: Recipe, root: Path, output: Path) -> HashNetwork:
 def _first_learner(recipe: Recipe, trunk: EfficientNetLite0) -> Learner:
     """What the stages train: the trunk with a plain head, whatever head the model gets in the end."""
     architecture = recipe.architecture
-    options = architecture.head_options if architecture.head == PlainHead.name else {}
     return Learner(
         ImageTrunk(trunk, ()),
-        PlainHead(channels_of(()), architecture.learned_bits, len(CLASSES), **options),
+        PlainHead(channels_of(()), architecture.learned_bits, len(CLASSES)),
         weighted_objective(recipe.loss, architecture, len(CLASSES), recipe.seed),
         leading_blocks(trunk, recipe.frozen_blocks),
     )

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 
 from hashing.ranking_scores import Ranking
-from node.dicom.private import FIRST_BLOCK, Element, PrivateBlock
+from node.dicom.private import FIRST_BLOCK, GROUP, Element, PrivateBlock
 from node.errors import Refusal, Status
 from storage.record import Level
 from storage.search.index import Aggregation
@@ -85,6 +85,20 @@ class Question:
     ranking: Ranking | None = None
     distinct: Distinct = Distinct.NONE
     block: int = FIRST_BLOCK
+
+    def indices_among(self, indexed: Sequence[int]) -> list[int]:
+        """Indices of the question's frames among the indexed frames of its example, which are counted from 0.
+
+        Raises
+        ------
+        Refusal
+            C103: a frame is not indexed.
+        """
+        if not all(frame - 1 in indexed for frame in self.frames):
+            comment = f"frames indexed: {','.join(str(frame + 1) for frame in indexed)}"
+            offending = Tag(GROUP, self.block << 8 | Element.EXAMPLE_FRAME_NUMBER)
+            raise Refusal(Status.EXAMPLE_NOT_HASHABLE, comment, offending)
+        return [indexed.index(frame - 1) for frame in self.frames]
 
 
 def read_question(block: PrivateBlock) -> Question | None:
@@ -218,3 +232,10 @@ def _distinct(block: PrivateBlock) -> Distinct:
 
 def _refusal(comment: str, block: PrivateBlock, element: Element) -> Refusal:
     return Refusal(Status.DATA_SET_MISMATCH, comment, block.tag(element))
+
+
+def spread(items: Sequence[str], most: int) -> list[str]:
+    """At most `most` items, evenly spaced, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

@@ -132,7 +132,7 @@ class ResponseEncoder:
 def comment(match: Match, code_length: int, expectation: float | None) -> str:
     """A look-alike's rank and distance as a text for people, which sorts by rank; `expectation` is that of chance."""
     chance = " No closer than chance." if expectation is not None and expectation >= 1 else ""
-    apart = f"{match.distance:g} of {code_length} bits apart"
+    apart = f"{match.distance:g} of {code_length} bits apart{', unusually far' if match.is_unusual else ''}"
     return f"Look-alike {match.rank:03d}, {apart}: not the examination asked about.{chance}"
 
 

@@ -1,5 +1,6 @@
 """Look-alikes: from a query by example to ranked matches."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -13,15 +14,15 @@ from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
-from node.query.answers import common_ranking, exclude, find_in_turn, ranked_in_turn
+from node.query.answers import common_ranking, exclude, find_in_turn, may_compare_parts, ranked_in_turn, search_by
 from node.query.catalog import Check, descendants, go_on
-from node.query.question import MAX_EXAMPLES, Question
+from node.query.question import MAX_EXAMPLES, Question, spread
 from node.remote_index import refusing_unavailable
 from storage.database import columns
 from storage.database.database import Snapshot
 from storage.progress.coverage import CoverageWatch
 from storage.record import Entity, Level, Record, entity_of
-from storage.search.index import Aggregation, Filter, Hit, Hits, IndexView
+from storage.search.index import Aggregation, Filter, Hit, IndexView
 from storage.search.regions import RegionIndex
 from storage.spool.queue import Spool
 
@@ -46,6 +47,8 @@ class Match:
         0 to 1: the score by which ASYMMETRIC, OUTPUTS or CLASSES ranks (`storage.search.rerank`); None for HAMMING.
     duplicates
         Number of near-duplicates folded into the match; None if the question did not ask for distinct matches.
+    is_unusual
+        True if the nearest image was not as far for 99 of 100 images that the model was checked with.
     """
 
     rank: int
@@ -56,6 +59,7 @@ class Match:
     frame: int
     ranking_score: float | None = None
     duplicates: int | None = None
+    is_unusual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ class Retriever:
         Whether matches of the example's family of modalities come before all others.
     regions
         Parts of images, with which a region is compared, too; None for whole images alone.
+    usual_distance
+        Distance within which an image of a modality usually has its nearest, in bits; infinite if it is not known.
     """
 
     def __init__(
@@ -114,9 +120,11 @@ class Retriever:
         *,
         family_first: bool = False,
         regions: RegionIndex | None = None,
+        usual_distance: Callable[[str], float] = lambda _modality: math.inf,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
-        self.coverage, self.family_first, self._regions = coverage, family_first, regions
+        self.coverage, self.family_first, self._usual_distance = coverage, family_first, usual_distance
+        self._regions = regions
 
     def similar(
         self,
@@ -175,7 +183,7 @@ class Retriever:
             Outputs of the network, one row for each query: they decide between equal distances, and score the nearest
             for another ranking than HAMMING. None leaves equal distances as ties.
         modality
-            Of the example, for `family_first`; None if it is not known.
+            Of the example, for `family_first` and the usual distance; None if it is not known.
 
         Raises
         ------
@@ -184,27 +192,22 @@ class Retriever:
         """
         ranking, k = self._ranking(question, outputs), question.maximum_matches
         with self.view(snapshot) as view:
-            relaxed, limit = None if outputs is None else outputs.relaxed, question.maximum_distance
-            whole = partial(view.search, queries, aggregation=question.aggregation, outputs=relaxed)
-            search: Callable[..., Hits] = partial(whole, maximum_distance=limit, count=count)
-            if (regions := self.regions_for(question)) is not None:
-                search = partial(regions.search_by(snapshot, whole, queries, relaxed, limit), count=count)
+            regions = self._regions if may_compare_parts(question) else None
+            search = partial(search_by(view, snapshot, queries, question, outputs, regions), count=count)
             size = k if ranking == Ranking.HAMMING else shortlist_length(k)
             family = modality if self.family_first else None
             with refusing_unavailable():
                 groups, candidates, duplicates = find_in_turn(snapshot, search, question, level, size, where, family)
         ranking = common_ranking(snapshot, groups, ranking, question)
         ranked = ranked_in_turn(snapshot, groups, outputs, ranking, k)
+        by_nearest = question.aggregation == Aggregation.BEST and question.region is None
+        usual = self._usual_distance(modality) if by_nearest and modality is not None else math.inf
+        is_scored = ranking != Ranking.HAMMING
         matches = tuple(
-            _match(snapshot, level, rank, hit, None if ranking == Ranking.HAMMING else score, duplicates.get(hit.uid))
+            _match(snapshot, level, rank, hit, score if is_scored else None, duplicates.get(hit.uid), usual)
             for rank, hit, score in ranked
         )
         return LookAlikes(matches, candidates, ranking, len(queries))
-
-    def regions_for(self, question: Question) -> RegionIndex | None:
-        """Parts of images that a question is compared with, too; None for whole images alone."""
-        by_distance = question.ranking in (None, Ranking.HAMMING) and question.aggregation == Aggregation.BEST
-        return self._regions if question.region and by_distance else None
 
     def check_state(self, snapshot: Snapshot, question: Question) -> None:
         """Refuse a question that names another model (C104), or another state of the index (C107)."""
@@ -243,7 +246,7 @@ class Retriever:
         if not uids:
             element = _ELEMENTS[question.example_level]
             raise _refusal(Status.EXAMPLE_WITHOUT_PIXELS, NO_PIXELS_COMMENT, question, element)
-        chosen = _frame_indices(question, records[0]) if question.frames else slice(None)
+        chosen = question.indices_among(records[0].frames) if question.frames else slice(None)
         codes = np.concatenate([snapshot.codes_of(uid) for uid in uids])[chosen]
         outputs = [found for uid in uids if (found := snapshot.outputs_of(uid)) is not None]
         return codes, Outputs.joined(outputs)[chosen] if len(outputs) == len(uids) else None
@@ -258,20 +261,18 @@ class Retriever:
 
     def _wanted(self, question: Question) -> Ranking:
         """The ranking of the question, or else the setting; a mean is ranked by distance: scores are of one image."""
-        by_image = question.aggregation == Aggregation.BEST and self.regions_for(question) is None
+        by_image = question.aggregation == Aggregation.BEST and not (self._regions and may_compare_parts(question))
         return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 
-def _frame_indices(question: Question, record: Record) -> list[int]:
-    """Indices, among the indexed frames of an instance, of the frames that the question names."""
-    if not all(frame - 1 in record.frames for frame in question.frames):
-        comment = f"frames indexed: {','.join(str(frame + 1) for frame in record.frames)}"
-        raise _refusal(Status.EXAMPLE_NOT_HASHABLE, comment, question, Element.EXAMPLE_FRAME_NUMBER)
-    return [record.frames.index(frame - 1) for frame in question.frames]
-
-
 def _match(
-    snapshot: Snapshot, level: Level, rank: int, hit: Hit, ranking_score: float | None, duplicates: int | None
+    snapshot: Snapshot,
+    level: Level,
+    rank: int,
+    hit: Hit,
+    ranking_score: float | None,
+    duplicates: int | None,
+    usual: float,
 ) -> Match:
     entity, image = snapshot.entity(level, hit.uid), snapshot.entity(Level.IMAGE, hit.sop_instance_uid)
     if image is None and hit.record is not None:  # of another node
@@ -279,14 +280,9 @@ def _match(
     assert entity is not None
     assert image is not None
     score = 1 - hit.distance / snapshot.code_length
-    return Match(rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates)
-
-
-def spread(items: Sequence[str], most: int) -> list[str]:
-    """At most `most` items, evenly spaced, with the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return Match(
+        rank, hit.distance, score, entity, image, hit.frame, ranking_score, duplicates, is_unusual=hit.distance > usual
+    )
 
 
 _ELEMENTS = {

@@ -60,6 +60,8 @@ class SimilarCase:
         Number of images that chance would put as near; None if it is not known.
     is_patient_known
         False if it has no Patient ID, or the example has none: then nothing tells that the patients differ.
+    is_unusual
+        True if the nearest image was as far for less than 1 of 100 images that the model was checked with.
     """
 
     rank: int
@@ -76,6 +78,7 @@ class SimilarCase:
     may_show_identity: bool = False
     expectation: float | None = None
     is_patient_known: bool = True
+    is_unusual: bool = False
 
     @property
     def is_chance(self) -> bool:
@@ -128,6 +131,11 @@ class Answer:
         ranks = ", ".join(str(case.rank) for case in self.cases if case.is_chance)
         return f"No closer than chance would put some image: rank {ranks}." if ranks else ""
 
+    @property
+    def unusual_note(self) -> str:
+        """Sentence for an example whose nearest case is unusually far; "" where it is not."""
+        return UNUSUALLY_FAR if self.cases and all(case.is_unusual for case in self.cases) else ""
+
     def uid(self, kind: str, number: int = 1) -> str:
         """UID of a result: the same for the same question, snapshot, reason and chance: a repeat is no new object.
 
@@ -145,5 +153,8 @@ class Answer:
         return f"2.25.{uuid.uuid5(NAMESPACE, chr(0).join(parts)).int}"
 
 
+UNUSUALLY_FAR = (
+    "Even the nearest case is farther than usual: nothing here is like the example, or the model cannot judge it."
+)
 NAMESPACE = uuid.UUID("6e5f4f0c-8d3d-4a52-9a5e-1f0a2b7c4d11")
 """Namespace of the names that the UIDs of results are made from."""

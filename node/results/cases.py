@@ -51,6 +51,7 @@ def similar_cases(
             may_show_identity=may_show_identity(attributes),
             expectation=expected(match.distance),
             is_patient_known=example_known and names_a_patient(image.uids[Level.PATIENT]),
+            is_unusual=match.is_unusual,
         )
 
 

@@ -98,7 +98,7 @@ def _content(answer: Answer) -> MeasurementReport:
     items = tree[0].ContentSequence
     measurements = next(index for index, item in enumerate(items) if item.name == codes.DCM.ImagingMeasurements)
     items.insert(measurements, _image_library(answer))
-    comment = " ".join(filter(None, (WARNING, answer.chance_note, answer.note)))
+    comment = " ".join(filter(None, (WARNING, answer.chance_note, answer.unusual_note, answer.note)))
     items.append(TextContentItem(codes.DCM.Comment, comment, relationship_type=RelationshipTypeValues.CONTAINS))
     return tree
 

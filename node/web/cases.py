@@ -95,6 +95,7 @@ def match_value(example: Entity, match: Match, expectation: float | None, disclo
         "duplicates": match.duplicates,
         "expectation": None if exact is None else float(f"{exact:.3g}"),
         "no_closer_than_chance": expectation is not None and expectation >= 1,
+        "unusually_far": match.is_unusual,
         "patient": patient(example, match.image),
     }
 

@@ -75,7 +75,7 @@ def module(qt: Qt, monkeypatch: pytest.MonkeyPatch) -> Any:
     package.app, package.mrmlScene = MagicMock(), MagicMock()
     stand_ins = {"slicer": package, "slicer.ScriptedLoadableModule": SimpleNamespace(**scripted), "qt": qt}
     for name, stand_in in {**stand_ins, "ctk": MagicMock(), "DICOMLib": MagicMock()}.items():
-        monkeypatch.setitem(sys.modules, name, stand_in)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, name, stand_in)
     spec = importlib.util.spec_from_file_location("LookalikeSimilar", MODULE)
     assert spec is not None
     assert spec.loader is not None
@@ -129,7 +129,7 @@ def test_each_case_has_a_banner_and_chance_is_said(
 
 def test_no_volume_and_no_answer_are_said(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def similar(_uid: str, limit: int) -> list[Case]:
-        raise NodeError(503, "busy")
+        raise NodeError("busy", 503)
 
     show(module, None, 1)
     panel = widget(module, monkeypatch, similar)

@@ -49,12 +49,15 @@ export async function resultView(now, node, undo, redraw) {
         refinements(now, undo),
         make("p", { class: "hint" }, summary(answer, now, node), make("strong", {}, "Look-alikes are never findings of this examination.")),
         answer.matches.length && answer.matches.every(isChance) ? make("p", { class: "notice far", role: "note" }, "Nothing close: images of other patients lie as near as these by chance.") : null,
+        answer.matches.length && answer.matches.every((match) => match.unusually_far) ? make("p", { class: "notice far", role: "note" }, UNUSUALLY_FAR) : null,
         answer.matches.length ? make("div", { class: "grid" }, answer.matches.map((match) => matchCard(match, answer, true))) : make("p", { class: "nothing" }, nothing(now)),
         moreLink(now, answer),
       ),
     ),
   ];
 }
+
+const UNUSUALLY_FAR = "Even the nearest case is farther than usual: nothing here is like this image, or the model cannot judge it.";
 
 function summary({ level, matches, candidates, region }, now, node) {
   const what = level === "IMAGE" ? "of" : `${LEVELS[level].toLowerCase()} among`;

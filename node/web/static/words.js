@@ -28,7 +28,8 @@ const byChance = (expected) => (expected === null ? "" : CHANCES.find(([most]) =
 /** Likeness of a match; of one that is no closer than chance no more than that: it must not be dressed up. */
 export function alike(match, { code_length: codeLength }) {
   if (isChance(match)) return "No closer than chance";
-  return [likeness(match.distance / codeLength), byChance(match.expectation)].filter(Boolean).join(", ");
+  const far = match.unusually_far ? "farther than usual" : "";
+  return [likeness(match.distance / codeLength), byChance(match.expectation), far].filter(Boolean).join(", ");
 }
 
 export const isChance = (match) => match.no_closer_than_chance;

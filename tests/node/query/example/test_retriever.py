@@ -12,8 +12,8 @@ from hashing.codes import unpack
 from hashing.ranking_scores import Outputs, Ranking, in_whole_numbers
 from node.dicom.private import GROUP
 from node.errors import Refusal, Status
-from node.query.question import MAX_EXAMPLES
-from node.query.retriever import LookAlikes, Retriever, spread
+from node.query.question import MAX_EXAMPLES, spread
+from node.query.retriever import LookAlikes, Retriever
 from storage.database.database import Database, Snapshot
 from storage.record import Level
 from storage.search.index import Aggregation, Filter
