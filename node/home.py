@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hashing.codes import CodeLengthError
+from hashing.codes import CodeLengthError, words
 from hashing.model.model_file import DEFAULT_MODEL, Model, read_model
 from hashing.ranking_scores import Ranking
 from node.access.data_key import vault_of
@@ -18,9 +18,10 @@ from node.settings import FILE_NAME, Settings
 from storage.database.database import Database
 from storage.errors import NoDatabase
 from storage.objects.object_store import ObjectStore
+from storage.objects.region_table import RegionTable
 from storage.objects.report_table import ReportTable
 from storage.progress.coverage import CoverageWatch
-from storage.spool.outbox import Outbox
+from storage.spool.outbox import Outbox, OutboxState
 from storage.spool.questions import QuestionSpool
 from storage.spool.queue import Retention, Spool
 
@@ -32,7 +33,7 @@ OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 NAMES: Final = (
     FILE_NAME, "ask", "audit", "commitments", "corrections", "data-key", "database", "log", "objects", "pull",
-    "reports", "run", "spool",
+    "regions", "reports", "run", "spool",
 )  # fmt: skip
 """Files and folders of the node in its home folder."""
 
@@ -90,6 +91,12 @@ def open_reports(settings: Settings) -> ReportTable:
     return ReportTable(settings.reports_path, vault_of(settings))
 
 
+def open_regions(settings: Settings) -> RegionTable:
+    """Return the codes of parts of images; `region_codes` says whether they are made and used."""
+    model = f"{model_of(settings).identifier} {settings.code_length}"
+    return RegionTable(settings.regions_path, model, words(settings.code_length), vault_of(settings))
+
+
 def open_questions(settings: Settings) -> QuestionSpool:
     """Return the questions that were sent."""
     path, vault = settings.ask_path / "questions", vault_of(settings)
@@ -106,6 +113,13 @@ def open_mail(settings: Settings) -> tuple[QuestionSpool, Outbox] | None:
     if not settings.answers_questions and not settings.ask_path.is_dir():
         return None
     return open_questions(settings), open_outbox(settings)
+
+
+def asked(settings: Settings) -> tuple[int, OutboxState]:
+    """Number of questions that wait for an answer, and the state of the answers."""
+    if not settings.ask_path.is_dir():
+        return 0, OutboxState()
+    return open_questions(settings).depth(), open_outbox(settings).state()
 
 
 def open_for_writing(settings: Settings) -> Database:
@@ -139,11 +153,13 @@ def open_database(settings: Settings, *, readonly: bool = True) -> Database:
 def open_for_reading(settings: Settings) -> Reading:
     """Return the database opened for reading, with its retriever."""
     from node.query.retriever import Retriever  # with Numba, which most processes of the command line do without
+    from storage.search.regions import RegionIndex
 
     database = open_database(settings)
     model, ranking = model_of(settings), Ranking(settings.ranking)
     coverage, family_first = CoverageWatch(settings.pull_path, settings.map_size_bytes), settings.family_first
     view, check = open_index(settings, database)
+    regions = RegionIndex(open_regions(settings), settings.region_shortlist) if settings.region_codes else None
     retriever = Retriever(
         open_spool(settings),
         view,
@@ -151,6 +167,7 @@ def open_for_reading(settings: Settings) -> Reading:
         ranking,
         coverage,
         family_first=not model.architecture.modality_bits if family_first is None else family_first,
+        regions=regions,
         usual_distance=partial(model.usual_distance, settings.code_length),
     )
     return Reading(database, retriever, check)

@@ -185,6 +185,11 @@ class Settings(AccessSettings, IngestSettings, IndexSettings, AskSettings, PullS
         return self.home / "reports" / "reports.sqlite"
 
     @property
+    def regions_path(self) -> Path:
+        """File of the codes of parts of images."""
+        return self.home / "regions" / "regions.sqlite"
+
+    @property
     def commitments_path(self) -> Path:
         """Folder of requests for storage commitment that are not reported yet."""
         return self.home / "commitments"

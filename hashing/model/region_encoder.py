@@ -24,6 +24,14 @@ Region = tuple[int, int, int, int]
 """First column, first row, last column, last row, 1-based and inclusive."""
 MIN_SIDE: Final = INPUT_SIZE // 3
 """Pixels to which a smaller region is widened: a lesion with some of its surroundings finds more of its kind."""
+PART, STEP = 64, 16
+"""Side of a part of an image, and the distance to the next one, pixels: four cells of the maps of a doubled image."""
+PARTS: Final[tuple[Region, ...]] = tuple(
+    (left, top, left + PART - 1, top + PART - 1)
+    for top in range(1, INPUT_SIZE - PART + 2, STEP)
+    for left in range(1, INPUT_SIZE - PART + 2, STEP)
+)
+"""The overlapping parts of an image whose codes are compared with that of a region."""
 
 
 class RegionEncoder:
@@ -44,7 +52,9 @@ class RegionEncoder:
         """True if the head reads pooled features: only these can be those of a part."""
         return not self._network.head.strides
 
-    def encode(self, image: NDArray[np.uint8], regions: Sequence[Region], modality: str) -> Encoding:
+    def encode(
+        self, image: NDArray[np.uint8], regions: Sequence[Region], modality: str, *, is_fine: bool = False
+    ) -> Encoding:
         """Codes and class scores of regions of one image, from one pass of it.
 
         Parameters
@@ -52,13 +62,19 @@ class RegionEncoder:
         image : (224, 224) uint8
             As `hashing.images.pixels.preprocess` makes it.
         regions
-            In pixels of `image`; smaller ones are widened.
+            In pixels of `image`.
+        is_fine
+            True for codes to compare with those of parts: the image is doubled in size, for maps of twice the
+            resolution, which takes four times as long. False for codes to compare with those of whole images: regions
+            that are too small for that are widened.
         """
-        batch = torch.from_numpy(image)[None, None].float().to(self._device)
-        size = self._network.input_size
+        batch = torch.tensor(image)[None, None].float().to(self._device)  # a copy: previews cannot be written to
+        size, chosen = self._network.input_size, regions if is_fine else [widened(region) for region in regions]
+        size = 2 * size if is_fine else size
         with torch.inference_mode():
-            maps = self._network.trunk.maps(resized(batch, size) if size < INPUT_SIZE else batch, (LAST_STRIDE,))[0][0]
-            shares = np.stack([shares_of(widened(region), maps.shape[-1]) for region in regions])
+            scaled = batch if size == INPUT_SIZE else resized(batch, size)
+            maps = self._network.trunk.maps(scaled, (LAST_STRIDE,))[0][0]
+            shares = np.stack([shares_of(region, maps.shape[-1]) for region in chosen])
             pooled = torch.einsum("chw,rhw->rc", maps, torch.from_numpy(shares).to(self._device))
             outputs = self._network.head((pooled,))
         learned = _array(outputs.relaxed[:, : self._n_bits])

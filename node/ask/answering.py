@@ -163,6 +163,7 @@ class Answerer:
         question = Question(
             examples=tuple(one.record.sop_instance_uid for one in examples),
             maximum_matches=self._settings.ask_matches,
+            region=examples[0].region if all(one.region for one in examples) else None,
             exclusions=frozenset({Exclusion.SELF, Exclusion.PATIENT, Exclusion.DUPLICATE}),
         )
         return self._retriever.nearest(

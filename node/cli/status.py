@@ -11,7 +11,7 @@ from rich.table import Table
 
 from node.cli.terminal import plain
 from node.errors import NO_PIXELS
-from node.home import open_for_reading, open_objects, open_outbox, open_questions, open_spool
+from node.home import asked, open_for_reading, open_objects, open_spool
 from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
 from node.processes import Role, processes, role_faults, running_pid, title
@@ -66,7 +66,8 @@ class NodeStatus:
     questions
         Questions that were sent and wait for an answer.
     answers
-        Objects of answers: waiting for their destination, sent, given up, and committed by it.
+        Answered questions, and the objects of their answers: waiting for their destination, sent, given up, and
+        committed by it.
     refused
         What callers were refused since the home folder was made, the latest first.
     pressure
@@ -162,13 +163,6 @@ def _segments(database: Database, snapshot: Snapshot) -> tuple[int, tuple[str, .
     return sum(entry.rows for entry in takewhile(lambda entry: entry.name not in wrong, entries)), tuple(wrong.values())
 
 
-def asked(settings: Settings) -> tuple[int, OutboxState]:
-    """Number of questions that wait, and the state of the answers on their way."""
-    if not settings.ask_path.is_dir():
-        return 0, OutboxState(0, 0, 0, 0)
-    return open_questions(settings).depth(), open_outbox(settings).state()
-
-
 def _kept_bytes(database: Database) -> dict[str, int]:
     of_codes = {"rows": "codes", "previews": "previews", "outputs": "outputs", "encodings": "outputs"}
     sizes = dict.fromkeys(("records", *of_codes.values()), 0)
@@ -226,6 +220,8 @@ def _add_index(table: Table, status: NodeStatus) -> None:
 def _add_questions(table: Table, questions: int, answers: OutboxState) -> None:
     """Add what was asked by sending, and what became of the answers."""
     table.add_row("questions that wait for an answer", f"{questions:,}")
+    undelivered = f", of which {answers.undelivered:,} failed to arrive" if answers.undelivered else ""
+    table.add_row("questions answered", f"{answers.questions:,}{undelivered}")
     sent = f"{answers.sent:,} sent, of which {answers.committed:,} committed"
     table.add_row("objects of answers", f"{answers.waiting:,} waiting, {sent}")
     if answers.given_up:

@@ -19,6 +19,7 @@ from storage.database.database import Database
 from storage.database.rejections import Title
 from storage.errors import StorageError
 from storage.objects.object_store import ObjectStore
+from storage.objects.region_table import RegionTable
 from storage.objects.report_table import ReportTable
 from storage.spool.outbox import Outbox
 from storage.spool.questions import QuestionSpool
@@ -43,7 +44,7 @@ class Corrector:
         Lock of the thread that stores instances, if there is one.
     reports
         Reports that are kept, if there may be any.
-    mail
+    mail, regions
         As in `Eraser`.
     """
 
@@ -56,11 +57,12 @@ class Corrector:
         writing: AbstractContextManager[object] | None = None,
         reports: ReportTable | None = None,
         mail: tuple[QuestionSpool, Outbox] | None = None,
+        regions: RegionTable | None = None,
     ) -> None:
         self._database, self._orders, self._spool, self._objects = database, orders, spool, objects
         self._writing = writing or Lock()
-        self._reports = reports
-        self._eraser = Eraser(database, spool, objects, self._writing, reports, mail)
+        self._reports, self._regions = reports, regions
+        self._eraser = Eraser(database, spool, objects, self._writing, reports, mail, regions)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             OrderKind.REJECT: self._reject,
             OrderKind.RESTORE: self._restore,
@@ -107,13 +109,15 @@ class Corrector:
         return {"instances": instances}
 
     def _erase_objects(self, uids: Iterable[str]) -> None:
-        """Erase the objects of rejected instances that cannot be restored, and rejected reports."""
+        """Erase objects and codes of parts of rejected instances that cannot be restored, and rejected reports."""
         with self._writing:  # what the indexer had in hand is kept by now
             with self._database.snapshot() as snapshot:
                 gone = [uid for uid in uids if not may_return(snapshot, uid)]
             self._objects.erase(gone)
             if self._reports is not None:
                 self._reports.erase(gone)
+            if self._regions is not None:
+                self._regions.erase(gone)
 
     def _restore(self, order: Mapping[str, Any]) -> Answer:
         return asdict(restore(self._database, order["uid"]))

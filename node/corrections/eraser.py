@@ -16,6 +16,7 @@ from storage.corrections.erasing import ErasureTarget, erase, named_instances, n
 from storage.database.database import Database
 from storage.errors import SegmentsBusy
 from storage.objects.object_store import ObjectStore
+from storage.objects.region_table import RegionTable
 from storage.objects.report_table import ReportTable
 from storage.record import patient_key
 from storage.segments.builder import sweep_files
@@ -73,6 +74,8 @@ class Eraser:
         Lock of the thread that stores instances.
     mail
         Questions that were sent, and answers on their way; None if there are none.
+    regions
+        Codes of parts of images; None if there may be none.
     """
 
     def __init__(
@@ -83,9 +86,10 @@ class Eraser:
         writing: AbstractContextManager[object],
         reports: ReportTable | None = None,
         mail: tuple[QuestionSpool, Outbox] | None = None,
+        regions: RegionTable | None = None,
     ) -> None:
         self._database, self._spool, self._objects, self._writing = database, spool, objects, writing
-        self._reports, self._mail = reports, mail
+        self._reports, self._mail, self._regions = reports, mail, regions
 
     def erase(self, target: ErasureTarget) -> Forgotten:
         """Erase everything that a target names."""
@@ -95,6 +99,8 @@ class Eraser:
             with self._database.snapshot() as snapshot:
                 named = named_instances(snapshot, target)
             objects = self._objects.erase(named)  # first: after a kill the database still says which these are
+            if self._regions is not None:
+                self._regions.erase(named)
             if self._reports is not None:
                 self._reports.erase_where(files.names)
             erased = erase(self._database, target)

@@ -7,7 +7,7 @@ from typing import Final
 from node.corrections.corrector import Corrector
 from node.corrections.order_book import Answer, OrderBook, OrderKind
 from node.errors import NodeError
-from node.home import open_for_writing, open_mail, open_objects, open_reports, open_spool
+from node.home import open_for_writing, open_mail, open_objects, open_regions, open_reports, open_spool
 from node.locks import InUseError
 from node.processes import Role, role_lock, role_state
 from node.settings import Settings
@@ -47,7 +47,8 @@ def _carry_out(settings: Settings, orders: OrderBook) -> bool:
         with role_lock(settings, Role.INDEX), open_for_writing(settings) as database:
             spool, objects = open_spool(settings), open_objects(settings)
             reports, mail = open_reports(settings), open_mail(settings)
-            corrector = Corrector(database, orders, spool, objects, reports=reports, mail=mail)
+            regions = open_regions(settings)
+            corrector = Corrector(database, orders, spool, objects, reports=reports, mail=mail, regions=regions)
             return corrector.carry_out_all(Event())
     except InUseError:
         return False

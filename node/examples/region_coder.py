@@ -36,7 +36,7 @@ class RegionCoder:
             return self._encoder.encode(image[None], [modality])
         with self._lock:
             if self._pooling.pools:
-                return self._pooling.encode(image, [region], modality)
+                return self._pooling.encode(image, [region], modality, is_fine=self._settings.region_codes)
         part = cropped(sitk.GetImageFromArray(image), region, INPUT_SIZE)
         return self._encoder.encode(part[None], [modality])
 

@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from hashing.images.pixel_error import PixelError
 
 Region = tuple[int, int, int, int]
@@ -38,20 +36,6 @@ def bounding_box(graphic_type: str, data: Sequence[float], *, filled: bool = Fal
     columns, rows = zip(*corners, strict=True)
     left, top = math.floor(min(columns)) + 1, math.floor(min(rows)) + 1
     return left, top, max(left, math.ceil(max(columns))), max(top, math.ceil(max(rows)))
-
-
-def tiles(columns: int, rows: int, along: int) -> list[Region]:
-    """Tiles of a fixed grid, each half over the next, `along` in each direction, row by row; they cover the image.
-
-    A tile has the part 2 / (along + 1) of each side.
-    """
-    spans = []
-    for side in (columns, rows):
-        length = max(1, math.ceil(2 * side / (along + 1)))
-        spans.append(
-            [(start + 1, start + length) for start in np.linspace(0, side - length, along).round().astype(int)]
-        )
-    return [(int(left), int(top), int(right), int(bottom)) for top, bottom in spans[1] for left, right in spans[0]]
 
 
 def check_region(region: Region, rows: int, columns: int) -> None:

@@ -11,6 +11,10 @@ class IndexSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    region_codes: bool = False
+    """True: codes of 121 overlapping parts of each image are kept, and a region is compared with these, too."""
+    region_shortlist: int = Field(1000, ge=100, le=5000)
+    """Number of images, the nearest as a whole, whose parts are compared with a region."""
     index: Literal["local", "milvus"] = "local"
     """What searches the codes: local, the database of this machine; milvus, a Milvus server that is fed from it."""
     milvus_uri: str = "http://127.0.0.1:19530"

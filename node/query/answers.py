@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from hashing.codes import Codes
 from hashing.model.modality import family_of
 from hashing.ranking_scores import Outputs, Ranking
 from node.errors import Refusal, Status
@@ -13,7 +14,8 @@ from storage.database import columns
 from storage.database.snapshot import Snapshot
 from storage.record import LEVELS, Level, Record
 from storage.search.chance import ChanceTable, read_table
-from storage.search.index import Aggregation, Filter, Hit, Hits
+from storage.search.index import Aggregation, Filter, Hit, Hits, IndexView
+from storage.search.regions import RegionIndex
 from storage.search.rerank import rerank
 
 MAX_HITS = 5000
@@ -62,6 +64,28 @@ def distinct(
     answers = {_ancestors(snapshot, hit)[level]: (hit, duplicates) for hit, duplicates in folded}
     hits = tuple(replace(hit, uid=uid) for uid, (hit, _) in answers.items())
     return Hits(hits, found.candidates), {uid: duplicates for uid, (_, duplicates) in answers.items()}
+
+
+def may_compare_parts(question: Question) -> bool:
+    """True if a question is about a region and ranks by the distance of the best image: parts have no other score."""
+    by_distance = question.ranking in (None, Ranking.HAMMING) and question.aggregation == Aggregation.BEST
+    return question.region is not None and by_distance
+
+
+def search_by(
+    view: IndexView,
+    snapshot: Snapshot,
+    queries: Codes,
+    question: Question,
+    outputs: Outputs | None,
+    regions: RegionIndex | None,
+) -> Callable[..., Hits]:
+    """Function that finds so many hits at a level, among the parts of images, too, if these are given."""
+    relaxed, limit = None if outputs is None else outputs.relaxed, question.maximum_distance
+    whole = partial(view.search, queries, aggregation=question.aggregation, outputs=relaxed)
+    if regions is None:
+        return partial(whole, maximum_distance=limit)
+    return regions.search_by(snapshot, whole, queries, relaxed, limit)
 
 
 def find_in_turn(

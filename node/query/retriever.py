@@ -14,7 +14,7 @@ from hashing.ranking_scores import Outputs, Ranking, shortlist_length
 from node.dicom.hierarchy import UNIQUE
 from node.dicom.private import GROUP, Element
 from node.errors import NO_PIXELS, Refusal, Status
-from node.query.answers import common_ranking, exclude, find_in_turn, ranked_in_turn
+from node.query.answers import common_ranking, exclude, find_in_turn, may_compare_parts, ranked_in_turn, search_by
 from node.query.catalog import Check, descendants, go_on
 from node.query.question import MAX_EXAMPLES, Question, spread
 from node.remote_index import refusing_unavailable
@@ -23,6 +23,7 @@ from storage.database.database import Snapshot
 from storage.progress.coverage import CoverageWatch
 from storage.record import Entity, Level, Record, entity_of
 from storage.search.index import Aggregation, Filter, Hit, IndexView
+from storage.search.regions import RegionIndex
 from storage.spool.queue import Spool
 
 NO_PIXELS_COMMENT = "example has no pixel data: give an image"
@@ -88,7 +89,7 @@ class LookAlikes:
 
     @property
     def pairs(self) -> int | None:
-        """Number of pairs of a candidate and an image of the example; None if they were not counted."""
+        """Number of pairs of a candidate and an image of the example; None if not counted."""
         return None if self.candidates is None else self.candidates * self.queries
 
 
@@ -103,6 +104,8 @@ class Retriever:
         Says whether history is complete; None where no job brings it in.
     family_first
         Whether matches of the example's family of modalities come before all others.
+    regions
+        Parts of images, with which a region is compared, too; None for whole images alone.
     usual_distance
         Distance within which an image of a modality usually has its nearest, in bits; infinite if it is not known.
     """
@@ -116,10 +119,12 @@ class Retriever:
         coverage: CoverageWatch | None = None,
         *,
         family_first: bool = False,
+        regions: RegionIndex | None = None,
         usual_distance: Callable[[str], float] = lambda _modality: math.inf,
     ) -> None:
         self.spool, self.view, self.model, self.ranking = spool, view, model, ranking
         self.coverage, self.family_first, self._usual_distance = coverage, family_first, usual_distance
+        self._regions = regions
 
     def similar(
         self,
@@ -183,19 +188,12 @@ class Retriever:
         Raises
         ------
         Refusal
-            A900: the outputs do not suffice for the ranking of the question. A700: an index on another machine does not
-            answer, or would have to send too many rows.
+            A900: the outputs do not suffice for the ranking. A700: an index elsewhere does not answer, or not so much.
         """
         ranking, k = self._ranking(question, outputs), question.maximum_matches
         with self.view(snapshot) as view:
-            search = partial(
-                view.search,
-                queries,
-                maximum_distance=question.maximum_distance,
-                aggregation=question.aggregation,
-                outputs=None if outputs is None else outputs.relaxed,
-                count=count,
-            )
+            regions = self._regions if may_compare_parts(question) else None
+            search = partial(search_by(view, snapshot, queries, question, outputs, regions), count=count)
             size = k if ranking == Ranking.HAMMING else shortlist_length(k)
             family = modality if self.family_first else None
             with refusing_unavailable():
@@ -214,11 +212,9 @@ class Retriever:
     def check_state(self, snapshot: Snapshot, question: Question) -> None:
         """Refuse a question that names another model (C104), or another state of the index (C107)."""
         if question.model and question.model != self.model:
-            comment = f"model here is {self.model}"
-            raise _refusal(Status.MODEL_UNKNOWN, comment, question, Element.MODEL_IDENTIFIER)
+            raise _refusal(Status.MODEL_UNKNOWN, f"model here is {self.model}", question, Element.MODEL_IDENTIFIER)
         if question.snapshot and question.snapshot != snapshot.identifier:
-            comment = "snapshot is gone: ask without it"
-            raise _refusal(Status.SNAPSHOT_GONE, comment, question, Element.INDEX_SNAPSHOT)
+            raise _refusal(Status.SNAPSHOT_GONE, "snapshot is gone: ask without it", question, Element.INDEX_SNAPSHOT)
 
     def _example_records(self, snapshot: Snapshot, question: Question, check: Check) -> list[Record]:
         uids: list[str] = []
@@ -265,7 +261,7 @@ class Retriever:
 
     def _wanted(self, question: Question) -> Ranking:
         """The ranking of the question, or else the setting; a mean is ranked by distance: scores are of one image."""
-        by_image = question.aggregation == Aggregation.BEST
+        by_image = question.aggregation == Aggregation.BEST and not (self._regions and may_compare_parts(question))
         return question.ranking or (self.ranking if by_image else Ranking.HAMMING)
 
 

@@ -69,11 +69,12 @@ def draw_sheet(answer: Answer, cases: Sequence[SimilarCase], page: str, notes: S
 def caption(case: SimilarCase) -> tuple[str, str, str]:
     """Lines below a picture: rank, distance and whether chance gives as much; modality, side and view; the person."""
     no_id = "" if case.is_patient_known else "no ID"
+    side = "" if case.laterality == "U" else case.laterality  # unpaired: it says nothing to a reader
     person = [f"age {case.age_decade}" if case.age_decade else "", case.sex, case.year]
     near = f"#{case.rank}  {case.distance:g} bits, as by chance" if case.is_chance else ""
     return (
         near or ", ".join(filter(None, (f"#{case.rank}  {case.distance:g} bits apart", no_id))),
-        " ".join(filter(None, (case.image.modality, case.laterality, case.view))) or "modality unknown",
+        " ".join(filter(None, (case.image.modality, side, case.view))) or "modality unknown",
         ", ".join(filter(None, [*person, no_id if near else ""])) or "age, sex, year unknown",
     )
 

@@ -10,14 +10,16 @@ from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
 from node.corrections.expiry import Expirer
 from node.corrections.order_book import OrderBook
+from node.examples.region_keeper import region_keeper
 from node.examples.service import EncodingService
-from node.home import open_for_writing, open_mail, open_objects, open_reports, open_spool
+from node.home import open_for_writing, open_mail, open_objects, open_regions, open_reports, open_spool
 from node.ingest.indexer import Indexer
 from node.processes import Heartbeat
 from node.remote_index import open_milvus
 from node.roles.threads import vital_thread
 from node.settings import Settings
 from storage.database.database import Database
+from storage.objects.region_table import RegionTable
 from storage.search.chance import keep_computed
 from storage.segments.builder import keep_built
 
@@ -33,7 +35,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
     orders, reports = OrderBook(settings.corrections_path), open_reports(settings)
-    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, open_mail(settings))
+    mail, regions = open_mail(settings), open_regions(settings)
+    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, mail, regions)
     expirer = Expirer(settings, database, objects, indexer.writing, trail.expired)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
@@ -46,9 +49,18 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("expiry", stop, partial(expirer.run, stop)),
         vital_thread("examples", stop, partial(service.run, stop)),
         _feeding(settings, database, stop),
+        _keeping_regions(settings, stop, database, regions, indexer),
     ):
         indexer.run(stop, progress=heartbeat.renew)
     trail.close()
+
+
+def _keeping_regions(
+    settings: Settings, stop: threading.Event, database: Database, regions: RegionTable, indexer: Indexer
+) -> AbstractContextManager[None]:
+    """Keep codes of parts of images, where that is set."""
+    keeper = region_keeper(settings, database, regions, indexer.writing) if settings.region_codes else None
+    return nullcontext() if keeper is None else vital_thread("regions", stop, partial(keeper.run, stop))
 
 
 def _feeding(settings: Settings, database: Database, stop: threading.Event) -> AbstractContextManager[None]:

@@ -23,11 +23,11 @@ from node.access.callers import Callers
 from node.access.disclosure import Discloser
 from node.access.tls import https_context
 from node.errors import Refusal, Status
-from node.options.access import Disclosure
 from node.processes import Role, processes, role_fault
-from node.version import __version__, program
+from node.version import __version__
 from node.web.caller_gate import CallerGate, caller_of
 from node.web.case_search import find_series
+from node.web.dicomweb.query_by_example import BODY
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
 from node.web.histories import Histories
@@ -35,8 +35,9 @@ from node.web.login.certified_protocol import CertifiedProtocol
 from node.web.login.links import LinkService
 from node.web.metrics_page import metrics_response
 from node.web.own_hosts import OwnHosts
-from node.web.page.case_lists import list_series, list_studies, series_by_modality, series_images
+from node.web.page.case_lists import list_series, list_studies, series_images
 from node.web.page.look_alikes import LookAlikeService
+from node.web.page.node_state import NodeStateService
 from node.web.page.reports import ReportService
 from node.web.pictures import png_response, view_picture
 from node.web.problems import ANSWERS, Guard
@@ -44,7 +45,7 @@ from node.web.resources import WebResources
 from node.web.why import WhyService
 from storage.database.snapshot import Snapshot
 from storage.errors import StorageError
-from storage.record import LEVELS, Level
+from storage.record import Level
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +54,11 @@ MAX_FIND = 128
 """Characters of a text to find cases by."""
 MAX_CASES = 200
 GRACE_S = 5
-PHANTOM_HOSPITAL = "Lookalike Phantom Hospital"
 HEALTH_PATH = "/healthz"
-FILTERED = {"body_part": "BodyPartExamined", "manufacturer": "Manufacturer"}
-"""Columns whose terms the page offers as filters, beside modalities, and their attributes."""
+OPENAPI = "/api/openapi.json"
+ABOUT = "What the page of the node asks for. DICOMweb has a document of its own, /dicom-web/openapi.json."
+FOR_PEOPLE = frozenset({"/", "/histories"})
+"""Paths of HTML documents, which programs need no description of."""
 
 Modalities = Annotated[list[Annotated[str, Query(max_length=64)]], Query()]
 """Modalities as the database holds them, which need not follow VR CS; an empty string selects nothing."""
@@ -88,13 +90,14 @@ def serve(resources: WebResources, stop: Event) -> None:
 
 def build(resources: WebResources) -> FastAPI:
     """The application of the page and DICOMweb, without a server."""
-    app = FastAPI(title="Lookalike", version=__version__, openapi_url=None)
-    page = Page(resources)
-    for path, endpoint in page.routes.items():
-        app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+    app = FastAPI(
+        title="Lookalike", version=__version__, description=ABOUT, openapi_url=OPENAPI, docs_url=None, redoc_url=None
+    )
     look_alikes = LookAlikeService(resources)
-    app.add_api_route("/api/similar/{sop_instance_uid}", look_alikes.similar, methods=["GET", "HEAD"])
-    app.add_api_route("/api/similar", look_alikes.similar_to_file, methods=["POST"])
+    for path, endpoint in {**Page(resources).routes, "/api/similar/{sop_instance_uid}": look_alikes.similar}.items():
+        app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=path not in FOR_PEOPLE)
+        app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+    app.add_api_route("/api/similar", look_alikes.similar_to_file, methods=["POST"], openapi_extra=BODY)
     reports = ReportService(resources)
     app.add_api_route("/api/reports/{study_instance_uid}", reports.of_study, methods=["GET"])
     app.add_api_route("/api/reports/{study_instance_uid}/{sop_instance_uid}.pdf", reports.pdf, methods=["GET"])
@@ -128,7 +131,7 @@ class Page:
             HEALTH_PATH: self.health,
             "/readyz": self.readiness,
             "/metrics": self.metrics,
-            "/api/status": self.status,
+            "/api/status": NodeStateService(resources).status,
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
             "/preview/{sop_instance_uid}.png": self.preview,
@@ -177,33 +180,6 @@ class Page:
     def metrics(self) -> Response:
         """Measures of the node, for Prometheus."""
         return metrics_response(self.settings, self._resources.reading)
-
-    def status(self, request: Request) -> Response:
-        """Address, version and model of the node, and counts of what is indexed, waits or was set aside."""
-        settings, spool = self.settings, self.retriever.spool
-        with self.database.snapshot() as snapshot:
-            studies = snapshot.entities(Level.STUDY)
-            value = {
-                "ae_title": settings.ae_title,
-                "host": settings.host,
-                "port": settings.port,
-                "version": __version__,
-                "program": program(),
-                "indexed": {level: snapshot.count(level) for level in LEVELS},
-                "codes": snapshot.rows,
-                "code_length": snapshot.code_length,
-                "model": snapshot.model,
-                "waiting": spool.depth(),
-                "set_aside": dict(spool.reasons()),
-                "modalities": {name: series.size for name, series in series_by_modality(snapshot).items()},
-                "terms": _terms(snapshot, _discloser(request, snapshot)),
-                "viewers": settings.viewers,
-                "has_originals": self._resources.pictures.are_larger,
-                "has_reports": settings.keep_reports and caller_of(request.scope).disclosure is Disclosure.FULL,
-                "phantoms_only": snapshot.count(Level.STUDY) > 0
-                and all(study.attributes.get("InstitutionName") == PHANTOM_HOSPITAL for study in studies),
-            }
-        return JSONResponse(value)
 
     def cases(
         self,
@@ -262,15 +238,6 @@ class Page:
                 return png_response(pixels, {"Cache-Control": "no-store"})
             pixels = original
         return png_response(pixels, headers)
-
-
-def _terms(snapshot: Snapshot, discloser: Discloser) -> dict[str, list[str]]:
-    """Terms of the columns that can be filtered by, as the caller sees them."""
-    shown = {
-        column: [discloser.attributes({keyword: term})[keyword] for term in snapshot.terms(column)]
-        for column, keyword in FILTERED.items()
-    }
-    return {column: [term for term in terms if term] for column, terms in shown.items()}
 
 
 def _discloser(request: Request, snapshot: Snapshot) -> Discloser:

@@ -27,8 +27,19 @@ HEAD = f"""<!doctype html>
   <link rel="stylesheet" href="web/histories.css">
 </head>
 <body>
-  <header><a class="brand" href="./"><span>Lookalike</span></a><h1>Histories</h1></header>
+  <header>
+    <a class="brand" href="./" aria-label="Lookalike: all cases">
+      <img src="web/icon.svg" alt="" width="36" height="36">
+      <span>Lookalike</span>
+    </a>
+    <nav class="tabs" aria-label="Parts of this page">
+      <a href="./">Cases</a>
+      <a href="histories" aria-current="page">Histories</a>
+      <a href="./#tab=node">Node</a>
+    </nav>
+  </header>
   <main id="content" class="histories">
+    <h1>Histories</h1>
 """
 FOOT = "  </main>\n</body>\n</html>\n"
 NO_JOB = "<p>No history is brought in. Begin with <code>lookalike pull plan</code>.</p>"

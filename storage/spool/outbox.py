@@ -70,12 +70,24 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class OutboxState:
-    """Numbers of objects: waiting, sent, given up, and confirmed by storage commitment."""
+    """Numbers of what the outbox knows of, which forgets what ended some time ago.
 
-    waiting: int
-    sent: int
-    given_up: int
-    committed: int
+    Attributes
+    ----------
+    waiting, sent, given_up, committed
+        Objects by state; `committed` counts those that their destination has promised to keep.
+    questions
+        Questions whose answers were taken in.
+    undelivered
+        Of these, the questions of which an object was given up.
+    """
+
+    waiting: int = 0
+    sent: int = 0
+    given_up: int = 0
+    committed: int = 0
+    questions: int = 0
+    undelivered: int = 0
 
 
 class Outbox:
@@ -165,11 +177,16 @@ class Outbox:
             )
 
     def state(self) -> OutboxState:
-        """Count the objects."""
+        """Count objects and questions."""
         with self._connected() as connection:
             counts = dict(connection.execute("SELECT state, COUNT(*) FROM objects GROUP BY state"))
-            committed = connection.execute("SELECT COUNT(*) FROM objects WHERE committed").fetchone()[0]
-        return OutboxState(counts.get(WAITING, 0), counts.get(SENT, 0), counts.get(GIVEN_UP, 0), committed)
+            (committed,) = connection.execute("SELECT COUNT(*) FROM objects WHERE committed").fetchone()
+            (questions,) = connection.execute("SELECT COUNT(*) FROM questions").fetchone()
+            (undelivered,) = connection.execute(
+                "SELECT COUNT(DISTINCT question) FROM objects WHERE state = ?", (GIVEN_UP,)
+            ).fetchone()
+        waiting, sent, given_up = (counts.get(state, 0) for state in (WAITING, SENT, GIVEN_UP))
+        return OutboxState(waiting, sent, given_up, committed, questions, undelivered)
 
     def erase_meant(self, is_meant: Callable[[Path], bool]) -> int:
         """Erase waiting objects: those of each answer of which one is meant; return how many."""

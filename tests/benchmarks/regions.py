@@ -1,17 +1,16 @@
 """Does a region query find its lesion? python -m tests.benchmarks.regions [--quick] [--patients N] [--json FILE].
 
 Sections of the phantom hospital that show a nodule, a mass or a brain tumour ask for look-alikes of other patients: by
-the whole image, by the region of the lesion cut out and enlarged, and by the features at that region, as the node does;
-the latter against whole images, and against whole images and the tiles of overlapping grids. Counted is how many of the
-first answers, one of each patient, show a lesion of that kind; chance is the part of the candidates of that modality
-that do. Intervals resample patients.
+the whole image, by the region of the lesion cut out and enlarged, and by the features at that region, as the node does:
+compared with whole images, or with `region_codes` also with the parts of images. Counted is how many of the first
+answers, one of each patient, show a lesion of that kind; chance is the part of the candidates of that modality that do.
+Intervals resample patients.
 """
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from multiprocessing import get_context
 from typing import Final
 
@@ -22,7 +21,7 @@ from pydicom.dataset import Dataset
 from hashing.evaluation.uncertainty import Resampling
 from hashing.images.pixels import decode, preprocess
 from hashing.model.encoder import Encoder, Encoding
-from hashing.model.region_encoder import RegionEncoder
+from hashing.model.region_encoder import PARTS, RegionEncoder
 from hashing.phantoms.body.anatomy import Anatomy
 from hashing.phantoms.body.chest import chest
 from hashing.phantoms.body.head import head
@@ -31,13 +30,11 @@ from hashing.phantoms.body.shape import Solid
 from hashing.phantoms.instance import instance
 from hashing.phantoms.schedule import schedule
 from node.examples.crop import cropped, region_of_input
-from node.examples.regions import Region, tiles
+from node.examples.regions import Region
 from tests.benchmarks.report import Row, parser, publish
 
 LESIONS: Final = {"nodule": "lesion", "mass": "lesion", "brain tumour": "tumour"}
 """Tissue of each kind of lesion."""
-GRIDS: Final = (3, 5)
-"""Tiles along each side."""
 MARGIN: Final = 0.5
 """What a reader draws beyond a lesion, in its size, on both sides together."""
 FIRST: Final = 5
@@ -56,8 +53,8 @@ class Section:
         Region of its lesion; None without one, or where it is too small to be drawn.
     inputs : (n, SIZE, SIZE)
         The whole image, and if there is a lesion what is cut out of it.
-    parts
-        Regions of the whole image as network input: the tiles of each grid, and the region of the lesion.
+    lesion
+        `box` in the whole image as network input.
     """
 
     patient: int
@@ -65,7 +62,7 @@ class Section:
     kinds: frozenset[str]
     box: Region | None
     inputs: NDArray[np.uint8]
-    parts: list[Region]
+    lesion: Region | None
 
 
 def main() -> None:
@@ -79,15 +76,17 @@ def main() -> None:
 
 
 def encoded(patients: int, seed: int) -> tuple[list[Section], list[Encoding]]:
-    """Sections of a hospital, and of each the encoding of the whole, the tiles, what is cut out, and its region."""
+    """Sections of a hospital, and of each the encoding of the whole, its parts, and of its lesion in three ways."""
     sections, encodings, encoder = list[Section](), list[Encoding](), Encoder.load(device="cpu")
-    regional, n_tiles = RegionEncoder.load(device="cpu"), sum(grid**2 for grid in GRIDS)
+    regional = RegionEncoder.load(device="cpu")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for made in pool.map(partial(sections_of, seed), range(patients)):
             for one in made:
                 whole, cut_out = encoder.encode(one.inputs, [one.modality] * len(one.inputs)).split([1])
-                tiled, region = regional.encode(one.inputs[0], one.parts, one.modality).split([n_tiles])
-                encodings.append(Encoding.joined([whole, tiled, cut_out, region]))
+                image, lesion = one.inputs[0], [one.lesion] if one.lesion else []
+                widened = [regional.encode(image, lesion, one.modality)] if lesion else []
+                fine = regional.encode(image, [*PARTS, *lesion], one.modality, is_fine=True)
+                encodings.append(Encoding.joined([whole, cut_out, *widened, *fine.split([len(PARTS)])[::-1]]))
                 sections.append(one)
     return sections, encodings
 
@@ -108,10 +107,9 @@ def _sections(seed: int, number: int) -> Iterator[Section]:
             kinds = frozenset(anatomy.findings_at(level)) & frozenset(LESIONS)
             box = lesion_box(dataset, anatomy, next(iter(kinds))) if kinds else None
             picture = decode(dataset)
-            parts = [one for grid in GRIDS for one in tiles(SIZE, SIZE, grid)]
-            parts += [region_of_input(picture, box, SIZE)] if box else []
+            lesion = region_of_input(picture, box, SIZE) if box else None
             inputs = [preprocess(picture, SIZE), *([cropped(picture, box, SIZE)] if box else [])]
-            yield Section(number, series.modality, kinds, box, np.stack(inputs), parts)
+            yield Section(number, series.modality, kinds, box, np.stack(inputs), lesion)
 
 
 def lesion_box(dataset: Dataset, anatomy: Anatomy, kind: str) -> Region | None:
@@ -141,14 +139,12 @@ def rows(sections: Sequence[Section], encodings: Sequence[Encoding], seed: int) 
     queries = [index for index, one in enumerate(sections) if one.box is not None]
     groups = np.array([str(sections[index].patient) for index in queries])
     draws = Resampling(groups, np.random.default_rng(seed))
-    ends = np.cumsum([1, *(grid**2 for grid in GRIDS)])
-    candidates = {"whole images": slice(0, 1)}
-    candidates |= {f"and {grid} x {grid} tiles": slice(0, int(end)) for grid, end in zip(GRIDS, ends[1:], strict=True)}
-    spans = {name: _parts(name, ends) for name in candidates}
-    found = {("whole image", "whole images"): _rates(sections, encodings, queries, 0, spans["whole images"])}
-    found["region, cut out", "whole images"] = _rates(sections, encodings, queries, -2, spans["whole images"])
-    for name, parts in spans.items():
-        found["region, pooled", name] = _rates(sections, encodings, queries, -1, parts)
+    whole, parts = [0], [0, *range(-len(PARTS), 0)]
+    found = {("whole image", "whole images"): _rates(sections, encodings, queries, 0, whole)}
+    found["region, cut out", "whole images"] = _rates(sections, encodings, queries, 1, whole)
+    found["region, pooled and widened", "whole images"] = _rates(sections, encodings, queries, 2, whole)
+    found["region, pooled from the doubled image", "whole images"] = _rates(sections, encodings, queries, 3, whole)
+    found["region, pooled from the doubled image", "images and parts"] = _rates(sections, encodings, queries, 3, parts)
     chance = np.array([_chance(sections, sections[index]) for index in queries])
     kinds = np.array([next(iter(sections[index].kinds)) for index in queries])
     for kind in (*LESIONS, "any lesion"):
@@ -156,14 +152,6 @@ def rows(sections: Sequence[Section], encodings: Sequence[Encoding], seed: int) 
         if not which.any():
             continue
         yield from _rows_of(kind, which, found, chance, draws, len(set(groups[which])))
-
-
-def _parts(name: str, ends: NDArray[np.int64]) -> list[int]:
-    """Rows of the inputs that are candidates: the whole image, and the tiles of one grid."""
-    for grid, (start, end) in zip(GRIDS, pairwise(ends.tolist()), strict=True):
-        if name == f"and {grid} x {grid} tiles":
-            return [0, *range(start, end)]
-    return [0]
 
 
 def _rates(

@@ -12,7 +12,7 @@ from node.access.data_key import make_vault
 from node.cli.terminal import console_for
 from node.configuration import load_settings
 from node.errors import NodeError
-from node.home import make_private, require_database
+from node.home import make_private, open_regions, require_database
 from node.processes import Role, node_lock, role_lock
 from node.settings import Settings
 from storage.corrections.copying import seal_database
@@ -73,6 +73,8 @@ def encrypt_home(settings: Settings, report: Report = lambda _done, _all: None) 
         make_private(settings)
         vault = make_vault(settings)
         ReportTable(settings.reports_path, vault).seal()
+        if settings.regions_path.exists():
+            open_regions(settings).claim()  # made again from previews, sealed
         files = sum(_seal(path, vault) for path in _files(settings)) + _seal_objects(settings, vault)
         return Encrypted(_seal_database(settings, vault, report), files)
 

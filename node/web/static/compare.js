@@ -29,10 +29,10 @@ export async function compareView(now, node, answer, pictureOf, view) {
         whyButton(now, answer.example, match, own, other),
         refineButtons(match),
         make("a", { class: "button", href: changed(otherImage(match)) }, "Look-alikes of this one"),
+        windowControls(view),
       ),
       make("p", { class: "meaning hint", role: "status" }),
       make("div", { class: "pair" }, figure("this", "This examination", "This examination", answer.example, own, [reportsOf(answer.example, node, "This examination")]), figure(match.patient.toLowerCase(), short, long, match, other, [make("p", { class: "distance" }, `${alike(match, answer)} (${figures(match, answer)}).`), ...viewerLinks(match, node), reportsOf(match, node, long)])),
-      windowControls(view),
     ),
   ];
 }

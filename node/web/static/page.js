@@ -17,7 +17,7 @@ const content = document.getElementById("content");
 let node = null; // last answer of /api/status
 let subject = null; // subject of the view that is shown, as subjectOf names it
 let shown = null; // hash of the view that is shown
-let undo = null; // hash before the last refinement of this answer
+let steps = []; // hashes before each refinement of this answer, the last one last
 let drawing = 0; // number of the drawing under way: an answer to an older one is dropped
 
 const kindOf = (now) => (now.has("with") ? "pair" : now.has("image") || now.has("dropped") ? "result" : now.has("tab") ? "node" : "list");
@@ -30,7 +30,7 @@ async function viewOf(now) {
   const kind = kindOf(now);
   if (kind === "list") return listView(now, node);
   if (kind === "node") return nodeView(node);
-  return resultView(now, node, undo, () => draw({ stay: true }));
+  return resultView(now, node, steps.at(-1) ?? null, () => draw({ stay: true }));
 }
 
 /** Draw what the hash asks for. */
@@ -68,14 +68,15 @@ function show(view, now, stay) {
   shown = location.hash;
 }
 
-/** A refinement can be taken back until the question is about another image. */
+/** Refinements can be taken back, one after the other, until the question is about another image. */
 function follow(event) {
   const [before, now] = [event.oldURL, event.newURL].map((url) => new URLSearchParams(new URL(url).hash.slice(1)));
   const refinement = (params) => REFINEMENTS.map((name) => params.getAll(name).join()).join(" ");
   const isSame = ["image", "dropped"].every((name) => before.get(name) === now.get(name));
-  const isUndone = `#${now}` === undo;
-  if (!isSame || isUndone) undo = null;
-  else if (refinement(before) !== refinement(now)) undo = changed({ with: "", at: "" }, before);
+  const answerOf = (params) => changed({ with: "", at: "" }, params);
+  if (!isSame) steps = [];
+  else if (answerOf(now) === steps.at(-1)) steps.pop();
+  else if (refinement(before) !== refinement(now)) steps.push(answerOf(before));
   draw({ stay: subjectOf(now) === subject });
 }
 

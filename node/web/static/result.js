@@ -47,7 +47,7 @@ export async function resultView(now, node, undo, redraw) {
         make("h1", { tabindex: "-1" }, "Look-alikes"),
         controls(now, node),
         refinements(now, undo),
-        make("p", { class: "hint" }, summary(answer, now), make("strong", {}, "Look-alikes are never findings of this examination.")),
+        make("p", { class: "hint" }, summary(answer, now, node), make("strong", {}, "Look-alikes are never findings of this examination.")),
         answer.matches.length && answer.matches.every(isChance) ? make("p", { class: "notice far", role: "note" }, "Nothing close: images of other patients lie as near as these by chance.") : null,
         answer.matches.length && answer.matches.every((match) => match.unusually_far) ? make("p", { class: "notice far", role: "note" }, UNUSUALLY_FAR) : null,
         answer.matches.length ? make("div", { class: "grid" }, answer.matches.map((match) => matchCard(match, answer, true))) : make("p", { class: "nothing" }, nothing(now)),
@@ -59,10 +59,10 @@ export async function resultView(now, node, undo, redraw) {
 
 const UNUSUALLY_FAR = "Even the nearest case is farther than usual: nothing here is like this image, or the model cannot judge it.";
 
-function summary({ level, matches, candidates, region }, now) {
+function summary({ level, matches, candidates, region }, now, node) {
   const what = level === "IMAGE" ? "of" : `${LEVELS[level].toLowerCase()} among`;
   const each = now.has("every") ? "" : ", one of each patient";
-  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}${each}, the most alike first. ${region ? "The marked part is compared with whole images. " : ""}`;
+  return `${number(matches.length)} nearest ${what} ${plural(candidates, "image")}${each}, the most alike first. ${region ? `The marked part is compared with ${node.has_parts ? "images and parts of them" : "whole images"}. ` : ""}`;
 }
 
 function nothing(now) {
@@ -78,6 +78,7 @@ function exampleView(now, example, images, node, redraw) {
     "aside",
     { class: "example", "aria-label": "Chosen image" },
     make("a", { class: "back", href: listHash() }, "‹ All cases"),
+    make("p", { class: "banner this" }, now.has("dropped") ? "The dropped file" : "This examination"),
     make("div", { class: "picture" }, shown.canvas),
     windowControls(view),
     example.rows && example.columns ? regionButtons(shown, example, region) : null,

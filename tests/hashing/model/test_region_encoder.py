@@ -6,8 +6,8 @@ import torch
 
 from hashing.model.encoder import Encoder, fused
 from hashing.model.model_file import DEFAULT_MODEL
-from hashing.model.network import INPUT_SIZE
-from hashing.model.region_encoder import MIN_SIDE, RegionEncoder, shares_of, widened
+from hashing.model.network import INPUT_SIZE, resized
+from hashing.model.region_encoder import MIN_SIDE, PART, PARTS, RegionEncoder, shares_of, widened
 from hashing.model.weights import load_network
 
 WHOLE = (1, 1, INPUT_SIZE, INPUT_SIZE)
@@ -40,6 +40,28 @@ def test_the_whole_image_as_a_region_has_the_code_of_the_image() -> None:
     whole = Encoder.load(device="cpu").encode(IMAGE[None], ["CT"])
     assert np.allclose(encoding.relaxed, whole.relaxed, atol=1e-3)
     assert np.allclose(encoding.class_scores, whole.class_scores, atol=1e-4)
+
+
+def test_parts_cover_the_image_and_are_four_cells_of_the_doubled_image_wide_and_high() -> None:
+    lefts, tops, rights, bottoms = (np.array(side) for side in zip(*PARTS, strict=True))
+
+    assert len(set(PARTS)) == len(PARTS) == 121
+    assert (lefts.min(), tops.min(), rights.max(), bottoms.max()) == (1, 1, INPUT_SIZE, INPUT_SIZE)
+    assert {*(rights - lefts + 1), *(bottoms - tops + 1)} == {PART}
+    assert {int(np.count_nonzero(shares_of(part, 14))) for part in PARTS} == {16}
+
+
+def test_a_fine_code_of_a_region_is_that_of_the_doubled_image_and_not_widened() -> None:
+    network, model = load_network(DEFAULT_MODEL)
+    n_bits = model.architecture.learned_bits_of(64)
+    doubled = resized(torch.from_numpy(IMAGE)[None, None], 2 * INPUT_SIZE)
+    with torch.inference_mode():
+        maps = fused(network).trunk.maps(doubled, (32,))[0]
+        expected = network.head((maps[:, :, 2:4, 1:3].mean(dim=(2, 3)),)).relaxed[0, :n_bits].numpy()
+
+    found = RegionEncoder.load(device="cpu").encode(IMAGE, [(17, 33, 48, 64)], "", is_fine=True).relaxed
+
+    assert np.allclose(found.reshape(-1, 4)[:, :3].reshape(-1), expected, atol=1e-3)
 
 
 def test_a_region_s_code_is_that_of_the_features_at_its_cells() -> None:

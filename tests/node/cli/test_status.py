@@ -48,5 +48,5 @@ def test_it_says_what_became_of_questions_that_were_sent(tmp_path: Path) -> None
 
     arrival.abandon()
     question.close()
-    assert (before.questions, before.answers) == (0, OutboxState(0, 0, 0, 0))
-    assert (status.questions, status.answers) == (1, OutboxState(waiting=2, sent=1, given_up=0, committed=1))
+    assert (before.questions, before.answers) == (0, OutboxState())
+    assert (status.questions, status.answers) == (1, OutboxState(waiting=2, sent=1, committed=1, questions=1))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hashing.images.pixels import PixelError
 from node.examples.crop import cropped, region_of_input
-from node.examples.regions import bounding_box, region_of_preview, tiles
+from node.examples.regions import bounding_box, region_of_preview
 
 COORDINATE = st.floats(0, 200, width=32)
 
@@ -103,15 +103,3 @@ def test_pixels_that_are_no_squares_are_where_the_network_sees_them() -> None:
     picture.SetSpacing([1.0, 2.0])  # type: ignore[no-untyped-call]
 
     assert region_of_input(picture, (51, 1, 100, 25), 224) == (113, 1, 224, 112)
-
-
-@given(st.integers(20, 3000), st.integers(20, 3000), st.sampled_from([1, 3, 5]))
-def test_tiles_cover_the_image_and_each_lies_half_over_the_next(columns: int, rows: int, along: int) -> None:
-    grid = tiles(columns, rows, along)
-
-    assert len(grid) == along**2
-    assert (grid[0][:2], grid[-1][2:]) == ((1, 1), (columns, rows))
-    lefts, rights = [one[0] for one in grid[:along]], [one[2] for one in grid[:along]]
-    length = rights[0] - lefts[0] + 1
-    assert all(right - left + 1 == length for left, right in zip(lefts, rights, strict=True))
-    assert all(abs(step - length / 2) <= 1 for step in np.diff(lefts))

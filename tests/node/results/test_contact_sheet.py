@@ -55,6 +55,7 @@ def test_a_caption_says_rank_distance_modality_decade_sex_and_year_and_no_more()
 
     assert lines == ("#2  6 bits apart", "CT L AP", "age 50-59, F, 2019")
     assert caption(similar_case(2, is_patient_known=False))[0] == "#2  6 bits apart, no ID"
+    assert caption(similar_case(2, laterality="U"))[1] == "CT AP"
 
 
 def test_a_caption_says_if_chance_would_give_as_much() -> None:

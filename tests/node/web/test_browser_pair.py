@@ -15,6 +15,14 @@ BORDERS = """() => [...document.querySelectorAll('.pair .frame')].map(frame => {
   return [parseFloat(style.borderTopWidth), style.borderImageSource];
 })"""
 
+FOCUS = """() => {
+  const element = document.activeElement;
+  if (element === document.body) return "the end";
+  const part = [".example", ".match", ".controls"].find(name => element.closest(name)) ?? "the rest";
+  const shown = element.matches(".segments input") ? element.nextElementSibling : element;
+  return `${element.localName} of ${part}, ${getComputedStyle(shown).outlineStyle === "none" ? "unseen" : "seen"}`;
+}"""
+
 
 def looks(page: Page) -> list[dict[str, str]]:
     """How both pictures are shown."""
@@ -110,6 +118,22 @@ def test_keys_lead_through_an_answer_and_back_to_where_the_reader_was(page: Page
     page.wait_for_selector(".bar-of-tools")
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.name") == "find"
+
+
+def test_the_tabulator_reaches_every_control_of_an_answer_and_shows_where_it_is(page: Page) -> None:
+    open_answer(page)
+    controls = page.evaluate("document.querySelectorAll('main :is(a, button, input, select, summary, canvas)').length")
+    page.evaluate("document.querySelector('.skip').focus()")
+    reached: list[str] = []
+    for _ in range(controls + 12):
+        page.keyboard.press("Tab")
+        reached.append(str(page.evaluate(FOCUS)))
+
+    assert "canvas of .example, seen" in reached
+    assert "button of .match, seen" in reached
+    assert "a of .match, seen" in reached
+    assert "input of .controls, seen" in reached
+    assert [stop for stop in reached if stop.endswith("unseen")] == []
 
 
 def test_the_list_of_keys_can_switch_them_off(page: Page) -> None:

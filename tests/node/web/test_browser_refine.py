@@ -87,6 +87,26 @@ def test_one_is_left_out_and_one_attracts_more_until_it_is_undone(page: Page) ->
     assert parameters(page, "without") == []
 
 
+def test_every_refinement_is_undone_one_after_the_other(page: Page) -> None:
+    open_answer(page)
+    before = cards(page)
+    page.locator(".match [data-key=m]").nth(1).click()
+    page.wait_for_selector(".refinement >> text=also like this")
+    refined = cards(page)
+    page.locator(".match [data-key=x]").first.click()
+    page.wait_for_selector(".refinement >> text=left out")
+
+    page.click(".undo")
+    page.wait_for_selector(".refinement >> text=left out", state="detached")
+    once = cards(page)
+    page.click(".undo")
+    page.wait_for_selector(".refinement", state="detached")
+
+    assert once == refined
+    assert cards(page) == before
+    assert page.locator(".undo").count() == 0
+
+
 def test_filters_combine_and_stay_in_the_address(page: Page) -> None:
     open_answer(page)
     page.evaluate(TOGGLE)

@@ -12,11 +12,13 @@ from hashing.phantoms.body.person import person
 from hashing.phantoms.dicom_header import header
 from hashing.phantoms.schedule import schedule
 from node.errors import HTTP_STATUS, Refusal, Status
-from node.home import Reading
+from node.home import Reading, open_outbox, open_questions
 from node.query.retriever import Retriever
 from node.settings import Settings
-from node.web.app import PHANTOM_HOSPITAL, WEB
+from node.web.app import WEB
+from node.web.page.node_state import PHANTOM_HOSPITAL
 from storage.record import patient_key
+from storage.spool.outbox import ResultObject
 from tests.support.web.invented_page import MODEL, SCRIPT, SECRETS, connect, item, private
 
 
@@ -95,6 +97,21 @@ def test_status_tells_what_is_indexed_waits_and_was_set_aside(reading: Reading, 
     assert status["waiting"] == 1
     assert status["set_aside"] == {"not-readable": 1, "no-pixel-data": 2}
     assert status["modalities"] == {"CT": 3, "MR": 2}
+    assert status["questions"] == {"asked": 0, "answered": 0, "waiting": 0, "failed": 0}
+
+
+def test_status_tells_what_became_of_questions_that_were_sent(client: TestClient, home: Settings) -> None:
+    arrival = open_questions(home).open("CT").begin()
+    outbox = open_outbox(home)
+    for question in ("sent", "refused"):
+        outbox.add(question, "PACS", [ResultObject(f"1.{question}", (b"x",))])
+    outbox.sent(outbox.due()[0])
+    outbox.give_up(outbox.due()[0])
+
+    questions = client.get("/api/status").json()["questions"]
+
+    arrival.abandon()
+    assert questions == {"asked": 3, "answered": 2, "waiting": 1, "failed": 1}
 
 
 def test_phantoms_are_called_so_only_while_there_is_nothing_else(reading: Reading, client: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""Requests that nobody thinks of, made from the OpenAPI document of DICOMweb."""
+"""Requests that nobody thinks of, made from the OpenAPI documents of DICOMweb and of the page."""
 
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,26 @@ def test_capabilities_name_every_resource_as_wadl_or_openapi(tmp_path: Path) -> 
     assert refused.status_code == 406
 
 
+def test_the_document_of_the_page_names_what_it_asks_for(tmp_path: Path) -> None:
+    with web_archive(tmp_path / "home") as archive:
+        document = archive.client.get("/api/openapi.json").json()
+
+    operations = {(path, name.upper()) for path, methods in document["paths"].items() for name in methods}
+    names = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
+    parameters = document["paths"]["/api/similar/{sop_instance_uid}"]["get"]["parameters"]
+    assert {("/api/status", "GET"), ("/api/cases", "GET"), ("/api/similar", "POST"), ("/api/why", "GET")} <= operations
+    assert ("/", "GET") not in operations
+    assert not any(method == "HEAD" for _, method in operations)
+    assert len(names) == len(set(names))
+    assert {"k", "region", "distinct", "without"} <= {one["name"] for one in parameters}
+
+
 @pytest.mark.slow
-def test_no_request_of_the_openapi_document_fails_within_the_node(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("document", "fewest"), [(f"{BASE}/openapi.json", 20), ("/api/openapi.json", 12)])
+def test_no_request_of_an_openapi_document_fails_within_the_node(tmp_path: Path, document: str, fewest: int) -> None:
     with web_archive(tmp_path / "home") as archive, served(archive) as connection:
         address = f"http://{connection.host}:{connection.port}"
-        schema = schemathesis.openapi.from_url(f"{address}{BASE}/openapi.json")
+        schema = schemathesis.openapi.from_url(f"{address}{document}")
         operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
         for operation in operations:
 
@@ -59,4 +74,4 @@ def test_no_request_of_the_openapi_document_fails_within_the_node(tmp_path: Path
 
             answers()
 
-    assert len(operations) > 20
+    assert len(operations) > fewest
