@@ -67,7 +67,7 @@ def is_filter_first_cheaper(snapshot: LocalSnapshot, query: ScanQuery) -> bool:
         return True
     near = rows_taken(snapshot.rows * passed / rows, query.k) * rows / passed * rows / snapshot.rows
     last_ns = code_ns * rows + near * (costs.NEAR_NS + len(query.candidates.tests) * costs.TEST_NS)
-    return first_ns + _read_ns(bits, code_ns) < last_ns
+    return bool(first_ns + _read_ns(bits, code_ns) < last_ns)
 
 
 def _read_ns(bits: Bits, row_ns: float) -> float:
