@@ -8,6 +8,7 @@ from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
 from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
+from node.corrections.expiry import Expirer
 from node.corrections.order_book import OrderBook
 from node.examples.service import EncodingService
 from node.home import open_for_writing, open_mail, open_objects, open_reports, open_spool
@@ -26,14 +27,14 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     database = open_for_writing(settings)  # first, since it refuses sooner than the network is loaded
     model_path = settings.model_path or DEFAULT_MODEL
     encoder = Encoder.load(model_path, settings.code_length, settings.device, settings.encoder_backend)
-    spool = open_spool(settings)
-    objects = open_objects(settings)
+    spool, objects = open_spool(settings), open_objects(settings)
     if not objects.is_counted:
         objects.repair()
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
     orders, reports = OrderBook(settings.corrections_path), open_reports(settings)
     corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, open_mail(settings))
+    expirer = Expirer(settings, database, objects, indexer.writing, trail.expired)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()
@@ -42,6 +43,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("segments", stop, partial(keep_built, database, stop)),
         vital_thread("chance", stop, partial(keep_computed, database, stop)),
         vital_thread("corrections", stop, partial(corrector.run, stop)),
+        vital_thread("expiry", stop, partial(expirer.run, stop)),
         vital_thread("examples", stop, partial(service.run, stop)),
         _feeding(settings, database, stop),
     ):

@@ -25,7 +25,7 @@ PRAGMA user_version = 1;
 COMMIT;
 """
 REMOVE: Final = "DELETE FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
-FIND: Final = "SELECT uid FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
+FIND: Final = "SELECT uid, bytes FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,12 @@ class SizeTable:
 
     def known(self, uids: Collection[str]) -> frozenset[str]:
         """The UIDs, of those given, that the table has."""
+        return frozenset(self.sizes(uids))
+
+    def sizes(self, uids: Collection[str]) -> dict[str, int]:
+        """Sizes of those UIDs, of those given, that the table has."""
         with self._connected() as connection:
-            found = connection.execute(FIND, (json.dumps(list(uids)),))
-            return frozenset(uid for (uid,) in found)
+            return dict(connection.execute(FIND, (json.dumps(list(uids)),)))
 
     def all(self) -> list[str]:
         """Every UID in the table."""

@@ -119,6 +119,12 @@ class NoteTable:
         with self._connected() as connection:
             return Counter(dict(connection.execute("SELECT reason, noted FROM totals")))
 
+    def counts_since(self, received_ns: int) -> Counter[str]:
+        """Number of notes in the table on what arrived from a time on, by reason."""
+        query = "SELECT reason, COUNT(*) FROM notes WHERE received_ns >= ? GROUP BY reason"
+        with self._connected() as connection:
+            return Counter(dict(connection.execute(query, (received_ns,))))
+
     def deleted(self) -> int:
         """Number of kept files that retention has deleted."""
         with self._connected() as connection:
