@@ -59,19 +59,20 @@ def is_filter_first_cheaper(snapshot: LocalSnapshot, query: ScanQuery) -> bool:
     bits, rows, first_ns = every(sample.counts), int(sample.counts.sum()), 0.0
     code_ns = costs.SCAN_NS * query.queries.shape[1]
     for column, condition in query.candidates.tests:
-        first_ns += costs.BYTE_NS * np.dtype(COLUMNS[column]).itemsize * _rows_read(bits)
+        value_ns = costs.BYTE_NS * np.dtype(COLUMNS[column]).itemsize
+        first_ns += min(value_ns * rows, _read_ns(bits, value_ns))
         keep(sample.counts, sample.addresses[column], condition, bits)
     passed = int(np.bitwise_count(bits).sum())
     if not passed:
         return True
     near = rows_taken(snapshot.rows * passed / rows, query.k) * rows / passed * rows / snapshot.rows
     last_ns = code_ns * rows + near * (costs.NEAR_NS + len(query.candidates.tests) * costs.TEST_NS)
-    return bool(first_ns + code_ns * _rows_read(bits) < last_ns)
+    return bool(first_ns + _read_ns(bits, code_ns) < last_ns)
 
 
-def _rows_read(bits: Bits) -> int:
-    """Number of rows that are read where only some are looked at: all neighbours of a row in its word of bits."""
-    return WORD * int(np.count_nonzero(bits))
+def _read_ns(bits: Bits, row_ns: float) -> float:
+    """Predict the time to read some rows; of a word with one of them, all are read."""
+    return int(np.count_nonzero(bits)) * (costs.WORD_NS + WORD * row_ns)
 
 
 def by_index(

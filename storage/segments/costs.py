@@ -27,6 +27,8 @@ BUCKET_NS, INLINE_NS, STORED_NS = 30.0, 3.5, 14.0
 """Time for a bucket of an index; for a row in it whose code is stored in the segment; and for one stored elsewhere."""
 BYTE_NS: Final = 0.08
 """Time of a filter that is tested first, for each byte of a row's value."""
+WORD_NS: Final = 80.0
+"""Time to fetch the values or codes of a word of bits that lie far from others, beside reading them."""
 NEAR_NS, TEST_NS = 30.0, 25.0
 """Time of a filter that is tested last: to list a row within the threshold, and to test one of its values."""
 Words = NDArray[np.uint64]

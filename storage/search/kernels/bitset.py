@@ -9,11 +9,14 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from storage.jit import U, at, count_ones, inlined, kernel, lowest, within
+from storage.jit import U, at, count_ones, inlined, kernel, lowest, prefetch, within
 
 Bits = NDArray[np.uint64]
 FEW: Final = U(4)
 """Rows of a word up to which testing each is quicker than testing all."""
+WORDS_AHEAD: Final = U(16)
+"""Words of bits by which reading runs ahead, where not all rows are read."""
+LINE_BYTES: Final = 64
 
 
 class Condition(NamedTuple):
@@ -67,6 +70,8 @@ def keep(counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Co
         n, words = U(counts[p]), (U(counts[p]) + U(63)) >> U(6)
         column = carray(at(addresses[p], condition.ends), (counts[p],))
         for w in range(words):
+            if w + WORDS_AHEAD < words:
+                _ask_for(column, (w + WORDS_AHEAD) << U(6), bits[first + w + WORDS_AHEAD])
             word, start = bits[first + w], w << U(6)
             if not word:
                 continue
@@ -80,6 +85,16 @@ def keep(counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Co
                     matching = _in_table(column, start, condition, word & matching)
             bits[first + w] = word & (matching ^ flip)
         first += words
+
+
+@inlined
+def _ask_for(column: NDArray[Any], start: Any, word: Any) -> None:
+    """Ask memory for the values of a word of rows, unless all are read: then the processor asks by itself."""
+    rest = word if word != ~U(0) else U(0)
+    while rest:
+        row = lowest(rest)
+        prefetch(column, start + row)
+        rest &= ~((U(2) << (row | U(LINE_BYTES // column.itemsize - 1))) - U(1))  # those in the same line
 
 
 @inlined

@@ -19,6 +19,8 @@ BLOCK: Final = 256
 """Rows whose distances are folded into one comparison with the threshold."""
 AHEAD: Final = 1024 if has_fast_prefetch() else 0
 """Rows by which a scan asks memory for codes, 0 where the processor does better by itself."""
+WORDS_AHEAD: Final = 16
+"""Words of bits by which a scan of candidates asks for their codes."""
 MAX_LISTED: Final = 8192
 """Rows of a list at most."""
 MIN_LISTED: Final = 3 * BLOCK
@@ -55,7 +57,7 @@ def list_near(
     listing: Listing,
     position: NDArray[np.int64],
 ) -> Any:
-    """List rows within a limit of any query whose bit is set, or all within the limit; return how many.
+    """List the rows within a limit of any query, of those whose bit is set if there are bits; return how many.
 
     Parameters
     ----------
@@ -65,24 +67,25 @@ def list_near(
         Part and offset to begin with, 0 at first; after the call, where to go on if the list was full, or as many parts
         as there are.
     """
-    size, first_word, distances = U(0), 0, np.empty((2, WORD), np.int64)
-    for p in range(parts.rows.size):
-        n, stride, word = parts.counts[p], parts.strides[p], first_word
-        first_word += (n + WORD - 1) // WORD
-        if p < position[0]:
-            continue
+    size, distances = U(0), np.empty((2, WORD), np.int64)
+    end_word = ((parts.counts[: position[0]] + WORD - 1) // WORD).sum()
+    for p in range(position[0], parts.rows.size):
+        n, stride, word = parts.counts[p], parts.strides[p], end_word
+        end_word += (n + WORD - 1) // WORD
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
         for first in range(position[1], n, BLOCK):
-            end = min(first + BLOCK, n)
             if AHEAD and bits is None:
-                _ask_for(codes, stride, queries.shape[1], first + AHEAD)
-            if bits is None and not is_any_near(codes, stride, queries, first, end - first, limit):
+                _ask_for(codes, stride, queries.shape[1], first + AHEAD, BLOCK)
+            if bits is None and not is_any_near(codes, stride, queries, first, min(n - first, BLOCK), limit):
                 continue
             if size + U(BLOCK) > U(max_rows):
                 position[0], position[1] = p, first
                 return np.int64(size)
-            for start in range(first, end, WORD):
-                here, mask = min(end - start, WORD), ~U(0) if bits is None else bits[word + start // WORD]
+            for start in range(first, min(first + BLOCK, n), WORD):
+                here, w = min(n - start, WORD), word + start // WORD
+                mask = ~U(0) if bits is None else bits[w]
+                if bits is not None and w + WORDS_AHEAD < end_word and bits[w + WORDS_AHEAD]:
+                    _ask_for(codes, stride, queries.shape[1], start + WORDS_AHEAD * WORD, WORD)
                 if mask and is_any_near(codes, stride, queries, start, here, limit):
                     measure(codes, stride, queries, start, here, distances)
                     size = _append(listing, size, p, start, here, distances[0], limit, mask)
@@ -164,8 +167,8 @@ def select(
 
 
 @inlined
-def _ask_for(codes: Words, stride: Any, words: int, first: Any) -> None:
-    """Ask memory for the codes of a block."""
+def _ask_for(codes: Words, stride: Any, words: int, first: Any, rows: int) -> None:
+    """Ask memory for the codes of some rows."""
     for w in range(U(words)):
-        for row in range(U(0), U(BLOCK), U(LINE)):
+        for row in range(U(0), U(rows), U(LINE)):
             prefetch(codes, w * U(stride) + U(first) + row)
