@@ -34,7 +34,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
     orders, reports = OrderBook(settings.corrections_path), open_reports(settings)
     corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, open_mail(settings))
-    expirer = Expirer(settings, database, objects, indexer.writing, trail.expired)
+    expirer = Expirer(settings, database, objects, spool, indexer.writing, trail.expired)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()
