@@ -58,8 +58,7 @@ class SetAsideDesk:
         notes = [one for one in self._spool.set_aside_records() if reason in ("", one.reason)]
         entries = [aside_entry(note, self._spool.vault) for note in islice(reversed(notes), MAX_SHOWN)]
         if caller_of(request.scope).disclosure is Disclosure.BLIND:
-            hidden = {"study_instance_uid": "", "sop_instance_uid": ""}
-            entries = [replace(one, name=one.name.partition("-")[0], **hidden) for one in entries]
+            entries = [_blind(one) for one in entries]
         return entries, len(notes)
 
     def _limits(self) -> dict[str, float]:
@@ -69,3 +68,8 @@ class SetAsideDesk:
 
 def _size(entry: AsideEntry) -> str:
     return "not kept" if entry.size_bytes is None else f"{entry.size_bytes:,}"
+
+
+def _blind(entry: AsideEntry) -> AsideEntry:
+    """The entry without UIDs, of which one is part of its name."""
+    return replace(entry, name=entry.name.partition("-")[0], study_instance_uid="", sop_instance_uid="")
