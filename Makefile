@@ -7,6 +7,8 @@ TEST_PROCESSES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# The processes of a node import the same modules: those that start later find them compiled, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 # The node as it is delivered, without what its tests need.
 PRODUCT := build/product
 

@@ -170,7 +170,7 @@ def asked(settings: Settings) -> tuple[int, OutboxState]:
 
 
 def _kept_bytes(database: Database) -> dict[str, int]:
-    of_codes = {"rows": "codes", "previews": "previews", "outputs": "outputs"}
+    of_codes = {"rows": "codes", "previews": "previews", "outputs": "outputs", "encodings": "outputs"}
     sizes = dict.fromkeys(("records", *of_codes.values()), 0)
     for table, size_bytes in database.size_bytes().items():
         sizes[of_codes.get(table, "records")] += size_bytes

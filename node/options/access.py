@@ -83,7 +83,7 @@ def valid_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        One is none.
+        A text is no address range.
     """
     for network in networks:
         try:

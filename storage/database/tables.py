@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from io import BytesIO
-from struct import Struct
 from typing import Any, Final
 
 import lmdb
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage import encodings
 from storage.changes import Changes
 from storage.database import lookup
 from storage.database.blocks import Layout, Rows
@@ -23,10 +23,9 @@ from storage.database.tree import NO_PARENT, ORDINAL, Node, first_of_key, key_by
 from storage.record import LEVELS, Level
 from storage.vault import CLEAR, Vault
 
-FRAME_OF: Final = Struct(">II")
-"""Packs (instance ordinal, frame) into a key."""
-OF_FRAMES: Final = ("previews", "outputs")
-"""Tables by instance and frame, in which a frame may be missing."""
+FRAME_OF: Final = encodings.KEY
+OF_FRAMES: Final = ("previews", "outputs", encodings.TABLE)
+"""Tables by instance and frame, in which a frame may be missing; what they hold of an instance goes with it."""
 SEALED: Final = frozenset({*LEVELS, *OF_FRAMES})
 """Tables whose values are sealed."""
 MAX_CACHED: Final = 4096
@@ -72,6 +71,11 @@ class Tables:
     def lookup(self) -> lookup.Lookup:
         """The index of attributes that are no unique keys."""
         return lookup.Lookup(self._transaction, self._handles[lookup.TABLE], self._vault)
+
+    @property
+    def encodings(self) -> encodings.Encodings:
+        """What another model makes of the frames."""
+        return encodings.Encodings(self._transaction, self._handles, self._vault)
 
     @property
     def rejections(self) -> Rejections:
@@ -186,7 +190,7 @@ class Tables:
         self.put(level, ordinal, replace(node, parent=parent))
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
-        """Delete an entity that has no children, with previews and outputs of its frames."""
+        """Delete an entity that has no children, with all that is kept of its frames."""
         self.changes.note(level, node.uid)
         self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
