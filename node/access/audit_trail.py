@@ -124,6 +124,13 @@ class AuditTrail:
             participants = [_source(sender, ""), self._node]
             self.record(AuditEvent(terms.INSTANCES_TRANSFERRED, Action.CREATE, participants, subjects))
 
+    def exported(self, destination: str, study_instance_uids: Iterable[str]) -> None:
+        """Record that an operator wrote objects of studies to files elsewhere."""
+        operator = Participant(f"user {os.getuid()}", terms.SOURCE, is_requestor=True)
+        participants = [operator, Participant(destination, terms.DESTINATION_MEDIA)]
+        subjects = [_study(uid) for uid in dict.fromkeys(study_instance_uids)]
+        self.record(AuditEvent(terms.EXPORT, Action.READ, participants, subjects))
+
     def expired(self, records: Iterable[Record], reason: str) -> None:
         """Record that the node deleted previews or objects of instances, study by study, and why."""
         studies: dict[tuple[str, str], list[Record]] = defaultdict(list)

@@ -58,7 +58,7 @@ class NodeStatus:
     set_aside_deleted
         How many of their files retention has deleted.
     expired
-        Previews and objects that were deleted for their age or for the room that they took.
+        What was deleted for its age or for the room that it took, by kind.
     rejected, restorable
         Instances that rejection notes keep out of every answer, and those of them that `lookalike restore` brings back.
     announced
@@ -93,7 +93,7 @@ class NodeStatus:
     set_aside: Mapping[str, int]
     set_aside_lately: int
     set_aside_deleted: int
-    expired: tuple[int, int]
+    expired: Mapping[str, int]
     rejected: int
     restorable: int
     announced: Settlement
@@ -236,8 +236,8 @@ def _add_kept_out(table: Table, status: NodeStatus) -> None:
         table.add_row("set aside", "0")
     if status.set_aside_deleted:
         table.add_row("set aside: objects deleted by retention", f"{status.set_aside_deleted:,}")
-    previews, objects = status.expired
-    table.add_row("deleted for age or size", f"{previews:,} previews, {objects:,} objects")
+    gone = ", ".join(f"{count:,} {kind}" for kind, count in status.expired.items())
+    table.add_row("deleted for age or size", gone)
     table.add_row("rejected by a note", f"{status.rejected:,}, of which {status.restorable:,} can be restored")
     found = status.announced
     sentence = f"{found.settled:,} of {found.announced:,}, {len(found.missing):,} instances missing"

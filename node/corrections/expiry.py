@@ -11,11 +11,12 @@ from typing import Final
 import lmdb
 
 from node.settings import Settings
-from storage.corrections.expiring import StayLimit, expire_objects, expire_previews, objects_due
+from storage.corrections.expiring import StayLimit, count_aside, expire_objects, expire_previews, objects_due
 from storage.database.database import Database
 from storage.errors import StorageError
 from storage.objects.object_store import ObjectStore
 from storage.record import Record
+from storage.spool.queue import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ Tell = Callable[[Sequence[Record], str], object]
 
 
 class Expirer:
-    """Deletes previews and objects that are due; the process that writes the database does.
+    """Deletes previews, objects and what was set aside that are due; the process that writes the database does.
 
     Parameters
     ----------
@@ -46,10 +47,11 @@ class Expirer:
         settings: Settings,
         database: Database,
         objects: ObjectStore,
+        spool: Spool,
         writing: AbstractContextManager[object],
         tell: Tell,
     ) -> None:
-        self._settings, self._database, self._objects = settings, database, objects
+        self._settings, self._database, self._objects, self._spool = settings, database, objects, spool
         self._writing, self._tell = writing, tell
 
     def run(self, stop: Event) -> None:
@@ -69,6 +71,14 @@ class Expirer:
             self._expire_previews(stop)
         if settings.object_days or settings.object_bytes:
             self._expire_objects(stop)
+        if settings.set_aside_days:
+            self._expire_aside(_limit(settings.set_aside_days, 0).since_ns)
+
+    def _expire_aside(self, since_ns: int) -> None:
+        gone = self._spool.erase_set_aside(lambda note: note.received_ns < since_ns)
+        if gone:
+            logger.warning("%d objects set aside deleted with their notes: beyond set_aside_days", gone)
+            count_aside(self._database, gone)
 
     def _expire_previews(self, stop: Event) -> None:
         limit = _limit(self._settings.preview_days, self._settings.preview_bytes)

@@ -49,6 +49,8 @@ class IngestSettings(BaseSettings):
     """Number of notes about instances that were set aside; beyond it the oldest notes are deleted."""
     set_aside_bytes: int = Field(16 << 30, ge=0)
     """Disk space in bytes for instances that were set aside; beyond it the oldest are deleted."""
+    set_aside_days: float = Field(0, ge=0)
+    """Days after which notes about what was set aside are deleted, with the objects; 0: never for their age."""
     batch_size: int = Field(32, ge=1)
     """Number of instances that one transaction indexes."""
     batch_delay_s: float = Field(0.05, ge=0)

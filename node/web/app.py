@@ -27,10 +27,10 @@ from node.processes import Role, processes, role_fault
 from node.version import __version__
 from node.web.caller_gate import CallerGate, caller_of
 from node.web.case_search import find_series
+from node.web.desk.desk import desk_routes
 from node.web.dicomweb.query_by_example import BODY
 from node.web.dicomweb.responses import deadline
 from node.web.dicomweb.service import BASE, build_dicomweb
-from node.web.histories import Histories
 from node.web.login.certified_protocol import CertifiedProtocol
 from node.web.login.links import LinkService
 from node.web.metrics_page import metrics_response
@@ -135,7 +135,7 @@ class Page:
             "/api/cases": self.cases,
             "/api/series/{series_instance_uid}": self.series,
             "/preview/{sop_instance_uid}.png": self.preview,
-            **Histories(self.retriever.coverage).routes,
+            **desk_routes(self.settings, self.retriever),
         }
 
     def index(self) -> Response:

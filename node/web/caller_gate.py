@@ -21,7 +21,7 @@ LINKS: Final = "/api/links"
 COOKIE: Final = "lookalike-session"
 BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,8192})", re.IGNORECASE)  # RFC 6750 2.1
 CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
-METRICS: Final = "/metrics"
+FOR_OPERATORS: Final = frozenset({"/metrics", "/aside", "/api/aside"})
 DICOMWEB: Final = "/dicom-web"
 SEARCHES: Final = frozenset({"studies", "series", "instances"})
 PICTURES: Final = frozenset({"rendered", "thumbnail"})
@@ -95,7 +95,7 @@ def caller_of(scope: Scope) -> Caller:
 
 def needed_rights(method: str, path: str) -> tuple[tuple[Right, ...], bool]:
     """Rights of which a request needs one, and True if it counts against `requests_per_minute`."""
-    if path == METRICS:
+    if path in FOR_OPERATORS:
         return (Right.ADMIN,), False
     if not path.startswith(DICOMWEB):
         return (Right.SIMILAR,), path.startswith(("/api/similar", "/api/why", "/api/reports"))

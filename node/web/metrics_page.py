@@ -51,8 +51,7 @@ class _StateCollector(Collector):
         fullness = Pressure(spool, self._settings).spool_level()
         yield _gauge("fullest_limit_ratio", "Used part of the fullest limit: objects, disk or memory.", fullness.share)
         yield _counter("set_aside", "Instances that were set aside.", "reason", spool.reasons())
-        previews, objects = expired(self._reading.database)
-        gone = {"previews": previews, "objects": objects}
+        gone = expired(self._reading.database)
         yield _counter("expired", "What was deleted for its age or for its room.", "kind", gone)
         yield self._refused()
         yield self._roles()

@@ -15,8 +15,8 @@ from storage.database.tables import Tables
 from storage.objects.object_store import ObjectStore
 from storage.record import Level, Record
 
-PREVIEWS, OBJECTS = "expired previews", "expired objects"
-"""Counters of what was deleted since the database was made."""
+PREVIEWS, OBJECTS, ASIDE = "previews", "objects", "set aside"
+"""Kinds of what is deleted, each counted since the database was made."""
 MAX_BATCH: Final = 1000
 """Instances that one transaction looks at."""
 
@@ -37,10 +37,16 @@ class StayLimit:
     size_bytes: int | None = None
 
 
-def expired(database: Database) -> tuple[int, int]:
-    """Number of previews and of objects that were deleted since the database was made."""
+def expired(database: Database) -> dict[str, int]:
+    """How many were deleted since the database was made, by kind."""
     with database.reading() as tables:
-        return tables.counter(PREVIEWS), tables.counter(OBJECTS)
+        return {kind: tables.counter(_counter(kind)) for kind in (PREVIEWS, OBJECTS, ASIDE)}
+
+
+def count_aside(database: Database, count: int) -> None:
+    """Count objects set aside that were deleted for their age."""
+    with database.writing() as tables:
+        _count(tables, ASIDE, count)
 
 
 def expire_previews(database: Database, limit: StayLimit) -> list[Record]:
@@ -62,7 +68,7 @@ def expire_previews(database: Database, limit: StayLimit) -> list[Record]:
             image = tables.ordinal(Level.IMAGE, record.sop_instance_uid)
             assert image is not None
             tables.drop_frames("previews", image, record.frames)
-        tables.set_counter(PREVIEWS, tables.counter(PREVIEWS) + count)
+        _count(tables, PREVIEWS, count)
     return records
 
 
@@ -109,4 +115,12 @@ def expire_objects(database: Database, objects: ObjectStore, records: Sequence[R
     """Erase the objects of instances; a kill on the way costs the count only."""
     count = objects.erase(record.sop_instance_uid for record in records)
     with database.writing() as tables:
-        tables.set_counter(OBJECTS, tables.counter(OBJECTS) + count)
+        _count(tables, OBJECTS, count)
+
+
+def _count(tables: Tables, kind: str, count: int) -> None:
+    tables.set_counter(_counter(kind), tables.counter(_counter(kind)) + count)
+
+
+def _counter(kind: str) -> str:
+    return f"expired {kind}"

@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from pydicom import dcmread
 from rich.table import Table
 
+from node.access.audit_trail import AuditTrail
 from node.access.data_key import vault_of
 from node.cli.terminal import console_for, plain, print_json
 from node.configuration import load_settings
+from node.corrections.aside_entry import aside_entry
 from node.errors import NodeError, printable
 from node.home import open_spool, require_database
 from node.settings import Settings
@@ -23,7 +24,6 @@ console = console_for()
 app = typer.Typer(name="aside", help="What could not be indexed: list it, try it again, export it, delete it.")
 
 DAY_S: Final = 86_400
-MAX_TITLE: Final = 16
 PIECE_BYTES: Final = 1 << 20
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
@@ -36,35 +36,11 @@ class AsideError(NodeError):
     """Nothing that was set aside is meant, or it cannot be used as asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class AsideEntry:
-    """One object that was set aside; holds no patient data.
-
-    Attributes
-    ----------
-    received
-        When it came, ISO 8601, local time.
-    sender
-        AE title of who sent it; "" if its file does not say.
-    size_bytes
-        Size of its file; None if that was not kept.
-    """
-
-    name: str
-    reason: str
-    detail: str
-    received: str
-    sender: str
-    study_instance_uid: str
-    sop_instance_uid: str
-    size_bytes: int | None
-
-
 @app.command("list", epilog="Example: lookalike aside list --reason undecodable --json")
 def list_entries(home: Home = None, reason: Reason = "", as_json: Json = False) -> None:
     """List what was set aside: why, since when, and from whom."""
     settings = load_settings(home=home)
-    entries = [_entry(note, vault_of(settings)) for note in _chosen(settings, None, reason)]
+    entries = [aside_entry(note, vault_of(settings)) for note in _chosen(settings, None, reason)]
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -81,7 +57,7 @@ def show(name: Annotated[str, typer.Argument(help="Name.")], home: Home = None, 
     """Show all that is known of one object that was set aside."""
     settings = load_settings(home=home)
     [note] = _chosen(settings, [name], "")
-    entry = asdict(_entry(note, vault_of(settings)))
+    entry = asdict(aside_entry(note, vault_of(settings)))
     if as_json:
         print_json(entry)
         return
@@ -121,6 +97,9 @@ def export(
         target.touch(mode=0o600)
         with target.open("wb") as file:
             file.writelines(_pieces(note.path, vault_of(settings)))
+    trail = AuditTrail(settings, "command")
+    trail.exported(str(to.absolute()), (note.uids.get("StudyInstanceUID", "") for note in notes))
+    trail.close()
     console.print(plain(f"{len(notes):,} files in {to}"), highlight=False)
 
 
@@ -169,32 +148,6 @@ def _purge(settings: Settings, names: list[str]) -> Mapping[str, Any]:
     from node.corrections.submission import submit  # with the libraries that decode pixels
 
     return submit(settings, OrderKind.PURGE, names=names)
-
-
-def _entry(note: SetAside, vault: Vault) -> AsideEntry:
-    received = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(note.received_ns / 1e9))
-    return AsideEntry(
-        note.name,
-        note.reason,
-        note.detail,
-        received,
-        _sender(note.path, vault),
-        note.uids.get("StudyInstanceUID", ""),
-        note.uids.get("SOPInstanceUID", ""),
-        note.path.stat().st_size if note.path is not None else None,
-    )
-
-
-def _sender(path: Path | None, vault: Vault) -> str:
-    """Sending AE title that the node wrote before the data set."""
-    if path is None:
-        return ""
-    try:
-        with vault.open(path) as file:
-            meta = dcmread(file, stop_before_pixels=True, specific_tags=[]).file_meta
-        return printable(str(meta.get("SourceApplicationEntityTitle", "")), MAX_TITLE)
-    except Exception:  # what follows may be anything
-        return ""
 
 
 def _pieces(path: Path, vault: Vault) -> Iterator[bytes]:

@@ -30,6 +30,7 @@ export function nodeView(node) {
       node.questions.asked ? table("Questions that were sent, lately", [["Asked", node.questions.asked], ["Answered", node.questions.answered], ["Waiting for an answer", node.questions.waiting], ["Answers that could not be delivered", node.questions.failed]]) : null,
       table("By modality, series", Object.entries(node.modalities).map(([name, count]) => [name || "no modality", count])),
       aside.length ? table("Set aside: images that can be no look-alikes", aside.map(([reason, count]) => [REASONS[reason] ?? reason.replaceAll("-", " "), count])) : make("p", { class: "hint" }, "Nothing was set aside."),
+      make("p", { class: "hint" }, make("a", { href: "aside" }, "Set aside: why, since when and from whom"), ", for operators."),
       make("p", { class: "hint" }, "“lookalike status” on the machine of the node says more of both."),
     ),
   ];

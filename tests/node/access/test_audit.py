@@ -133,6 +133,7 @@ EVENTS: dict[str, Any] = {
     "access": lambda trail, text: trail.accessed(text, "10.0.0.1", text),
     "view": lambda trail, text: trail.viewed(text, "10.0.0.1", uid("1")),
     "arrival": lambda trail, text: trail.transferred([record("1.1.1", text)]),
+    "export": lambda trail, text: trail.exported(text, [text, uid("1")]),
     "expiry": lambda trail, _: trail.expired([record("1.1.1", "CT1")], "previews deleted: beyond preview_days"),
     "erasure": lambda trail, text: trail.deleted(uid("1"), text),
     "erasure of a study": lambda trail, _: trail.deleted(uid("1"), ""),

@@ -20,6 +20,7 @@ from node.ingest.receiver import PREAMBLE, file_meta
 from node.processes import Role, pid_path, role_lock
 from node.settings import Settings
 from storage.errors import NoDatabase
+from tests.node.access.test_audit import messages
 from tests.node.ingest.test_receiver import octets_of, picture
 from tests.support.dicom.answering import ITEMS
 
@@ -82,6 +83,8 @@ def test_export_copies_for_the_operator_only(settings: Settings, tmp_path: Path)
     files = sorted((tmp_path / "out").iterdir())
     assert [file.stem for file in files] == sorted(names)
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    [exported] = messages(settings)
+    assert (exported.event, str(tmp_path / "out") in exported.participants) == ("Export", True)
     assert len(listed(settings)) == 3
 
 

@@ -13,10 +13,12 @@ from node.cli.status import read_status, status_table
 from node.configuration import load_settings
 from node.corrections.expiry import DAY_NS, Expirer
 from node.dicom.sop_classes import Service, offered_services
-from node.home import open_for_writing, open_objects
+from node.home import open_for_writing, open_objects, open_spool
 from node.settings import Settings
+from storage.corrections.expiring import expired
 from storage.database.database import Database
 from storage.objects.object_store import ObjectStore
+from storage.spool.queue import Entry
 from tests.node.access.test_audit import messages
 from tests.support.storage.invented import item, record
 
@@ -48,7 +50,7 @@ def objects(tmp_path: Path, database: Database) -> ObjectStore:
 def expire(database: Database, objects: ObjectStore, home: Path, **chosen: Any) -> Settings:
     settings = settings_of(home, **chosen)
     trail = AuditTrail(settings, "index")
-    Expirer(settings, database, objects, Lock(), trail.expired).expire(Event())
+    Expirer(settings, database, objects, open_spool(settings), Lock(), trail.expired).expire(Event())
     trail.close()
     return settings
 
@@ -83,7 +85,7 @@ def test_each_deletion_is_logged_audited_and_counted(
     assert [one.objects[0] for one in found] == [record(number).study_instance_uid for number in (0, 0, 4)]
     database.close()
     status = read_status(settings)
-    assert status.expired == (1, 2)
+    assert status.expired == {"previews": 1, "objects": 2, "set aside": 0}
     assert any("deleted for age or size" in str(cell) for cell in status_table(status).columns[0].cells)
 
 
@@ -91,6 +93,21 @@ def test_room_is_made_oldest_first(database: Database, objects: ObjectStore, tmp
     expire(database, objects, tmp_path, object_bytes=len(b"object") * 2)
 
     assert left(database, objects) == ([True] * 3, [False, True, True])
+
+
+def test_what_was_set_aside_goes_for_its_age(database: Database, objects: ObjectStore, tmp_path: Path) -> None:
+    spool = open_spool(settings_of(tmp_path))
+    for age_days in (9, 1):
+        path = spool.put([b"x"]).path
+        entry = Entry(path.rename(path.with_name(f"{time.time_ns() - age_days * DAY_NS}-{age_days}.dcm")))
+        spool.set_aside(entry, "undecodable", "of no use", {}, keep=True)
+
+    settings = expire(database, objects, tmp_path, set_aside_days=5)
+
+    [left_over] = spool.set_aside_records()
+    assert left_over.name.endswith("-1")
+    assert [path.stem for path in (settings.spool_path / "aside").glob("*.dcm")] == [left_over.name]
+    assert expired(database)["set aside"] == 1
 
 
 def test_who_deletes_objects_does_not_commit_itself_to_keep_them(tmp_path: Path) -> None:
@@ -109,7 +126,8 @@ def test_a_full_disk_is_tried_again(database: Database, objects: ObjectStore, tm
         stop.set()
         raise OSError(28, "No space left on device")
 
-    Expirer(settings_of(tmp_path, preview_days=30), database, objects, Lock(), fail).run(stop)
+    settings = settings_of(tmp_path, preview_days=30)
+    Expirer(settings, database, objects, open_spool(settings), Lock(), fail).run(stop)
 
     assert tries == [1]
     assert left(database, objects)[0] == [False, True, True]

@@ -71,7 +71,7 @@ def test_previews_of_what_arrived_before_a_time_go_and_nothing_else_of_it(databa
     assert numbers(gone) == [0, 1, 2, 3, 4]
     assert kept_previews(database) == [5, 6, 7, 8, 9, 10, 11]
     assert expire_previews(database, StayLimit(since(5))) == []
-    assert expired(database) == (6, 0)
+    assert expired(database) == {"previews": 6, "objects": 0, "set aside": 0}
     assert database.verify() == []
     for uid, (kept, codes, _, outputs) in stored(database).items():
         assert (kept, codes, outputs) == (before[uid][0], before[uid][1], before[uid][3])
@@ -99,7 +99,7 @@ def test_objects_go_for_their_age(database: Database, objects: ObjectStore) -> N
     assert objects.usage().objects == N - 4
     assert not objects.file(record(3).sop_instance_uid).exists()
     assert expire_all(database, objects, StayLimit(since(4))) == []
-    assert expired(database) == (0, 3)
+    assert expired(database) == {"previews": 0, "objects": 3, "set aside": 0}
 
 
 def test_objects_go_for_their_room_oldest_first(database: Database, objects: ObjectStore) -> None:
