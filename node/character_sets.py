@@ -1,4 +1,4 @@
-"""Specific Character Set: which values are written in it, and a mend of how pydicom reads one (PS3.5 section 6.1.2)."""
+"""Specific Character Set: which values use it, and a correction of pydicom's reading of one (PS3.5 section 6.1.2)."""
 
 from typing import Final
 

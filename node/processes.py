@@ -4,10 +4,11 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -39,11 +40,12 @@ class Heartbeat:
     """The sign of life of a role, which its main loop renews while it works; the first one says that it is ready.
 
     It is the time stamp of the role's lock file, set to the monotonic clock: that needs no room on a full disk, and
-    neither a corrected clock nor a suspended machine makes it look old.
+    neither a corrected clock nor a suspended machine makes it look old. Where systemd started the role as a unit of its
+    own, systemd is told, too (sd_notify(3)).
     """
 
     def __init__(self, file: int) -> None:
-        self._file = file
+        self._file, self._manager = file, os.environ.pop("NOTIFY_SOCKET", "")  # not for the processes that it starts
         self._failed = False
 
     def clear(self) -> None:
@@ -53,6 +55,13 @@ class Heartbeat:
     def renew(self) -> None:
         """Say that the role works now. It never raises: a role must not end because of it."""
         self._stamp(time.monotonic_ns())
+        if self._manager:
+            self._tell_manager()
+
+    def _tell_manager(self) -> None:
+        address = f"\0{self._manager[1:]}" if self._manager.startswith("@") else self._manager
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager, suppress(OSError):
+            manager.sendto(b"READY=1\nWATCHDOG=1", address)  # of some that are lost, the next one counts
 
     def _stamp(self, time_ns: int) -> None:
         try:
@@ -136,6 +145,12 @@ def role_fault(settings: Settings, role: Role, number: int = 1) -> str | None:
     if state.silence_s > silence_limit_s(settings, role):
         return f"{name} has given no sign of life for {state.silence_s:.0f} s"
     return None
+
+
+def role_faults(settings: Settings) -> list[str]:
+    """Return why processes of the node do not serve, one sentence for each that does not."""
+    faults = (role_fault(settings, role, number) for role in Role for number in processes(settings, role))
+    return [fault for fault in faults if fault is not None]
 
 
 def running_pid(settings: Settings, role: Role, number: int = 1) -> int | None:

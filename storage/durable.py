@@ -2,7 +2,9 @@
 
 import fcntl
 import os
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Condition
 from typing import Final
@@ -11,6 +13,8 @@ from storage.vault import CLEAR, Vault
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
+BUSY_S: Final = 30.0
+"""Seconds to wait for another process's transaction in a table; each takes milliseconds."""
 
 
 class FolderSync:
@@ -153,3 +157,23 @@ def make_private_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     if path.stat().st_mode & 0o777 != PRIVATE_FOLDER:
         path.chmod(PRIVATE_FOLDER)
+
+
+@contextmanager
+def table_transaction(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
+    """Open a file of SQLite for one transaction, which is durable once the block has ended; deleted rows become zeros.
+
+    A connection belongs to one thread and one process. A missing file is not made: it reads as empty tables.
+
+    Parameters
+    ----------
+    schema
+        Statements that make what tables are missing; they run unless the file's `user_version` says that all are there.
+    """
+    with closing(sqlite3.connect(path if path.exists() else ":memory:", timeout=BUSY_S)) as connection:
+        connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
+        connection.execute("PRAGMA secure_delete = ON")  # the UIDs of what is erased become zeros
+        if not connection.execute("PRAGMA user_version").fetchone()[0]:
+            connection.executescript(schema)
+        with connection:
+            yield connection

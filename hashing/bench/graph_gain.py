@@ -1,4 +1,4 @@
-"""How much of what targets from label co-occurrence gain over OrthoHash comes from their graph."""
+"""The gain of targets from label co-occurrence over OrthoHash, and the share of it that comes from their graph."""
 
 from collections.abc import Iterator
 

@@ -82,7 +82,7 @@ def ranker(run: Run, experiment: Experiment, data: BenchData, folder: Path) -> t
 
 
 def outputs_of(run: Run, experiment: Experiment, data: BenchData, folder: Path) -> NDArray[np.float32]:
-    """What a method makes of all images: relaxed codes, or the logits of the probability ranker."""
+    """Outputs of a method for all images: relaxed codes, or the logits of the probability ranker."""
     rng = np.random.default_rng(run.seed)
     shape = len(data.truth.labels), run.code_length
     if run.method == "random":

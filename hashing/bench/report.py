@@ -30,7 +30,7 @@ SUMMARISED = (*REFERENCES, "best trained", "", *UPPER_REFERENCES)
 
 
 def write(comparisons: list[Comparison], docs: Path) -> None:
-    """Write tables and plots of all comparisons into a folder; what it holds of other experiments stays."""
+    """Write tables and plots of all comparisons into a folder; files of other experiments in it stay."""
     docs.mkdir(parents=True, exist_ok=True)
     kept = KeptResults.read(docs)
     sections, lines, cells = dict(kept.sections), dict(kept.summaries), dict(kept.rows)

@@ -1,6 +1,7 @@
 """Audit messages as XML (PS3.15 A.5): who did what to which study, when, and with which outcome."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -59,6 +60,8 @@ PERSON, SYSTEM_OBJECT = "1", "2"
 PATIENT_ROLE, REPORT_ROLE, RESOURCE_ROLE = "1", "3", "4"
 """Roles of objects: patient, report (a study or a query), and master file or resource."""
 IP_ADDRESS: Final = "2"
+UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML document can hold (XML 1.0, section 2.2): a Patient ID may have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +136,10 @@ def audit_message(event: AuditEvent, source: str) -> bytes:
     if event.type is not None:
         _code(identification, "EventTypeCode", event.type)
     if event.comment:
-        Xml.SubElement(identification, "EventOutcomeDescription").text = event.comment
+        Xml.SubElement(identification, "EventOutcomeDescription").text = _written(event.comment)
     for participant in event.participants:
         _participant(root, participant)
-    Xml.SubElement(root, "AuditSourceIdentification", AuditSourceID=source)
+    Xml.SubElement(root, "AuditSourceIdentification", AuditSourceID=_written(source))
     for subject in event.subjects:
         _subject(root, subject)
     document: bytes = Xml.tostring(root, "utf-8")
@@ -146,7 +149,7 @@ def audit_message(event: AuditEvent, source: str) -> bytes:
 
 
 def _participant(root: Xml.Element, participant: Participant) -> None:
-    attributes = {"UserID": participant.user_id or "unknown"}
+    attributes = {"UserID": _written(participant.user_id)}
     attributes["UserIsRequestor"] = "true" if participant.is_requestor else "false"
     if participant.address:
         attributes |= {"NetworkAccessPointID": participant.address, "NetworkAccessPointTypeCode": IP_ADDRESS}
@@ -157,7 +160,7 @@ def _subject(root: Xml.Element, subject: Subject) -> None:
     element = Xml.SubElement(
         root,
         "ParticipantObjectIdentification",
-        ParticipantObjectID=subject.object_id or "unknown",
+        ParticipantObjectID=_written(subject.object_id),
         ParticipantObjectTypeCode=subject.type_code,
         ParticipantObjectTypeCodeRole=subject.role_code,
     )
@@ -169,9 +172,14 @@ def _subject(root: Xml.Element, subject: Subject) -> None:
     if subject.instances:
         description = Xml.SubElement(element, "ParticipantObjectDescription")
         for sop_class_uid, count in subject.instances:
-            Xml.SubElement(description, "SOPClass", UID=sop_class_uid, NumberOfInstances=str(count))
+            Xml.SubElement(description, "SOPClass", UID=_written(sop_class_uid), NumberOfInstances=str(count))
 
 
 def _code(parent: Xml.Element, name: str, code: Code) -> None:
     attributes = {"csd-code": code.value, "codeSystemName": code.scheme, "originalText": code.meaning}
     Xml.SubElement(parent, name, attributes)
+
+
+def _written(text: str) -> str:
+    """A text as XML can hold it; "unknown" for none."""
+    return UNWRITABLE.sub("?", text) or "unknown"

@@ -120,10 +120,19 @@ class AuditTrail:
             sender = record.instance.get("RetrieveAETitle", "")
             studies[sender, record.study_instance_uid, record.patient.get("PatientID", "")].append(record)
         for (sender, study, patient_id), of_study in studies.items():
-            classes = Counter(record.instance.get("SOPClassUID", "") for record in of_study)
-            subjects = [_study(study, tuple(sorted(classes.items()))), _patient(patient_id)]
+            subjects = [_study(study, _classes(of_study)), _patient(patient_id)]
             participants = [_source(sender, ""), self._node]
             self.record(AuditEvent(terms.INSTANCES_TRANSFERRED, Action.CREATE, participants, subjects))
+
+    def expired(self, records: Iterable[Record], reason: str) -> None:
+        """Record that the node deleted previews or objects of instances, study by study, and why."""
+        studies: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        for record in records:
+            studies[record.study_instance_uid, record.patient.get("PatientID", "")].append(record)
+        node = Participant(self._settings.ae_title, terms.APPLICATION, is_requestor=True)
+        for (study, patient_id), of_study in studies.items():
+            subjects = [_study(study, _classes(of_study)), _patient(patient_id)]
+            self.record(AuditEvent(terms.INSTANCES_ACCESSED, Action.DELETE, [node], subjects, comment=reason))
 
     def deleted(self, study_instance_uid: str, patient_id: str) -> None:
         """Record that a study, or all of a patient, was erased."""
@@ -209,6 +218,11 @@ def _source(caller: str, address: str) -> Participant:
 
 def _study(study_instance_uid: str, instances: Sequence[tuple[str, int]] = ()) -> Subject:
     return Subject(study_instance_uid, terms.STUDY_UID, instances=instances)
+
+
+def _classes(records: Iterable[Record]) -> tuple[tuple[str, int], ...]:
+    """Number of instances by SOP class."""
+    return tuple(sorted(Counter(record.instance.get("SOPClassUID", "") for record in records).items()))
 
 
 def _patient(patient_id: str) -> Subject:

@@ -9,6 +9,7 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 from node.errors import NodeError, SettingsError
 from node.settings import Settings
-from storage.durable import create_locked, make_private_folder
+from storage.durable import create_locked, folder_names, make_private_folder
 
 SIGNED_BY: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Algorithms of tokens (RFC 7518): signatures only, since what checks a MAC can make one."""
@@ -26,6 +27,8 @@ LINK, SESSION = "link", "session"
 LEEWAY_S: Final = 30
 """Difference of two clocks that is let pass, seconds."""
 KEY_FILE: Final = "link-key"
+SPENT: Final = "spent-links"
+"""Folder with an empty file for each link that was followed, named by its end and number."""
 KEY_BYTES: Final = 32
 SCRYPT: Final = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 32}
 SALT_BYTES: Final = 16
@@ -95,7 +98,8 @@ def sign(settings: Settings, purpose: str, caller: str, minutes: float, **claims
     import jwt
 
     ends_s = int(time.time() + 60 * minutes)
-    return jwt.encode({"use": purpose, "sub": caller, "exp": ends_s, **claims}, _own_key(settings), OWN)
+    given = {"use": purpose, "sub": caller, "exp": ends_s, "jti": secrets.token_hex(16), **claims}
+    return jwt.encode(given, _own_key(settings), OWN)
 
 
 def signed(settings: Settings, purpose: str, text: str) -> dict[str, Any]:
@@ -115,6 +119,29 @@ def signed(settings: Settings, purpose: str, text: str) -> dict[str, Any]:
     if claims["use"] != purpose:
         raise LoginError(f"this is no {purpose}")
     return claims
+
+
+def spend(settings: Settings, claims: Mapping[str, Any]) -> None:
+    """Note that a link was followed; what is noted outlives a restart, and goes once the link is over anyway.
+
+    Raises
+    ------
+    LoginError
+        It was followed before, or cannot be told from others: an earlier release made it.
+    OSError
+        It cannot be noted: the link must not be followed.
+    """
+    folder, name = settings.run_path / SPENT, str(claims.get("jti", ""))
+    make_private_folder(folder)
+    for other in folder_names(folder):
+        if int(other.partition("-")[0]) < time.time():
+            (folder / other).unlink(missing_ok=True)
+    if not name:
+        raise LoginError("this link cannot be followed once only: make another")
+    try:
+        (folder / f"{claims['exp']}-{name}").touch(mode=0o600, exist_ok=False)
+    except FileExistsError as error:
+        raise LoginError("this link was followed before") from error
 
 
 def _key_id(token: str) -> str:

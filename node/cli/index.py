@@ -26,15 +26,15 @@ class Target(StrEnum):
 
 Home = Annotated[Path | None, typer.Option(help="Folder of settings.toml, database and spool.  [default: var]")]
 Inline = Annotated[
-    bool | None,
-    typer.Option(help="Keep the codes in the index: 36 bytes more a code of 64 bits instead of 12, and twice as fast."),
+    bool,
+    typer.Option(help="Keep codes of 64 bits in the index: 36 bytes more a code instead of 12, and twice as fast."),
 ]
 
 
 @app.command(epilog="Example: lookalike index build --home /srv/lookalike --whole")
 def build(
     home: Home = None,
-    inline: Inline = None,
+    inline: Inline = True,
     whole: Annotated[bool, typer.Option(help="Make one segment of all, not only of what is due.")] = False,
 ) -> None:
     """Make the segments that are due from the codes in the database."""
@@ -63,7 +63,7 @@ def verify(home: Home = None) -> None:
 
 
 @app.command(epilog="Example: lookalike index compact --home /srv/lookalike")
-def compact(home: Home = None, inline: Inline = None) -> None:
+def compact(home: Home = None, inline: Inline = True) -> None:
     """Give the room of deleted rows back to the others, and make one segment of all."""
     from storage.segments.builder import alone
     from storage.segments.builder import build as build_segment

@@ -4,18 +4,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any, Final
 
 from rich.filesize import decimal
 from rich.table import Table
 
 from node.cli.terminal import plain
+from node.errors import NO_PIXELS
 from node.home import asked, open_for_reading, open_objects, open_spool
 from node.ingest.pressure import Fullness, Pressure
 from node.ingest.refusals import Refused, read_refusals
-from node.processes import Role, processes, running_pid, title
+from node.processes import Role, processes, role_faults, running_pid, title
 from node.remote_index import unfed
 from node.settings import Settings
 from storage.corrections.announcing import Settlement, settlement
+from storage.corrections.expiring import expired
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.objects.size_table import ObjectUsage
@@ -23,6 +26,9 @@ from storage.record import LEVELS
 from storage.record import Level as RecordLevel
 from storage.segments.builder import faults
 from storage.spool.outbox import OutboxState
+from storage.spool.queue import Spool, waiting_s
+
+DAY_NS: Final = 86_400 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,14 @@ class NodeStatus:
         Instances received and not yet indexed.
     set_aside
         How many could not be indexed, by reason, since the home folder was made.
+    waiting_s
+        Age of the oldest of them, seconds.
+    set_aside_lately
+        How many of the last 24 hours could not be indexed, but for those without an image.
     set_aside_deleted
         How many of their files retention has deleted.
+    expired
+        Previews and objects that were deleted for their age or for the room that they took.
     rejected, restorable
         Instances that rejection notes keep out of every answer, and those of them that `lookalike restore` brings back.
     announced
@@ -67,6 +79,8 @@ class NodeStatus:
         Original objects that are kept.
     roles
         Process numbers by role, and from the second process of a role on its number; None where it is not running.
+    role_faults
+        Why processes of roles do not serve: not running, not ready, or without a sign of life.
     """
 
     entities: Mapping[RecordLevel, int]
@@ -75,8 +89,11 @@ class NodeStatus:
     segment_faults: Sequence[str]
     unfed: int | None
     waiting: int
+    waiting_s: float
     set_aside: Mapping[str, int]
+    set_aside_lately: int
     set_aside_deleted: int
+    expired: tuple[int, int]
     rejected: int
     restorable: int
     announced: Settlement
@@ -87,6 +104,7 @@ class NodeStatus:
     kept_bytes: Mapping[str, int]
     objects: ObjectUsage
     roles: Mapping[str, int | None]
+    role_faults: Sequence[str]
     model: str
     code_length: int
 
@@ -108,9 +126,8 @@ def read_status(settings: Settings) -> NodeStatus:
             segment_rows=segments[0],
             segment_faults=segments[1],
             unfed=unfed(settings, snapshot),
-            waiting=spool.depth(),
-            set_aside=dict(spool.reasons()),
-            set_aside_deleted=spool.set_aside_deleted(),
+            **_spool_state(spool),
+            expired=expired(reading.database),
             rejected=rejected,
             restorable=restorable,
             announced=settlement(snapshot, lambda uid: spool.is_set_aside(uid) is not None),
@@ -121,9 +138,22 @@ def read_status(settings: Settings) -> NodeStatus:
             kept_bytes=_kept_bytes(reading.database),
             objects=open_objects(settings).usage(),
             roles=_roles(settings),
+            role_faults=role_faults(settings),
             model=snapshot.model,
             code_length=snapshot.code_length,
         )
+
+
+def _spool_state(spool: Spool) -> dict[str, Any]:
+    """What waits and what was set aside, by the names of the attributes."""
+    lately = spool.reasons_since(time.time_ns() - DAY_NS)
+    return {
+        "waiting": spool.depth(),
+        "waiting_s": waiting_s(spool),
+        "set_aside": dict(spool.reasons()),
+        "set_aside_lately": lately.total() - lately[NO_PIXELS],
+        "set_aside_deleted": spool.set_aside_deleted(),
+    }
 
 
 def _segments(database: Database, snapshot: Snapshot) -> tuple[int, tuple[str, ...]]:
@@ -134,7 +164,7 @@ def _segments(database: Database, snapshot: Snapshot) -> tuple[int, tuple[str, .
 
 
 def _kept_bytes(database: Database) -> dict[str, int]:
-    of_codes = {"rows": "codes", "previews": "previews", "outputs": "outputs"}
+    of_codes = {"rows": "codes", "previews": "previews", "outputs": "outputs", "encodings": "outputs"}
     sizes = dict.fromkeys(("records", *of_codes.values()), 0)
     for table, size_bytes in database.size_bytes().items():
         sizes[of_codes.get(table, "records")] += size_bytes
@@ -159,7 +189,8 @@ def status_table(status: NodeStatus) -> Table:
     table.add_row("codes", f"{status.rows:,} of {status.code_length} bits")
     _add_index(table, status)
     table.add_row("model", plain(status.model))
-    table.add_row("waiting to be indexed", f"{status.waiting:,}")
+    oldest = f", the oldest for {status.waiting_s:,.0f} s" if status.waiting else ""
+    table.add_row("waiting to be indexed", f"{status.waiting:,}{oldest}")
     _add_kept_out(table, status)
     _add_questions(table, status.questions, status.answers)
     for kind, size_bytes in status.kept_bytes.items():
@@ -172,6 +203,8 @@ def status_table(status: NodeStatus) -> Table:
         table.add_row(plain(name), f"{refused.count:,}")
     for role, pid in status.roles.items():
         table.add_row(f"role {role}", "not running" if pid is None else f"running, process {pid}")
+    for fault in status.role_faults:
+        table.add_row("fault", fault)
     return table
 
 
@@ -203,6 +236,8 @@ def _add_kept_out(table: Table, status: NodeStatus) -> None:
         table.add_row("set aside", "0")
     if status.set_aside_deleted:
         table.add_row("set aside: objects deleted by retention", f"{status.set_aside_deleted:,}")
+    previews, objects = status.expired
+    table.add_row("deleted for age or size", f"{previews:,} previews, {objects:,} objects")
     table.add_row("rejected by a note", f"{status.rejected:,}, of which {status.restorable:,} can be restored")
     found = status.announced
     sentence = f"{found.settled:,} of {found.announced:,}, {len(found.missing):,} instances missing"

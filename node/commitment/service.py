@@ -79,7 +79,7 @@ class CommitmentService:
 
 
 def _is_quiet(association: AcceptedAssociation) -> bool:
-    """True if the peer is there, and has sent nothing that is to be served."""
+    """True if the peer is connected, and no request of it waits to be served."""
     nothing_came = association.dul.peek_next_pdu() is None and association.dimse.msg_queue.empty()
     return nothing_came and not association.is_peer_gone
 

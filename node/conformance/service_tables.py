@@ -12,10 +12,10 @@ from hashing.images.frames import DECODER_ORDER
 from node.conformance.markdown import markdown_table
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.sop_classes import (
+    COMMITS,
     CONDITIONS,
     FIND_CLASSES,
     GET_CLASSES,
-    KEEPS_OBJECTS,
     MOVE_CLASSES,
     SERVICES,
     STORAGE_CLASSES,
@@ -128,7 +128,7 @@ def overview_table() -> str:
 
 def _provided(service: Service) -> str:
     """Whether the node is SCP of a service; of storage commitment only where it keeps objects."""
-    text = str(KEEPS_OBJECTS) if service is Service.COMMITMENT else condition(service)
+    text = str(COMMITS) if service is Service.COMMITMENT else condition(service)
     return f"yes, if {text}" if text else "yes"
 
 

@@ -80,7 +80,7 @@ class Corrector:
                 stop.wait(RETRY_S)
 
     def carry_out_all(self, stop: Event) -> bool:
-        """Carry out every waiting order; False if one could not be now, and waits with those behind it."""
+        """Carry out every waiting order; False if one cannot be carried out now: it and those behind it wait."""
         for name in self._orders.waiting():
             if stop.is_set():
                 return True

@@ -186,7 +186,7 @@ def _user_information(items: list[tuple[int, bytes]]) -> tuple[tuple[Any, ...], 
             maximum_length.maximum_length_received = length
         elif kind == VERSION_NAME_ITEM:
             read += _version_name(content)
-            if len(content) > VERSION_NAME_LENGTH or not content.isascii():
+            if len(content) > VERSION_NAME_LENGTH or not content.isascii() or b"\\" in content:
                 slips.append("implementation version name shortened")
         elif kind in READ_BY_PYNETDICOM and (item := _read_by_pynetdicom(kind, content)) is not None:
             read.append(item)
@@ -202,7 +202,7 @@ def _is_usable(maximum_length: int) -> bool:
 
 def _version_name(content: bytes) -> list[ImplementationVersionNameNotification]:
     """The version name, as far as PS3.7 allows it: it is informative only."""
-    name = _printable(content)[:VERSION_NAME_LENGTH].strip()
+    name = _printable(content).replace("\\", "?")[:VERSION_NAME_LENGTH].strip()
     if not name:
         return []
     item = ImplementationVersionNameNotification()

@@ -118,11 +118,14 @@ class OfferCondition:
 ASK: Final = frozenset({Service.VERIFICATION, Service.STORAGE})
 """Services of the AE title under which received objects are questions."""
 KEEPS_OBJECTS: Final = OfferCondition("retain", ("all",))
+COMMITS: Final = OfferCondition(
+    "keeps_for_good", words="`retain` is all and neither `object_days` nor `object_bytes` is set"
+)
 CONDITIONS: Final[Mapping[Service, tuple[OfferCondition, ...]]] = {
     Service.MOVE: (OfferCondition("source_peer"), KEEPS_OBJECTS),
     Service.GET: (OfferCondition("source_peer"), KEEPS_OBJECTS),
     Service.COMMITMENT: (
-        KEEPS_OBJECTS,
+        COMMITS,
         OfferCondition("answers_questions", words="`source_peer`, or `answers_to` of a peer, is set"),
     ),
 }

@@ -42,7 +42,8 @@ class Indexer:
     Attributes
     ----------
     writing
-        Held while a batch becomes part of the database: whoever holds it erases nothing that comes back a moment later.
+        Lock, held while a batch is written to the database. Whoever erases holds it, so that no batch brings erased
+        data back.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class Refusals:
     def __init__(self, folder: Path, number: int) -> None:
         self._path = folder / PATTERN.replace("*", str(number))
         self._counts = {(entry.reason, entry.calling_ae_title): entry for entry in _read(self._path)}
-        self._lock = Lock()
+        self._lock, self._writing = Lock(), Lock()
         self._changed = False
         self._failed = False
 
@@ -66,7 +66,14 @@ class Refusals:
             self._changed = True
 
     def write(self) -> None:
-        """Write the counts, if there are new ones; if that fails, the next call tries again."""
+        """Write the counts, if there are new ones; if that fails, the next call tries again.
+
+        When this returns, all that was counted before the call is written, by this thread or by another.
+        """
+        with self._writing:
+            self._write_changed()
+
+    def _write_changed(self) -> None:
         with self._lock:
             if not self._changed:
                 return

@@ -83,7 +83,7 @@ def valid_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        One is none.
+        A text is no address range.
     """
     for network in networks:
         try:
@@ -136,6 +136,8 @@ class AccessSettings(BaseSettings):
     """Claim of a token whose value, or one of whose values, names a caller by its `token`."""
     link_minutes: float = Field(5, gt=0, le=1440)
     """Minutes for which a link may be followed that `lookalike link` or `POST /api/links` made."""
+    link_once: bool = False
+    """True: a link opens one session; whoever follows it after that has to log in."""
     session_minutes: float = Field(60, gt=0, le=1440)
     """Minutes for which a browser that followed a link may use the page."""
     encryption_key: str = Field("", pattern=r"^$|^file:/.+|^env:[A-Za-z_][A-Za-z0-9_]*$|^command:.+")

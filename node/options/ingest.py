@@ -29,6 +29,14 @@ class IngestSettings(BaseSettings):
     """AE titles of the callers whose corrections are followed; empty: those of every caller."""
     retain: Literal["none", "preview", "all"] = "preview"
     """What stays of images after indexing: none; preview: 224 x 224 pixels; all: the objects, too, to be retrieved."""
+    preview_days: float = Field(0, ge=0)
+    """Days after its arrival for which the previews of an image stay; 0: for good."""
+    preview_bytes: int = Field(0, ge=0)
+    """Disk space in bytes for previews; beyond it the oldest are deleted; 0: no limit."""
+    object_days: float = Field(0, ge=0)
+    """Days after its arrival for which an object stays, with `retain` all; 0: for good."""
+    object_bytes: int = Field(0, ge=0)
+    """Disk space in bytes for objects; beyond it the oldest are deleted; 0: no limit."""
     keep_reports: bool = False
     """True: text and PDF reports are kept, and shown beside images to callers who see names (`FULL`)."""
     max_report_bytes: int = Field(16 << 20, ge=1)
@@ -65,3 +73,8 @@ class IngestSettings(BaseSettings):
     """Number of pixels of a frame (rows x columns) above which an instance is set aside."""
     max_inflated_bytes: int = Field(1 << 30, ge=1)
     """Size in bytes to which a deflated data set may grow; above it the instance is set aside."""
+
+    @property
+    def keeps_for_good(self) -> bool:
+        """True if objects are kept, and deleted by corrections only: the node may commit itself to them."""
+        return self.retain == "all" and not (self.object_days or self.object_bytes)

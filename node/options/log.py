@@ -1,4 +1,4 @@
-"""Settings of the log."""
+"""Settings of the log, and of when monitoring warns."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class LogSettings(BaseSettings):
-    """The part of `node.settings.Settings` that concerns the log."""
+    """The part of `node.settings.Settings` that concerns the log and monitoring."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -21,3 +21,7 @@ class LogSettings(BaseSettings):
     """Size in bytes at which a process begins another file."""
     log_files: int = Field(10, ge=1)
     """Number of full files that stay of each process; older ones are deleted."""
+    alarm_waiting_s: float = Field(900, gt=0)
+    """Age in seconds of the oldest waiting instance above which `status --nagios` warns."""
+    alarm_set_aside: int = Field(20, ge=0)
+    """Number of objects of the last 24 hours that were set aside, reports and the like apart, above which it warns."""

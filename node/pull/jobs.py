@@ -69,7 +69,7 @@ def make_job(settings: Settings, progress: Progress, name: str, definition: Pull
     Raises
     ------
     JobError
-        There is a job of this name, with another definition.
+        A job of this name exists, with another definition.
     SettingsError
         Its source is no peer, or its work list cannot be used.
     """

@@ -1,4 +1,4 @@
-"""When what is indexed is compared with the archive, and how far a comparison is: it goes on after a restart."""
+"""The nightly comparison of the index with the archive: when it runs, and how far it got before a restart."""
 
 import json
 from dataclasses import asdict

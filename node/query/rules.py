@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydicom.uid import UID
+
 from node.access.callers import OWN_PROGRAMS, Caller
 from node.access.disclosure import check_matchable
 from node.dicom.hierarchy import tag_of
-from node.dicom.private import Element, PrivateBlock
+from node.dicom.private import SIMILARITY_FIND, Element, PrivateBlock
+from node.dicom.sop_classes import PATIENT_ROOT_FIND, REPOSITORY_QUERY, Extension
 from node.errors import Refusal, Status
 from node.options.access import Disclosure, Right
+from node.peers import RemoteEntity
 from node.query.question import Question
+from node.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,29 @@ class QueryRules:
 
 STUDY_ROOT = QueryRules()
 """Study Root without extended negotiation, and with the usual settings."""
+
+
+def query_rules(
+    settings: Settings,
+    model: UID,
+    extensions: frozenset[Extension],
+    peer: RemoteEntity | None,
+    caller: Caller = OWN_PROGRAMS,
+) -> QueryRules:
+    """Rules for a request of an information model, by its caller and that one's entry in the table of peers, if any."""
+    return QueryRules(
+        patient_root=model == PATIENT_ROOT_FIND,
+        example_mandatory=model == SIMILARITY_FIND,
+        has_record_keys=model == REPOSITORY_QUERY,
+        relational=model == SIMILARITY_FIND or Extension.RELATIONAL_QUERIES in extensions,
+        refuses_relational=settings.relational_queries == "strict",
+        combines_date_time=Extension.DATE_TIME_MATCHING in extensions,
+        matches_all_values=Extension.MULTIPLE_VALUE_MATCHING in extensions,
+        empty_matches=settings.empty_matches,
+        refuses_unsupported=peer is not None and peer.unsupported_match == "refuse",
+        returns_availability=settings.retain == "all",
+        caller=caller,
+    )
 
 
 def permitted_question(question: Question | None, block: PrivateBlock, rules: QueryRules) -> Question | None:

@@ -51,7 +51,7 @@ class Collector:
         sop_classes
             SOP classes that the instances may have.
         transfer_syntaxes
-            In which they may come; none for whichever the PACS has, so that it need not convert anything.
+            Transfer syntaxes to accept; none to take each instance as the PACS stores it, which spares converting it.
 
         Raises
         ------

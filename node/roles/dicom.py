@@ -110,7 +110,7 @@ def run(settings: Settings, stop: threading.Event, number: int, heartbeat: Heart
 
 def _reporting(settings: Settings, judge: Judge, stop: threading.Event, number: int) -> AbstractContextManager[None]:
     """Have the first receiver report storage commitment, where objects are kept."""
-    if settings.retain != "all" or number != 1:
+    if not settings.keeps_for_good or number != 1:
         return nullcontext()
     return vital_thread("commitment", stop, partial(CommitmentReporter(settings, judge).run, stop))
 
@@ -263,8 +263,8 @@ class ApplicationEntity:
         return always | retrievals | self._commitments()
 
     def _commitments(self) -> dict[type, Serve]:
-        """The service of storage commitment, by request; it refuses where no objects are kept."""
-        if self.settings.retain != "all":
+        """The service of storage commitment, by request; it refuses where no objects are kept for good."""
+        if not self.settings.keeps_for_good:
             return {N_ACTION: refuse}
         return {N_ACTION: CommitmentService(self.settings, self.judge()).serve}
 

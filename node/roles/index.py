@@ -8,6 +8,7 @@ from hashing.model.encoder import Encoder
 from hashing.model.model_file import DEFAULT_MODEL
 from node.access.audit_trail import AuditTrail
 from node.corrections.corrector import Corrector
+from node.corrections.expiry import Expirer
 from node.corrections.order_book import OrderBook
 from node.examples.region_keeper import region_keeper
 from node.examples.service import EncodingService
@@ -33,9 +34,8 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         objects.repair()
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
-    orders, reports = OrderBook(settings.corrections_path), open_reports(settings)
-    mail, regions = open_mail(settings), open_regions(settings)
-    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, mail, regions)
+    orders, reports, regions = OrderBook(settings.corrections_path), open_reports(settings), open_regions(settings)
+    corrector = Corrector(database, orders, spool, objects, indexer.writing, reports, open_mail(settings), regions)
     heartbeat.renew()
     service = EncodingService(settings, encoder)
     service.warm_up()
@@ -44,6 +44,9 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("segments", stop, partial(keep_built, database, stop)),
         vital_thread("chance", stop, partial(keep_computed, database, stop)),
         vital_thread("corrections", stop, partial(corrector.run, stop)),
+        vital_thread(
+            "expiry", stop, partial(Expirer(settings, database, objects, indexer.writing, trail.expired).run, stop)
+        ),
         vital_thread("examples", stop, partial(service.run, stop)),
         _feeding(settings, database, stop),
         _keeping_regions(settings, stop, database, regions, indexer),

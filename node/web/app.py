@@ -102,7 +102,7 @@ def build(resources: WebResources) -> FastAPI:
     app.add_api_route("/api/reports/{study_instance_uid}", reports.of_study, methods=["GET"])
     app.add_api_route("/api/reports/{study_instance_uid}/{sop_instance_uid}.pdf", reports.pdf, methods=["GET"])
     app.include_router(WhyService(resources).router, prefix="/api")
-    app.include_router(LinkService(resources.settings).router)
+    app.include_router(LinkService(resources.settings, resources.trail).router)
     app.mount("/web", StaticFiles(directory=WEB))
     app.mount(BASE, build_dicomweb(resources))
     for error, answer in ANSWERS.items():

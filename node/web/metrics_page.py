@@ -1,7 +1,6 @@
 """`/metrics`: the state of the node and what its processes measured, as Prometheus reads them."""
 
 import os
-import time
 from collections.abc import Iterable
 
 from fastapi import Response
@@ -19,7 +18,9 @@ from node.pull.measures import measures
 from node.pull.report import reports
 from node.remote_index import unfed
 from node.settings import Settings
+from storage.corrections.expiring import expired
 from storage.record import LEVELS
+from storage.spool.queue import waiting_s
 
 Family = GaugeMetricFamily | CounterMetricFamily
 
@@ -45,13 +46,14 @@ class _StateCollector(Collector):
     def collect(self) -> Iterable[Family]:
         """Yield the state as families of metrics."""
         spool = self._reading.retriever.spool
-        entries = list(spool)
-        oldest_ns = min((entry.received_ns for entry in entries), default=time.time_ns())
-        yield _gauge("spool_depth", "Instances that wait to be indexed.", len(entries))
-        yield _gauge("spool_oldest_seconds", "Age of the oldest of them.", max(0.0, (time.time_ns() - oldest_ns) / 1e9))
+        yield _gauge("spool_depth", "Instances that wait to be indexed.", len(spool))
+        yield _gauge("spool_oldest_seconds", "Age of the oldest of them.", waiting_s(spool))
         fullness = Pressure(spool, self._settings).spool_level()
         yield _gauge("fullest_limit_ratio", "Used part of the fullest limit: objects, disk or memory.", fullness.share)
         yield _counter("set_aside", "Instances that were set aside.", "reason", spool.reasons())
+        previews, objects = expired(self._reading.database)
+        gone = {"previews": previews, "objects": objects}
+        yield _counter("expired", "What was deleted for its age or for its room.", "kind", gone)
         yield self._refused()
         yield self._roles()
         yield from self._indexed()

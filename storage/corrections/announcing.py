@@ -51,7 +51,7 @@ class Settlement:
 def announce(
     database: Database, study: str, available: Collection[str], unavailable: Collection[str], received_ns: int
 ) -> Announced:
-    """Hide what cannot be retrieved, bring back what can, and expect it, all or nothing.
+    """Hide the instances that cannot be retrieved, bring the others back, and remember that these were announced.
 
     The last announcement of an instance counts. An instance that arrives after it was called unavailable is stored.
     """

@@ -1,40 +1,28 @@
 """Codes of another model: stored images are encoded anew from their previews, and all change in one transaction.
 
-What has been encoded waits in a folder beside the database until all is: an interrupted run goes on where it was.
+What is encoded waits in a table of the database until all is: an interrupted run goes on where it was. The change puts
+there what it replaces, so that the way back needs no encoding. An image that goes takes its encodings along, in the
+same transaction.
 """
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from struct import Struct
 from typing import Any, Final
-from zlib import crc32
 
-import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.database import Database
-from storage.database.tables import FRAME_OF, Tables
+from storage.database.tables import Tables
+from storage.encodings import TABLE, OtherModel
 from storage.errors import StorageError
 from storage.item import Item
 from storage.record import Level
-from storage.vault import Vault
 
 ENCODED_TOGETHER: Final = 256
 WRITTEN_TOGETHER: Final = 1 << 14
-OWNER: Final = b"owner"
-"""Key under which the kept encodings say of which database and model they are; those of frames have 8 bytes."""
-
-CHECKSUM: Final = Struct("<I")
-"""Before each kept encoding, the CRC-32 of the preview that it was made of."""
-
-PURPOSE: Final = "reencoding"
-"""What encodings are sealed for while they wait."""
 
 Frame = tuple[int, int]
 """Ordinal of an instance, and number of a frame of it."""
@@ -61,14 +49,31 @@ class Encoded:
     class_scores: NDArray[np.uint8] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Encodings of another model than the one that answers, in the same database.
+
+    Attributes
+    ----------
+    model
+        Its identifier.
+    is_before
+        True if the codes were of it before the last change of model; False if they are prepared for the next.
+    size_bytes
+        Disk space that they take.
+    """
+
+    model: str
+    is_before: bool
+    size_bytes: int
+
+
 Encode = Callable[[NDArray[np.uint8], Sequence[str]], Encoded]
 """Encodes previews (n, size, size), with the Modality (0008,0060) of each."""
 
 
-def reencode(
-    database: Database, model: str, encode: Encode, folder: Path, report: Report = lambda _done, _all: None
-) -> int:
-    """Give every stored image, also one that a rejection hides, the codes of another model.
+def reencode(database: Database, model: str, encode: Encode, report: Report = lambda _done, _all: None) -> int:
+    """Give every stored image, also one that a rejection hides, the codes of another model; those of before are kept.
 
     The segments of the index go: its rows are scanned until segments are built again. No other process may have the
     database open.
@@ -77,100 +82,76 @@ def reencode(
     ----------
     model
         Identifier of the model that `encode` runs.
-    folder
-        Where encodings wait; it is made, and removed in the end.
 
     Returns
     -------
     int
-        Frames that were encoded, in this run or in an earlier one that was interrupted.
+        Frames that have other codes now.
 
     Raises
     ------
     PreviewsMissing
     DatabaseFull
-        The map size is reached. Nothing was changed.
+        The map size is reached. The codes are those of before.
     """
     if database.header.model == model:
         return 0
-    with _kept(folder, f"{database.header.identity} {model}", database.vault) as kept:
-        frames = _encode_all(database, kept, encode, report)
-        header = database.header.of_model(model)
-        with database.writing() as tables:
-            for some in _parts(frames, WRITTEN_TOGETHER):
-                _write(tables, kept, some, header.code_length)
-            _reencode_hidden(tables, encode)
-            tables.set_segments([])
-            tables.set_header(header)
-        database.header = header
-    shutil.rmtree(folder)
+    frames = _encode_all(database, model, encode, report)
+    header = database.header.of_model(model)
+    with database.writing() as tables:
+        for some in _parts(frames, WRITTEN_TOGETHER):
+            _swap(tables, some, header.code_length)
+        _reencode_hidden(tables, encode)
+        tables.encodings.set_other(OtherModel(database.header.model, is_before=True))
+        tables.set_segments([])
+        tables.set_header(header)
+    database.header = header
     return len(frames)
 
 
-def prepare(
-    database: Database, model: str, encode: Encode, folder: Path, report: Report = lambda _done, _all: None
-) -> int:
-    """Encode what is stored and keep it in `folder`, beside processes that use the database; `reencode` does the rest.
+def prepare(database: Database, model: str, encode: Encode, report: Report = lambda _done, _all: None) -> int:
+    """Encode what is stored and keep it, beside processes that use the database; `reencode` does the rest.
 
-    Parameters and errors are those of `reencode`. Returns the number of frames that are ready.
+    Encodings of any other model go, also those of the model before. Parameters and errors are those of `reencode`.
+    Returns the number of frames that are ready.
     """
-    if database.header.model == model:
-        return 0
-    with _kept(folder, f"{database.header.identity} {model}", database.vault) as kept:
-        return len(_encode_all(database, kept, encode, report))
+    return 0 if database.header.model == model else len(_encode_all(database, model, encode, report))
 
 
-def _encode_all(database: Database, kept: "_Kept", encode: Encode, report: Report) -> list[Frame]:
+def kept(database: Database) -> Kept | None:
+    """What is kept of another model; None if nothing."""
+    with database.reading() as tables:
+        other = tables.encodings.other
+    return None if other is None else Kept(other.model, other.is_before, database.size_bytes()[TABLE])
+
+
+def drop(database: Database) -> int:
+    """Delete the encodings that are kept; return how many bytes are free for what comes."""
+    size_bytes = database.size_bytes()[TABLE]
+    with database.writing() as tables:
+        tables.encodings.clear()
+    return size_bytes
+
+
+def _encode_all(database: Database, model: str, encode: Encode, report: Report) -> list[Frame]:
     """Encode every stored frame that is not kept yet; returns all frames."""
     with database.reading() as tables:
         frames = list(_frames(tables))
-        if missing := len(frames) - tables.entries("previews"):
-            raise PreviewsMissing(missing)
+        if len(frames) > tables.entries("previews"):
+            _check_previews(tables, model, frames)
+    with database.writing() as tables:
+        tables.encodings.begin(model)
     for number, some in enumerate(_parts(frames, ENCODED_TOGETHER)):
-        with database.reading() as tables:  # one for each batch: a long one would keep freed pages from use
-            _encode_rest(tables, kept, some, encode)
+        _encode_rest(database, model, some, encode)
         report(min((number + 1) * ENCODED_TOGETHER, len(frames)), len(frames))
     return frames
 
 
-class _Kept:
-    """Encodings that wait, sealed as the database is: each with the CRC-32 of the preview that it was made of."""
-
-    def __init__(self, environment: lmdb.Environment, vault: Vault) -> None:
-        self._environment, self._vault = environment, vault
-
-    def get(self, frames: Sequence[Frame]) -> list[tuple[int | None, bytes]]:
-        """Checksum and encoding of each frame; None and nothing where none is kept."""
-        found: list[tuple[int | None, bytes]] = []
-        with self._environment.begin() as transaction:
-            for frame in frames:
-                key = FRAME_OF.pack(*frame)
-                sealed = transaction.get(key)
-                value = b"" if sealed is None else bytes(self._vault.unseal(PURPOSE, key, sealed))
-                found.append((None, b"") if sealed is None else (*CHECKSUM.unpack_from(value), value[CHECKSUM.size :]))
-        return found
-
-    def put(self, encodings: Iterable[tuple[Frame, int, bytes]]) -> None:
-        """Keep encodings with their checksums; they are durable when this returns."""
-        with self._environment.begin(write=True) as transaction:
-            for frame, checksum, packed in encodings:
-                key = FRAME_OF.pack(*frame)
-                transaction.put(key, self._vault.seal(PURPOSE, key, CHECKSUM.pack(checksum) + packed))
-
-
-@contextmanager
-def _kept(folder: Path, owner: str, vault: Vault) -> Iterator[_Kept]:
-    """Encodings that an earlier run left for the same database and model, or none."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    environment = lmdb.open(str(folder), map_size=1 << 40, mode=0o600)
-    try:
-        with environment.begin(write=True) as transaction:
-            if transaction.get(OWNER) != owner.encode():
-                transaction.drop(environment.open_db(txn=transaction), delete=False)
-                transaction.put(OWNER, owner.encode())
-        yield _Kept(environment, vault)
-    finally:
-        environment.close()
+def _check_previews(tables: Tables, model: str, frames: Sequence[Frame]) -> None:
+    """Refuse frames that have neither a preview nor an encoding of the model."""
+    without = set(frames).difference(tables.framed("previews"))
+    if missing := sum(not tables.encodings.has(model, *frame) for frame in without):
+        raise PreviewsMissing(missing)
 
 
 def _frames(tables: Tables) -> Iterator[Frame]:
@@ -183,20 +164,24 @@ def _parts(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
     return (frames[start : start + size] for start in range(0, len(frames), size))
 
 
-def _encode_rest(tables: Tables, kept: _Kept, frames: Sequence[Frame], encode: Encode) -> None:
+def _encode_rest(database: Database, model: str, frames: Sequence[Frame], encode: Encode) -> None:
     """Encode the frames of a batch whose encoding is not kept yet; they are durable before the next batch.
 
-    A kept encoding counts for the preview that it was made of: beside a node at work an image may be replaced, or go.
+    Beside a node at work an image may go meanwhile: of such a one nothing is kept. One that is replaced is another one,
+    with an ordinal of its own.
     """
-    there = [frame for frame in frames if tables.node(Level.IMAGE, frame[0]) is not None]
-    if not there:
-        return
-    previews = _previews(tables, there)
-    sums = [crc32(preview) for preview in previews]
-    left = [number for number, (checksum, _) in enumerate(kept.get(there)) if checksum != sums[number]]
-    if left:
-        encoded = encode(previews[left], [_modality(tables, there[number][0]) for number in left])
-        kept.put((there[number], sums[number], packed) for number, packed in zip(left, _packed(encoded), strict=True))
+    with database.reading() as tables:
+        there = [frame for frame in frames if tables.node(Level.IMAGE, frame[0]) is not None]
+        left = [frame for frame in there if not tables.encodings.has(model, *frame)]
+        if not left:
+            return
+        previews, modalities = _previews(tables, left), [_modality(tables, ordinal) for ordinal, _ in left]
+    encoded = encode(previews, modalities)
+    with database.writing() as tables:
+        tables.encodings.begin(model)
+        for frame, packed in zip(left, _packed(encoded), strict=True):
+            if tables.node(Level.IMAGE, frame[0]) is not None:
+                tables.encodings.put(*frame, packed)
 
 
 def _previews(tables: Tables, frames: Sequence[Frame]) -> NDArray[np.uint8]:
@@ -217,20 +202,29 @@ def _packed(encoded: Encoded) -> Iterator[bytes]:
         yield code.tobytes() + outputs.tobytes() + of_classes.tobytes()
 
 
-def _write(tables: Tables, kept: _Kept, frames: Sequence[Frame], code_length: int) -> None:
-    """Put kept encodings in the place of the codes and outputs of some frames."""
-    words = tables.rows.layout.words
-    codes, rows = np.empty((len(frames), words), np.uint64), np.empty(len(frames), np.int64)
-    for number, ((ordinal, frame), (_, packed)) in enumerate(zip(frames, kept.get(frames), strict=True)):
-        node = tables.node(Level.IMAGE, ordinal)
-        assert packed, "all were encoded"
-        assert node is not None, "it was read in this state"
-        rows[number] = node.rows[node.frames.index(frame)]
-        codes[number] = np.frombuffer(packed, np.uint64, words)
+def _swap(tables: Tables, frames: Sequence[Frame], code_length: int) -> None:
+    """Put kept encodings in the place of the codes and outputs of some frames, and these in theirs.
+
+    Of a frame without outputs nothing is kept: the way back encodes it anew.
+    """
+    words, rows = tables.rows.layout.words, np.array([_row(tables, *frame) for frame in frames], np.int64)
+    before, after = tables.rows.gather(CODES, rows).T, np.empty((len(frames), words), np.uint64)
+    for number, frame in enumerate(frames):
+        packed, outputs_before = tables.encodings.get(*frame), tables.outputs(*frame)
+        assert packed is not None, "all were encoded"
+        after[number] = np.frombuffer(packed, np.uint64, words)
         outputs = np.frombuffer(packed, np.int8, offset=8 * words)
         scores = outputs[code_length:].view(np.uint8)
-        tables.put_outputs(ordinal, frame, outputs[:code_length], scores if len(scores) else None)
-    tables.rows.write(CODES, rows, codes.T)
+        tables.put_outputs(*frame, outputs[:code_length], scores if len(scores) else None)
+        kept_now = None if outputs_before is None else before[number].tobytes() + outputs_before.tobytes()
+        tables.encodings.put(*frame, kept_now)
+    tables.rows.write(CODES, rows, after.T)
+
+
+def _row(tables: Tables, ordinal: int, frame: int) -> int:
+    node = tables.node(Level.IMAGE, ordinal)
+    assert node is not None, "nobody else writes"
+    return int(node.rows[node.frames.index(frame)])
 
 
 def _reencode_hidden(tables: Tables, encode: Encode) -> None:

@@ -1,4 +1,4 @@
-"""What the archive says of a stored instance's patient, study and series takes the place of what was stored."""
+"""Patient, study and series of stored instances, replaced by what the archive says of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

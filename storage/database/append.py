@@ -144,7 +144,7 @@ class Appender:
         return self._replaces and is_here and (is_later or is_known)
 
     def _is_moved(self, item: Item, ordinal: int) -> bool:
-        """True if a stored picture came again, later, under another series or study than that it is stored under."""
+        """True if a stored picture arrived again, later, and names another series or study than its record does."""
         lineage, record = self._tables.lineage(Level.IMAGE, ordinal), item.record
         node = lineage[Level.IMAGE][1]
         is_here = all(lineage[level][1].uid == record.uids[level] for level in (Level.SERIES, Level.STUDY))

@@ -11,13 +11,13 @@ from storage.database.blocks import Layout
 from storage.errors import FormatError, ModelMismatch
 from storage.vault import SealError, Vault
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Number of the on-disk format; a change of any table, key or value raises it.
 
 1 was without the column `manufacturer` and without outputs of the network (in 2, class scores may follow these).
 2 was without the table `lookup`, and 3 had only Patient ID and Accession Number in it.
-4 was without the tables of rejected instances. 5 could not be sealed.
-`storage.database.migrations` brings each to 6.
+4 was without the tables of rejected instances. 5 could not be sealed, and
+6 was without the table of another model's encodings. `storage.database.migrations` brings each to 7.
 """
 
 

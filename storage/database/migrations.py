@@ -18,8 +18,8 @@ def upgraded(environment: lmdb.Environment, header: Header, vault: Vault = CLEAR
     """The header of a database that is now of the present format; in one transaction, so that a kill changes nothing.
 
     Format 1 gets the column of manufacturers, and an empty table of the network's outputs; formats 1 to 3 get the index
-    `lookup`, filled anew; every older format gets the empty tables of rejected instances. Filling the index
-    takes some ten seconds a million series, and a minute a million patients with a study each.
+    `lookup`, filled anew; every older format gets the empty tables that it lacks. Filling the index takes some ten
+    seconds a million series, and a minute a million patients with a study each.
     """
     if header.format == FORMAT:
         return header

@@ -1,11 +1,10 @@
 """The tables of LMDB, seen through one transaction: entities by ordinal, by unique key and by parent."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from io import BytesIO
-from struct import Struct
 from typing import Any, Final
 
 import lmdb
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage import encodings
 from storage.changes import Changes
 from storage.database import lookup
 from storage.database.blocks import Layout, Rows
@@ -23,10 +23,9 @@ from storage.database.tree import NO_PARENT, ORDINAL, Node, first_of_key, key_by
 from storage.record import LEVELS, Level
 from storage.vault import CLEAR, Vault
 
-FRAME_OF: Final = Struct(">II")
-"""Packs (instance ordinal, frame) into a key."""
-OF_FRAMES: Final = ("previews", "outputs")
-"""Tables by instance and frame, in which a frame may be missing."""
+FRAME_OF: Final = encodings.KEY
+OF_FRAMES: Final = ("previews", "outputs", encodings.TABLE)
+"""Tables by instance and frame, in which a frame may be missing; what they hold of an instance goes with it."""
 SEALED: Final = frozenset({*LEVELS, *OF_FRAMES})
 """Tables whose values are sealed."""
 MAX_CACHED: Final = 4096
@@ -36,17 +35,7 @@ Handles = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """A segment of the index, as the database names it.
-
-    Attributes
-    ----------
-    name
-        Name of the segment's file, without its suffix.
-    first_row, rows
-        First row that the segment holds, and the number of its rows.
-    checksum
-        CRC-32 of the file up to its description.
-    """
+    """A segment of the index: name of its file without suffix, its rows, and the CRC-32 of the file's first part."""
 
     name: str
     first_row: int
@@ -82,6 +71,11 @@ class Tables:
     def lookup(self) -> lookup.Lookup:
         """The index of attributes that are no unique keys."""
         return lookup.Lookup(self._transaction, self._handles[lookup.TABLE], self._vault)
+
+    @property
+    def encodings(self) -> encodings.Encodings:
+        """What another model makes of the frames."""
+        return encodings.Encodings(self._transaction, self._handles, self._vault)
 
     @property
     def rejections(self) -> Rejections:
@@ -196,16 +190,20 @@ class Tables:
         self.put(level, ordinal, replace(node, parent=parent))
 
     def delete(self, level: Level, ordinal: int, node: Node) -> None:
-        """Delete an entity that has no children, with previews and outputs of its frames."""
+        """Delete an entity that has no children, with all that is kept of its frames."""
         self.changes.note(level, node.uid)
         self._update_lookup(level, ordinal, None)
         self._cache.pop((level, ordinal), None)
         self._transaction.delete(ORDINAL.pack(ordinal), db=self._handles[level])
         self._transaction.delete(unique_key(level, node.uid, self._vault), db=self._handles[f"{level}:keys"])
         self._unlink(level, ordinal, node.parent)
-        for frame in node.frames:
-            for table in OF_FRAMES:
-                self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles[table])
+        for table in OF_FRAMES:
+            self.drop_frames(table, ordinal, node.frames)
+
+    def drop_frames(self, table: str, ordinal: int, frames: Iterable[int]) -> None:
+        """Delete what one of `OF_FRAMES` holds of frames of an instance."""
+        for frame in frames:
+            self._transaction.delete(FRAME_OF.pack(ordinal, frame), db=self._handles[table])
 
     def set_counter(self, name: str, value: int) -> None:
         """Set a named counter."""
@@ -274,12 +272,12 @@ class Tables:
 
     def _link(self, level: Level, ordinal: int, parent: int) -> None:
         if parent != NO_PARENT:
-            self._put(f"{_above(level)}:children", ORDINAL.pack(parent), ORDINAL.pack(ordinal))
+            self._put(_children_above(level), ORDINAL.pack(parent), ORDINAL.pack(ordinal))
 
     def _unlink(self, level: Level, ordinal: int, parent: int) -> None:
         if parent != NO_PARENT:
-            children = self._handles[f"{_above(level)}:children"]
-            self._transaction.delete(ORDINAL.pack(parent), ORDINAL.pack(ordinal), db=children)
+            above = self._handles[_children_above(level)]
+            self._transaction.delete(ORDINAL.pack(parent), ORDINAL.pack(ordinal), db=above)
 
     def _get(self, table: str, key: bytes) -> bytes | memoryview | None:
         value: bytes | memoryview | None = self._transaction.get(key, db=self._handles[table])
@@ -296,5 +294,5 @@ def _entries(value: bytes) -> tuple[SegmentEntry, ...]:
     return tuple(SegmentEntry(*fields) for fields in json.loads(value))
 
 
-def _above(level: Level) -> Level:
-    return LEVELS[LEVELS.index(level) - 1]
+def _children_above(level: Level) -> str:
+    return f"{LEVELS[LEVELS.index(level) - 1]}:children"

@@ -86,6 +86,10 @@ class ObjectStore:
         """SOP Instance UIDs, out of those given, whose objects are kept."""
         return self._sizes.known(sop_instance_uids)
 
+    def sizes(self, sop_instance_uids: Collection[str]) -> dict[str, int]:
+        """Sizes in bytes of the kept objects, out of those given, by SOP Instance UID."""
+        return self._sizes.sizes(sop_instance_uids)
+
     def usage(self) -> ObjectUsage:
         """Number and size of the kept objects."""
         return self._sizes.usage()

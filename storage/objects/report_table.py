@@ -2,16 +2,15 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from storage.durable import create_private, make_private_folder, sync_folder
+from storage.durable import create_private, make_private_folder, sync_folder, table_transaction
 from storage.vault import CLEAR, SealError, Vault
 
-BUSY_S: Final = 30.0  # to wait for another process's transaction; each takes milliseconds
 SCHEMA: Final = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS reports (
@@ -138,14 +137,6 @@ class ReportTable:
         document = bytes(vault.unseal(PDF, place, pdf)) if pdf else b""
         return Report(uid, study, patient, title, date, is_complete, is_verified, text, document, bool(has_pdf))
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction, which is durable once the block has ended."""
-        path = self._path if self._path.exists() else ":memory:"
-        with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
-            connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
-            connection.execute("PRAGMA secure_delete = ON")  # what is erased becomes zeros
-            if not connection.execute("PRAGMA user_version").fetchone()[0]:
-                connection.executescript(SCHEMA)
-            with connection:
-                yield connection
+    def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the table for one transaction."""
+        return table_transaction(self._path, SCHEMA)

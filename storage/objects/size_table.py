@@ -2,15 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from storage.durable import create_private
+from storage.durable import create_private, table_transaction
 
-BUSY_S: Final = 30.0  # to wait for another process's transaction; each takes milliseconds
 SCHEMA: Final = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS objects (uid TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
@@ -26,7 +25,7 @@ PRAGMA user_version = 1;
 COMMIT;
 """
 REMOVE: Final = "DELETE FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
-FIND: Final = "SELECT uid FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
+FIND: Final = "SELECT uid, bytes FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +50,28 @@ class SizeTable:
         return self._path.exists()
 
     def add(self, sizes: Mapping[str, int]) -> None:
-        """Enter objects, or their new sizes; durable when this returns."""
+        """Add objects to the table, or write their new sizes; durable when this returns."""
         create_private(self._path)
         with self._connected() as connection:
             connection.execute(REMOVE, (json.dumps(list(sizes)),))
             connection.executemany("INSERT INTO objects VALUES (?, ?)", sizes.items())
 
     def remove(self, uids: Collection[str]) -> None:
-        """Remove objects, as far as they are entered."""
+        """Remove objects from the table; those that it lacks change nothing."""
         with self._connected() as connection:
             connection.execute(REMOVE, (json.dumps(list(uids)),))
 
     def known(self, uids: Collection[str]) -> frozenset[str]:
-        """Those of some UIDs that are entered."""
+        """The UIDs, of those given, that the table has."""
+        return frozenset(self.sizes(uids))
+
+    def sizes(self, uids: Collection[str]) -> dict[str, int]:
+        """Sizes of those UIDs, of those given, that the table has."""
         with self._connected() as connection:
-            found = connection.execute(FIND, (json.dumps(list(uids)),))
-            return frozenset(uid for (uid,) in found)
+            return dict(connection.execute(FIND, (json.dumps(list(uids)),)))
 
     def all(self) -> list[str]:
-        """Every UID that is entered."""
+        """Every UID in the table."""
         with self._connected() as connection:
             return [uid for (uid,) in connection.execute("SELECT uid FROM objects")]
 
@@ -78,14 +80,6 @@ class SizeTable:
         with self._connected() as connection:
             return ObjectUsage(*connection.execute("SELECT objects, bytes FROM usage").fetchone())
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction, which is durable once the block has ended."""
-        path = self._path if self.exists() else ":memory:"
-        with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
-            connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
-            connection.execute("PRAGMA secure_delete = ON")  # the UIDs of what is erased become zeros
-            if not connection.execute("PRAGMA user_version").fetchone()[0]:
-                connection.executescript(SCHEMA)
-            with connection:
-                yield connection
+    def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the table for one transaction."""
+        return table_transaction(self._path, SCHEMA)

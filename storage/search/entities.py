@@ -13,8 +13,7 @@ from storage.search.filter import CHUNK_ROWS, Candidates, one_of
 from storage.search.index import Aggregation
 from storage.search.kernels.aggregate import Totals, aggregate, new_totals
 from storage.search.kernels.bitset import every, keep, rows_of
-from storage.search.kernels.distance import packed
-from storage.search.kernels.order import MAX_WEIGHT, WEIGHT_BITS, order_keys
+from storage.search.kernels.distance import MAX_WEIGHT, WEIGHT_BITS, order_keys, packed
 from storage.search.local_snapshot import Chunk, LocalSnapshot
 from storage.search.planner import find
 from storage.search.scan import ScanQuery, ScanResult

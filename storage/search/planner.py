@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from hashing.codes import Codes
 from storage.database.blocks import CODES
 from storage.database.columns import COLUMNS, DELETED
-from storage.search.kernels.bitset import every, keep
-from storage.search.kernels.distance import packed
+from storage.search.kernels.bitset import Bits, every, keep
+from storage.search.kernels.distance import WORD, packed
 from storage.search.kernels.select import select
 from storage.search.local_snapshot import LocalSnapshot
 from storage.search.scan import Distances, Rows, ScanQuery, ScanResult, sweep
@@ -56,22 +56,22 @@ def is_filter_first_cheaper(snapshot: LocalSnapshot, query: ScanQuery) -> bool:
     if query.candidates is None or not snapshot.rows:
         return False
     sample = snapshot.sample(SAMPLED_PIECES, SAMPLED_ROWS, query.candidates.columns)
-    bits, rows = every(sample.counts), int(sample.counts.sum())
-    filter_ns, code_ns = costs.BIT_NS * rows, costs.SCAN_NS * query.queries.shape[1]
+    bits, rows, first_ns = every(sample.counts), int(sample.counts.sum()), 0.0
+    code_ns = costs.SCAN_NS * query.queries.shape[1]
     for column, condition in query.candidates.tests:
-        value_ns = costs.BYTE_NS * np.dtype(COLUMNS[column]).itemsize
-        filter_ns += min(value_ns * rows, costs.read_ns(bits, value_ns))
-        if condition.table.size:
-            inside = bits.copy()  # only values between the first and the last are looked up
-            keep(sample.counts, sample.addresses[column], condition.without_table(), inside)
-            filter_ns += costs.TABLE_NS * int(np.bitwise_count(inside).sum())
+        first_ns += costs.BYTE_NS * np.dtype(COLUMNS[column]).itemsize * _rows_read(bits)
         keep(sample.counts, sample.addresses[column], condition, bits)
     passed = int(np.bitwise_count(bits).sum())
     if not passed:
         return True
     near = rows_taken(snapshot.rows * passed / rows, query.k) * rows / passed * rows / snapshot.rows
     last_ns = code_ns * rows + near * (costs.NEAR_NS + len(query.candidates.tests) * costs.TEST_NS)
-    return bool(filter_ns + costs.read_ns(bits, code_ns) < last_ns)
+    return bool(first_ns + code_ns * _rows_read(bits) < last_ns)
+
+
+def _rows_read(bits: Bits) -> int:
+    """Number of rows that are read where only some are looked at: all neighbours of a row in its word of bits."""
+    return WORD * int(np.count_nonzero(bits))
 
 
 def by_index(
@@ -161,7 +161,8 @@ class _Index:
             distance = min(int(top_k.threshold[0]), sampled())
             if table.ns(0, distance + 1, table.load) > budget_ns:
                 return False
-        search, max_rows = (buckets, segment.probe_query(query), top_k, results, work), int(budget_ns / table.row_ns)
+        search = (buckets, segment.probe_query(query), top_k, results, work)
+        max_rows = int(budget_ns / table.row_ns)
         step = probe(*search, 0, table.affordable(FREE * budget_ns), int(MAX_UNPREDICTED * max_rows))
         threshold = int(top_k.threshold[0])
         if step == ABANDONED or step > threshold:
@@ -177,7 +178,7 @@ class _Index:
         """Scan the rows behind the segments; False when too many tie."""
         for chunk in self._tail:
             position = np.zeros(2, np.int64)
-            select(chunk.parts(), query[None], top_k, results, position)
+            select(chunk.parts(), query[None], None, top_k, results, position)
             if position[0] < chunk.rows.size:
                 return False
         return True

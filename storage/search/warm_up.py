@@ -16,7 +16,7 @@ from storage.search.index import Aggregation, Filter
 from storage.search.local import LocalIndex, LocalView
 from storage.search.local_snapshot import read
 from storage.search.scan import ScanQuery, sweep
-from storage.segments.top_k import NO_GROUPS, ascending, lower, new_top_k
+from storage.segments.top_k import lower, new_top_k
 
 MAP_SIZE_BYTES = 1 << 24
 EVERYTHING = Filter(
@@ -85,5 +85,4 @@ def _search_in_every_way(view: LocalView, codes: Codes) -> None:
         sweep(view.snapshot, ScanQuery(codes, 1, 0, everything), filter_first=filter_first)
     no_rows = np.empty(0, np.int64)
     lower(new_top_k(1, 1, 64), 0)
-    ascending(no_rows, np.empty(0, np.uint16), NO_GROUPS, 0)
     read(no_rows, no_rows, np.empty(0, np.uint64), np.empty((1, 0), np.uint8))

@@ -36,7 +36,7 @@ def build(
     database: Database,
     registry: SegmentRegistry | None = None,
     *,
-    inline: bool | None = None,
+    inline: bool = True,
     whole: bool = False,
     report: Report = lambda _done, _all: None,
 ) -> SegmentEntry | None:
@@ -47,8 +47,8 @@ def build(
     registry
         Registry of this database, which spares checking again what it has checked; None for a new one.
     inline
-        True to store the codes in the segment: 47 bytes a code instead of 23, those in the database included, and half
-        the time of a search. None for True if a code is one word.
+        False to leave the codes out of the segment: 23 bytes a code instead of 47, those in the database included, and
+        twice the time of a search. Codes of more than one word are left out always.
     whole
         True to make one segment of all settled rows.
 
@@ -242,13 +242,12 @@ class _StoppedError(Exception):
 
 
 def _write(
-    database: Database, compactions: int, first_row: int, end: int, inline: bool | None, report: Report
+    database: Database, compactions: int, first_row: int, end: int, inline: bool, report: Report
 ) -> SegmentEntry:
     """Write the file of a segment of some rows, and report progress in bytes."""
     header, rows = database.header, end - first_row
     blocks = codes_between(database, compactions, first_row, end)
-    inline = header.layout.words == 1 if inline is None else inline
-    layout = layout_for(blocks, rows, header.code_length, inline=inline)
+    layout = layout_for(blocks, rows, header.code_length, inline=inline and header.layout.words == 1)
     done = 0
 
     def wrote(size_bytes: int) -> None:

@@ -19,20 +19,16 @@ SCAN_NS: Final = 0.35
 SECOND_CORE: Final = 0.8
 """Speed that each further core adds, up to MAX_CORES: they share the memory."""
 MAX_CORES: Final = 4
-TAKE_NS: Final = 150.0
+TAKE_NS: Final = 70.0
 """Time in which a scan takes a row that is among the nearest so far."""
 CALL_NS: Final = 100_000.0
 """Fixed time of an index search, whatever its size: a scan that is quicker needs no index."""
 BUCKET_NS, INLINE_NS, STORED_NS = 30.0, 3.5, 14.0
 """Time for a bucket of an index; for a row in it whose code is stored in the segment; and for one stored elsewhere."""
-BIT_NS, BYTE_NS, TABLE_NS = 0.1, 0.08, 1.2
-"""Time of a filter that is tested first, for each row: for its bit, a byte of its value, and a look-up in a table."""
-WORD_NS, ROW_NS = 80.0, 25.0
-"""Time to fetch values or codes far from others: for a word of bits, beside reading them; and for a single row."""
+BYTE_NS: Final = 0.08
+"""Time of a filter that is tested first, for each byte of a row's value."""
 NEAR_NS, TEST_NS = 30.0, 25.0
 """Time of a filter that is tested last: to list a row within the threshold, and to test one of its values."""
-MIN_SAMPLED_K: Final = 512
-"""Least k for which a scan takes its first threshold from a sample of the rows; it then takes about 2 k rows."""
 Words = NDArray[np.uint64]
 
 
@@ -44,18 +40,7 @@ def scan_ns(rows: int, words: int, threads: int, k: int) -> float:
 
 def rows_taken(rows: float, k: float) -> float:
     """Predict how many of `rows` rows, in any order, a scan takes because they are among the k nearest so far."""
-    return 2 * k if k >= MIN_SAMPLED_K else k * (1 + log(max(1.0, rows / k)))
-
-
-def read_ns(bits: NDArray[np.uint64], row_ns: float) -> float:
-    """Predict the time to read the rows whose bit is set: few of a word by themselves, or all of it.
-
-    Parameters
-    ----------
-    row_ns
-        Time to read a row among its neighbours.
-    """
-    return float(np.minimum(np.bitwise_count(bits) * ROW_NS, WORD_BITS * row_ns + WORD_NS).sum())
+    return k * (1 + log(max(1.0, rows / k)))
 
 
 @dataclass(frozen=True)

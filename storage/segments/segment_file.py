@@ -15,7 +15,6 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import Codes
 from storage.database.tables import SegmentEntry
 from storage.durable import write_durably
 from storage.errors import SegmentError
@@ -71,7 +70,7 @@ class Segment:
         base = self._bytes.__array_interface__["data"][0]
         self._substrings = np.stack([*(sections[:2] // NUMBER_BYTES), self.layout.partition.widths])
         self._codes = (sections[2] + base).astype(np.uint64) if inline else NO_ADDRESSES
-        self._masks = _contiguous(self.layout.partition) if inline else self.layout.partition.masks
+        self._masks = (self.layout.partition.reordered if inline else self.layout.partition).masks
         order = [self.layout.partition.order] if inline else []
         self._tables = np.stack(
             [lookup(bits, self.layout.words) for bits in (*self.layout.partition.substrings, *order)]
@@ -201,15 +200,3 @@ def _description(entry: SegmentEntry, layout: SegmentLayout) -> Sequence[bytes]:
     }
     described = json.dumps(fields).encode()
     return described, TRAILER.pack(MAGIC, len(described), crc32(described))
-
-
-def _contiguous(partition: Partition) -> Codes:
-    """(substrings, 1) masks of the substrings in a code whose bits were put in their order."""
-    ends = np.cumsum(partition.widths)
-    return np.array(
-        [
-            [(1 << end) - (1 << end - width)]
-            for end, width in zip(ends.tolist(), partition.widths.tolist(), strict=True)
-        ],
-        np.uint64,
-    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, log2
 
 import numpy as np
@@ -44,6 +45,12 @@ class Partition:
     def order(self) -> tuple[int, ...]:
         """Every bit, substring by substring."""
         return tuple(bit for bits in self.substrings for bit in bits)
+
+    @property
+    def reordered(self) -> "Partition":
+        """The partition of codes whose bits were put in `order`."""
+        ends = np.cumsum(self.widths).tolist()
+        return Partition(self.code_length, tuple(tuple(range(*bounds)) for bounds in pairwise([0, *ends])))
 
     @property
     def masks(self) -> Codes:

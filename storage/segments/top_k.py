@@ -114,11 +114,10 @@ def lower(top_k: TopK, limit: int) -> None:
         top_k.threshold[0] -= 1
 
 
-@kernel
 def ascending(
     rows: NDArray[np.int64], distances: NDArray[np.uint16], groups: NDArray[np.uint32], limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint32]]:
     """Copy the rows within a limit in ascending order, with their distances and groups."""
     near = np.flatnonzero(distances <= limit)
     order = near[np.argsort(rows[near])]
-    return rows[order], distances[order], groups[order] if groups.size else groups.copy()
+    return rows[order], distances[order], groups[order] if groups.size else groups

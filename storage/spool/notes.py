@@ -4,14 +4,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from storage.durable import create_private
-
-BUSY_S: Final = 30.0  # to wait for another process's transaction; each takes milliseconds
+from storage.durable import create_private, table_transaction
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS notes (
@@ -121,6 +119,12 @@ class NoteTable:
         with self._connected() as connection:
             return Counter(dict(connection.execute("SELECT reason, noted FROM totals")))
 
+    def counts_since(self, received_ns: int) -> Counter[str]:
+        """Number of notes in the table on what arrived from a time on, by reason."""
+        query = "SELECT reason, COUNT(*) FROM notes WHERE received_ns >= ? GROUP BY reason"
+        with self._connected() as connection:
+            return Counter(dict(connection.execute(query, (received_ns,))))
+
     def deleted(self) -> int:
         """Number of kept files that retention has deleted."""
         with self._connected() as connection:
@@ -170,16 +174,9 @@ class NoteTable:
                 (note.size_bytes or 0, note.reason),
             )
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction, which is durable once the block has ended."""
-        path = self._path if self.exists() else ":memory:"
-        with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
-            connection.execute("PRAGMA synchronous = EXTRA")  # the end of a transaction is the removal of a file
-            connection.execute("PRAGMA secure_delete = ON")  # deleted notes become zeros
-            connection.executescript(SCHEMA)
-            with connection:
-                yield connection
+    def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the table for one transaction."""
+        return table_transaction(self._path, SCHEMA)
 
 
 def _note(row: tuple[int, str, str, str, str, str, int, int | None]) -> Note:

@@ -3,15 +3,21 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from storage.durable import create_private, folder_names, make_private_folder, sync_folder, write_durably
+from storage.durable import (
+    create_private,
+    folder_names,
+    make_private_folder,
+    sync_folder,
+    table_transaction,
+    write_durably,
+)
 from storage.vault import CLEAR, Vault
 
-BUSY_S: Final = 30.0
 TABLE: Final = "outbox.sqlite"
 WAITING, SENT, GIVEN_UP = "waiting", "sent", "given up"
 SCHEMA: Final = """
@@ -237,13 +243,7 @@ class Outbox:
         paths = tuple(self._objects / name for name in files.split())
         return Parcel(number, uid, destination, question, paths, attempts)
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Open the table for one transaction, which is durable once the block has ended."""
+    def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the table for one transaction."""
         create_private(self._path / TABLE)
-        with closing(sqlite3.connect(self._path / TABLE, timeout=BUSY_S)) as connection:
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("PRAGMA secure_delete = ON")  # what is deleted becomes zeros
-            connection.executescript(SCHEMA)
-            with connection:
-                yield connection
+        return table_transaction(self._path / TABLE, SCHEMA)

@@ -223,6 +223,10 @@ class Spool:
         """Number of instances that were ever set aside, by reason; it costs the same however many they are."""
         return self._aside.reasons()
 
+    def reasons_since(self, received_ns: int) -> Counter[str]:
+        """Number of instances set aside, by reason, of those that arrived from a time on (ns since the epoch)."""
+        return self._aside.reasons_since(received_ns)
+
     def set_aside_deleted(self) -> int:
         """Number of files set aside that retention has deleted."""
         return self._aside.deleted()
@@ -260,3 +264,9 @@ class Spool:
 
     def _names(self) -> list[str]:
         return sorted(folder_names(self._incoming))
+
+
+def waiting_s(spool: Spool) -> float:
+    """Age of the oldest waiting instance in seconds; 0 if none waits."""
+    oldest_ns = min((entry.received_ns for entry in spool), default=time.time_ns())
+    return max(0.0, (time.time_ns() - oldest_ns) / 1e9)

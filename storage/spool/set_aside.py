@@ -102,6 +102,10 @@ class Aside:
         """Number of instances that were ever set aside, by reason."""
         return self._notes.counts()
 
+    def reasons_since(self, received_ns: int) -> Counter[str]:
+        """Number of instances that arrived from a time on and are set aside, by reason."""
+        return self._notes.counts_since(received_ns)
+
     def deleted(self) -> int:
         """Number of kept files that retention has deleted."""
         return self._notes.deleted()

@@ -1,6 +1,7 @@
 """A client of C-FIND that counts responses and does not decode them."""
 
 import socket
+import ssl
 import struct
 import time
 from dataclasses import dataclass, field
@@ -47,10 +48,12 @@ class FindClient:
     unread: bytearray = field(default_factory=bytearray)
 
     @classmethod
-    def associate(cls, peer: Peer) -> Self:
-        """Connect and have the association accepted."""
+    def associate(cls, peer: Peer, tls: ssl.SSLContext | None = None) -> Self:
+        """Connect, over TLS if a context is given, and have the association accepted."""
         connection = socket.create_connection((peer.host, peer.port), 120)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            connection = tls.wrap_socket(connection, server_hostname=peer.host)
         user = item(0x51, struct.pack(">I", MAXIMUM_LENGTH)) + item(0x52, b"2.25.99")
         connection.sendall(associate_rq([(STUDY_ROOT_FIND, (EXPLICIT,))], peer.ae_title.encode(), b"BENCHMARK", user))
         client = cls(peer, connection)

@@ -15,6 +15,11 @@ from node.peers import RemoteEntity
 from node.settings import Settings
 from tests.support.documents import DOCS, rows
 
+PIPELINE = (
+    "core-ms an instance", "read", "decode", "window", "resample", "all of prepare", "encode", "commit", "receive",
+    "limit/s", "reached/s", "of it (goal 70 %)",
+)  # fmt: skip
+DISK = ("disk a year, `preview`", "disk a year, `all`")
 README = DOCS.parent / "README.md"
 
 
@@ -105,3 +110,21 @@ def test_every_status_of_a_documented_table_is_answered_somewhere() -> None:
 
     assert documented
     assert documented <= {f"{status:04X}" for status in Status}
+
+
+def test_sizes_are_computed_from_what_was_measured() -> None:
+    [raw] = [cells for cells in rows("performance.md", *PIPELINE) if cells[0].startswith("raw")]
+    core_s = sum(map(float, (raw[5], raw[6], raw[7], raw[8]))) / 1000 / (float(raw[-1].split()[0]) / 100)
+    new = rows("sizing.md", "images a day", "a second, busiest hour", "cores for ingest", *DISK)
+    histories = rows("sizing.md", "images", "2 cores", "8 cores", "32 cores")
+
+    for images, rate, cores, previews, objects in new:
+        a_day = float(images.replace(",", ""))
+        assert float(rate) == pytest.approx(a_day / 36_000, rel=0.05)
+        assert float(cores) == pytest.approx(a_day / 36_000 * core_s, rel=0.2)
+        assert float(previews.split()[0]) == pytest.approx(a_day * 365 * 31e3 / 1e12, rel=0.05)
+        assert float(objects.split()[0]) == pytest.approx(a_day * 365 * 531e3 / 1e12, rel=0.05)
+    for images, *times in histories:
+        for n_cores, time in zip((2, 8, 32), times, strict=True):
+            hours = float(time.split()[0]) * {"h": 1, "d": 24}[time.split()[1]]
+            assert hours == pytest.approx(10.0 ** int(images[3:]) * core_s / n_cores / 3600, rel=0.1)

@@ -4,6 +4,7 @@ import ast
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,17 @@ MAX_FUNCTION_LINES, MAX_TEST_LINES = 25, 40
 """A function does one step; a test, with what is given, done and expected, fits on a screen."""
 
 
-def modules(*folders: str) -> Iterator[tuple[str, str]]:
+@cache
+def modules(*folders: str) -> tuple[tuple[str, str], ...]:
     """Path from the repository's root, and text, of every module below some of its folders."""
-    for folder in folders:
-        for path in sorted((REPOSITORY / folder).rglob("*.py")):
-            yield str(path.relative_to(REPOSITORY)), path.read_text()
+    paths = [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+    return tuple((str(path.relative_to(REPOSITORY)), path.read_text()) for path in paths)
+
+
+@cache
+def tree(text: str) -> ast.Module:
+    """What Python reads in the text of a module."""
+    return ast.parse(text)
 
 
 def lines_of_body(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -38,7 +45,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     offenders = {
         f"{path}:{node.lineno} {node.name}": lines_of_body(node)
         for path, text in modules(*PACKAGES, "tests")
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree(text))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if lines_of_body(node) > (MAX_TEST_LINES if path.startswith("tests") else MAX_FUNCTION_LINES)
     }
@@ -58,7 +65,7 @@ def test_no_folder_holds_more_modules_than_a_room() -> None:
 def test_a_public_class_has_a_name_of_its_own() -> None:
     owners: dict[str, list[str]] = defaultdict(list)
     for path, text in modules(*PACKAGES):
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree(text)):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 owners[node.name].append(path)
 
@@ -77,7 +84,7 @@ def test_everything_public_says_what_the_caller_gets() -> None:
     silent = [
         f"{path}:{node.lineno} {node.name}"
         for path, text in modules(*PACKAGES)
-        for node in public(ast.parse(text).body)
+        for node in public(tree(text).body)
         if ast.get_docstring(node) is None
     ]
 

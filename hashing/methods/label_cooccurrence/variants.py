@@ -27,9 +27,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 Orthogonal targets without smoothing are OrthoHash, and CSQ pulls an image to the majority of orthogonal targets."""
 
-ABLATIONS = tuple(OPTIONS)[2:]
-"""Names of the methods that show what a part is worth."""
-
 VARIANTS: dict[str, Method] = {
     name: Method(partial(LabelCooccurrence, **options), PlainHead) for name, options in OPTIONS.items()
 }

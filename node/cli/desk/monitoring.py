@@ -26,18 +26,21 @@ class ServiceState(IntEnum):
 
 def state_of(settings: Settings, status: NodeStatus) -> tuple[ServiceState, str]:
     """State of a node, with the reasons, and figures behind a bar."""
-    down = [role for role, pid in status.roles.items() if pid is None]
-    critical = [f"role {role} is not running" for role in down]
-    warnings = list(status.segment_faults)
+    critical, warnings = list(status.role_faults), list(status.segment_faults)
     if status.pressure.share >= settings.closed_share:
         critical.append(f"{status.pressure.resource} {status.pressure.share:.0%}: senders are refused")
     elif status.pressure.share >= settings.busy_share:
         warnings.append(f"{status.pressure.resource} {status.pressure.share:.0%}: senders are slowed down")
+    if status.waiting_s > settings.alarm_waiting_s:
+        warnings.append(f"an instance has waited for {status.waiting_s:.0f} s to be indexed")
+    if status.set_aside_lately > settings.alarm_set_aside:
+        warnings.append(f"{status.set_aside_lately} objects of the last 24 hours were set aside")
     if status.set_aside_deleted:
         warnings.append(f"{status.set_aside_deleted} objects set aside were deleted by retention")
     state = ServiceState.CRITICAL if critical else ServiceState.WARNING if warnings else ServiceState.OK
     reasons = "; ".join(critical + warnings) or f"{status.entities[Level.IMAGE]} instances indexed"
-    figures = f"waiting={status.waiting} aside={sum(status.set_aside.values())} fullest={status.pressure.share:.2f}"
+    aside, fullest = sum(status.set_aside.values()), status.pressure.share
+    figures = f"waiting={status.waiting} age={status.waiting_s:.0f}s aside={aside} fullest={fullest:.2f}"
     return state, f"{reasons} | {figures}"
 
 

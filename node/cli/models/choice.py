@@ -1,5 +1,6 @@
 """Model files that a home folder can use: which there are, and which one is set."""
 
+import logging
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from node.errors import SettingsError
 from node.home import open_database
 from node.settings import FILE_NAME, Settings
 from storage.durable import write_durably
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "models"
 """Folder of a home folder in which models of the site can lie, to be named without their path."""
@@ -44,10 +47,29 @@ def choices(settings: Settings) -> Iterator[ModelChoice]:
         A file cannot be used.
     """
     used, codes = (settings.model_path or DEFAULT_MODEL).absolute(), model_of_database(settings)
-    files = [*MODELS.glob(f"*{SUFFIX}"), *(settings.home / FOLDER).glob(f"*{SUFFIX}"), used]
-    for path in dict.fromkeys(sorted(file.absolute() for file in files)):
+    for path in _files(settings):
         model = read_model(path)
         yield ModelChoice(path, model, path == used, model.identifier == codes)
+
+
+def file_of(settings: Settings, identifier: str, file: Path | None = None) -> Path:
+    """The file of the model of an identifier, among those of `choices` or the one that is named.
+
+    Raises
+    ------
+    ModelError
+        None of them is of it; those that cannot be read do not count.
+    """
+    for path in _files(settings) if file is None else [file.absolute()]:
+        try:
+            if read_model(path).identifier == identifier:
+                return path
+        except ModelError as error:
+            logger.warning("%s", error)
+    raise ModelError(
+        f"the file of model {identifier} is not there: put it into {settings.home / FOLDER}, or name it, as in "
+        "lookalike model back FILE"
+    )
 
 
 def model_of_database(settings: Settings) -> str | None:
@@ -94,6 +116,13 @@ def use(settings: Settings, path: Path) -> None:
         raise SettingsError(f"{file} says model_path in a form of its own: change it by hand to {value or 'none'}")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_durably([text.encode()], file.with_suffix(".partial"), file)
+
+
+def _files(settings: Settings) -> list[Path]:
+    """Every file of `choices`."""
+    used = settings.model_path or DEFAULT_MODEL
+    files = [*MODELS.glob(f"*{SUFFIX}"), *(settings.home / FOLDER).glob(f"*{SUFFIX}"), used]
+    return list(dict.fromkeys(sorted(file.absolute() for file in files)))
 
 
 def with_setting(text: str, name: str, value: str | None) -> str:

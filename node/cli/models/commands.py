@@ -11,6 +11,7 @@ from node.configuration import load_settings
 
 if TYPE_CHECKING:
     from hashing.model.model_file import Model
+    from node.settings import Settings
 
 console = console_for()
 app = typer.Typer(name="model", no_args_is_help=True, help="List, choose and change the model that makes the codes.")
@@ -84,7 +85,30 @@ def reencode(
     elif prepare:
         console.print(f"{frames:,} frames are ready: stop the node and run lookalike model reencode", highlight=False)
     else:
-        console.print(f"{frames:,} frames have codes of the model that is set", highlight=False)
+        _say_switched(settings, frames)
+
+
+@app.command(epilog="Example: lookalike model back --home /srv/lookalike")
+def back(
+    file: Annotated[Path | None, typer.Argument(help="File of the model, where it is not in the list.")] = None,
+    home: Home = None,
+) -> None:
+    """Set the model before and switch back to its codes, which `reencode` kept; the node must not run."""
+    from node.cli.models.reencoding import back_home
+
+    settings = load_settings(home=home)
+    with progress_bar("encoding") as report:
+        frames = back_home(settings, file, report)
+    _say_switched(settings, frames)
+
+
+@app.command(epilog="Example: lookalike model drop --home /srv/lookalike")
+def drop(home: Home = None) -> None:
+    """Give up the codes that are kept of another model: of the one before, or prepared; the node may run."""
+    from node.cli.models.reencoding import drop_home
+
+    size_bytes = drop_home(load_settings(home=home))
+    console.print(f"{size_bytes:,} bytes are free for new images", highlight=False)
 
 
 @app.command(epilog="Example: lookalike model train ours.safetensors --labels labels.csv --home /srv/lookalike")
@@ -113,6 +137,17 @@ def train(
         kept = f"MAP among patients that it did not learn from: {before:.3f} before, {after:.3f} now"
         console.print(kept, highlight=False)
     console.print(plain(f"to use it: lookalike model use {out}, then lookalike model reencode"), highlight=False)
+
+
+def _say_switched(settings: "Settings", frames: int) -> None:
+    """Say how many frames have other codes, and what those of before cost and are good for."""
+    from node.cli.models.reencoding import kept_in_home
+
+    kept = kept_in_home(settings)
+    console.print(f"{frames:,} frames have codes of the model that is set", highlight=False)
+    if kept is not None:
+        of = f"those of {kept.model} are kept, in {kept.size_bytes:,} bytes"
+        console.print(plain(f"{of}: lookalike model back, or lookalike model drop"), highlight=False)
 
 
 def _facts(model: "Model") -> dict[str, object]:

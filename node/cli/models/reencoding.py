@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashing.model.encoding_command import RayCluster, encoder_on
-from hashing.model.model_file import DEFAULT_MODEL
+from hashing.model.model_file import DEFAULT_MODEL, ModelError
+from node.cli.models.choice import file_of, use
 from node.home import open_database, require_database
 from node.locks import InUseError
 from node.processes import Role, node_lock, role_lock, running_node
 from node.settings import Settings
-from storage.corrections.reencoding import Encoded, Report, prepare, reencode
-
-FOLDER = "reencoding"
-"""Folder beside the files of the database where encodings wait until all are made."""
+from storage.corrections.reencoding import Encoded, Kept, Report, drop, kept, prepare, reencode
 
 
 def reencode_home(settings: Settings, report: Report, cluster: RayCluster | None = None) -> int:
@@ -39,15 +38,14 @@ def reencode_home(settings: Settings, report: Report, cluster: RayCluster | None
     storage.errors.StorageError
         There is no database, or it cannot be brought to another model.
     """
-    if (owner := running_node(settings)) is not None:
-        raise InUseError(settings.run_path, f"home folder {settings.home}", owner)
+    _require_stopped(settings)
     with (
         node_lock(settings),
         role_lock(settings, Role.INDEX),
         open_database(settings, readonly=False) as database,
         _encoding(settings, database.header.code_length, cluster) as (model, encode),
     ):
-        return reencode(database, model, encode, settings.database_path / FOLDER, report)
+        return reencode(database, model, encode, report)
 
 
 def prepare_home(settings: Settings, report: Report, cluster: RayCluster | None = None) -> int:
@@ -58,10 +56,57 @@ def prepare_home(settings: Settings, report: Report, cluster: RayCluster | None 
     """
     require_database(settings)
     with (
-        open_database(settings) as database,
+        open_database(settings, readonly=False) as database,
         _encoding(settings, database.header.code_length, cluster) as (model, encode),
     ):
-        return prepare(database, model, encode, settings.database_path / FOLDER, report)
+        return prepare(database, model, encode, report)
+
+
+def back_home(settings: Settings, file: Path | None, report: Report) -> int:
+    """Set the model before, and give every image its codes of it again; return how many frames that were.
+
+    Only images that came or were replaced since, or that rejections hide, are encoded. The settings change first: after
+    a kill the same command, or `reencode_home`, does the rest.
+
+    Parameters
+    ----------
+    file
+        Model file; None to look for it where `node.cli.models.choice.choices` does.
+
+    Raises
+    ------
+    hashing.model.model_file.ModelError
+        No model before is known, or its file is not there.
+    node.locks.InUseError, node.errors.SettingsError, storage.errors.StorageError
+        As in `reencode_home`, and `node.cli.models.choice.use`.
+    """
+    before = kept_in_home(settings)
+    if before is None or not before.is_before:
+        raise ModelError(
+            "no model before is kept: to go to another one, lookalike model use NAME and lookalike model reencode"
+        )
+    path = file_of(settings, before.model, file)
+    _require_stopped(settings)
+    use(settings, path)
+    return reencode_home(settings.model_copy(update={"model_path": path}), report)
+
+
+def kept_in_home(settings: Settings) -> Kept | None:
+    """What the database keeps of another model; None if nothing."""
+    with open_database(settings) as database:
+        return kept(database)
+
+
+def drop_home(settings: Settings) -> int:
+    """Give up what the database keeps of another model, beside the node too; return the bytes that are free again."""
+    require_database(settings)
+    with open_database(settings, readonly=False) as database:
+        return drop(database)
+
+
+def _require_stopped(settings: Settings) -> None:
+    if (owner := running_node(settings)) is not None:
+        raise InUseError(settings.run_path, f"home folder {settings.home}", owner)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from node.errors import SettingsError
 from node.pull.search.responses import UID, text
@@ -29,7 +28,12 @@ def take_work_list(source: Path, target: Path) -> int:
     OSError
         It cannot be read, or the copy cannot be written.
     """
-    uids = list(dict.fromkeys(_inventoried(source) if _is_dicom(source) else _listed(source)))
+    try:
+        uids = list(dict.fromkeys(_inventoried(source) if _is_dicom(source) else _listed(source)))
+    except (SettingsError, OSError):
+        raise
+    except Exception as error:  # reading arbitrary bytes as DICOM raises anything
+        raise SettingsError(f"{source} cannot be read: {type(error).__name__}") from error
     if not uids:
         raise SettingsError(f"{source} names no study")
     write_durably((f"{uid}\n".encode("ascii") for uid in uids), target.with_suffix(".tmp"), target)
@@ -51,10 +55,7 @@ def _is_dicom(path: Path) -> bool:
 
 def _inventoried(path: Path) -> Iterator[str]:
     """Yield the studies of an Inventory object: Inventoried Studies Sequence (0008,0423)."""
-    try:
-        dataset = dcmread(path)
-    except (InvalidDicomError, OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read as DICOM: {type(error).__name__}") from error
+    dataset = dcmread(path)
     if dataset.get("SOPClassUID") != INVENTORY:
         raise SettingsError(f"{path} is no Inventory object: its SOP class is {text(dataset, 'SOPClassUID')}")
     for number, item in enumerate(dataset.get("InventoriedStudiesSequence") or [], 1):

@@ -186,7 +186,7 @@ class RetrieveService:
 
 
 def _with(first: IO[bytes], rest: Iterator[IO[bytes]]) -> Iterator[IO[bytes]]:
-    """The first file and the rest; closing this closes the rest, too, which ends the retrieval."""
+    """Yield the first file and then the others; closing this closes the others, too, which ends the retrieval."""
     try:
         yield first
         yield from rest
@@ -228,7 +228,7 @@ def _attributes(request: Request, snapshot: Snapshot, sop_instance_uid: str) -> 
 
 
 def _file_types(request: Request, *, is_instance: bool) -> tuple[bool, list[str]]:
-    """True if a client wants one file without parts, and the transfer syntaxes that it accepts; none for any."""
+    """True if a client wants a single file, no multipart body; and the transfer syntaxes it accepts, none for any."""
     for media in accepted(request):
         whole = is_instance and media.name == DICOM
         if whole or media.part == DICOM or media.name == "*/*" or (media.name == MULTIPART and not media.part):

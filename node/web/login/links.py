@@ -4,13 +4,14 @@ A program with a login of its own asks for a link (`POST /api/links`) and hands 
 it opens a session there with the rights of that program's entry, and leads to the study.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from node.access.logins import LINK, SESSION, sign, signed
+from node.access.audit_trail import AuditTrail
+from node.access.logins import LINK, SESSION, LoginError, sign, signed, spend
 from node.settings import Settings
 from node.web.caller_gate import COOKIE, LINKS, caller_of
 
@@ -27,8 +28,8 @@ class LinkService:
         Its endpoints.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self.router = settings, APIRouter(tags=["Links"])
+    def __init__(self, settings: Settings, trail: AuditTrail) -> None:
+        self._settings, self._trail, self.router = settings, trail, APIRouter(tags=["Links"])
         self.router.add_api_route(LINKS, self.make, methods=["POST"])
         self.router.add_api_route(OPENING, self.follow, methods=["GET"])
 
@@ -37,9 +38,9 @@ class LinkService:
         url = link_to(self._settings, caller_of(request.scope).name, study, str(request.base_url))
         return JSONResponse({"url": url, "minutes": self._settings.link_minutes}, 201)
 
-    def follow(self, token: str) -> Response:
-        """Open a session of `session_minutes`, and lead to the study; 401 if the link is over or not ours."""
-        claims = signed(self._settings, LINK, token)
+    def follow(self, request: Request, token: str) -> Response:
+        """Open a session of `session_minutes`, and lead to the study; 401 if the link is over, spent or not ours."""
+        claims = self._claims(token, request.client.host if request.client else "")
         minutes = self._settings.session_minutes
         response = RedirectResponse(f"/#find={quote(str(claims.get('study', '')))}", 303)
         response.set_cookie(
@@ -51,6 +52,16 @@ class LinkService:
             samesite="lax",
         )
         return response
+
+    def _claims(self, token: str, address: str) -> dict[str, Any]:
+        try:
+            claims = signed(self._settings, LINK, token)
+            if self._settings.link_once:
+                spend(self._settings, claims)
+        except LoginError as error:
+            self._trail.rejected("link", address, str(error))
+            raise
+        return claims
 
 
 def link_to(settings: Settings, caller: str, study: str, base_url: str = "") -> str:

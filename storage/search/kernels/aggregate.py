@@ -7,8 +7,8 @@ from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from storage.database.columns import DELETED
-from storage.jit import NO_WORDS, U, at, count_ones, inlined, kernel
-from storage.search.kernels.distance import NO_FLAGS, WORD, Parts, Words
+from storage.jit import NO_WORDS, U, at, inlined, kernel
+from storage.search.kernels.distance import NO_FLAGS, WORD, Parts, Words, measure
 from storage.segments.top_k import NO_GROUPS, UNSEEN
 
 
@@ -38,7 +38,7 @@ def new_totals(groups: int, queries: int) -> Totals:
 @kernel
 def aggregate(parts: Parts, queries: Words, bits: NDArray[np.uint64] | None, totals: Totals) -> None:
     """Aggregate the distances of the rows whose bit is set, or of all, in the totals of their groups."""
-    word, distances, room = 0, np.empty(WORD, np.int64), np.empty(WORD, np.int64)
+    word, distances = 0, np.empty((2, WORD), np.int64)
     for p in range(parts.rows.size):
         n, stride = parts.counts[p], parts.strides[p]
         codes = carray(at(parts.codes[p], NO_WORDS), (stride * (queries.shape[1] - 1) + n,))
@@ -51,27 +51,14 @@ def aggregate(parts: Parts, queries: Words, bits: NDArray[np.uint64] | None, tot
             if not mask:
                 continue
             for q in range(totals.nearest.shape[0]):
-                _distances(codes, stride, queries[q : q + 1], U(start), U(end - start), distances, room)
-                _keep_least(groups, flags, U(start), U(end), mask, distances, totals.nearest[q])
+                measure(codes, stride, queries[q : q + 1], start, end - start, distances)
+                for row in range(U(start), U(end)):
+                    if _is_chosen(flags, mask, row):
+                        least = totals.nearest[q, groups[row]]
+                        totals.nearest[q, groups[row]] = min(least, np.uint16(distances[0, row - U(start)]))
             if totals.sums.size:
-                _distances(codes, stride, queries, U(start), U(end - start), distances, room)
-                _add(groups, flags, U(start), U(end), mask, distances, totals)
-
-
-@inlined
-def _keep_least(
-    groups: NDArray[np.uint32],
-    flags: NDArray[np.uint8],
-    start: Any,
-    end: Any,
-    mask: Any,
-    distances: NDArray[np.int64],
-    nearest: NDArray[np.uint16],
-) -> None:
-    """Lower the least distance of each group to that of its rows from `start` to `end` - 1."""
-    for row in range(start, end):
-        if mask >> (row & U(63)) & U(1) and not flags[row] & DELETED:
-            nearest[groups[row]] = min(nearest[groups[row]], np.uint16(distances[row - start]))
+                measure(codes, stride, queries, start, end - start, distances)
+                _add(groups, flags, U(start), U(end), mask, distances[0], totals)
 
 
 @inlined
@@ -91,7 +78,7 @@ def _add(
             totals.sums[group] += summed
             totals.counts[group] += counted
             group, summed, counted = groups[row], np.int64(0), np.int64(0)
-        if mask >> (row & U(63)) & U(1) and not flags[row] & DELETED:
+        if _is_chosen(flags, mask, row):
             summed += distances[row - start]
             counted += 1
     totals.sums[group] += summed
@@ -99,15 +86,6 @@ def _add(
 
 
 @inlined
-def _distances(
-    codes: Words, stride: int, queries: Words, start: Any, n: Any, nearest: NDArray[np.int64], room: NDArray[np.int64]
-) -> None:
-    """Write the distances of n rows from the nearest query; `room` is for those from one query."""
-    for q in range(queries.shape[0]):
-        for w in range(queries.shape[1]):
-            word, plane = queries[q, w], U(w * stride) + start
-            for j in range(n):
-                ones = np.int64(count_ones(codes[plane + j] ^ word))
-                room[j] = ones if w == 0 else room[j] + ones
-        for j in range(n):
-            nearest[j] = room[j] if q == 0 else min(nearest[j], room[j])
+def _is_chosen(flags: NDArray[np.uint8], mask: Any, row: Any) -> Any:
+    """True if the bit of a row is set in its word, and the row is not deleted."""
+    return mask >> (row & U(63)) & U(1) and not flags[row] & DELETED

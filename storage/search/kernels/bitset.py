@@ -9,14 +9,11 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from storage.jit import U, at, count_ones, inlined, kernel, lowest, prefetch, within
+from storage.jit import U, at, count_ones, inlined, kernel, lowest, within
 
 Bits = NDArray[np.uint64]
 FEW: Final = U(4)
 """Rows of a word up to which testing each is quicker than testing all."""
-WORDS_AHEAD: Final = U(16)
-"""Words of bits by which reading runs ahead, where not all rows are read."""
-LINE_BYTES: Final = 64
 
 
 class Condition(NamedTuple):
@@ -39,23 +36,15 @@ class Condition(NamedTuple):
     values: NDArray[Any]
     wanted: bool
 
-    def without_table(self) -> "Condition":
-        """The condition that a value lies in one of the ranges."""
-        return Condition(self.ends, self.table[:0], self.values[:0], True)
-
 
 @kernel
 def every(counts: NDArray[np.int64]) -> Bits:
     """Bits of all rows, given how many each part has."""
-    words = 0
+    bits, end = np.full(((counts + 63) // 64).sum(), ~U(0), np.uint64), 0
     for n in counts:
-        words += (n + 63) // 64
-    bits = np.full(words, ~U(0), np.uint64)
-    words = 0
-    for n in counts:
-        words += (n + 63) // 64
+        end += (n + 63) // 64
         if n % 64:
-            bits[words - 1] = (U(1) << U(n % 64)) - U(1)
+            bits[end - 1] = (U(1) << U(n % 64)) - U(1)
     return bits
 
 
@@ -78,8 +67,6 @@ def keep(counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Co
         n, words = U(counts[p]), (U(counts[p]) + U(63)) >> U(6)
         column = carray(at(addresses[p], condition.ends), (counts[p],))
         for w in range(words):
-            if w + WORDS_AHEAD < words:
-                _ask_for(column, (w + WORDS_AHEAD) << U(6), bits[first + w + WORDS_AHEAD])
             word, start = bits[first + w], w << U(6)
             if not word:
                 continue
@@ -93,16 +80,6 @@ def keep(counts: NDArray[np.int64], addresses: NDArray[np.uint64], condition: Co
                     matching = _in_table(column, start, condition, word & matching)
             bits[first + w] = word & (matching ^ flip)
         first += words
-
-
-@inlined
-def _ask_for(column: NDArray[Any], start: Any, word: Any) -> None:
-    """Ask memory for the values of a word of rows, unless all are read: then the processor asks by itself."""
-    rest = word if word != ~U(0) else U(0)
-    while rest:
-        row = lowest(rest)
-        prefetch(column, start + row)
-        rest &= ~((U(2) << (row | U(LINE_BYTES // column.itemsize - 1))) - U(1))  # those in the same line
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Compiled distances of codes where they lie, block by block.
+"""Compiled distances of codes, and their order between equal distances.
 
 Inner loops index with unsigned integers: signed ones keep the wrap-around of negative indices, and with it scalar code.
 """
@@ -9,17 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashing.codes import Codes
-from storage.jit import LINE, U, count_ones, has_fast_prefetch, inlined, prefetch
+from storage.jit import U, count_ones, inlined, kernel, lowest
 
 Words = NDArray[np.uint64]
 NO_FLAGS: Final = np.empty(0, np.uint8)
-
-BLOCK: Final = 256
-"""Rows whose distances are folded into one comparison with the threshold."""
 WORD: Final = 64
 """Rows of a word of bits."""
-AHEAD: Final = 1024 if has_fast_prefetch() else 0
-"""Rows by which a scan asks memory for codes, 0 where the processor does better by itself."""
+WEIGHT_BITS: Final = 16
+"""Bits of a key below the distance: 256 weights of at most 127 fit."""
+MAX_WEIGHT: Final = (1 << WEIGHT_BITS) - 1
 
 
 class Parts(NamedTuple):
@@ -50,7 +48,58 @@ def packed(queries: Codes) -> Codes:
 
 
 @inlined
-def words_of(queries: Words, q: Any) -> tuple[Any, Any, Any, Any]:
+def is_any_near(codes: Words, stride: Any, queries: Words, first: Any, n: Any, limit: int) -> Any:
+    """True if any of n rows is within `limit` of any query: a negative difference leaves its sign in a joined word."""
+    signs, words, beyond = np.int64(0), queries.shape[1], np.int64(limit) + 1
+    for q in range(queries.shape[0]):
+        query = _words_of(queries, q)
+        for j in range(U(n)):
+            signs |= _distance(codes, U(stride), words, query, U(first) + j) - beyond
+    return signs < 0
+
+
+@inlined
+def measure(codes: Words, stride: Any, queries: Words, first: Any, n: Any, distances: NDArray[np.int64]) -> None:
+    """Write the distance of each of n rows from its nearest query to the first row of (2, n or more) distances.
+
+    The second row is for the distances from one query.
+    """
+    for q in range(queries.shape[0]):
+        for w in range(queries.shape[1]):
+            word, plane = queries[q, w], U(w) * U(stride) + U(first)
+            for j in range(U(n)):
+                ones = np.int64(count_ones(codes[plane + j] ^ word))
+                distances[1, j] = ones if w == 0 else distances[1, j] + ones
+        for j in range(U(n)):
+            distances[0, j] = distances[1, j] if q == 0 else min(distances[0, j], distances[1, j])
+
+
+@kernel
+def order_keys(codes: Codes, query: NDArray[np.uint64], weights: NDArray[np.uint8], keys: NDArray[np.uint32]) -> None:
+    """Lower the key of each code to that of its pair with a query, if that is less.
+
+    Parameters
+    ----------
+    codes : (words, n)
+    query : (words,)
+    weights : (64 * words,)
+        Weight of each bit, at most 127.
+    keys : (n,)
+        Distance of the pair shifted by WEIGHT_BITS, plus the sum of the weights of the bits that differ.
+    """
+    for row in range(U(codes.shape[1])):
+        distance, weight = U(0), U(0)
+        for w in range(U(codes.shape[0])):
+            bits = codes[w, row] ^ query[w]
+            distance += count_ones(bits)
+            while bits:
+                weight += U(weights[(w << U(6)) + lowest(bits)])
+                bits &= bits - U(1)
+        keys[row] = min(keys[row], np.uint32(distance << U(WEIGHT_BITS) | weight))
+
+
+@inlined
+def _words_of(queries: Words, q: Any) -> tuple[Any, Any, Any, Any]:
     """Four words of a query, 0 for those that it lacks; they stay in registers while codes are read."""
     n, none = queries.shape[1], U(0)
     second, third = queries[q, 1] if n > 1 else none, queries[q, 2] if n > 2 else none
@@ -58,8 +107,8 @@ def words_of(queries: Words, q: Any) -> tuple[Any, Any, Any, Any]:
 
 
 @inlined
-def distance_of(codes: Words, stride: Any, words: int, query: Any, row: Any) -> Any:
-    """Hamming distance of a row from a query, as `words_of` gives it; words of a code lie `stride` apart."""
+def _distance(codes: Words, stride: Any, words: int, query: Any, row: Any) -> Any:
+    """Hamming distance of a row from a query, as `_words_of` gives it; words of a code lie `stride` apart."""
     ones = count_ones(codes[row] ^ query[0])
     if words > 1:
         ones += count_ones(codes[row + stride] ^ query[1])
@@ -68,44 +117,3 @@ def distance_of(codes: Words, stride: Any, words: int, query: Any, row: Any) -> 
     if words > 3:
         ones += count_ones(codes[row + stride + stride + stride] ^ query[3])
     return np.int64(ones)
-
-
-@inlined
-def is_any_near(codes: Words, stride: Any, queries: Words, first: Any, n: Any, limit: int) -> Any:
-    """True if any of n rows is within `limit` of any query: a negative difference leaves its sign in a joined word."""
-    signs, words, beyond = np.int64(0), queries.shape[1], np.int64(limit) + 1
-    for q in range(queries.shape[0]):
-        query = words_of(queries, q)
-        for j in range(U(n)):
-            signs |= distance_of(codes, U(stride), words, query, U(first) + j) - beyond
-    return signs < 0
-
-
-@inlined
-def near_mask(codes: Words, stride: Any, queries: Words, first: Any, n: Any, limit: int) -> Any:
-    """Bitset of the rows, at most 64, within `limit` of any query; a first pass over them finds that there are none."""
-    near, words = U(0), queries.shape[1]
-    if not is_any_near(codes, stride, queries, first, n, limit):
-        return near
-    for q in range(queries.shape[0]):
-        query = words_of(queries, q)
-        for j in range(U(n)):
-            near |= U(distance_of(codes, U(stride), words, query, U(first) + j) <= limit) << j
-    return near
-
-
-@inlined
-def least_distance(codes: Words, stride: Any, queries: Words, row: Any) -> Any:
-    """Distance of a row from the nearest query."""
-    least, words = np.int64(64 * queries.shape[1]), queries.shape[1]
-    for q in range(queries.shape[0]):
-        least = min(least, distance_of(codes, U(stride), words, words_of(queries, q), U(row)))
-    return least
-
-
-@inlined
-def ask_for(codes: Words, stride: Any, words: int, first: Any, rows: int) -> None:
-    """Ask memory for the codes of some rows."""
-    for w in range(U(words)):
-        for row in range(U(0), U(rows), U(LINE)):
-            prefetch(codes, w * U(stride) + U(first) + row)

@@ -9,17 +9,18 @@ from itertools import islice
 from threading import Event
 from typing import Final
 
+from hashing.codes import Codes
 from storage.changes import Fed
+from storage.database.columns import NUMBERS, SEXES, TERMS
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
 from storage.errors import IndexMismatch, IndexUnavailable
-from storage.record import Level
-from storage.search.index import IndexView
+from storage.record import LEVELS, Level, Record
+from storage.search.index import IndexRow, IndexView
 from storage.search.local import LocalIndex
 from storage.search.milvus.index import MilvusIndex
 from storage.search.milvus.rows import Row, packed_record, values_of
 from storage.search.milvus.view import State
-from storage.search.stored_rows import stored_rows
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class FedIndex:
             with self.local.view(snapshot) as view:
                 yield view
             return
-        yield self.index.view_of(State(fed.sequence, {uid: stored_rows(snapshot, uid) for uid in changed}))
+        yield self.index.view_of(State(fed.sequence, {uid: _stored_rows(snapshot, uid) for uid in changed}))
 
 
 def is_complete(fed: Fed | None, index: MilvusIndex) -> bool:
@@ -146,5 +147,34 @@ def stored_values(snapshot: Snapshot, uid: str, *, shared: bool) -> list[Row]:
     """Rows of an instance that the database stores, as Milvus takes them; if shared, with what other nodes show."""
     record = snapshot.record(uid) if shared else None
     packed = "" if record is None else packed_record(record)
-    rows = enumerate(stored_rows(snapshot, uid))
+    rows = enumerate(_stored_rows(snapshot, uid))
     return [values_of(row, snapshot.code_length, "" if number else packed) for number, row in rows]
+
+
+def _stored_rows(snapshot: Snapshot, sop_instance_uid: str) -> list[IndexRow]:
+    """Rows of an instance, as the columns of the database say; none if it is unknown or was not hashed."""
+    record = snapshot.record(sop_instance_uid)
+    if record is None or not record.frames:
+        return []
+    return _rows(record, snapshot.codes_of(sop_instance_uid), snapshot.pixel_digest(sop_instance_uid) or 0)
+
+
+def _rows(record: Record, codes: Codes, pixel_digest: int) -> list[IndexRow]:
+    attributes = {keyword: value for level in LEVELS for keyword, value in record.attributes[level].items()}
+    terms = {name: term(attributes) for name, term in TERMS.items()}
+    return [
+        IndexRow(
+            sop_instance_uid=record.sop_instance_uid,
+            frame=frame,
+            code=code,
+            series_instance_uid=record.series_instance_uid,
+            study_instance_uid=record.study_instance_uid,
+            patient_key=record.uids[Level.PATIENT],
+            study_date=NUMBERS["study_date"](attributes),
+            sex=SEXES[NUMBERS["sex"](attributes)],
+            age_years=NUMBERS["age_years"](attributes),
+            pixel_digest=pixel_digest,
+            **terms,
+        )
+        for frame, code in zip(record.frames, codes, strict=True)
+    ]

@@ -23,8 +23,8 @@ from storage.search.milvus.expressions import (
     none_of,
     state,
 )
+from storage.search.milvus.passing import passes
 from storage.search.milvus.rows import Row, unpacked, unpacked_record, values_of
-from storage.search.passing import passes
 
 
 @dataclass(frozen=True, slots=True)

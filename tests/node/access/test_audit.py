@@ -122,6 +122,44 @@ def test_what_arrived_has_one_message_a_study_and_sender(tmp_path: Path) -> None
     assert (deleted.event, deleted.objects) == ("DICOM Study Deleted", [uid("3"), "B"])
 
 
+EVENTS: dict[str, Any] = {
+    "start": lambda trail, _: trail.started(),
+    "stop": lambda trail, _: trail.started(stopped=True),
+    "rejection": lambda trail, text: trail.rejected(text, "10.0.0.1", "unknown caller"),
+    "denial": lambda trail, text: trail.denied(text, "", "store: this caller has not the right to"),
+    "query": lambda trail, text: trail.queried(text, "::1", STUDY_ROOT_FIND, text.encode()),
+    "query without a key": lambda trail, text: trail.queried(text, "::1", "", b""),
+    "retrieval": lambda trail, text: trail.retrieved(text, "10.0.0.1", uid("1")),
+    "access": lambda trail, text: trail.accessed(text, "10.0.0.1", text),
+    "view": lambda trail, text: trail.viewed(text, "10.0.0.1", uid("1")),
+    "arrival": lambda trail, text: trail.transferred([record("1.1.1", text)]),
+    "expiry": lambda trail, _: trail.expired([record("1.1.1", "CT1")], "previews deleted: beyond preview_days"),
+    "erasure": lambda trail, text: trail.deleted(uid("1"), text),
+    "erasure of a study": lambda trail, _: trail.deleted(uid("1"), ""),
+}
+
+
+@pytest.mark.parametrize("text", ["A", "", " Ä\\<&>\"' ", "\x00\x1b$B\x7f\ufffe\ud800", "x" * 70_000])
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_message_is_valid_whatever_it_names(event: str, text: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    make_private(settings)
+    trail = AuditTrail(settings, "index")
+
+    EVENTS[event](trail, text.encode("utf-8", "replace").decode() if event.startswith("query") else text)
+    trail.close()
+
+    assert len(messages(settings)) == 1  # each is checked by the schema
+
+
+def test_each_way_to_record_has_a_valid_message_here() -> None:
+    ways = {name for name in vars(AuditTrail) if not name.startswith("_")} - {"close", "record"}
+
+    assert ways == {name for event in EVENTS.values() for name in event.__code__.co_names} & set(vars(AuditTrail)) - {
+        "record"
+    }
+
+
 def test_a_full_disk_costs_the_record_and_not_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -1,6 +1,8 @@
 """The operator's desk: what was set aside, what is indexed, and one line for monitoring."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from node.configuration import load_settings
 from node.dicom.command_set import Request
 from node.home import open_for_writing, open_spool
 from node.ingest.receiver import PREAMBLE, file_meta
+from node.processes import Role, pid_path, role_lock
 from node.settings import Settings
 from storage.errors import NoDatabase
 from tests.node.ingest.test_receiver import octets_of, picture
@@ -129,23 +132,50 @@ def test_monitoring_gets_a_line_and_an_exit_status(settings: Settings) -> None:
     output = run(settings, "status", "--nagios", status=2)
 
     assert output.startswith("LOOKALIKE CRITICAL - role index is not running; ")
-    assert "| waiting=0 aside=3 fullest=" in output
+    assert "| waiting=0 age=0s aside=3 fullest=" in output
     assert output.count("\n") == 1
 
 
 def test_the_state_of_a_node_is_that_of_its_worst_part(settings: Settings) -> None:
     status = read_status(settings)
-    running = dict.fromkeys(status.roles, 1)
 
     def state(**changes: object) -> ServiceState:
-        return state_of(settings, replace(status, **{"roles": running, **changes}))[0]  # type: ignore[arg-type]
+        return state_of(settings, replace(status, **{"role_faults": (), **changes}))[0]  # type: ignore[arg-type]
 
     full = type(status.pressure)
     assert state() is ServiceState.OK
     assert state(set_aside_deleted=1) is ServiceState.WARNING
+    assert state(set_aside_lately=settings.alarm_set_aside + 1) is ServiceState.WARNING
+    assert state(waiting_s=settings.alarm_waiting_s + 1) is ServiceState.WARNING
     assert state(pressure=full("disk", 0.85)) is ServiceState.WARNING
     assert state(pressure=full("disk", 0.97)) is ServiceState.CRITICAL
-    assert state(roles=status.roles) is ServiceState.CRITICAL
+    assert state(role_faults=status.role_faults) is ServiceState.CRITICAL
+
+
+def test_a_role_that_runs_without_a_sign_of_life_is_a_fault(settings: Settings) -> None:
+    silence_s = settings.heartbeat_limit_s + 5
+    with role_lock(settings, Role.WEB) as heartbeat:
+        heartbeat.renew()
+        assert "role web" not in " ".join(read_status(settings).role_faults)
+        past_ns = time.monotonic_ns() - round(silence_s * 1e9)
+        os.utime(pid_path(settings, Role.WEB), ns=(past_ns, past_ns))
+
+        status = read_status(settings)
+
+    assert status.roles["web"] == os.getpid()
+    assert f"role web has given no sign of life for {silence_s:.0f} s" in status.role_faults
+    assert state_of(settings, status)[0] is ServiceState.CRITICAL
+
+
+def test_what_waits_and_what_was_set_aside_lately_is_measured(settings: Settings) -> None:
+    spool = open_spool(settings)
+    [*_, last] = [spool.put([b"x"], f"2.25.9{number}") for number in range(2)]
+    spool.set_aside(last, "no-pixel-data", "a report", {}, keep=False)
+
+    status = read_status(settings)
+
+    assert status.set_aside_lately == len(REASONS)
+    assert (status.waiting, 0 <= status.waiting_s < 600) == (1, True)
 
 
 def test_a_fault_of_a_check_is_critical() -> None:

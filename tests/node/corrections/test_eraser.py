@@ -13,10 +13,12 @@ import pytest
 
 from node.cli.correction import CorrectionError, forget_target, read_target
 from node.corrections.eraser import Eraser, Forgotten
-from node.home import open_for_writing, open_spool
+from node.home import open_database, open_for_writing, open_objects, open_spool
 from node.ingest.outcome import Prepared, Unusable
 from node.settings import Settings
+from storage.corrections.copying import rewrite_database
 from storage.corrections.erasing import ErasureTarget, erase
+from storage.corrections.reencoding import prepare, reencode
 from storage.corrections.rejecting import reject
 from storage.database.database import Database
 from storage.database.rejections import Title
@@ -32,6 +34,7 @@ from tests.storage.corrections.test_rejecting import note
 from tests.support.running import REPOSITORY
 from tests.support.storage.databases import create, stored
 from tests.support.storage.invented import item, record
+from tests.support.storage.models import anew
 
 STUDY = record(0).study_instance_uid
 """Study of instances 0 to 3."""
@@ -101,6 +104,23 @@ def test_an_erased_code_is_in_no_segment(database: Database, monkeypatch: pytest
         assert snapshot.segment_entries == []
     assert builder.build(database, inline=True) is not None
     assert builder.verify(database) == []
+
+
+@pytest.mark.parametrize("switched", [False, True], ids=["prepared", "kept"])
+def test_no_code_of_another_model_is_left_of_the_forgotten_in_the_file(tmp_path: Path, switched: bool) -> None:
+    settings = Settings(home=tmp_path / "home")
+    with open_for_writing(settings) as database:
+        database.append([item(number) for number in range(8)])
+        (reencode if switched else prepare)(database, "another", anew)
+        with database.reading() as tables:
+            encodings = [tables.encodings.get(number, 0) or b"none" for number in range(8)]
+
+    with open_database(settings, readonly=False) as database:
+        Eraser(database, open_spool(settings), open_objects(settings), Lock()).erase(WHOLE_STUDY)
+    rewrite_database(settings.database_path, settings.map_size_bytes)
+
+    octets = (settings.database_path / "data.mdb").read_bytes()
+    assert [encoding in octets for encoding in encodings] == [False] * 4 + [True] * 4
 
 
 def test_questions_and_answers_of_or_about_the_erased_go_and_others_stay(

@@ -61,6 +61,7 @@ def test_ae_titles_are_read_however_they_are_padded(written: bytes, title: str) 
         (b"TOOLKIT 3.6.9", "TOOLKIT 3.6.9", False),
         (b"A" * 17, "A" * 16, True),
         (b"R\xf6ntgen 1", "R?ntgen 1", True),
+        (b"A\\B 2.1", "A?B 2.1", True),
         (b"", None, False),
         (b" " * 20, None, True),
     ],

@@ -1,6 +1,7 @@
 """What the operator is told was refused."""
 
 from pathlib import Path
+from threading import Event, Thread
 
 from node.ingest.refusals import MAX_ENTRIES, OTHERS, Refusals, read_refusals
 
@@ -46,4 +47,28 @@ def test_a_file_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
     refusals.add("A700 busy", "A")
     refusals.write()
 
+    assert [one.count for one in read_refusals(tmp_path)] == [1]
+
+
+def test_whoever_writes_waits_for_what_another_thread_is_writing(tmp_path: Path) -> None:
+    refusals, begun, may_go_on = Refusals(tmp_path, 1), Event(), Event()
+    write = refusals._write
+
+    def slowly(text: str) -> None:
+        begun.set()
+        may_go_on.wait(60)
+        write(text)
+
+    refusals._write = slowly  # type: ignore[method-assign]
+    refusals.add("A700 busy, retry", "CT1")
+    first, second = (Thread(target=refusals.write) for _ in range(2))
+    first.start()
+    begun.wait(60)
+    second.start()
+    second.join(0.2)
+
+    assert second.is_alive()
+    may_go_on.set()
+    first.join()
+    second.join()
     assert [one.count for one in read_refusals(tmp_path)] == [1]

@@ -14,10 +14,9 @@ from node.dicom.hierarchy import RETURN_ONLY, tag_of
 from node.dicom.private import SIMILARITY_FIND
 from node.dicom.sop_classes import Extension
 from node.errors import Refusal, Status
-from node.query.find_service import query_rules
 from node.query.identifier import read_query
 from node.query.matching import moments, read_keys
-from node.query.rules import QueryRules
+from node.query.rules import QueryRules, query_rules
 from tests.support.dicom.answering import EXAMPLE, Node, PatientRoot, StudyRoot, answering_node
 from tests.support.dicom.archive import identifier, instance, uid
 

@@ -23,7 +23,7 @@ from storage.search.kernels import select as listing
 from storage.search.kernels import aggregate as sums
 from storage.segments import top_k
 make_ready(Path(sys.argv[1]), 64)
-loops = bits.every, bits.keep, bits.rows_of, listing.list_candidates, listing.select, top_k.lower, sums.aggregate
+loops = bits.every, bits.keep, bits.rows_of, listing.list_near, listing.select, top_k.lower, sums.aggregate
 print(*(list(loop.stats.cache_misses.values()) for loop in loops if not loop.stats.cache_hits))
 """
 

@@ -1,9 +1,11 @@
 """Roles as others see them: running, ready, silent; and how processes are started."""
 
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -128,3 +130,22 @@ def test_the_command_line_of_a_role_works_in_any_folder_and_runs_nothing_that_li
 
     assert printed.stdout.strip()
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["abstract", "path"])
+def test_systemd_is_told_of_each_sign_of_life_and_its_absence_harms_nobody(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, TemporaryDirectory() as folder:
+        name = f"@lookalike-{os.getpid()}" if kind == "abstract" else f"{folder}/notify"
+        manager.bind(name.replace("@", "\0"))
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+        with role_lock(settings, Role.WEB) as heartbeat:
+            assert "NOTIFY_SOCKET" not in os.environ
+            for _ in range(2):
+                heartbeat.renew()
+                assert manager.recv(99) == b"READY=1\nWATCHDOG=1"
+            manager.close()
+            heartbeat.renew()
+
+            assert role_fault(settings, Role.WEB) is None

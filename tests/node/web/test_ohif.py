@@ -15,8 +15,9 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from node.cli.send import files
+from tests.support.peers.nginx import running_nginx
 from tests.support.peers.orthanc import Orthanc, running_orthanc
-from tests.support.running import REPOSITORY, RunningNode, free_port, program, running_node, wait_until
+from tests.support.running import REPOSITORY, RunningNode, free_port, program, running_node
 from tests.support.web.browsing import CHROMIUM
 
 pytestmark = pytest.mark.peers
@@ -118,18 +119,8 @@ def nginx(folder: Path, dist: Path, archive: str, node: str) -> Iterator[str]:
     }.items():
         assert before in site, before
         site = site.replace(before, after)
-    places = "".join(f"{each}_temp_path {folder}; " for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    user = "user root; " if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(
-        f"daemon off; {user}pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
-        f"http {{ include /etc/nginx/mime.types; access_log off; {places}\n{site} }}"
-    )
-    with subprocess.Popen([program("nginx"), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until((folder / "nginx.pid").is_file, "nginx to start", 30)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with running_nginx(folder, site):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,9 @@ from storage.record import LEVELS, Level
 from storage.search import scan
 from storage.search.filter import Candidates
 from storage.search.index import Filter
-from storage.search.local import LocalIndex
 from storage.search.local_snapshot import LocalSnapshot
-from storage.search.passing import passes
+from storage.search.milvus.passing import passes
 from storage.search.scan import ScanQuery, ScanResult, sweep
-from tests.benchmarks.search_data import all_codes, uniform
-from tests.benchmarks.search_data import database as stored
 from tests.contracts.implementations import database
 from tests.support.storage.index_cases import Case, cases, filters, ks
 from tests.support.storage.invented import codes
@@ -93,15 +89,13 @@ def test_a_scan_gives_every_row_of_the_answer_in_whichever_order_columns_are_tes
     assert found == answer(twin(case, where, queries, most), query)
 
 
-@given(cases(), queries_of, ks, st.sampled_from(LEVELS), st.sampled_from([1, 2, 3]), st.integers(0, 64))
+@given(cases(), queries_of, ks, st.sampled_from(LEVELS), st.sampled_from([1, 2, 3]))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_a_scan_without_filter_counts_each_group_once(
-    case: Case, seeds: tuple[int, int], k: int, level: Level, threads: int, suggested: int
+    case: Case, seeds: tuple[int, int], k: int, level: Level, threads: int
 ) -> None:
     queries = codes(seeds[0], case.code_length, seed=seeds[1])
-    with snapshot_of(case) as snapshot, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "MIN_SAMPLED_K", 2)
-        patch.setattr(scan, "_sampled_threshold", lambda *_: min(suggested, case.code_length))
+    with snapshot_of(case) as snapshot:
         groups = 0 if level == Level.IMAGE else snapshot.records.ordinal_bound(level)
         query = ScanQuery(queries, k, case.code_length, None, LEVEL_COLUMN[level], groups)
 
@@ -110,14 +104,3 @@ def test_a_scan_without_filter_counts_each_group_once(
         expected = twin(case, Filter(), queries, case.code_length)
         labels = snapshot.records.gather(LEVEL_COLUMN[level], expected.rows)
     assert found == answer(ScanResult(expected.rows, expected.distances, labels), query)
-
-
-def test_a_scan_for_many_rows_that_begins_with_a_sample_finds_them_all(tmp_path: Path) -> None:
-    with stored(tmp_path, "uniform", uniform, 60_000, 64) as opened, LocalIndex(opened).snapshot() as snapshot:
-        query, every = codes(1, seed=3), all_codes(opened)
-
-        found = sweep(snapshot, ScanQuery(query, 600, 64))
-
-    expected = np.sort(hamming_distance(query[0], every))[:600]
-    assert np.sort(found.distances)[:600].tolist() == expected.tolist()
-    assert found.distances.max() == expected[-1]

@@ -71,6 +71,17 @@ def test_only_full_blocks_are_settled(rows: int, expected: int) -> None:
     assert settled(Layout(1, 48, 4), rows) == 0  # no power of two
 
 
+def test_codes_of_more_than_one_word_stay_out_of_the_segment(tmp_path: Path) -> None:
+    with create(tmp_path, 128) as database:
+        database.append(items(codes(40, 128), 128))
+        build(database, inline=True)
+        index = LocalIndex(database)
+        checked(index)
+
+        with index.snapshot() as snapshot:
+            assert [segment.layout.inline for segment in snapshot.segments] == [False]
+
+
 def names(database: Database) -> set[str]:
     return {path.name for path in segment_folder(database).iterdir()} - {"lock"}
 

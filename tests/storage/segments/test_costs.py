@@ -12,7 +12,7 @@ from tests.support.storage.invented import codes
 
 def test_a_scan_costs_more_for_more_rows_or_nearest_and_less_on_more_cores() -> None:
     assert scan_ns(10**6, 2, 1, 1) > 1.9 * scan_ns(10**6, 1, 1, 1) > 1.9 * scan_ns(10**6, 1, 2, 1)
-    assert scan_ns(10**6, 1, 1, 500) > scan_ns(10**6, 1, 1, 1) == pytest.approx(scan_ns(10**6, 1, 1, 10**4), rel=0.01)
+    assert scan_ns(10**6, 1, 1, 10**4) > scan_ns(10**6, 1, 1, 500) > scan_ns(10**6, 1, 1, 1)
 
 
 def test_a_step_looks_into_as_many_buckets_as_there_are_ways_to_flip_its_bits() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hashing.codes import WORD_BITS, CodeLengthError, Codes, unpack, words
 from storage.record import Level
 from storage.search.index import EVERY_ROW, Aggregation, Filter, Hit, Hits, IndexRow
-from storage.search.passing import passes
+from storage.search.milvus.passing import passes
 
 Pair = tuple[int, int]
 """Distance and weighted distance of a frame from a query."""

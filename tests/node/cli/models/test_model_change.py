@@ -60,3 +60,9 @@ def test_a_node_answers_by_its_model_until_the_switch_and_by_the_new_one_after(p
         assert f"{IMAGES} frames have codes" in switched.stdout, switched.stderr
         node.start()
         assert models_of_answers(node, example) == [new.identifier] * (IMAGES - 1)
+
+        node.stop()
+        back = command("back", home=home)
+        assert f"{IMAGES} frames have codes" in back.stdout, back.stderr
+        node.start()
+        assert models_of_answers(node, example) == [old.identifier] * (IMAGES - 1)

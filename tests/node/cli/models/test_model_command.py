@@ -21,7 +21,7 @@ from node.cli.models.choice import with_setting
 from node.cli.models.commands import app
 from node.configuration import load_settings
 from node.errors import SettingsError
-from node.home import open_for_writing
+from node.home import open_database, open_for_writing
 from node.locks import InUseError
 from node.processes import node_lock
 from node.settings import Settings
@@ -141,10 +141,10 @@ def test_what_was_prepared_beside_a_running_node_is_not_encoded_again(
         return encode(self, images, modalities)
 
     monkeypatch.setattr(Encoder, "encode", counted)
-    before = (home / "database/data.mdb").read_bytes()
+    before = codes_of(home)
     with node_lock(Settings(home=home)):
         ready = run(home, "--prepare")
-    untouched = (home / "database/data.mdb").read_bytes() == before
+    untouched = codes_of(home) == before
 
     done = run(home)
 
@@ -153,6 +153,61 @@ def test_what_was_prepared_beside_a_running_node_is_not_encoded_again(
     assert untouched
     assert encoded == [3], "all in the first run"
     assert "3 frames have codes" in done.output
+
+
+def codes_of(home: Path) -> list[list[list[int]]]:
+    with open_database(Settings(home=home)) as database, database.snapshot() as snapshot:
+        return [snapshot.codes_of(image.uid).tolist() for image in snapshot.entities(Level.IMAGE)]
+
+
+def test_one_command_goes_back_to_the_model_before_without_encoding_and_says_what_it_costs(
+    home: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, old = codes_of(home), read_model(models["old"])
+    (home / "models").mkdir()
+    models["old"].rename(home / "models/old.safetensors")
+    done = run(home)
+    between = codes_of(home)
+    monkeypatch.setattr(Encoder, "encode", None)
+
+    back = invoke("back", "--home", str(home))
+
+    assert f"those of {old.identifier} are kept, in " in done.output
+    assert "lookalike model back" in done.output
+    assert "3 frames have codes" in back.output, back.exception
+    assert codes_of(home) == before != between
+    assert load_settings(home=home).model_path == home / "models/old.safetensors"
+    named = invoke("back", str(models["new"]), "--home", str(home))
+    assert named.exit_code == 0, named.exception
+    assert codes_of(home) == between
+
+
+def test_nothing_changes_without_a_model_before_or_its_file_or_beside_a_running_node(
+    home: Path, models: dict[str, Path]
+) -> None:
+    run(home, "--prepare")
+    settings, nothing = (home / "settings.toml").read_text(), invoke("back", "--home", str(home))
+    run(home)
+    codes, gone = codes_of(home), invoke("back", "--home", str(home))
+    other = invoke("back", str(models["short"]), "--home", str(home))
+    with node_lock(Settings(home=home)):
+        running = invoke("back", str(models["old"]), "--home", str(home))
+
+    assert "no model before is kept" in str(nothing.exception)
+    for failed in (gone, other):
+        assert f"the file of model {read_model(models['old']).identifier} is not there" in str(failed.exception)
+    assert isinstance(running.exception, InUseError)
+    assert (home / "settings.toml").read_text() == settings
+    assert codes_of(home) == codes
+
+
+def test_what_is_kept_is_dropped_beside_a_running_node(home: Path) -> None:
+    run(home)
+    with node_lock(Settings(home=home)):
+        dropped = invoke("drop", "--home", str(home))
+
+    assert "bytes are free" in dropped.output
+    assert "no model before is kept" in str(invoke("back", "--home", str(home)).exception)
 
 
 def test_a_model_is_listed_set_and_set_back(home: Path, models: dict[str, Path]) -> None:

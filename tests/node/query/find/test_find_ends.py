@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from node.errors import Status
-from node.query import catalog, response_writer
+from node.query import catalog, find_service
 from node.query.response import ResponseEncoder
-from tests.node.query.test_response_writer import answers, asking, cancellation
+from tests.node.query.test_find_service import answers, asking, cancellation
 from tests.support.dicom.answering import Node, answering_node
 from tests.support.dicom.archive import identifier, instance
 from tests.support.dicom.wire import ABORTION, ECHO, Wire
@@ -32,7 +32,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 @pytest.fixture(autouse=True)
 def _one_response_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_writer, "MAX_BUFFER_BYTES", 1)
+    monkeypatch.setattr(find_service, "MAX_BUFFER_BYTES", 1)
 
 
 def held(node: Node) -> tuple[int, int, int, int]:

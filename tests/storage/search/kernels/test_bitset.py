@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 from hashing.codes import hamming_distance
 from storage.search.filter import NO_TABLE, one_of
 from storage.search.kernels.bitset import Condition, every, keep, rows_of
-from storage.search.kernels.distance import BLOCK
-from storage.search.kernels.select import (
-    MAX_LISTED,
-    keep_listed,
-    list_candidates,
-    list_near,
-    new_listing,
-    take_listed,
-)
+from storage.search.kernels.select import BLOCK, MAX_LISTED, keep_listed, list_near, new_listing, take_listed
 from storage.segments.top_k import new_results
 from tests.support.storage.invented import codes
 from tests.support.storage.laid import Laid, addresses, nearest, packed_bits
@@ -65,10 +57,10 @@ def test_what_is_kept_is_what_passes_however_many_are_asked_about(
     counts, where, bits = np.array(sizes), addresses(parts), packed_bits(before, sizes)
 
     keep(counts, where, asked, bits)
-    listing, position, found = new_listing(), np.zeros(3, np.int64), []
+    listing, position, found = new_listing(MAX_LISTED), np.zeros(2, np.int64), []
     laid, query = Laid(np.zeros((n, 1), np.uint64), sizes), np.zeros((1, 1), np.uint64)
     while position[0] < len(sizes):
-        some = list_candidates(laid.parts(), query, 0, packed_bits(before, sizes), MAX_LISTED, listing, position)
+        some = list_near(laid.parts(), query, 0, packed_bits(before, sizes), MAX_LISTED, listing, position)
         left = keep_listed(listing, some, where, asked)
         found += list(zip(listing.parts[:left].tolist(), listing.offsets[:left].tolist(), strict=True))
 
@@ -87,12 +79,12 @@ def test_every_row_has_a_bit_and_no_other(n: int) -> None:
 
 def test_more_rows_are_listed_than_there_is_room_for_in_several_calls() -> None:
     sizes = [MAX_LISTED + 100, 3, MAX_LISTED]
-    listing, position, found = new_listing(), np.zeros(3, np.int64), []
+    listing, position, found = new_listing(MAX_LISTED), np.zeros(2, np.int64), []
     laid, query = Laid(np.zeros((sum(sizes), 1), np.uint64), sizes), np.zeros((1, 1), np.uint64)
 
     while position[0] < len(sizes):
         bits = every(np.array(sizes))
-        some = list_candidates(laid.parts(), query, 0, bits, MAX_LISTED, listing, position)
+        some = list_near(laid.parts(), query, 0, bits, MAX_LISTED, listing, position)
         found += list(zip(listing.parts[:some].tolist(), listing.offsets[:some].tolist(), strict=True))
 
     assert found == [(part, at) for part, size in enumerate(sizes) for at in range(size)]
@@ -121,23 +113,19 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     expected = np.min([hamming_distance(query, stored) for query in queries], axis=0).astype(np.int64)
     chosen, listing, position, room = (
         nearest(k, code_length),
-        new_listing(),
-        np.zeros(3, np.int64),
+        new_listing(MAX_LISTED),
+        np.zeros(2, np.int64),
         new_results(MAX_LISTED),
     )
     found: list[tuple[int, int]] = []
 
     while position[0] < len(split):
-        limit = int(chosen.threshold[0])
-        if by_bits:
-            left = list_candidates(
-                laid.parts(), queries, limit, packed_bits(values == 1, sizes), most, listing, position
-            )
-        else:
-            some = list_near(laid.parts(), queries, limit, most, listing, position)
-            left = keep_listed(listing, some, columns, condition)
+        limit, bits = int(chosen.threshold[0]), packed_bits(values == 1, sizes) if by_bits else None
+        left = list_near(laid.parts(), queries, limit, bits, most, listing, position)
+        if not by_bits:
+            left = keep_listed(listing, left, columns, condition)
         room.size[0] = 0
-        take_listed(laid.parts(), queries, listing, left, chosen, room)
+        take_listed(laid.parts(), listing, left, chosen, room)
         found += list(zip(*(column[: room.size[0]].tolist() for column in room[1:3]), strict=True))
 
     kept = np.flatnonzero(~deleted & (values == 1))
@@ -153,6 +141,6 @@ def test_rows_listed_within_the_threshold_and_taken_hold_the_answer(
     assert [row for row, _ in found] == sorted(row for row, _ in found)
 
 
-@pytest.mark.parametrize("loop", [keep, list_near, list_candidates, keep_listed, take_listed])
+@pytest.mark.parametrize("loop", [keep, list_near, keep_listed, take_listed])
 def test_other_threads_run_while_a_loop_does(loop: Any) -> None:
     assert loop.targetoptions["nogil"]

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from hashing.codes import Codes, hamming_distance
 from storage.search.kernels.aggregate import aggregate, new_totals
-from storage.search.kernels.distance import BLOCK
-from storage.search.kernels.select import MIN_LISTED, select
+from storage.search.kernels.select import BLOCK, MIN_LISTED, select
 from storage.segments.top_k import UNSEEN, TopK, lower, new_results
 from tests.support.storage.invented import codes
 from tests.support.storage.laid import Laid, nearest, packed_bits
@@ -29,7 +28,7 @@ def selected(laid: Laid, queries: Codes, chosen: TopK, capacity: int) -> list[tu
     while position[0] < len(parts.rows):
         results = new_results(capacity)
         results.groups[:] = 0
-        select(parts, queries, chosen, results, position)
+        select(parts, queries, None, chosen, results, position)
         found += list(zip(*(column[: results.size[0]].tolist() for column in results[1:]), strict=True))
     return found
 
@@ -77,11 +76,11 @@ def test_a_lower_limit_found_elsewhere_leaves_out_what_is_farther_only() -> None
     stored, queries = codes(1000), codes(1, seed=1)
     expected, chosen = twin(stored, queries), nearest(50, 64)
     laid = Laid(stored, [500, 500])
-    select(laid.parts(0, 1), queries, chosen, new_results(1000), np.zeros(2, np.int64))
+    select(laid.parts(0, 1), queries, None, chosen, new_results(1000), np.zeros(2, np.int64))
 
     lower(chosen, 20)
     results = new_results(1000)
-    select(laid.parts(1), queries, chosen, results, np.zeros(2, np.int64))
+    select(laid.parts(1), queries, None, chosen, results, np.zeros(2, np.int64))
 
     rows, distances = (column[: results.size[0]] for column in results[1:3])
     assert set(np.flatnonzero(expected[500:] <= chosen.threshold[0]) + 500) <= set(rows.tolist())

@@ -11,7 +11,7 @@ from pynetdicom.dsutils import encode
 
 from node.dicom.upper_layer import UpperLayer
 from node.errors import Status
-from node.query import response_writer
+from node.query import find_service
 from node.query.data_set import read_data_set
 from tests.support.dicom.answering import MANY, Node, StudyRoot, answering_node
 from tests.support.dicom.archive import identifier, uid
@@ -95,7 +95,7 @@ def test_hundreds_of_responses_are_one_write(node: Node, monkeypatch: pytest.Mon
         return send(layer, pdus)
 
     monkeypatch.setattr(UpperLayer, "send_encoded", counted)
-    monkeypatch.setattr(response_writer, "MAX_AGE_S", 60)
+    monkeypatch.setattr(find_service, "MAX_AGE_S", 60)
 
     found = node.found(IMAGES)
 
@@ -104,7 +104,7 @@ def test_hundreds_of_responses_are_one_write(node: Node, monkeypatch: pytest.Mon
 
 
 def test_a_response_waits_for_others_for_a_moment_only(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_writer, "MAX_AGE_S", 0)
+    monkeypatch.setattr(find_service, "MAX_AGE_S", 0)
 
     assert [
         study.StudyInstanceUID for study in node.found(identifier("STUDY", PatientID="A", StudyInstanceUID=""))
@@ -156,7 +156,7 @@ def test_nothing_but_the_final_response_is_sent_after_a_cancel_was_seen(
 
 
 def test_a_caller_that_is_gone_leaves_no_association_behind(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_writer, "MAX_BUFFER_BYTES", 256)
+    monkeypatch.setattr(find_service, "MAX_BUFFER_BYTES", 256)
     listener = node.entity._listener
     assert listener is not None
     before = set(listener._associations)
