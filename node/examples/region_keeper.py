@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -17,6 +18,7 @@ from hashing.model.region_encoder import PARTS, RegionEncoder
 from node.settings import Settings
 from storage.database.database import Database
 from storage.database.snapshot import Snapshot
+from storage.errors import StorageError
 from storage.objects.region_table import RegionCodes, RegionTable
 from storage.record import Level, Record
 
@@ -47,12 +49,15 @@ class RegionKeeper:
         self._next = 0  # ordinal of the first image that was not looked at; images come with ascending ordinals
 
     def run(self, stop: Event) -> None:
-        """Work in the background until `stop` is set."""
+        """Work in the background until `stop` is set; a full disk is tried again."""
         os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)  # Linux knows threads as processes
-        self._table.claim()
         while not stop.wait(PAUSE_S):
-            while not stop.is_set() and self.step():
-                pass
+            try:
+                self._table.claim()
+                while not stop.is_set() and self.step():
+                    pass
+            except (OSError, StorageError, sqlite3.Error) as error:
+                logger.error("no codes of parts are made now: %s", error)
 
     def step(self) -> bool:
         """Encode the parts of the next images, as far as they have previews; False if there is no further image."""

@@ -19,9 +19,10 @@ from node.remote_index import open_milvus
 from node.roles.threads import vital_thread
 from node.settings import Settings
 from storage.database.database import Database
-from storage.objects.region_table import RegionTable
+from storage.objects.object_store import ObjectStore
 from storage.search.chance import keep_computed
 from storage.segments.builder import keep_built
+from storage.spool.queue import Spool
 
 
 def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Heartbeat) -> None:
@@ -34,7 +35,6 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         objects.repair()
     trail = AuditTrail(settings, "index")
     indexer = Indexer(settings, spool, database, encoder, objects, trail.transferred)
-    orders, reports = OrderBook(settings.corrections_path), open_reports(settings)
     corrector = _corrector(settings, database, spool, objects, indexer)
     expirer = Expirer(settings, database, objects, spool, indexer.writing, trail.expired)
     heartbeat.renew()
@@ -48,17 +48,27 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
         vital_thread("expiry", stop, partial(expirer.run, stop)),
         vital_thread("examples", stop, partial(service.run, stop)),
         _feeding(settings, database, stop),
-        _keeping_regions(settings, stop, database, regions, indexer),
+        _keeping_regions(settings, database, indexer, stop),
     ):
         indexer.run(stop, progress=heartbeat.renew)
     trail.close()
 
 
+def _corrector(
+    settings: Settings, database: Database, spool: Spool, objects: ObjectStore, indexer: Indexer
+) -> Corrector:
+    """What carries out corrections in everything that is kept."""
+    orders, reports, mail = OrderBook(settings.corrections_path), open_reports(settings), open_mail(settings)
+    return Corrector(database, orders, spool, objects, indexer.writing, reports, mail, open_regions(settings))
+
+
 def _keeping_regions(
-    settings: Settings, stop: threading.Event, database: Database, regions: RegionTable, indexer: Indexer
+    settings: Settings, database: Database, indexer: Indexer, stop: threading.Event
 ) -> AbstractContextManager[None]:
     """Keep codes of parts of images, where that is set."""
-    keeper = region_keeper(settings, database, regions, indexer.writing) if settings.region_codes else None
+    if not settings.region_codes:
+        return nullcontext()
+    keeper = region_keeper(settings, database, open_regions(settings), indexer.writing)
     return nullcontext() if keeper is None else vital_thread("regions", stop, partial(keeper.run, stop))
 
 
