@@ -17,7 +17,7 @@ from hashing.model.modality import family_of, learned_length
 
 MODELS = Path(__file__).parents[1] / "models"
 """Folder of the shipped models."""
-DEFAULT_MODEL = MODELS / "lookalike-1.safetensors"
+DEFAULT_MODEL = MODELS / "lookalike-2.safetensors"
 CODE_LENGTHS = (16, 32, 48, 64, 128)
 """Code lengths of the shipped model, bits."""
 FIRST_ARCHITECTURE = "efficientnet-lite0-nested-96-modality-32"

@@ -4,7 +4,7 @@ What the trunk makes of widely varied images is computed once; heads learn from 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -121,6 +121,8 @@ def train_classifier(drawn: DrawnFeatures, recipe: ClassifierRecipe) -> nn.Linea
     It changes neither trunk nor hash layer: a finished model can be given one, and its codes stay what they are.
     """
     torch.manual_seed(recipe.seed)
+    if recipe.natural:
+        drawn = replace(drawn, chances=torch.ones_like(drawn.chances) / len(drawn.chances))
     head = Classifier((drawn.views.shape[2],), n_labels=drawn.shares.shape[1])
     head.take_raw_features(*_fit(head, ShareCrossEntropy(), drawn, recipe, "classifier"))
     return head.layer

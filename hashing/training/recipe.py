@@ -122,6 +122,8 @@ class ClassifierRecipe:
         Standard deviation of the noise that is added to the standardised features.
     seed
         Seed of draws and first weights.
+    natural
+        Whether each image has the same chance, so that scores know how common a label is; else rare labels have more.
     """
 
     steps: int
@@ -130,6 +132,7 @@ class ClassifierRecipe:
     weight_decay: float
     noise: float
     seed: int
+    natural: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,8 @@ class Recipe:
         Share of an image's target that its kind gets (chest radiograph, head MR ...); its labels get the rest.
     averaging
         Decay per step of the running mean of weights that a stage ends with; 0 for the last weights themselves.
+    blend
+        How far the trunk goes from its first weights to those that the stages give: 1 for all the way.
     architecture
         What the network is built of; its `input_size` is the side that `head` and the node encode at.
     loss
@@ -172,6 +177,7 @@ class Recipe:
     architecture: Architecture = field(default_factory=Architecture)
     averaging: float = 0.0
     start: str = "imagenet"
+    blend: float = 1.0
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":

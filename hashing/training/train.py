@@ -3,7 +3,7 @@
 Every step runs through the one training loop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +50,14 @@ def train(recipe: Recipe, root: Path, output: Path) -> HashNetwork:
     """
     torch.manual_seed(recipe.seed)
     architecture, trunk = recipe.architecture, first_trunk(recipe.start)
+    before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
     learner = _first_learner(recipe, trunk)
     for number, stage in enumerate(recipe.stages):
         source = StageSource(recipe, stage, _sets(stage.datasets, root, output), recipe.seed + number)
         folder = output / f"{recipe.name}-{number}"
         seed = recipe.seed + number
         fit(learner, stage.schedule, source.steps, source, source.score, seed, folder, recipe.averaging)
+    trunk.load_state_dict(blended(before, trunk.state_dict(), recipe.blend))
     drawn = _drawn_features(trunk, recipe, root, output, HEADS[architecture.head].strides)
     network = HashNetwork(trunk, train_hash_layer(drawn, recipe.head, architecture), architecture.input_size)
     if isinstance(network.head, UnionHead):
@@ -75,6 +77,21 @@ def _first_learner(recipe: Recipe, trunk: EfficientNetLite0) -> Learner:
         weighted_objective(recipe.loss, architecture, len(CLASSES), recipe.seed),
         leading_blocks(trunk, recipe.frozen_blocks),
     )
+
+
+def blended(before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights and statistics between those before and those after a training; `share` 1 gives those after it.
+
+    What the first weights knew beyond the training images is kept so, and most of what was learned.
+
+    References
+    ----------
+    Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022, equation 1.
+    """
+    return {
+        name: torch.lerp(before[name], tensor, share) if tensor.is_floating_point() else tensor
+        for name, tensor in after.items()
+    }
 
 
 def classify(network: HashNetwork, recipe: Recipe, root: Path, output: Path) -> None:

@@ -26,7 +26,7 @@ from hashing.model.model_file import (
     ModelError,
     read_model,
 )
-from hashing.model.network import HashNetwork
+from hashing.model.network import HashNetwork, resized
 from hashing.model.weights import export, load_network
 from hashing.training.class_targets import CLASSES
 
@@ -182,10 +182,11 @@ def test_every_backend_gives_the_reference_codes_but_for_one_bit_in_a_thousand(n
 
 def reference(images: NDArray[np.uint8], modality: str) -> NDArray[np.bool_]:
     """Bits of the network as it is defined, in fp32."""
-    network = load_network(DEFAULT_MODEL)[0].eval()
+    network, model = load_network(DEFAULT_MODEL)
     with torch.inference_mode():
-        outputs = [network(torch.from_numpy(image)[None, None]) for image in images]
-    return joined(torch.cat(outputs).numpy()[:, : network.code_length], [modality] * len(images)) >= 0
+        scaled = [resized(torch.from_numpy(image)[None, None], network.input_size) for image in images]
+        outputs = torch.cat([network.eval()(image) for image in scaled]).numpy()[:, : network.code_length]
+    return (joined(outputs, [modality] * len(images)) if model.architecture.modality_bits else outputs) >= 0
 
 
 def test_the_quickest_backend_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from hashing.model.encoder import Encoder, fused
-from hashing.model.model_file import DEFAULT_MODEL
+from hashing.model.model_file import MODELS
 from hashing.model.network import INPUT_SIZE, resized
 from hashing.model.region_encoder import MIN_SIDE, PART, PARTS, RegionEncoder, shares_of, widened
 from hashing.model.weights import load_network
 
+FIRST_MODEL = MODELS / "lookalike-1.safetensors"
 WHOLE = (1, 1, INPUT_SIZE, INPUT_SIZE)
 IMAGE = np.random.default_rng(0).integers(0, 256, (INPUT_SIZE, INPUT_SIZE), np.uint8)
 
@@ -52,27 +53,27 @@ def test_parts_cover_the_image_and_are_four_cells_of_the_doubled_image_wide_and_
 
 
 def test_a_fine_code_of_a_region_is_that_of_the_doubled_image_and_not_widened() -> None:
-    network, model = load_network(DEFAULT_MODEL)
+    network, model = load_network(FIRST_MODEL)
     n_bits = model.architecture.learned_bits_of(64)
     doubled = resized(torch.from_numpy(IMAGE)[None, None], 2 * INPUT_SIZE)
     with torch.inference_mode():
         maps = fused(network).trunk.maps(doubled, (32,))[0]
         expected = network.head((maps[:, :, 2:4, 1:3].mean(dim=(2, 3)),)).relaxed[0, :n_bits].numpy()
 
-    found = RegionEncoder.load(device="cpu").encode(IMAGE, [(17, 33, 48, 64)], "", is_fine=True).relaxed
+    found = RegionEncoder.load(FIRST_MODEL, device="cpu").encode(IMAGE, [(17, 33, 48, 64)], "", is_fine=True).relaxed
 
     assert np.allclose(found.reshape(-1, 4)[:, :3].reshape(-1), expected, atol=1e-3)
 
 
 def test_a_region_s_code_is_that_of_the_features_at_its_cells() -> None:
-    network, model = load_network(DEFAULT_MODEL)
+    network, model = load_network(FIRST_MODEL)
     n_bits = model.architecture.learned_bits_of(64)
     with torch.inference_mode():
         maps = fused(network).trunk.maps(torch.from_numpy(IMAGE)[None, None].float(), (32,))[0]
         expected = network.head((maps[:, :, 2:5, 0:3].mean(dim=(2, 3)),)).relaxed[0, :n_bits].numpy()
 
     regions = [(1, 65, 96, 160), WHOLE]
-    found = RegionEncoder.load(device="cpu").encode(IMAGE, regions, "").relaxed
+    found = RegionEncoder.load(FIRST_MODEL, device="cpu").encode(IMAGE, regions, "").relaxed
 
     learned = found.reshape(2, -1, 4)[:, :, :3].reshape(2, -1)  # every fourth bit is the modality's
     assert np.allclose(learned[0], expected, atol=1e-3)
