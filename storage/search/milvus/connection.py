@@ -54,11 +54,11 @@ class Connection:
     def __init__(self, options: MilvusOptions, origin: CodeOrigin) -> None:
         self.options, self.origin = options, origin
         self._client: MilvusClient | None = None
+        self._all_lists: dict[str, int] = {}
         self._lock = Lock()
 
     def search(self, codes: Sequence[bytes], limit: int, where: str, fields: Sequence[str]) -> list[list[Row]]:
         """Return, for each code, the nearest rows in ascending distance, each with its distance and some fields."""
-        lists = {"nprobe": self.options.lists} if self.options.vector_index == VectorIndex.IVF else {}
         found = self._call(
             lambda client: client.search(
                 self.options.collection,
@@ -66,7 +66,7 @@ class Connection:
                 where,
                 limit=limit,
                 output_fields=list(fields),
-                search_params={"metric_type": "HAMMING", "params": lists},
+                search_params={"metric_type": "HAMMING", "params": self._all_lists},
                 consistency_level=self.options.consistency,
                 timeout=self.options.timeout_s,
             )
@@ -133,6 +133,7 @@ class Connection:
                 client = MilvusClient(self.options.uri, token=self.options.token, timeout=self.options.timeout_s)
                 try:
                     _prepare(client, self.options, self.origin)
+                    self._all_lists = _all_lists(client, self.options)
                 except BaseException:
                     client.close()
                     raise
@@ -154,6 +155,14 @@ def _prepare(client: MilvusClient, options: MilvusOptions, origin: CodeOrigin) -
     if found != origin.described():
         raise IndexMismatch(name, found or "something else", origin.described())
     client.load_collection(name, timeout=timeout_s, replica_number=options.replicas)
+
+
+def _all_lists(client: MilvusClient, options: MilvusOptions) -> dict[str, int]:
+    """Parameters by which a search reads each list of the collection's index, however many the options want today."""
+    name, timeout_s = options.collection, options.timeout_s
+    (index,) = client.list_indexes(name, field_name="code", timeout=timeout_s)
+    lists = client.describe_index(name, index, timeout=timeout_s).get("nlist")
+    return {} if lists is None else {"nprobe": int(lists)}
 
 
 def _create(client: MilvusClient, options: MilvusOptions, origin: CodeOrigin, timeout_s: float) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from storage.search.milvus import feed
 from storage.search.milvus.connection import CodeOrigin, Connection
 from storage.search.milvus.feed import FedIndex, Feeder
 from storage.search.milvus.index import MilvusIndex
-from storage.search.milvus.options import MilvusOptions
+from storage.search.milvus.options import MilvusOptions, VectorIndex
 from tests.support.storage.databases import create
 from tests.support.storage.index_cases import instance_uid, rows, uids
 from tests.support.storage.invented import codes
 from tests.support.storage.local_store import items_of
 from tests.support.storage.milvus_server import MilvusServer, milvus_server
+from tests.support.storage.naive_index import NaiveIndex
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 INSTANCES, BATCH = 100_000, 4000
@@ -126,3 +128,20 @@ def _wait_fed(database: Database, limit_s: float = 600) -> None:
                 return
         time.sleep(0.2)
     pytest.fail("not everything was fed")
+
+
+def test_every_list_is_searched_though_the_settings_changed_since_the_collection_was_made(server: MilvusServer) -> None:
+    origin, stored = CodeOrigin(64, "model"), codes(3000, seed=7)
+    in_lists = MilvusOptions(server.uri, "lists", timeout_s=60, vector_index=VectorIndex.IVF, lists=64)
+    made = MilvusIndex(Connection(in_lists, origin))
+    made.append([row for number, code in enumerate(stored) for row in rows(number, code[None])])
+    made.connection.flush()  # only sealed segments have lists
+    naive = NaiveIndex(64)
+    naive.append([row for number, code in enumerate(stored) for row in rows(number, code[None])])
+
+    for options in (replace(in_lists, lists=2), replace(in_lists, vector_index=VectorIndex.FLAT)):
+        with MilvusIndex(Connection(options, origin)).view() as view, naive.view() as slow:
+            for query in codes(20, seed=8):
+                assert view.search(query[None], 20, Level.IMAGE, Filter()) == slow.search(
+                    query[None], 20, Level.IMAGE, Filter()
+                )
