@@ -49,9 +49,12 @@ class SetAsideDesk:
         rows = [
             (one.name, one.received, one.sender or "unknown", one.reason, one.detail, _size(one)) for one in entries
         ]
-        limits = [(name, f"{value:,}") for name, value in self._limits().items()]
-        found = table("set aside", ("name", "since", "from", "reason", "why", "bytes"), rows) if rows else NONE
-        body = HINT.format(shown=len(rows), all=count) + found + table("what stays", ("setting", "value"), limits)
+        limits = [
+            (name, f"{value:,}".removesuffix(".0") if value else "no limit") for name, value in self._limits().items()
+        ]
+        hint = HINT.format(shown=len(rows), all=count)
+        found = hint + table("Objects", ("name", "since", "from", "reason", "why", "bytes"), rows) if rows else NONE
+        body = found + table("How much stays, and how long", ("setting", "value"), limits)
         return document("Set aside", f"<section>{body}</section>")
 
     def _entries(self, request: Request, reason: str) -> tuple[list[AsideEntry], int]:

@@ -42,7 +42,7 @@ def test_it_says_why_since_when_and_from_whom_and_what_stays(archive: WebArchive
     texts = Cells(client(archive).get("/aside").text).texts
     told = client(archive).get("/api/aside").json()
 
-    assert {"undecodable", "time-limit", "<b>of no use</b>", "not kept", "unknown", "30.0"} <= set(texts)
+    assert {"undecodable", "time-limit", "<b>of no use</b>", "not kept", "unknown", "30"} <= set(texts)
     assert [one["reason"] for one in told["entries"]] == ["time-limit", "undecodable"]
     assert (told["count"], told["limits"]["set_aside_days"], told["entries"][1]["size_bytes"]) == (2, 30, None)
     assert client(archive).get("/api/aside?reason=time-limit").json()["count"] == 1
