@@ -30,9 +30,11 @@ def take_work_list(source: Path, target: Path) -> int:
     """
     try:
         uids = list(dict.fromkeys(_inventoried(source) if _is_dicom(source) else _listed(source)))
-    except (SettingsError, OSError):
+    except SettingsError:
         raise
-    except Exception as error:  # reading arbitrary bytes as DICOM raises anything
+    except Exception as error:  # reading arbitrary bytes as DICOM raises anything, an OSError of no system call, too
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise SettingsError(f"{source} cannot be read: {type(error).__name__}") from error
     if not uids:
         raise SettingsError(f"{source} names no study")
