@@ -134,7 +134,12 @@ def series(
 
 
 @app.command(epilog="Example: python -m hashing patients my-model.safetensors --data ~/images")
-def patients(model: Path, data: Data, output: Output = Path("runs"), dataset: str = "nih14k") -> None:
+def patients(
+    model: Path,
+    data: Data,
+    output: Output = Path("runs"),
+    dataset: Annotated[str, typer.Option(help="Set whose test images have patients.")] = "nih14k",
+) -> None:
     """Print how well codes tell the patients of test images apart, as a Markdown table: why codes are personal data."""
     from hashing.evaluation import same_patient
 

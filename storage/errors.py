@@ -51,7 +51,7 @@ class ModelMismatch(StorageError):  # noqa: N818
     def __init__(self, found: str, expected: str) -> None:
         self.found, self.expected = found, expected
         super().__init__(
-            f"database holds codes of model {found}, not of {expected}; set model_path back, "
+            f"database holds codes of model {found}, not of {expected}; go back to it by `lookalike model use`, "
             "or run `lookalike model reencode`, which gives its images the codes of this model"
         )
 

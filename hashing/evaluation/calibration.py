@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashing.codes import Codes, hamming_distance
+from hashing.codes import Codes, hamming_distance, prefix
 from hashing.data import datasets
 from hashing.data.datasets import Dataset
 from hashing.data.examples import KINDS, modality_of
@@ -58,12 +59,10 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What distances and class scores mean on one set of images.
+    """The meaning of a model's distances and class scores, measured on one set of images.
 
     Attributes
     ----------
-    nearest
-        By modality of the query, the distance to its nearest image of another patient, bits.
     chance
         Share of all pairs of a query and another patient's image that have a label in common.
     usual
@@ -72,6 +71,8 @@ class Calibration:
         Share of images whose greatest score among the labels is of a label that they have.
     error
         Expected calibration error of that score; None for a model without classes.
+    nearest
+        By modality of the query, the distance to its nearest image of another patient, bits.
     """
 
     dataset: str
@@ -99,24 +100,7 @@ def usual_distances(found: Iterable[Calibration]) -> dict[str, int]:
 def calibrate(encoder: Encoder, names: tuple[str, ...], root: Path, cache: Path) -> Iterator[Calibration]:
     """What distances and scores mean in each set; parameters as for `hashing.evaluation.evaluate.evaluate`."""
     for name in names:
-        dataset = datasets.load(name, root, cache)
-        truth = truth_of(dataset)
-        asked = validation_task(truth)
-        rows = truth.part("validation")
-        encoding = _encoded(encoder, dataset, rows)
-        place = np.zeros(len(dataset.images), np.int64)
-        place[rows] = np.arange(len(rows))
-        codes = encoding.codes
-        bands, chance, nearest = distances_and_labels(
-            name, asked, codes[place[asked.queries]], codes[place[asked.images]]
-        )
-        modalities = np.array([modality_of(dataset.kind_names[kind]) for kind in dataset.kinds[asked.queries]])
-        by_modality = {str(name): nearest[modalities == name] for name in np.unique(modalities)}
-        right, error = None, None
-        if encoding.class_scores.shape[1] == dataset.labels.shape[1] + len(KINDS):
-            right, error = calibration_error(encoding.class_scores[:, : dataset.labels.shape[1]], dataset.labels[rows])
-        usual = float(np.percentile(nearest, USUAL))
-        yield Calibration(name, bands(encoder.code_length), chance, usual, right, error, by_modality)
+        yield _Validation.encoded(encoder, name, root, cache).calibration(encoder.code_length)
 
 
 def write_usual_distances(model: Path, names: tuple[str, ...], root: Path, cache: Path) -> Model:
@@ -128,8 +112,45 @@ def write_usual_distances(model: Path, names: tuple[str, ...], root: Path, cache
         Of another fingerprint than before, if the distances were not there already.
     """
     lengths = read_model(model).architecture.code_lengths
-    found = {length: usual_distances(calibrate(Encoder.load(model, length), names, root, cache)) for length in lengths}
+    encoder = Encoder.load(model, max(lengths))
+    sets = [_Validation.encoded(encoder, name, root, cache) for name in names]
+    found = {length: usual_distances(one.calibration(length) for one in sets) for length in lengths}
     return add_facts(model, {"usual_distances": json.dumps(found, sort_keys=True)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Validation:
+    """The validation images of a set as a model encodes them, and what is asked of them."""
+
+    name: str
+    dataset: Dataset
+    asked: Task
+    rows: Rows
+    encoding: Encoding
+
+    @classmethod
+    def encoded(cls, encoder: Encoder, name: str, root: Path, cache: Path) -> Self:
+        dataset = datasets.load(name, root, cache)
+        truth = truth_of(dataset)
+        rows = truth.part("validation")
+        return cls(name, dataset, validation_task(truth), rows, _encoded(encoder, dataset, rows))
+
+    def calibration(self, code_length: int) -> Calibration:
+        """What distances of the codes of a length mean, and class scores."""
+        dataset, asked, scores = self.dataset, self.asked, self.encoding.class_scores
+        place = np.zeros(len(dataset.images), np.int64)
+        place[self.rows] = np.arange(len(self.rows))
+        codes = prefix(self.encoding.codes, code_length)
+        bands, chance, nearest = distances_and_labels(
+            self.name, asked, codes[place[asked.queries]], codes[place[asked.images]]
+        )
+        modalities = np.array([modality_of(dataset.kind_names[kind]) for kind in dataset.kinds[asked.queries]])
+        by_modality = {str(one): nearest[modalities == one] for one in np.unique(modalities)}
+        right, error = None, None
+        if scores.shape[1] == dataset.labels.shape[1] + len(KINDS):
+            right, error = calibration_error(scores[:, : dataset.labels.shape[1]], dataset.labels[self.rows])
+        usual = float(np.percentile(nearest, USUAL))
+        return Calibration(self.name, bands(code_length), chance, usual, right, error, by_modality)
 
 
 class _Counted:

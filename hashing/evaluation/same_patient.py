@@ -22,7 +22,7 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class PatientRate:
-    """How often codes of one length name the patient.
+    """How well codes of one length tell the patient: by the nearest image, and by distance.
 
     Attributes
     ----------

@@ -145,7 +145,7 @@ def read_status(settings: Settings) -> NodeStatus:
 
 
 def _spool_state(spool: Spool) -> dict[str, Any]:
-    """What waits and what was set aside, by the names of the attributes."""
+    """The attributes of `NodeStatus` about the spool: what waits, and what was set aside."""
     lately = spool.reasons_since(time.time_ns() - DAY_NS)
     return {
         "waiting": spool.depth(),

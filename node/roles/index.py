@@ -57,7 +57,7 @@ def run(settings: Settings, stop: threading.Event, _number: int, heartbeat: Hear
 def _corrector(
     settings: Settings, database: Database, spool: Spool, objects: ObjectStore, indexer: Indexer
 ) -> Corrector:
-    """What carries out corrections in everything that is kept."""
+    """The corrector, over all places where something of an image is kept."""
     orders, reports, mail = OrderBook(settings.corrections_path), open_reports(settings), open_mail(settings)
     return Corrector(database, orders, spool, objects, indexer.writing, reports, mail, open_regions(settings))
 

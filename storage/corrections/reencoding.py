@@ -35,8 +35,8 @@ class PreviewsMissing(StorageError):  # noqa: N818 -- a state, not a fault
 
     def __init__(self, missing: int) -> None:
         super().__init__(
-            f"{missing:,} stored frames have no preview to encode anew; nothing was changed: set model_path back, "
-            "or use a new home folder and send the images again"
+            f"{missing:,} stored frames have no preview to encode anew; nothing was changed: "
+            "go back to the model before by `lookalike model use`, or use a new home folder and send the images again"
         )
 
 
@@ -119,7 +119,7 @@ def prepare(database: Database, model: str, encode: Encode, report: Report = lam
 
 
 def kept(database: Database) -> Kept | None:
-    """What is kept of another model; None if nothing."""
+    """The other model of which encodings are kept, and the room they take; None if none are."""
     with database.reading() as tables:
         other = tables.encodings.other
     return None if other is None else Kept(other.model, other.is_before, database.size_bytes()[TABLE])
