@@ -115,7 +115,8 @@ def test_an_archive_that_goes_away_ends_the_retrieval(spool: Spool) -> None:
     finally:
         server.shutdown()
 
-    assert statuses == [0xFF00, None]
+    assert statuses[-1] is None
+    assert set(statuses[:-1]) <= {0xFF00}, "the abort may overtake the pending response"
     assert len(spool) == 1
 
 
